@@ -1,0 +1,100 @@
+"""Boxes: IoU, delta coding, clipping, suppression. Pure functions, in fp32 whatever comes in.
+
+A 256x256 area is infinite in fp16 and one unit at 1024 px is 8 px in bf16, so all of them are fp32
+islands. Boxes are xyxy pixels without +1; conventions and constants are mmdet's.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torchvision
+from torch import Tensor
+
+from halftrack.precision import fp32_island
+
+__all__ = ["area", "clip", "decode_deltas", "encode_deltas", "iou", "nms", "nms_by_class"]
+
+_MAX_LOG_RATIO = math.log(1000 / 16)
+
+
+@fp32_island
+def area(boxes_xyxy: Tensor) -> Tensor:
+    """Areas ``(n,)`` of boxes ``(n, 4)``."""
+    return (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
+
+
+@fp32_island
+def iou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
+    """Intersection over union ``(n, m)`` of boxes ``(n, 4)`` and ``(m, 4)``."""
+    low = torch.maximum(boxes_xyxy[:, None, :2], others_xyxy[None, :, :2])
+    high = torch.minimum(boxes_xyxy[:, None, 2:], others_xyxy[None, :, 2:])
+    overlap = (high - low).clamp(min=0).prod(dim=2)
+    union = area(boxes_xyxy)[:, None] + area(others_xyxy)[None, :] - overlap
+    return overlap / union.clamp(min=1e-6)
+
+
+@fp32_island
+def clip(boxes_xyxy: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes cut to an image of ``size`` (height, width)."""
+    height, width = size
+    x = boxes_xyxy[..., 0::2].clamp(0, width)
+    y = boxes_xyxy[..., 1::2].clamp(0, height)
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
+
+
+@fp32_island
+def encode_deltas(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, std: float = 1.0) -> Tensor:
+    """Deltas (dx, dy, dw, dh) ``(n, 4)`` that take each box to its target, divided by ``std``."""
+    centre, size = _centre_and_size(boxes_xyxy)
+    target_centre, target_size = _centre_and_size(targets_xyxy)
+    shift = (target_centre - centre) / size
+    stretch = torch.log(target_size / size)
+    return torch.cat([shift, stretch], dim=-1) / std
+
+
+@fp32_island
+def decode_deltas(
+    boxes_xyxy: Tensor,
+    deltas: Tensor,
+    *,
+    std: float = 1.0,
+    size: tuple[int, int] | None = None,
+) -> Tensor:
+    """Boxes ``(n, k, 4)`` moved by deltas ``(n, k, 4)``; the change of size is bounded by 1000/16.
+
+    Args:
+        boxes_xyxy: ``(n, 4)``.
+        deltas: ``(n, k, 4)``, in units of ``std``.
+        std: what the deltas are multiplied by.
+        size: height and width to cut the result to; None to let boxes leave the image.
+    """
+    centre, extent = _centre_and_size(boxes_xyxy)
+    deltas = deltas * std
+    stretch = deltas[..., 2:].clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()
+    new_centre = centre[:, None] + deltas[..., :2] * extent[:, None]
+    half = 0.5 * extent[:, None] * stretch
+    moved = torch.cat([new_centre - half, new_centre + half], dim=-1)
+    return moved if size is None else clip(moved, size)
+
+
+def _centre_and_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
+    low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
+    return (low + high) * 0.5, high - low
+
+
+@fp32_island
+def nms(boxes_xyxy: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """Indices ``(k,)`` of the boxes that no better box overlaps by more than ``threshold``, best first."""
+    kept: Tensor = torchvision.ops.nms(boxes_xyxy, scores, threshold)
+    return kept
+
+
+@fp32_island
+def nms_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """Suppression within each class at once: classes are moved apart, further than any box reaches."""
+    if not len(boxes_xyxy):
+        return torch.zeros((0,), dtype=torch.int64, device=boxes_xyxy.device)
+    offsets = labels.to(boxes_xyxy) * (boxes_xyxy.max() + 1)
+    return nms(boxes_xyxy + offsets[:, None], scores, threshold)

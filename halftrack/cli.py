@@ -1,0 +1,247 @@
+"""The command line: ``halftrack recipes | show | data | train | eval | quickstart``.
+
+Exit codes: 0 done, 1 a run that failed, 2 unusable arguments or data, 130 / 143 ended by Ctrl-C /
+SIGTERM after saving.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from halftrack.data import SampleSettings, check, write_sample
+from halftrack.evaluation import DetectionMetrics
+from halftrack.precision import NonFiniteGradientError
+from halftrack.recipes import RECIPES, Recipe, load_recipe, override
+from halftrack.recipes import evaluate as evaluate_recipe
+from halftrack.recipes import train as train_recipe
+from halftrack.report import published_row, render_table, write_csv
+from halftrack.report.curves import read_log
+from halftrack.report.quickstart import run_quickstart
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Trains, evaluates and runs video perception models in half precision.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Make sample video, check your own data.")
+app.add_typer(data_app, name="data")
+console = Console()
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="See `halftrack recipes`.")]
+DataRoot = Annotated[
+    Path, typer.Option("--data-root", help="The folder that holds ILSVRC/, as downloaded.")
+]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option("--precision", help="fp32, bf16 or fp16; the recipe's own if left out."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Set a recipe field, e.g. training.lr=0.02."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Origin of all randomness.")]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, ...; the accelerator if left out.")
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Unpickle any object in a weights file. Runs its code.")
+]
+
+
+def _recipe(name: str, precision: str | None, settings: list[str] | None) -> Recipe:
+    recipe = load_recipe(name)
+    if precision is not None:
+        recipe = recipe.with_precision(precision)
+    return override(recipe, settings) if settings else recipe
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes."""
+    rows = []
+    for name in RECIPES:
+        recipe = load_recipe(name)
+        rows.append({"recipe": name, "precision": recipe.precision.name, "what": recipe.summary})
+    console.print(render_table(rows))
+
+
+@app.command()
+def show(recipe: RecipeName, precision: PrecisionName = None, settings: Settings = None) -> None:
+    """Print every field of a recipe as JSON; each can be given to --set."""
+    console.print_json(json.dumps(_recipe(recipe, precision, settings).to_dict()))
+
+
+@data_app.command("sample")
+def data_sample(
+    out: Annotated[Path, typer.Argument(help="An empty or new folder.")],
+    layout: Annotated[str, typer.Option(help="vid, mot or sot.")] = "vid",
+    train_videos: Annotated[int, typer.Option(help="Training videos.")] = 24,
+    val_videos: Annotated[int, typer.Option(help="Validation videos.")] = 8,
+    frames: Annotated[int, typer.Option(help="Frames a video.")] = 40,
+    seed: Seed = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace other sample video there.")] = False,
+) -> None:
+    """Write sample video in the layout of ImageNet VID, MOT17 or LaSOT."""
+    if layout not in ("vid", "mot", "sot"):
+        raise ValueError(f"no layout {layout!r}; there are vid, mot, sot")
+    settings = SampleSettings(
+        layout=layout,  # type: ignore[arg-type]
+        seed=seed,
+        train_videos=train_videos,
+        val_videos=val_videos,
+        frames=frames,
+    )
+    with Progress(console=console) as progress:
+        task = progress.add_task("filming", total=train_videos + val_videos)
+        write_sample(
+            out,
+            settings,
+            overwrite=overwrite,
+            progress=lambda done, _: progress.update(task, completed=done),
+        )
+    console.print(f"sample video in {out}")
+
+
+@data_app.command("check")
+def data_check(
+    recipe: RecipeName,
+    data_root: DataRoot,
+    decode: Annotated[bool, typer.Option(help="Decode every image too.")] = False,
+    settings: Settings = None,
+) -> None:
+    """Count what a recipe would read and list what is wrong with it."""
+    report = check(data_root, _recipe(recipe, None, settings).data, decode=decode)
+    for line in report.lines():
+        console.print(line, highlight=False)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: RecipeName,
+    data_root: DataRoot,
+    out: Annotated[Path | None, typer.Option(help="Where checkpoints and the log go.")] = None,
+    precision: PrecisionName = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Weights to start from (halftrack, MMTracking, torchvision), or none."),
+    ] = None,
+    seed: Seed = 0,
+    device: Device = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint.")
+    ] = False,
+    trust: Trust = False,
+    settings: Settings = None,
+) -> None:
+    """Train a recipe."""
+    chosen = _recipe(recipe, precision, settings)
+    out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}"
+    result = train_recipe(
+        chosen,
+        data_root=data_root,
+        out=out,
+        seed=seed,
+        init=init,
+        device=device,
+        resume=resume,
+        trust=trust,
+    )
+    if result.interrupted is not None:
+        raise typer.Exit(128 + result.interrupted)
+    console.print(
+        f"{result.steps} steps, {result.skipped} skipped, loss scale {result.loss_scale:g}; "
+        f"results in {out}",
+        highlight=False,
+    )
+
+
+@app.command("eval")
+def evaluate(
+    recipe: RecipeName,
+    data_root: DataRoot,
+    checkpoint: Annotated[Path, typer.Option(help="The weights to score.")],
+    out: Annotated[Path | None, typer.Option(help="Where the numbers go as JSON and CSV.")] = None,
+    precision: PrecisionName = None,
+    device: Device = None,
+    trust: Trust = False,
+    settings: Settings = None,
+) -> None:
+    """Score a checkpoint on the validation videos."""
+    chosen = _recipe(recipe, precision, settings)
+    with Progress(console=console) as progress:
+        task = progress.add_task("videos", total=None)
+        evaluation = evaluate_recipe(
+            chosen,
+            data_root=data_root,
+            checkpoint=checkpoint,
+            device=device,
+            trust=trust,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    row = published_row(
+        chosen, evaluation, memory_mb=_training_memory(checkpoint), checkpoint=checkpoint
+    )
+    console.print(render_table([row]))
+    console.print(render_table(_class_rows(evaluation.metrics), title="AP50 by class"))
+    console.print(evaluation.metrics.flat())
+    out = out or checkpoint.parent
+    out.mkdir(parents=True, exist_ok=True)
+    numbers = dataclasses.asdict(evaluation.metrics)
+    (out / "eval.json").write_text(json.dumps(numbers, indent=2), encoding="utf-8")
+    write_csv(out / "eval.csv", [row])
+    console.print(f"written to {out / 'eval.json'} and {out / 'eval.csv'}")
+
+
+def _class_rows(metrics: DetectionMetrics) -> list[dict[str, object]]:
+    return [
+        {"class": name, "COCO AP50": f"{100 * coco:.1f}", "VOC AP50": f"{100 * voc:.1f}"}
+        for (name, coco), voc in zip(
+            metrics.coco_ap50_per_class.items(), metrics.voc_ap50_per_class.values(), strict=True
+        )
+    ]
+
+
+def _training_memory(checkpoint: Path) -> float | None:
+    """Peak training memory in MB, if the checkpoint lies beside its log."""
+    log = checkpoint.parent / "log.jsonl"
+    if not log.is_file():
+        return None
+    return max((r["memory"] for r in read_log(log) if r.get("mode") == "train"), default=None)
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("runs/quickstart"),
+    seed: Seed = 0,
+) -> None:
+    """Train the tiny recipe on sample video in fp32, bf16 and fp16, score it, show the table."""
+    run_quickstart(out, seed=seed, console=console)
+
+
+def main() -> None:
+    """Run the command line; errors of the user's making are told in one line, not in a traceback."""
+    errors = Console(stderr=True)
+    try:
+        app()
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        errors.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+        raise SystemExit(2) from error
+    except (NonFiniteGradientError, RuntimeError) as error:
+        errors.print(f"[red]failed:[/] {error}", highlight=False, soft_wrap=True)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

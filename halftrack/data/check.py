@@ -1,0 +1,163 @@
+"""Is a user's data complete and readable? Counts of everything, and every problem with its file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from halftrack.data.annotation_xml import Progress
+from halftrack.data.config import VidDataConfig
+from halftrack.data.images import load_image
+from halftrack.data.index import VideoIndex
+from halftrack.data.problems import DataError, Problem
+
+__all__ = ["DataReport", "SetReport", "check"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetReport:
+    """What one data set holds and what is wrong with it."""
+
+    name: str
+    """``train vid``, ``train det`` or ``val vid``."""
+    videos: int
+    """Videos, or stills."""
+    frames: int
+    """Frames with a readable annotation."""
+    key_frames: int
+    """Frames that training would draw as key frames; 0 for validation."""
+    boxes_per_class: dict[str, int]
+    """Usable boxes of each class."""
+    unknown_objects: int
+    """Objects of classes not asked for, left out."""
+    degenerate_boxes: int
+    """Boxes under one pixel wide or high, left out."""
+    overhanging_boxes: int
+    """Boxes that reach outside their image, clipped."""
+    problems: tuple[Problem, ...]
+    """Everything that training or testing would stop at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """The findings of ``check``."""
+
+    sets: tuple[SetReport, ...]
+    """One report a data set."""
+    decoded: bool
+    """True if every image was decoded, not only looked for."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems of all sets."""
+        return tuple(problem for report in self.sets for problem in report.problems)
+
+    @property
+    def ok(self) -> bool:
+        """True if nothing is wrong."""
+        return not self.problems
+
+    def lines(self, limit: int = 50) -> list[str]:
+        """Text for people, with at most ``limit`` problems of each set."""
+        lines = []
+        for report in self.sets:
+            present = {name: n for name, n in report.boxes_per_class.items() if n}
+            boxes = ", ".join(f"{name} {n}" for name, n in present.items()) or "none"
+            lines += [
+                f"{report.name}: {report.videos} videos, {report.frames} frames, "
+                f"{report.key_frames} key frames",
+                f"  boxes: {boxes}",
+                f"  left out: {report.unknown_objects} objects of other classes, "
+                f"{report.degenerate_boxes} boxes under one pixel; "
+                f"clipped: {report.overhanging_boxes} boxes that reach outside their image",
+                f"  problems: {len(report.problems)}",
+            ]
+            lines += [f"    {problem}" for problem in report.problems[:limit]]
+            if len(report.problems) > limit:
+                lines.append(f"    ... and {len(report.problems) - limit} more")
+        images = "decoded" if self.decoded else "looked for, not decoded"
+        return [*lines, f"images were {images}; {'all is well' if self.ok else 'see problems'}"]
+
+
+def check(
+    data_root: str | Path,
+    config: VidDataConfig,
+    *,
+    decode: bool = False,
+    processes: int = 0,
+    threads: int = 4,
+    progress: Progress | None = None,
+) -> DataReport:
+    """Read all annotations and look for all images of the sets that ``config`` names.
+
+    Args:
+        data_root: the folder that contains ``ILSVRC``, or ``ILSVRC`` itself.
+        config: which sets, classes and rules.
+        decode: decode every image too, and compare its size with the annotation.
+        processes: how many processes parse annotations.
+        threads: how many threads look at images.
+        progress: told (done, in all) for the videos of a set, then for its images.
+
+    Raises:
+        DataError: if there is no data set to look at. Everything smaller is in the report.
+    """
+    training = config.training_indexes(data_root, processes=processes, progress=progress)
+    named = [
+        (f"train {name}", index) for name, index in zip(config.training_sets, training, strict=True)
+    ]
+    named.append(("val vid", config.test_index(data_root, processes=processes, progress=progress)))
+    look: Callable[[VideoIndex, int], Problem | None] = _decode if decode else _look_for
+    reports = []
+    for name, index in named:
+        with ThreadPoolExecutor(threads) as pool:
+            found = pool.map(lambda frame, index=index: look(index, frame), range(index.num_frames))
+            bad_images = []
+            for done, problem in enumerate(found, start=1):
+                if problem is not None:
+                    bad_images.append(problem)
+                if progress is not None:
+                    progress(done, index.num_frames)
+        keys = index.training_keys(min_size=config.min_size) if name.startswith("train") else ()
+        counts = np.bincount(index.labels, minlength=len(index.classes))
+        reports.append(
+            SetReport(
+                name=name,
+                videos=index.num_videos,
+                frames=index.num_frames,
+                key_frames=len(keys),
+                boxes_per_class={
+                    c: int(n) for (c, _), n in zip(index.classes, counts, strict=True)
+                },
+                unknown_objects=index.unknown_objects,
+                degenerate_boxes=index.degenerate_boxes,
+                overhanging_boxes=index.overhanging_boxes,
+                problems=(*index.problems, *bad_images),
+            )
+        )
+    return DataReport(sets=tuple(reports), decoded=decode)
+
+
+def _look_for(index: VideoIndex, frame: int) -> Problem | None:
+    path = index.path(frame)
+    if not os.path.isfile(path):
+        return Problem(path, "image is missing")
+    if os.path.getsize(path) == 0:
+        return Problem(path, "image is an empty file")
+    return None
+
+
+def _decode(index: VideoIndex, frame: int) -> Problem | None:
+    try:
+        height, width = load_image(index.path(frame)).shape[-2:]
+    except DataError as error:
+        return Problem(error.file, error.reason)
+    annotated_height, annotated_width = index.frame_sizes[frame]
+    if (height, width) != (annotated_height, annotated_width):
+        told = f"{annotated_width}x{annotated_height} in its annotation"
+        return Problem(index.path(frame), f"image is {width}x{height}, but {told}")
+    return None

@@ -1,0 +1,64 @@
+"""Scores detections under the COCO and the VOC protocol at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from halftrack.evaluation.coco_ap import coco_ap50
+from halftrack.evaluation.detection import (
+    DetectionMetrics,
+    FrameDetections,
+    FrameTruth,
+    check_frames,
+)
+from halftrack.evaluation.voc_ap import motion_iou, voc_ap50
+
+__all__ = ["score_detections"]
+
+
+def score_detections(
+    truths: Sequence[FrameTruth],
+    detections: Sequence[FrameDetections],
+    *,
+    classes: Sequence[str],
+) -> DetectionMetrics:
+    """AP50 of a video detector, under both protocols, per class and by motion.
+
+    Args:
+        truths: ground truth of every frame, videos one after another.
+        detections: what was found in the same frames, in the same order.
+        classes: names of the classes, in the order of the labels.
+
+    Raises:
+        ValueError: if lengths, labels or values cannot be scored; names the frame.
+    """
+    count = len(classes)
+    check_frames(truths, detections, classes=count)
+    coco = coco_ap50(truths, detections, classes=count)
+    voc = voc_ap50(truths, detections, classes=count)
+    steadiness = motion_iou(truths)
+    by_motion = {
+        "slow": [value >= 0.9 for value in steadiness],
+        "medium": [(value >= 0.7) & (value < 0.9) for value in steadiness],
+        "fast": [value < 0.7 for value in steadiness],
+    }
+    motion = {
+        name: _mean(voc_ap50(truths, detections, classes=count, counted=counted))
+        for name, counted in by_motion.items()
+    }
+    return DetectionMetrics(
+        coco_ap50=_mean(coco),
+        coco_ap50_per_class=dict(zip(classes, coco, strict=True)),
+        voc_ap50=_mean(voc),
+        voc_ap50_per_class=dict(zip(classes, voc, strict=True)),
+        voc_ap50_slow=motion["slow"],
+        voc_ap50_medium=motion["medium"],
+        voc_ap50_fast=motion["fast"],
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")

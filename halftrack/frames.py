@@ -1,0 +1,117 @@
+"""The nouns every room shares: what goes into a model and what comes out.
+
+Images are uint8 RGB ``(3, height, width)`` at network size, not padded and not normalised: that
+happens on the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+__all__ = ["Clip", "Detections", "Frame"]
+
+
+def _no_boxes() -> Tensor:
+    return torch.zeros((0, 4), dtype=torch.float32, device="cpu")
+
+
+def _no_labels() -> Tensor:
+    return torch.zeros((0,), dtype=torch.int64, device="cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One image of a video, with its ground truth where training needs it."""
+
+    image: Tensor
+    """uint8 ``(3, height, width)``, RGB, resized to network size, not padded."""
+    sample_id: str
+    """Names the frame in errors and ledgers, e.g. ``val/ILSVRC2015_val_00000000/000003``."""
+    frame_index: int = 0
+    """Position in the video, 0-based."""
+    scale_xy: tuple[float, float] = (1.0, 1.0)
+    """Network pixels per original pixel, horizontally and vertically."""
+    flipped: bool = False
+    """True if the image and its boxes were mirrored left to right."""
+    boxes_xyxy: Tensor = field(default_factory=_no_boxes)
+    """float32 ``(n, 4)`` ground truth in network pixels; empty at test time."""
+    labels: Tensor = field(default_factory=_no_labels)
+    """int64 ``(n,)`` class of each box, 0-based."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image in network pixels, padding excluded."""
+        return int(self.image.shape[-2]), int(self.image.shape[-1])
+
+    def to(self, device: torch.device | str) -> Frame:
+        """The same frame with its tensors on ``device``."""
+        return replace(
+            self,
+            image=self.image.to(device, non_blocking=True),
+            boxes_xyxy=self.boxes_xyxy.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> Frame:
+        """The same frame in page-locked memory (called by a pinning DataLoader)."""
+        return replace(
+            self,
+            image=self.image.pin_memory(),
+            boxes_xyxy=self.boxes_xyxy.pin_memory(),
+            labels=self.labels.pin_memory(),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One training sample of video detection: a key frame and its reference frames."""
+
+    key: Frame
+    """The frame whose objects are learned."""
+    references: tuple[Frame, ...]
+    """Frames of the same video that lend the key frame their features."""
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """Names of all frames, the key frame first."""
+        return (self.key.sample_id, *(frame.sample_id for frame in self.references))
+
+    def to(self, device: torch.device | str) -> Clip:
+        """The same clip with its tensors on ``device``."""
+        return Clip(
+            key=self.key.to(device),
+            references=tuple(frame.to(device) for frame in self.references),
+        )
+
+    def pin_memory(self) -> Clip:
+        """The same clip in page-locked memory (called by a pinning DataLoader)."""
+        return Clip(
+            key=self.key.pin_memory(),
+            references=tuple(frame.pin_memory() for frame in self.references),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """What a detector found in one frame, best score first within each class."""
+
+    boxes_xyxy: Tensor
+    """float32 ``(n, 4)`` in original pixels."""
+    scores: Tensor
+    """float32 ``(n,)`` in [0, 1]."""
+    labels: Tensor
+    """int64 ``(n,)``, 0-based."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def to(self, device: torch.device | str) -> Detections:
+        """The same detections on ``device``."""
+        return Detections(
+            boxes_xyxy=self.boxes_xyxy.to(device),
+            scores=self.scores.to(device),
+            labels=self.labels.to(device),
+        )

@@ -1,0 +1,241 @@
+"""ResNet and ResNeXt backbones in the 'pytorch' style (stride in the 3x3), with dilated stages.
+
+He et al. 2016, Xie et al. 2017; keys are torchvision's and mmdet's. A frozen BN is folded into its
+convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from halftrack.precision import fp32_island
+
+__all__ = ["ResNet", "ResNetConfig", "conv_bn"]
+
+_BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetConfig:
+    """Which ResNet; the defaults are SELSA's R50-DC5."""
+
+    depth: Literal[18, 50, 101] = 50
+    """Layers."""
+    base_channels: int = 64
+    """Channels of the stem."""
+    groups: int = 1
+    """Groups of the 3x3 convolutions; 64 for ResNeXt-101 64x4d."""
+    width_per_group: int = 64
+    """Channels a group in the first stage, for a stem of 64; 4 for ResNeXt-101 64x4d."""
+    strides: tuple[int, ...] = (1, 2, 2, 1)
+    """Stride of each stage."""
+    dilations: tuple[int, ...] = (1, 1, 1, 2)
+    """Dilation of each stage, its first block included."""
+    frozen_stages: int = 1
+    """Stages, with the stem, whose parameters do not train; -1 for none."""
+    frozen_bn: bool = True
+    """BN normalises with its running statistics in training too; scale and shift still train."""
+    recompute: tuple[int, ...] = ()
+    """Stages (1 to 4) whose inner activations are computed again in the backward pass, to save memory."""
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the last stage."""
+        return self.base_channels * 8 * (1 if self.depth == 18 else 4)
+
+    @property
+    def display_name(self) -> str:
+        """As tables write it, e.g. R-50-DC5."""
+        name = f"X-{self.depth}-{self.groups}x{self.width_per_group}d" if self.groups > 1 else ""
+        return f"{name or f'R-{self.depth}'}{'-DC5' if self.dilations[-1] > 1 else ''}"
+
+
+def conv_bn(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:
+    """Convolution and batch norm; as one convolution where the statistics are frozen.
+
+    With fixed statistics BN is a scale and a shift, and these can move into the convolution's
+    weights: ``conv(x, w * s) + (beta - mean * s)``, ``s = gamma / sqrt(var + eps)``. Gradients
+        reach w, gamma and beta through
+    the product. The convolution's own output is then never stored nor rounded, which nearly halves
+    the activations of a training step and spares two passes over them.
+    """
+    if bn.training:
+        normed: Tensor = bn(conv(x))
+        return normed
+    weight, bias = _folded(conv, bn)
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)  # type: ignore[arg-type]
+
+
+def _folded(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """The folded weight and bias; without gradients they are kept until any of their sources changes."""
+    sources = (conv.weight, bn.weight, bn.bias, bn.running_mean, bn.running_var)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in sources):
+        return _fold(*sources, bn.eps)
+    stamp = tuple((id(t), t._version, t.data_ptr()) for t in sources if t is not None)
+    kept = conv.__dict__.get("_kept_fold")
+    if kept is None or kept[0] != stamp:
+        kept = conv.__dict__["_kept_fold"] = (stamp, *_fold(*sources, bn.eps))
+    return kept[1], kept[2]
+
+
+@fp32_island
+def _fold(
+    weight: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor | None,
+    variance: Tensor | None,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    # Frozen statistics must not be rounded: eps alone is below the smallest half step of a
+    # variance.
+    assert mean is not None
+    assert variance is not None
+    scale = gamma * torch.rsqrt(variance + eps)
+    return weight * scale[:, None, None, None], beta - mean * scale
+
+
+def _conv(
+    inp: int, out: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    padding = dilation * (kernel // 2)
+    conv = nn.Conv2d(inp, out, kernel, stride, padding, dilation, groups, bias=False)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    return conv
+
+
+class _Block(nn.Module):
+    """What both kinds of block share: the shortcut."""
+
+    downsample: nn.Sequential | None
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        if self.downsample is None:
+            return x
+        conv, bn = self.downsample
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(bn, nn.BatchNorm2d)
+        return conv_bn(x, conv, bn)
+
+
+class _BasicBlock(_Block):
+    def __init__(
+        self, inp: int, out: int, *, middle: int, stride: int, dilation: int, groups: int
+    ) -> None:
+        super().__init__()
+        self.conv1 = _conv(inp, out, 3, stride, dilation)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.conv2 = _conv(out, out, 3, 1, dilation)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.downsample = _downsample(inp, out, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = conv_bn(x, self.conv1, self.bn1).relu_()
+        out = conv_bn(out, self.conv2, self.bn2)
+        return out.add_(self.shortcut(x)).relu_()
+
+
+class _Bottleneck(_Block):
+    def __init__(
+        self, inp: int, out: int, *, middle: int, stride: int, dilation: int, groups: int
+    ) -> None:
+        super().__init__()
+        self.conv1 = _conv(inp, middle, 1)
+        self.bn1 = nn.BatchNorm2d(middle)
+        self.conv2 = _conv(middle, middle, 3, stride, dilation, groups)
+        self.bn2 = nn.BatchNorm2d(middle)
+        self.conv3 = _conv(middle, out, 1)
+        self.bn3 = nn.BatchNorm2d(out)
+        self.downsample = _downsample(inp, out, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = conv_bn(x, self.conv1, self.bn1).relu_()
+        out = conv_bn(out, self.conv2, self.bn2).relu_()
+        out = conv_bn(out, self.conv3, self.bn3)
+        return out.add_(self.shortcut(x)).relu_()
+
+
+def _downsample(inp: int, out: int, stride: int) -> nn.Sequential | None:
+    if inp == out and stride == 1:
+        return None
+    return nn.Sequential(_conv(inp, out, 1, stride), nn.BatchNorm2d(out))
+
+
+class ResNet(nn.Module):
+    """Images ``(b, 3, h, w)`` to the last stage's features ``(b, c, h / 16, w / 16)`` (dilated C5).
+
+    Raises:
+        ValueError: for a depth that is not built here.
+    """
+
+    def __init__(self, config: ResNetConfig) -> None:
+        super().__init__()
+        if config.depth not in _BLOCKS:
+            raise ValueError(f"ResNet depth {config.depth} is not one of {tuple(_BLOCKS)}")
+        self.config = config
+        self.conv1 = _conv(3, config.base_channels, 7, 2)
+        self.bn1 = nn.BatchNorm2d(config.base_channels)
+        channels = config.base_channels
+        expansion = 1 if config.depth == 18 else 4
+        for stage, blocks in enumerate(_BLOCKS[config.depth]):
+            planes = config.base_channels * 2**stage
+            middle = planes * config.width_per_group // 64 * config.groups
+            layers: list[nn.Module] = []
+            for index in range(blocks):
+                layers.append(
+                    (_BasicBlock if expansion == 1 else _Bottleneck)(
+                        channels,
+                        planes * expansion,
+                        middle=middle,
+                        stride=config.strides[stage] if index == 0 else 1,
+                        dilation=config.dilations[stage],
+                        groups=config.groups,
+                    )
+                )
+                channels = planes * expansion
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
+        self._freeze()
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """``layer1`` to ``layer4``."""
+        return [getattr(self, f"layer{stage}") for stage in range(1, 5)]
+
+    def _freeze(self) -> None:
+        frozen: list[nn.Module] = []
+        if self.config.frozen_stages >= 0:
+            frozen = [self.conv1, self.bn1, *self.stages[: self.config.frozen_stages]]
+        for module in frozen:
+            module.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> ResNet:
+        """Training mode, but for BN whose statistics are frozen."""
+        super().train(mode)
+        still: Sequence[nn.Module] = [self]
+        if not self.config.frozen_bn:
+            still = self.stages[: max(self.config.frozen_stages, 0)]
+            if self.config.frozen_stages >= 0:
+                still = [self.bn1, *still]
+        for part in still:
+            for module in part.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def forward(self, images_bchw: Tensor) -> Tensor:
+        """The last stage's features."""
+        x = conv_bn(images_bchw, self.conv1, self.bn1).relu_()
+        x = F.max_pool2d(x, 3, 2, 1)
+        for number, stage in enumerate(self.stages, start=1):
+            if number in self.config.recompute and torch.is_grad_enabled():
+                x = checkpoint(stage, x, use_reentrant=False, preserve_rng_state=False)  # type: ignore[assignment]
+            else:
+                x = stage(x)
+        return x

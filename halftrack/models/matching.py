@@ -1,0 +1,79 @@
+"""Which box learns what: assignment by IoU, and random sampling of positives and negatives.
+
+mmdet's MaxIoUAssigner and RandomSampler, draw for draw: random numbers are taken only where there
+are more candidates than wanted, positives first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from halftrack.boxes import iou
+
+__all__ = ["MatchingConfig", "Sample", "assign", "sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchingConfig:
+    """Thresholds of the assignment and size of the sample."""
+
+    positive_iou: float
+    """Least IoU with an object of a positive box."""
+    negative_iou: float
+    """IoU below which a box is negative."""
+    low_quality_iou: float | None
+    """Least IoU at which an object's best boxes are positive in any case; None to leave that out."""
+    samples: int = 256
+    """Boxes sampled."""
+    positive_share: float = 0.5
+    """Share of them that may be positive."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Indices of the sampled boxes, ascending, and the object of each positive one."""
+
+    positive: Tensor
+    """int64 ``(p,)``."""
+    negative: Tensor
+    """int64 ``(n,)``."""
+    objects: Tensor
+    """int64 ``(p,)`` index of the object each positive box is assigned to."""
+
+
+def assign(boxes_xyxy: Tensor, objects_xyxy: Tensor, config: MatchingConfig) -> Tensor:
+    """int64 ``(n,)``: the object of each box, -1 for background, -2 for boxes that are neither."""
+    if not len(objects_xyxy) or not len(boxes_xyxy):
+        return boxes_xyxy.new_full((len(boxes_xyxy),), -1, dtype=torch.int64)
+    overlaps = iou(objects_xyxy, boxes_xyxy)
+    best, assigned = overlaps.max(dim=0)
+    result = torch.full_like(assigned, -2)
+    result = torch.where(best < config.negative_iou, -1, result)
+    result = torch.where(best >= config.positive_iou, assigned, result)
+    if config.low_quality_iou is not None:
+        best_of_object = overlaps.max(dim=1).values
+        # Later objects win shared boxes, as in the reference.
+        for index in range(len(objects_xyxy)):
+            ties = overlaps[index] == best_of_object[index]
+            ties &= best_of_object[index] >= config.low_quality_iou
+            result = torch.where(ties, index, result)
+    return result
+
+
+def sample(assigned: Tensor, config: MatchingConfig) -> Sample:
+    """Draw from the assignment ``(n,)``: positives up to their share, negatives for the rest."""
+    wanted = int(config.samples * config.positive_share)
+    positive = _draw(torch.nonzero(assigned >= 0).flatten(), wanted)
+    negative = _draw(torch.nonzero(assigned == -1).flatten(), config.samples - len(positive))
+    return Sample(positive, negative, assigned[positive])
+
+
+def _draw(candidates: Tensor, wanted: int) -> Tensor:
+    if len(candidates) <= wanted:
+        return candidates
+    # Drawn on the CPU on every device, so that a seed means the same sample everywhere.
+    order = torch.randperm(len(candidates), device="cpu")[:wanted].to(candidates.device)
+    return candidates[order].sort().values

@@ -1,0 +1,206 @@
+"""The three loss scales, with one interface: none, static, dynamic.
+
+Micikevicius et al. 2017 (arXiv 1710.03740), section 3.2; constants as in torch.amp.GradScaler, but
+bounded.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torch import Tensor
+
+__all__ = ["DynamicLossScale", "LossScale", "NoLossScale", "StaticLossScale"]
+
+logger = logging.getLogger(__name__)
+
+
+class LossScale(Protocol):
+    """What a run's loss is multiplied by, and how that changes."""
+
+    value: float
+    """The present scale."""
+    consecutive_skips: int
+    """Steps skipped in a row up to now."""
+    skips_steps: bool
+    """True if a non-finite gradient means a skipped step; false if it is an error."""
+
+    @property
+    def exhausted(self) -> bool:
+        """True if an overflow at this scale cannot be mended by a smaller one."""
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """The loss, ready for the backward pass."""
+
+    def update(self, *, found_inf: bool) -> None:
+        """Take the outcome of one step into account."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values that ``load_state_dict`` takes back."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where ``state`` was taken."""
+
+
+class NoLossScale:
+    """The null object for fp32 and bf16: nothing is scaled, and a non-finite gradient is an error."""
+
+    skips_steps = False
+    exhausted = True
+
+    def __init__(self) -> None:
+        self.value = 1.0
+        self.consecutive_skips = 0
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """The loss as it is."""
+        return loss
+
+    def update(self, *, found_inf: bool) -> None:
+        """Nothing changes."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Only the kind."""
+        return {"kind": "none"}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises ValueError for the state of another kind."""
+        _expect_kind(state, "none")
+
+
+class StaticLossScale:
+    """A constant scale, 512 in the published recipes.
+
+    Raises:
+        ValueError: if the scale is not positive.
+    """
+
+    skips_steps = True
+
+    def __init__(self, value: float) -> None:
+        if not value > 0:
+            raise ValueError(f"a loss scale must be positive, got {value}")
+        self.value = float(value)
+        self.consecutive_skips = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Overflow at scale 1 is no matter of scale; elsewhere the next batch may fit."""
+        return self.value <= 1.0
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """The loss times the scale."""
+        return loss * self.value
+
+    def update(self, *, found_inf: bool) -> None:
+        """Count skips; the scale stays."""
+        self.consecutive_skips = self.consecutive_skips + 1 if found_inf else 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scale and skips in a row."""
+        return {"kind": "static", "scale": self.value, "skips": self.consecutive_skips}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises ValueError for the state of another kind."""
+        _expect_kind(state, "static")
+        self.value, self.consecutive_skips = float(state["scale"]), int(state["skips"])
+
+
+class DynamicLossScale:
+    """A scale that halves at every overflow and doubles after a run of clean steps, within bounds.
+
+    Without bounds a run of NaN drives the scale to exactly 0, from where it never comes back.
+
+    Raises:
+        ValueError: if the bounds do not hold the initial scale.
+    """
+
+    skips_steps = True
+
+    def __init__(
+        self,
+        *,
+        initial: float = 65536.0,
+        growth: float = 2.0,
+        backoff: float = 0.5,
+        growth_interval: int = 2000,
+        bounds: tuple[float, float] = (1.0, 2.0**24),
+    ) -> None:
+        if not 0 < bounds[0] <= initial <= bounds[1]:
+            raise ValueError(f"initial loss scale {initial} lies outside its bounds {bounds}")
+        self.value = float(initial)
+        self.consecutive_skips = 0
+        self._growth, self._backoff, self._interval = growth, backoff, growth_interval
+        self._bounds = bounds
+        self._clean_steps = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """True at the lower bound."""
+        return self.value <= self._bounds[0]
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """The loss times the scale."""
+        return loss * self.value
+
+    def update(self, *, found_inf: bool) -> None:
+        """Back off on an overflow, grow after enough clean steps."""
+        if found_inf:
+            self.consecutive_skips += 1
+            self._clean_steps = 0
+            self.value = max(self.value * self._backoff, self._bounds[0])
+            return
+        self.consecutive_skips = 0
+        self._clean_steps += 1
+        if self._clean_steps >= self._interval:
+            self._clean_steps = 0
+            self.value = min(self.value * self._growth, self._bounds[1])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scale, clean steps since it last changed, skips in a row."""
+        return {
+            "kind": "dynamic",
+            "scale": self.value,
+            "clean_steps": self._clean_steps,
+            "skips": self.consecutive_skips,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over our own state or that of a ``torch.amp.GradScaler``.
+
+        A GradScaler's scale may have run out of bounds (0.0 after NaNs); it is clamped, with a
+        message.
+
+        Raises:
+            ValueError: for the state of another kind.
+        """
+        if "_growth_tracker" in state:
+            self._clean_steps, self.consecutive_skips = int(state["_growth_tracker"]), 0
+            self._growth, self._backoff = state["growth_factor"], state["backoff_factor"]
+            self._interval = int(state["growth_interval"])
+        else:
+            _expect_kind(state, "dynamic")
+            self._clean_steps = int(state["clean_steps"])
+            self.consecutive_skips = int(state["skips"])
+        given = float(state["scale"])
+        low, high = self._bounds
+        # The comparison also catches NaN, which min and max would let through.
+        self.value = min(max(given, low), high) if given == given else low
+        if self.value != given:
+            logger.warning(
+                "loss scale %g lies outside [%g, %g] and was clamped to %g",
+                given,
+                low,
+                high,
+                self.value,
+            )
+
+
+def _expect_kind(state: Mapping[str, Any], kind: str) -> None:
+    if state.get("kind") != kind:
+        raise ValueError(
+            f"this run has a {kind} loss scale, the state is of kind {state.get('kind')!r} "
+            f"(keys {sorted(state)})"
+        )

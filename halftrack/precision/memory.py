@@ -1,0 +1,118 @@
+"""Live bytes of a training step, on any device and without a GPU: every tensor storage alive at
+once.
+
+Counts what tensors hold; an allocator's slack and a library's workspace come on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from halftrack.precision import rehearsal
+
+__all__ = ["KINDS", "LiveBytes"]
+
+KINDS = ("parameters", "gradients", "optimizer", "cast weights", "activations", "temporaries")
+"""What live bytes are told apart into; buffers count as parameters."""
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+class LiveBytes(TorchDispatchMode):
+    """Meter around one training step; copies made inside one rehearsed op are not seen.
+
+    ``peak`` is in bytes, ``peak_by_kind`` says what was alive then. Activations are what the
+    forward pass made and the backward pass has not yet freed; temporaries are what the backward
+    pass and the step themselves make.
+
+    Args:
+        model: its parameters and buffers are known from the start.
+        optimizers: their state counts as optimizer.
+    """
+
+    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer] = ()) -> None:
+        super().__init__()
+        self._model, self._optimizers = model, optimizers
+        self.peak = 0
+        self.peak_by_kind: dict[str, int] = dict.fromkeys(KINDS, 0)
+        self._alive: dict[int, tuple[StorageWeakRef, int, str]] = {}
+        self._parameters = {id(p): p for p in model.parameters()}
+        self._gradient_shapes = {p.shape for p in model.parameters() if p.requires_grad}
+        self._backward_seen = False
+
+    def __enter__(self) -> Self:
+        for tensor in (*self._model.parameters(), *self._model.buffers()):
+            self._add(tensor, "parameters")
+        for parameter in self._model.parameters():
+            if parameter.grad is not None:
+                self._add(parameter.grad, "gradients")
+        for tensor in self._optimizer_state():
+            self._add(tensor, "optimizer")
+        self._meet_peak()
+        rehearsal.observers.append(self.saw)
+        return super().__enter__()
+
+    def __exit__(self, *details: Any) -> None:
+        super().__exit__(*details)
+        rehearsal.observers.remove(self.saw)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.saw(func, args, result)
+        return result
+
+    def saw(self, func: Any, args: tuple[Any, ...], result: Any) -> None:
+        """Take the result of one op into account."""
+        fresh = False
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self._alive:
+                self._add(tensor, self._kind_of(func, args, tensor))
+                fresh = True
+        if fresh:
+            self._sweep()
+            self._meet_peak()
+
+    def _kind_of(self, func: Any, args: tuple[Any, ...], tensor: Tensor) -> str:
+        if torch._C._current_graph_task_id() != -1:
+            self._backward_seen = True
+            is_gradient = tensor.dtype == torch.float32 and tensor.shape in self._gradient_shapes
+            return "gradients" if is_gradient else "temporaries"
+        if self._backward_seen:
+            return "temporaries"
+        source = args[0] if args else None
+        if func is torch.ops.aten._to_copy.default and tensor.dtype in _HALF:
+            if isinstance(source, Tensor) and id(source) in self._parameters:
+                return "cast weights"
+        return "activations"
+
+    def _optimizer_state(self) -> Iterator[Tensor]:
+        for optimizer in self._optimizers:
+            for state in optimizer.state.values():
+                yield from (value for value in state.values() if isinstance(value, Tensor))
+
+    def _add(self, tensor: Tensor, kind: str) -> None:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._alive:
+            self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes(), kind)
+
+    def _sweep(self) -> None:
+        self._alive = {k: entry for k, entry in self._alive.items() if not entry[0].expired()}
+
+    def _meet_peak(self) -> None:
+        total = sum(size for _, size, _ in self._alive.values())
+        if total > self.peak:
+            self.peak = total
+            by_kind = dict.fromkeys(KINDS, 0)
+            for _, size, kind in self._alive.values():
+                by_kind[kind] += size
+            self.peak_by_kind = by_kind

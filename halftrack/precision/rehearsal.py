@@ -1,0 +1,293 @@
+"""A GPU's half precision, rehearsed on a CPU: CUDA autocast's dtypes and tensor-core arithmetic.
+
+Two parts. Above autograd, the ``AutocastCPU`` dispatch key gets CUDA's op lists instead of the
+CPU's, so that casts are differentiated and ops inside composites are seen as CUDA autocast sees
+them. Below autograd, a dispatch mode computes the heavy ops as tensor cores do: half operands, fp32
+accumulation, one rounding, in the backward pass too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from halftrack.precision.autocast_lists import (
+    FP32,
+    FP32_SET_DTYPE,
+    LOWER_PRECISION,
+    NORMS,
+    WIDEST,
+)
+
+__all__ = ["forget_cast_weights", "observers", "rehearsal"]
+
+_aten = torch.ops.aten
+_KEY = "AutocastCPU"
+_AUTOCAST = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU)
+_HALF = (torch.float16, torch.bfloat16)
+
+Kernel = Callable[..., Any]
+
+
+_cast_weights: dict[tuple[int, torch.dtype, bool], tuple[Tensor, int, Tensor]] = {}
+
+
+def forget_cast_weights() -> None:
+    """Drop the half copies of weights; called when the outermost autocast region ends."""
+    _cast_weights.clear()
+
+
+def _cast(value: Any, dtype: torch.dtype) -> Any:
+    if isinstance(value, Tensor):
+        if not value.is_floating_point() or value.dtype in (dtype, torch.float64):
+            return value
+        if value.device.type != "cpu":
+            return value
+        if (
+            dtype in _HALF
+            and value.is_leaf
+            and value.requires_grad
+            and value.dtype == torch.float32
+        ):
+            return _cast_weight(value, dtype)
+        return value.to(dtype)
+    if isinstance(value, list | tuple):
+        return type(value)(_cast(item, dtype) for item in value)
+    return value
+
+
+def _cast_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A weight's half copy, shared by all its uses. Unlike torch's cache it knows the weight's
+    version, so that an in-place change (an optimizer step, a swapped-in average) never meets a
+    stale copy.
+    """
+    key = (id(weight), dtype, torch.is_grad_enabled())
+    kept = _cast_weights.get(key)
+    if kept is not None and kept[1] == weight._version:
+        return kept[2]
+    cast = weight.to(dtype)
+    # The weight is kept with its copy, so that its id cannot be given to another tensor.
+    _cast_weights[key] = (weight, weight._version, cast)
+    return cast
+
+
+def _widest(arguments: Any, widest: torch.dtype) -> torch.dtype:
+    """The widest of half and fp32 among the tensors in ``arguments``; fp64 takes no part, as in ATen's prioritize."""
+    for value in arguments:
+        if isinstance(value, list | tuple):
+            widest = _widest(value, widest)
+        elif isinstance(value, Tensor) and value.dtype == torch.float32:
+            widest = torch.float32
+    return widest
+
+
+def _to_half(op: Kernel) -> Kernel:
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
+            half = torch.get_autocast_dtype("cpu")
+            named = {name: _cast(value, half) for name, value in kwargs.items()}
+            return op(*[_cast(value, half) for value in args], **named)
+
+    return kernel
+
+
+def _to_fp32(op: Kernel) -> Kernel:
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
+            named = {name: _cast(value, torch.float32) for name, value in kwargs.items()}
+            return op(*[_cast(value, torch.float32) for value in args], **named)
+
+    return kernel
+
+
+def _to_widest(op: Kernel) -> Kernel:
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
+            dtype = _widest((*args, *kwargs.values()), torch.get_autocast_dtype("cpu"))
+            named = {name: _cast(value, dtype) for name, value in kwargs.items()}
+            return op(*[_cast(value, dtype) for value in args], **named)
+
+    return kernel
+
+
+def _with_fp32_dtype(op: Kernel) -> Kernel:
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        first = args[0] if args else next(iter(kwargs.values()))
+        eligible = first.is_floating_point() and first.dtype != torch.float64
+        with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
+            if eligible and kwargs.get("dtype") is None and not _dtype_among(args):
+                kwargs["dtype"] = torch.float32
+            return op(*args, **kwargs)
+
+    return kernel
+
+
+def _dtype_among(args: tuple[Any, ...]) -> bool:
+    return any(isinstance(value, torch.dtype) for value in args)
+
+
+def _refuse_binary_cross_entropy(*args: Any, **kwargs: Any) -> Tensor:
+    raise RuntimeError(
+        "binary_cross_entropy and BCELoss are unsafe to autocast: a sigmoid output in half precision reaches 0 and 1, "
+        "where the loss is infinite. Use binary_cross_entropy_with_logits or BCEWithLogitsLoss."
+    )
+
+
+def _overload(name: str) -> Any:
+    base, _, overload = name.partition(".")
+    return getattr(getattr(_aten, base), overload or "default")
+
+
+def _kernels() -> dict[str, Kernel]:
+    kernels: dict[str, Kernel] = {name: _to_half(_overload(name)) for name in LOWER_PRECISION}
+    kernels |= {name: _to_fp32(_overload(name)) for name in FP32}
+    kernels |= {name: _to_widest(_overload(name)) for name in WIDEST}
+    kernels |= {name: _with_fp32_dtype(_overload(name)) for name in FP32_SET_DTYPE}
+    for name, with_dtype in NORMS.items():
+        kernels[name] = _with_fp32_dtype(_overload(with_dtype))
+    kernels["binary_cross_entropy"] = _refuse_binary_cross_entropy
+    # What CPU autocast lists and CUDA autocast does not must pass as if autocast were off.
+    prefix = "aten::"
+    for full_name in torch._C._dispatch_get_all_op_names():
+        name = full_name.removeprefix(prefix)
+        if full_name.startswith(prefix) and name not in kernels:
+            if torch._C._dispatch_has_kernel_for_dispatch_key(full_name, _KEY):
+                kernels[name] = torch.library.fallthrough_kernel
+    return kernels
+
+
+def _half_among(args: tuple[Any, ...]) -> torch.dtype | None:
+    for value in args:
+        if isinstance(value, Tensor) and value.dtype in _HALF:
+            return value.dtype
+    return None
+
+
+def _widen(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype in _HALF else value
+
+
+def _round(value: Any, dtype: torch.dtype) -> Any:
+    # Tensor.to rounds ties to even, to infinity above the largest finite value, and keeps
+    # subnormals.
+    return value.to(dtype) if isinstance(value, Tensor) else value
+
+
+def _accumulate(op: Kernel) -> Kernel:
+    """Half operands, fp32 accumulation, one rounding of each result."""
+
+    def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+        result = op(*[_widen(value) for value in args], **kwargs)
+        if isinstance(result, tuple):
+            return tuple(_round(value, dtype) for value in result)
+        return _round(result, dtype)
+
+    return kernel
+
+
+def _normalise(op: Kernel) -> Kernel:
+    """Batch norm on half images with fp32 statistics: only the image-shaped result is rounded."""
+
+    def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+        first, *rest = op(*[_widen(value) for value in args], **kwargs)
+        return (_round(first, dtype), *rest)
+
+    return kernel
+
+
+_ACCUMULATED = (
+    _aten.convolution.default,
+    _aten.convolution_backward.default,
+    _aten.mm.default,
+    _aten.addmm.default,
+    _aten.bmm.default,
+    _aten.baddbmm.default,
+    _aten.addbmm.default,
+    _aten.mv.default,
+    _aten.addmv.default,
+    _aten.dot.default,
+    _aten.vdot.default,
+    _aten.addr.default,
+    _aten._scaled_dot_product_flash_attention_for_cpu.default,
+    _aten._scaled_dot_product_flash_attention_for_cpu_backward.default,
+)
+_NORMALISED = (
+    _aten.native_batch_norm.default,
+    _aten._native_batch_norm_legit.default,
+    _aten.native_batch_norm_backward.default,
+)
+_ARITHMETIC: dict[Any, Kernel] = {op: _accumulate(op) for op in _ACCUMULATED}
+_ARITHMETIC |= {op: _normalise(op) for op in _NORMALISED}
+
+
+observers: list[Kernel] = []
+"""Called with (op, arguments, result) of each rehearsed op; copies made inside it stay hidden from other modes."""
+
+
+class _TensorCores(TorchDispatchMode):
+    """Computes the ops of ``_ARITHMETIC`` as tensor cores do; everything else as it comes."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kernel = _ARITHMETIC.get(func)
+        if kernel is not None:
+            dtype = _half_among(args)
+            if dtype is not None:
+                if not observers:
+                    return kernel(args, kwargs or {}, dtype)
+                with _disable_current_modes():
+                    result = kernel(args, kwargs or {}, dtype)
+                for observer in observers:
+                    observer(func, args, result)
+                return result
+        return func(*args, **(kwargs or {}))
+
+
+_depth = 0
+_library: torch.library.Library | None = None
+_known_kernels: dict[str, Kernel] = {}
+
+
+@contextmanager
+def rehearsal() -> Iterator[None]:
+    """Within it, CPU tensors meet a GPU's half precision, forward and backward.
+
+    It decides how ``torch.autocast('cpu', dtype)`` casts and how half tensors are multiplied; it
+    does not switch autocast on. Nested entries count once. Not thread-safe: the dispatch key is the
+    process's.
+    """
+    global _depth
+    if _depth:
+        yield
+        return
+    _enter()
+    _depth = 1
+    try:
+        with _TensorCores():
+            yield
+    finally:
+        _depth = 0
+        _leave()
+
+
+def _enter() -> None:
+    global _library
+    if not _known_kernels:
+        _known_kernels.update(_kernels())
+    _library = torch.library.Library("aten", "IMPL")
+    for name, kernel in _known_kernels.items():
+        _library.impl(name, kernel, _KEY, allow_override=True)
+
+
+def _leave() -> None:
+    global _library
+    forget_cast_weights()
+    if _library is not None:
+        _library._destroy()
+    _library = None

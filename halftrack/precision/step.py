@@ -1,0 +1,140 @@
+"""The one right order of an optimizer step, and a report of what it did.
+
+Unscale once, look for non-finite values over ALL optimizers, clip, step or skip all, adjust the
+scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from halftrack.precision.loss_scale import LossScale
+
+__all__ = ["NonFiniteGradientError", "StepReport", "optimizer_step"]
+
+
+class NonFiniteGradientError(RuntimeError):
+    """A non-finite gradient that skipping the step and lowering the loss scale cannot mend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What became of one attempted step."""
+
+    skipped: bool
+    """True if no optimizer moved."""
+    found_inf: bool
+    """True if a gradient was not finite."""
+    grad_norm: float
+    """L2 norm of the unscaled gradients over all optimizers, before clipping."""
+    loss_scale: float
+    """The scale the step's gradients were made with."""
+    consecutive_skips: int
+    """Skipped steps in a row, this one included."""
+
+
+def optimizer_step(
+    optimizers: Sequence[Optimizer],
+    loss_scale: LossScale,
+    *,
+    max_grad_norm: float | None = None,
+    max_consecutive_skips: int = 50,
+) -> StepReport:
+    """Step every optimizer or none, and clear the gradients.
+
+    Args:
+        optimizers: all that share the loss; built from named parameters, a bad gradient can be
+            named.
+        loss_scale: scaled the loss; it is adjusted here.
+        max_grad_norm: clip the unscaled gradients to this norm; None to leave them.
+        max_consecutive_skips: skips in a row after which the run is stopped.
+
+    Raises:
+        NonFiniteGradientError: in fp32 and bf16 at once; in fp16 if the scale can go no lower or
+        too many steps in a
+            row were skipped. Names the first non-finite gradient.
+    """
+    gradients = [parameter.grad for _, parameter in _with_gradient(optimizers)]
+    norm = _unscale_and_norm([g for g in gradients if g is not None], loss_scale.value)
+    # A sum of finite squares can overflow fp32 too: such a step could not be clipped, and counts as
+    # overflowed.
+    found_inf = not math.isfinite(norm)
+    used_scale = loss_scale.value
+    if found_inf:
+        _stop_if_hopeless(optimizers, loss_scale, max_consecutive_skips)
+    else:
+        if max_grad_norm is not None and norm > max_grad_norm:
+            torch._foreach_mul_(gradients, max_grad_norm / (norm + 1e-6))
+        for optimizer in optimizers:
+            optimizer.step()
+    loss_scale.update(found_inf=found_inf)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    return StepReport(
+        skipped=found_inf,
+        found_inf=found_inf,
+        grad_norm=norm,
+        loss_scale=used_scale,
+        consecutive_skips=loss_scale.consecutive_skips,
+    )
+
+
+def _unscale_and_norm(gradients: list[Tensor], scale: float) -> float:
+    """Divide the gradients by the scale in place; their total norm (the step's one host sync)."""
+    if not gradients:
+        return 0.0
+    if scale != 1.0:
+        torch._foreach_mul_(gradients, 1.0 / scale)
+    norms = torch._foreach_norm(gradients)
+    device = gradients[0].device
+    return float(torch.linalg.vector_norm(torch.stack([norm.to(device) for norm in norms])))
+
+
+def _with_gradient(optimizers: Sequence[Optimizer]) -> Iterator[tuple[str, Tensor]]:
+    """Name and parameter of everything that has a gradient."""
+    for number, optimizer in enumerate(optimizers):
+        for group_number, group in enumerate(optimizer.param_groups):
+            names = group.get("param_names")
+            for position, parameter in enumerate(group["params"]):
+                if parameter.grad is None:
+                    continue
+                place = f"optimizer {number}, group {group_number}, parameter {position}"
+                name = names[position] if names else place
+                if parameter.grad.is_sparse:
+                    raise ValueError(
+                        f"the gradient of {name} is sparse; only dense ones are supported"
+                    )
+                yield name, parameter
+
+
+def _stop_if_hopeless(
+    optimizers: Sequence[Optimizer], loss_scale: LossScale, max_consecutive_skips: int
+) -> None:
+    skips = loss_scale.consecutive_skips + 1
+    if loss_scale.skips_steps and not loss_scale.exhausted and skips < max_consecutive_skips:
+        return
+    if not loss_scale.skips_steps:
+        reason = "without a loss scale there is nothing to lower"
+    elif loss_scale.exhausted:
+        reason = f"the loss scale is {loss_scale.value:g} and can go no lower"
+    else:
+        reason = f"{skips} steps in a row were skipped at loss scale {loss_scale.value:g}"
+    raise NonFiniteGradientError(
+        f"{_first_bad(optimizers)}; {reason}. Look for NaN in the losses or inputs, lower the learning rate, "
+        "or keep the module in fp32 (precision.keep_fp32)."
+    )
+
+
+def _first_bad(optimizers: Sequence[Optimizer]) -> str:
+    for name, parameter in _with_gradient(optimizers):
+        gradient = parameter.grad
+        if gradient is not None and not bool(torch.isfinite(gradient).all()):
+            kind = "NaN" if bool(torch.isnan(gradient).any()) else "infinity"
+            return f"the gradient of {name} holds {kind}"
+    return "the norm of all gradients overflows fp32, though each is finite"

@@ -1,0 +1,76 @@
+"""Tables for the terminal and for files, among them the row of the published model zoo."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from halftrack.recipes import Evaluation, Recipe
+
+__all__ = ["published_row", "render_table", "write_csv"]
+
+Row = Mapping[str, object]
+
+
+def published_row(
+    recipe: Recipe, evaluation: Evaluation, *, memory_mb: float | None, checkpoint: Path | None
+) -> dict[str, object]:
+    """One line of MMTracking's table for video object detection, under its column names.
+
+    Args:
+        recipe: what was run.
+        evaluation: how it scored; gives AP and frames a second.
+        memory_mb: peak training memory as the log has it; None if unknown.
+        checkpoint: the weights that were scored.
+    """
+    return {
+        "Method": "SELSA",
+        "Backbone": recipe.model.backbone.display_name,
+        "Style": "pytorch",
+        "Lr schd": f"{recipe.training.epochs}e",
+        "Mem (GB)": "-" if memory_mb is None else f"{memory_mb / 1024:.2f}",
+        "Inf time (fps)": f"{evaluation.frames_per_second:.1f}",
+        "box AP@50": f"{100 * evaluation.metrics.coco_ap50:.1f}",
+        "config": recipe.name,
+        "checkpoint": "-" if checkpoint is None else str(checkpoint),
+    }
+
+
+def render_table(rows: Sequence[Row], *, title: str | None = None) -> Table:
+    """A rich table with a column for every key of the first row.
+
+    Raises:
+        ValueError: if there are no rows or their keys differ.
+    """
+    columns = _columns(rows)
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(row[column]) for column in columns))
+    return table
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """The same rows as comma-separated values.
+
+    Raises:
+        ValueError: if there are no rows or their keys differ.
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=_columns(rows))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        raise ValueError("a table needs at least one row")
+    columns = list(rows[0])
+    for row in rows:
+        if list(row) != columns:
+            raise ValueError(f"rows of one table differ in columns: {columns} and {list(row)}")
+    return columns

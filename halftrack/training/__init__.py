@@ -1,0 +1,20 @@
+"""Training: the loop in sight, what moves the weights, checkpoints and the log. Knows no task."""
+
+from halftrack.training.checkpoint import LoadReport, load_weights, read_checkpoint
+from halftrack.training.loop import Batch, BatchSource, train
+from halftrack.training.optimiser import Phase, StepSchedule, WeightAverage
+from halftrack.training.run import TrainingConfig, TrainingResult
+
+__all__ = [
+    "Batch",
+    "BatchSource",
+    "LoadReport",
+    "Phase",
+    "StepSchedule",
+    "TrainingConfig",
+    "TrainingResult",
+    "WeightAverage",
+    "load_weights",
+    "read_checkpoint",
+    "train",
+]

@@ -1,0 +1,230 @@
+"""Checkpoints: written atomically, read safely, resumed exactly; no key is dropped silently.
+
+The layout is MMTracking's ({meta, state_dict, optimizer}) with what an exact resume needs beside
+it. Everything is of plain types, so ``torch.load(weights_only=True)`` reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import platform
+import re
+import subprocess
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "LoadReport",
+    "code_versions",
+    "load_weights",
+    "newest_checkpoint",
+    "prune",
+    "read_checkpoint",
+    "write_checkpoint",
+]
+
+_READ_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    zipfile.BadZipFile,
+    KeyError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReport:
+    """What became of each key when weights were loaded."""
+
+    prefix: str
+    """Where in the model the file's keys were put; empty for the whole model."""
+    loaded: tuple[str, ...]
+    """Keys of the model that were filled."""
+    missing: tuple[str, ...]
+    """Keys below ``prefix`` that the file does not have; they keep their values."""
+    unexpected: tuple[str, ...]
+    """Keys of the file that the model does not have; they were ignored."""
+    mismatched: tuple[str, ...]
+    """Keys whose shapes differ, with both shapes; they were ignored."""
+
+    def __str__(self) -> str:
+        where = f" into {self.prefix!r}" if self.prefix else ""
+        lines = [f"{len(self.loaded)} tensors loaded{where}"]
+        for label in ("missing", "unexpected", "mismatched"):
+            keys: tuple[str, ...] = getattr(self, label)
+            if keys:
+                more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+                lines.append(f"{len(keys)} {label}: {', '.join(keys[:5])}{more}")
+        return "; ".join(lines)
+
+
+def code_versions() -> dict[str, str | None]:
+    """Versions of what computes a run: halftrack, torch, Python and the git commit, if any."""
+    from halftrack import __version__
+
+    try:
+        here = Path(__file__).parent
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False
+        )
+        commit = answer.stdout.strip() or None
+    except OSError:
+        commit = None
+    return {
+        "halftrack": __version__,
+        "torch": str(torch.__version__),  # TorchVersion is no plain type
+        "python": platform.python_version(),
+        "git": commit,
+    }
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write ``state``; ``path`` is at every moment absent, the old file or the whole new one."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        torch.save(dict(state), file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def read_checkpoint(path: Path, *, trust: bool = False) -> dict[str, Any]:
+    """Read a checkpoint on the CPU.
+
+    Args:
+        path: the file.
+        trust: unpickle arbitrary objects too, as some published files need; runs code the file
+            holds.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is torn, or holds more than plain types and ``trust`` is false.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} cannot be read safely: {str(error).splitlines()[0]} "
+            "If you trust its source, allow it with trust=True (--trust on the command line)."
+        ) from error
+    except _READ_ERRORS as error:
+        raise ValueError(f"{path} is not a readable checkpoint: {error}") from error
+    if not isinstance(state, dict):
+        raise ValueError(
+            f"{path} holds a {type(state).__name__}, expected a dict of tensors or of parts"
+        )
+    return state
+
+
+def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
+    """The newest intact step checkpoint of a run, and a line for every torn one passed over.
+
+    Raises:
+        FileNotFoundError: if the folder holds none.
+    """
+    torn: list[str] = []
+    for path in sorted(folder.glob("step_*.pth"), key=_step_of, reverse=True):
+        try:
+            return path, read_checkpoint(path), torn
+        except ValueError as error:
+            torn.append(str(error))
+    details = "".join(f"\n  {line}" for line in torn)
+    raise FileNotFoundError(f"nothing to resume: no intact step_*.pth in {folder}{details}")
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Delete all but the ``keep`` newest step checkpoints; the best has another name and stays."""
+    for path in sorted(folder.glob("step_*.pth"), key=_step_of, reverse=True)[keep:]:
+        path.unlink()
+
+
+def _step_of(path: Path) -> int:
+    number = re.fullmatch(r"step_(\d+)", path.stem)
+    return int(number.group(1)) if number else -1
+
+
+def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> LoadReport:
+    """Fill a model from a halftrack, MMTracking or torchvision checkpoint.
+
+    A file of a sub-module (torchvision's ImageNet ResNet, a bare detector) goes where its keys fit
+    best, for instance ``detector.backbone.``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read or none of its keys fit.
+    """
+    path = Path(path)
+    state = read_checkpoint(path, trust=trust)
+    weights = _tensors(state)
+    own = model.state_dict()
+    prefix = _best_prefix(own, weights)
+    if prefix is None:
+        raise ValueError(
+            f"{path} fits nowhere in {type(model).__name__}: "
+            f"its keys look like {sorted(weights)[:3]}, the model's like {list(own)[:3]}"
+        )
+    loaded, unexpected, mismatched = [], [], []
+    with torch.no_grad():
+        for key, value in weights.items():
+            name = prefix + key
+            if name not in own:
+                unexpected.append(key)
+            elif own[name].shape != value.shape:
+                mismatched.append(f"{name} {tuple(value.shape)} for {tuple(own[name].shape)}")
+            else:
+                own[name].copy_(value)
+                loaded.append(name)
+    filled = set(loaded) | {line.split(" ")[0] for line in mismatched}
+    # num_batches_tracked counts BN's training steps; many published files predate it and nothing
+    # reads it.
+    missing = [
+        name
+        for name in own
+        if name.startswith(prefix)
+        and name not in filled
+        and not name.endswith("num_batches_tracked")
+    ]
+    return LoadReport(
+        prefix=prefix,
+        loaded=tuple(loaded),
+        missing=tuple(missing),
+        unexpected=tuple(unexpected),
+        mismatched=tuple(mismatched),
+    )
+
+
+def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, under whichever of the usual keys they lie."""
+    for key in ("state_dict", "model"):
+        if isinstance(state.get(key), Mapping):
+            state = state[key]
+            break
+    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _best_prefix(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
+    """The module path under which most of the file's tensors have a place of the same shape."""
+    prefixes = {""}
+    for name in own:
+        parts = name.split(".")
+        prefixes.update(".".join(parts[:depth]) + "." for depth in range(1, len(parts)))
+
+    def fitting(prefix: str) -> int:
+        return sum(
+            prefix + key in own and own[prefix + key].shape == value.shape
+            for key, value in weights.items()
+        )
+
+    # A shorter prefix wins a tie: a whole model's file belongs to the whole model.
+    best = max(sorted(prefixes, key=len), key=fitting)
+    return best if fitting(best) else None

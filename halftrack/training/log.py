@@ -1,0 +1,213 @@
+"""What a run tells: one JSON object a line in ``log.jsonl``, and progress on the terminal.
+
+Field names are MMTracking's (mode, epoch, iter, lr, memory, data_time, time, loss_*, loss,
+grad_norm), plus step, loss_scale and skipped. Times are seconds, memory is MB.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from halftrack.precision import StepReport
+
+__all__ = ["RunLog", "peak_memory_mb"]
+
+BatchT = TypeVar("BatchT")
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory so far: the allocator's on an accelerator, the resident set on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+class RunLog:
+    """The log of one run: means over ``every`` steps, and a line of its own for a skipped one.
+
+    Args:
+        path: the JSON-lines file; a resumed run first cuts it back to its checkpoint.
+        every: steps between two train lines.
+        device: whose memory is reported.
+        total_steps: length of the run, for the display.
+        console: where progress goes; plain lines where it is no terminal.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        every: int,
+        device: torch.device,
+        total_steps: int,
+        console: Console | None = None,
+    ) -> None:
+        self._path = path
+        self._every = every
+        self._device = device
+        self._total_steps = total_steps
+        self._console = console or Console(stderr=True)
+        self._progress: Progress | None = None
+        self._losses: list[dict[str, Tensor]] = []
+        self._sample_ids: list[str] = []
+        self._steps_in_window = 0
+        self._data_time = 0.0
+        self._window_start = time.perf_counter()
+        self._skipped = 0
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("a", encoding="utf-8")
+        if self._console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._task = self._progress.add_task("training", total=self._total_steps)
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self._file.close()
+
+    @property
+    def position(self) -> int:
+        """Bytes written so far; a checkpoint keeps it so that a resumed log repeats nothing."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The unfinished window and the counts: a resumed run logs what an unbroken one logs."""
+        losses = [{name: float(value) for name, value in row.items()} for row in self._losses]
+        return {"position": self.position, "losses": losses, "skipped": self._skipped}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Cut the file back to the checkpoint and take the unfinished window over."""
+        position = int(state["position"])
+        if self._path.stat().st_size < position:
+            self.say(f"{self._path} is shorter than its checkpoint says: earlier lines are lost")
+        else:
+            self._file.truncate(position)
+        self._file.seek(0, os.SEEK_END)  # truncate leaves the position past the new end
+        self._losses = [
+            {name: torch.tensor(value, device=self._device) for name, value in row.items()}
+            for row in state["losses"]
+        ]
+        self._skipped = int(state["skipped"])
+
+    def say(self, message: str) -> None:
+        """One line for the person at the terminal."""
+        (self._progress.console if self._progress else self._console).print(
+            message, highlight=False
+        )
+
+    def note(self, **fields: Any) -> None:
+        """Write one record as it is."""
+        self._file.write(json.dumps(_finite(fields), allow_nan=False) + "\n")
+        self._file.flush()
+
+    def timed(self, loader: Iterable[BatchT]) -> Iterator[BatchT]:
+        """The loader's batches; the time spent waiting for them is logged as ``data_time``."""
+        batches = iter(loader)
+        while True:
+            start = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            self._data_time += time.perf_counter() - start
+            yield batch
+
+    def clip(self, losses: Mapping[str, Tensor], sample_ids: Sequence[str]) -> None:
+        """Remember one clip's losses, without waiting for the device."""
+        self._losses.append({name: value.detach() for name, value in losses.items()})
+        self._sample_ids += sample_ids
+
+    def record(
+        self, report: StepReport, *, lr: float, epoch: int, iteration: int, step: int
+    ) -> None:
+        """Close one step; ``epoch`` and ``iteration`` (within the epoch) are 1-based."""
+        self._steps_in_window += 1
+        sample_ids, self._sample_ids = self._sample_ids, []
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step)
+        place = {"mode": "train", "epoch": epoch, "iter": iteration, "step": step, "lr": lr}
+        precision = {
+            "grad_norm": report.grad_norm,
+            "loss_scale": report.loss_scale,
+            "skipped": report.skipped,
+        }
+        if report.skipped:
+            self._skipped += 1
+            self.note(**place, **precision, sample_ids=sample_ids)
+            self.say(
+                f"step {step}: skipped, non-finite gradients at loss scale {report.loss_scale:g} "
+                f"({self._skipped} skipped so far)"
+            )
+        if step % self._every and step != self._total_steps:
+            return
+        means = self._mean_losses()
+        seconds = time.perf_counter() - self._window_start
+        fields = {
+            **place,
+            "memory": round(peak_memory_mb(self._device)),
+            "data_time": self._data_time / self._steps_in_window,
+            "time": seconds / self._steps_in_window,
+            **means,
+            **precision,
+            "skipped": self._skipped,
+        }
+        self.note(**fields)
+        shown = (
+            f"loss {means.get('loss', float('nan')):.4f}  lr {lr:.5f}  scale {report.loss_scale:g}"
+        )
+        if self._progress is not None:
+            self._progress.update(self._task, description=f"epoch {epoch}  {shown}")
+        else:
+            left = (self._total_steps - step) * seconds / self._steps_in_window
+            self.say(
+                f"epoch {epoch}  step {step}/{self._total_steps}  {shown}  "
+                f"{fields['time']:.3f} s/step  {fields['memory']} MB  {left / 60:.1f} min left"
+            )
+        self._data_time, self._steps_in_window = 0.0, 0
+        self._window_start = time.perf_counter()
+
+    def _mean_losses(self) -> dict[str, float]:
+        """Means over the window, read from the device at once (host sync, once a window)."""
+        if not self._losses:
+            return {}
+        names = list(self._losses[0])
+        table = torch.stack(
+            [torch.stack([row[name].float() for name in names]) for row in self._losses]
+        )
+        means = dict(zip(names, table.mean(0).tolist(), strict=True))
+        self._losses = []
+        return means | {"loss": sum(v for name, v in means.items() if name.startswith("loss"))}
+
+
+def _finite(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN or infinity: they become the strings "nan", "inf" and "-inf"."""
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in fields.items()
+    }

@@ -1,0 +1,179 @@
+"""The training loop, in sight: one function from the first batch to the last checkpoint.
+
+It knows no task: a module that returns losses, a source of batches, an evaluation to call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from halftrack.precision import Precision, optimizer_step
+from halftrack.training.optimiser import apply_phases
+from halftrack.training.run import Run, TrainingConfig, TrainingResult
+
+__all__ = ["Batch", "BatchSource", "train"]
+
+
+class Batch(Protocol):
+    """What the loop needs of one training sample."""
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """Names of what is in the batch."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The batch on another device."""
+
+
+class BatchSource(Protocol):
+    """Where training samples come from: an order that depends on (seed, epoch) alone."""
+
+    def __len__(self) -> int:
+        """Samples in an epoch."""
+
+    def batches(
+        self, *, seed: int, epoch: int, start: int, stop: int | None, workers: int, pin: bool
+    ) -> Iterator[Batch]:
+        """Samples ``start`` to ``stop`` of an epoch's order, which wraps around past its end."""
+
+
+def train(
+    *,
+    model: nn.Module,
+    batches: BatchSource,
+    config: TrainingConfig,
+    precision: Precision,
+    out: Path,
+    device: torch.device,
+    seed: int = 0,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> TrainingResult:
+    """Train ``model`` and leave ``log.jsonl``, ``step_N.pth`` and ``best.pth`` in ``out``.
+
+    Steps and epochs count attempts; the schedule and the weight average count taken steps. A clip's
+    randomness is a function of (seed, epoch, index), so a resumed run equals an unbroken one bit
+    for bit on a CPU.
+
+    Raises:
+        NonFiniteGradientError: a gradient that no smaller loss scale can mend.
+        FileNotFoundError, ValueError: ``resume`` without a checkpoint, or with one of another
+        recipe or seed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    layout = torch.channels_last if config.channels_last else torch.preserve_format
+    model = model.to(device, memory_format=layout).train()  # type: ignore[call-overload]
+    precision.keep_in_fp32(model)
+    run = Run(
+        model=model,
+        clips=len(batches),
+        config=config,
+        precision=precision,
+        out=out,
+        device=device,
+        seed=seed,
+        recipe=recipe or {},
+    )
+    with run.log, _signals() as received:
+        run.begin(resume=resume)
+        for epoch in range(run.epochs_finished, config.epochs):
+            apply_phases(model, config.phases, epoch)
+            first = run.clips_done - epoch * run.clips_per_epoch
+            loader = batches.batches(
+                seed=seed,
+                epoch=epoch,
+                start=first,
+                stop=run.clips_per_epoch,
+                workers=config.workers,
+                pin=device.type == "cuda",
+            )
+            for index, clip in enumerate(run.log.timed(loader), start=first):
+                clip = clip.to(device)
+                # Sampled anchors and rois follow from the clip's place alone: no resume can change
+                # them.
+                torch.manual_seed(_clip_seed(seed, epoch, index))
+                with precision.arithmetic(device):
+                    with precision.autocast(device):
+                        losses = model(clip)
+                    loss = run.loss_scale.scale(_total(losses) / config.accumulate)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                run.log.clip(losses, clip.sample_ids)
+                run.clips_done += 1
+                if run.clips_done % config.accumulate:
+                    continue
+                report = optimizer_step(
+                    [run.optimizer], run.loss_scale, max_grad_norm=config.max_grad_norm
+                )
+                run.result.count(report)
+                lr = run.schedule.lr
+                if not report.skipped:
+                    run.schedule.step()
+                    run.average.update(model)
+                iteration = (index + 1) // config.accumulate
+                run.log.record(
+                    report, lr=lr, epoch=epoch + 1, iteration=iteration, step=run.result.steps
+                )
+                if received:
+                    return run.stop(received[0])
+                if config.checkpoint_every and run.result.steps % config.checkpoint_every == 0:
+                    run.save()
+            run.save()
+            if evaluate and (
+                (epoch + 1) % config.evaluate_every == 0 or epoch + 1 == config.epochs
+            ):
+                run.evaluate(evaluate)
+            run.epochs_finished += 1
+        run.save()
+    return run.result
+
+
+def _total(losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum of everything named ``loss...``; other entries are only logged."""
+    terms = [value for name, value in losses.items() if name.startswith("loss")]
+    if not terms:
+        raise ValueError(f"the model returned no entry named loss..., only {sorted(losses)}")
+    return torch.stack(terms).sum()
+
+
+def _clip_seed(seed: int, epoch: int, index: int) -> int:
+    """63 bits that depend on all three numbers, whatever their size."""
+    digest = hashlib.sha256(f"{seed}:{epoch}:{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM so that the step can end first; a second one acts at once.
+
+    Outside the main thread Python cannot handle signals, and nothing is collected.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def collect(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        for number in before:
+            signal.signal(number, collect)
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

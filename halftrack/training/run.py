@@ -1,0 +1,317 @@
+"""What a run carries from step to step, and how it is begun, saved, evaluated and ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from halftrack.precision import Precision, StepReport
+from halftrack.training.checkpoint import (
+    code_versions,
+    newest_checkpoint,
+    prune,
+    write_checkpoint,
+)
+from halftrack.training.log import RunLog
+from halftrack.training.optimiser import (
+    Phase,
+    StepSchedule,
+    WeightAverage,
+    build_sgd,
+    scaled_rate,
+)
+
+__all__ = ["Run", "TrainingConfig", "TrainingResult"]
+
+# What a resumed run may change, at any depth of its recipe: no weight depends on it.
+_FREE = frozenset({"workers", "log_every", "checkpoint_every", "keep_checkpoints"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long, how fast and how carefully a model is trained; the defaults are SELSA's."""
+
+    epochs: int = 7
+    """Passes over the training set."""
+    lr: float = 0.01
+    """Learning rate for a step of ``published_clips_per_step`` clips."""
+    momentum: float = 0.9
+    """SGD's momentum."""
+    weight_decay: float = 1e-4
+    """SGD's weight decay, on every parameter."""
+    max_grad_norm: float | None = 35.0
+    """Gradients are clipped to this norm after unscaling; None to leave them."""
+    warmup_steps: int = 500
+    """Taken steps of linear warm-up."""
+    warmup_ratio: float = 1 / 3
+    """Share of the rate at which the warm-up starts."""
+    milestones: tuple[int, ...] = (2, 5)
+    """Epochs, in taken steps, at which the rate decays."""
+    gamma: float = 0.1
+    """What the rate decays by."""
+    published_clips_per_step: int = 8
+    """Clips in a step of the published run: 8 GPUs with one each."""
+    scale_lr: bool = True
+    """Scale the rate in proportion to the clips in a step."""
+    accumulate: int = 1
+    """Clips accumulated into one step."""
+    evaluate_every: int = 7
+    """Epochs between evaluations; the last epoch is always evaluated."""
+    best_metric: str = "coco_ap50"
+    """The metric, higher is better, by which the best checkpoint is kept."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints beside those at the end of each epoch."""
+    keep_checkpoints: int = 2
+    """Step checkpoints kept; the best one is kept apart."""
+    ema_decay: float | None = None
+    """Decay of the weight average that is evaluated and kept as the best; None for no average."""
+    workers: int = 2
+    """Processes that load data."""
+    log_every: int = 50
+    """Steps between train lines in the log."""
+    channels_last: bool = False
+    """Keep convolution weights and images channels-last."""
+    phases: tuple[Phase, ...] = ()
+    """Which parameters train from which epoch on; none means what the model says."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "accumulate", "evaluate_every", "keep_checkpoints", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(kw_only=True)
+class TrainingResult:
+    """How a run ended."""
+
+    steps: int = 0
+    """Attempted steps, those before a resume included."""
+    skipped: int = 0
+    """Steps skipped because a gradient was not finite."""
+    loss_scale: float = 1.0
+    """The loss scale at the end."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The last evaluation."""
+    best: float | None = None
+    """The best value of ``best_metric``."""
+    checkpoint: Path | None = None
+    """The newest checkpoint."""
+    interrupted: int | None = None
+    """The signal that ended the run early, None if it ran to its end."""
+
+    def count(self, report: StepReport) -> None:
+        """Take one attempted step into the counts."""
+        self.steps += 1
+        self.skipped += report.skipped
+        self.loss_scale = report.loss_scale
+
+
+class Run:
+    """The mutable state of one training run; ``train`` in loop.py moves it.
+
+    Args:
+        model: the module, already on its device.
+        clips: samples in the training set.
+        config: how the run is to be trained.
+        precision: what it computes in.
+        out: the folder of its log and checkpoints.
+        device: where it computes.
+        seed: the origin of all randomness.
+        recipe: plain values that say what was run; a resume must bring the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        clips: int,
+        config: TrainingConfig,
+        precision: Precision,
+        out: Path,
+        device: torch.device,
+        seed: int,
+        recipe: Mapping[str, Any],
+    ) -> None:
+        if clips < 1:
+            raise ValueError("the training set is empty")
+        self.model, self.config, self.precision = model, config, precision
+        self._out, self._seed, self._recipe = out, seed, dict(recipe)
+        steps_per_epoch = math.ceil(clips / config.accumulate)
+        self.clips_per_epoch = steps_per_epoch * config.accumulate
+        lr = config.lr
+        if config.scale_lr:
+            lr = scaled_rate(
+                lr,
+                clips_per_step=config.accumulate,
+                published_clips_per_step=config.published_clips_per_step,
+            )
+        self.optimizer = build_sgd(
+            model, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+        self.schedule = StepSchedule(
+            [self.optimizer],
+            steps_per_epoch=steps_per_epoch,
+            milestones=config.milestones,
+            gamma=config.gamma,
+            warmup_steps=config.warmup_steps,
+            warmup_ratio=config.warmup_ratio,
+        )
+        self.loss_scale = precision.new_loss_scale()
+        self.average = WeightAverage(model, decay=config.ema_decay)
+        self.clips_done = 0
+        self.epochs_finished = 0
+        self.result = TrainingResult()
+        self.log = RunLog(
+            out / "log.jsonl",
+            every=config.log_every,
+            device=device,
+            total_steps=steps_per_epoch * config.epochs,
+        )
+        self._lr_rule = (
+            f"learning rate {lr:g} = {config.lr:g} for {config.published_clips_per_step} "
+            f"clips a step, {'' if config.scale_lr else 'NOT '}scaled to {config.accumulate}"
+        )
+
+    def begin(self, *, resume: bool) -> None:
+        """Start afresh, or take the newest intact checkpoint of the folder over.
+
+        Raises:
+            FileNotFoundError: ``resume`` and no intact checkpoint.
+            ValueError: the checkpoint is of another recipe or seed, or the folder already holds a
+            run.
+        """
+        if resume:
+            path, state, torn = newest_checkpoint(self._out)
+            for line in torn:
+                self.log.say(f"passed over: {line}")
+            self._restore(path, state)
+            self.log.say(f"resumed from {path} at step {self.result.steps}")
+            return
+        if any(self._out.glob("step_*.pth")):
+            raise ValueError(
+                f"{self._out} already holds a run: resume it (--resume) or choose another folder"
+            )
+        self.log.load_state_dict({"position": 0, "losses": [], "skipped": 0})
+        self.log.note(
+            mode="meta",
+            recipe=self._recipe,
+            seed=self._seed,
+            versions=code_versions(),
+            lr_rule=self._lr_rule,
+        )
+        self.log.say(self._lr_rule)
+
+    def save(self) -> None:
+        """Write ``step_N.pth`` and delete the oldest beyond ``keep_checkpoints``."""
+        path = self._out / f"step_{self.result.steps}.pth"
+        write_checkpoint(path, self._state())
+        self.result.checkpoint = path
+        prune(self._out, keep=self.config.keep_checkpoints)
+
+    def evaluate(self, evaluate: Callable[[nn.Module], dict[str, float]]) -> None:
+        """Score the (averaged) weights and keep them as ``best.pth`` if none before were better."""
+        with self.average.swapped_in(self.model) as model:
+            # numpy scalars would make the checkpoint unreadable without pickle.
+            metrics = {name: float(value) for name, value in evaluate(model.eval()).items()}
+            score = metrics.get(self.config.best_metric)
+            if score is None:
+                raise ValueError(
+                    f"training.best_metric {self.config.best_metric!r} is not measured; "
+                    f"measured are {sorted(metrics)}"
+                )
+            # A NaN score is never the best: nothing compares greater than it ever after.
+            if score == score and (self.result.best is None or score > self.result.best):
+                self.result.best = score
+                write_checkpoint(
+                    self._out / "best.pth",
+                    {
+                        "meta": self._meta() | {"metrics": metrics},
+                        "state_dict": model.state_dict(),
+                    },
+                )
+        self.model.train()
+        self.result.metrics = metrics
+        self.log.note(
+            mode="val",
+            epoch=self.epochs_finished + 1,
+            iter=self.clips_per_epoch // self.config.accumulate,
+            step=self.result.steps,
+            **metrics,
+        )
+        self.log.say(f"epoch {self.epochs_finished + 1}: {self.config.best_metric} {score:.4f}")
+
+    def stop(self, signal_number: int) -> TrainingResult:
+        """Save and end early, as a signal asked for."""
+        self.save()
+        self.result.interrupted = signal_number
+        self.log.say(
+            f"stopped by signal {signal_number}; go on with --resume from {self.result.checkpoint}"
+        )
+        return self.result
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "recipe": self._recipe,
+            "seed": self._seed,
+            "versions": code_versions(),
+            "epoch": self.epochs_finished,
+            "iter": self.result.steps,
+        }
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "meta": self._meta(),
+            "state_dict": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "loss_scale": self.loss_scale.state_dict(),
+            "average": self.average.state_dict(),
+            "log": self.log.state_dict(),
+            "position": {
+                "clips_done": self.clips_done,
+                "epochs_finished": self.epochs_finished,
+                "steps": self.result.steps,
+                "skipped": self.result.skipped,
+                "best": self.result.best,
+            },
+        }
+
+    def _restore(self, path: Path, state: Mapping[str, Any]) -> None:
+        meta = state["meta"]
+        if meta["seed"] != self._seed:
+            raise ValueError(
+                f"{path} was trained with seed {meta['seed']}, this run has {self._seed}"
+            )
+        was, now = _numerical(meta["recipe"]), _numerical(self._recipe)
+        for name in sorted(set(was) | set(now)):
+            if was.get(name) != now.get(name):
+                raise ValueError(
+                    f"{path} is of another recipe: {name} was {was.get(name)!r}, "
+                    f"now {now.get(name)!r}"
+                )
+        self.model.load_state_dict(state["state_dict"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.loss_scale.load_state_dict(state["loss_scale"])
+        self.average.load_state_dict(state["average"])
+        self.log.load_state_dict(state["log"])
+        position = state["position"]
+        self.clips_done = position["clips_done"]
+        self.epochs_finished = position["epochs_finished"]
+        self.result.steps, self.result.skipped = position["steps"], position["skipped"]
+        self.result.best, self.result.checkpoint = position["best"], path
+
+
+def _numerical(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe without what cannot change a weight."""
+    return {
+        name: _numerical(value) if isinstance(value, Mapping) else value
+        for name, value in recipe.items()
+        if name not in _FREE
+    }

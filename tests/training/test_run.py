@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from halftrack.training import read_checkpoint
+from halftrack.training.checkpoint import newest_checkpoint
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def timeless(out: Path) -> list[dict[str, object]]:
+    """The log without what depends on the clock and on the process."""
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [
+        {k: v for k, v in row.items() if k not in ("time", "data_time", "memory")} for row in rows
+    ]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken")
+    tiny.run(out)
+    return out
+
+
+def resumed_until_done(tiny: ModuleType, out: Path, *stops: int) -> None:
+    for count, stop in enumerate(stops):
+        with pytest.raises(tiny.Killed):
+            tiny.run(out, batches=tiny.DyingSource(stop), resume=count > 0)
+    tiny.run(out, resume=True)
+
+
+@pytest.mark.parametrize("clip", range(2, 16))
+def test_a_run_stopped_at_any_clip_ends_as_an_unbroken_one(
+    tiny: ModuleType, tmp_path: Path, unbroken: Path, clip: int
+) -> None:
+    resumed_until_done(tiny, tmp_path, clip)
+    ends = [read_checkpoint(out / "step_8.pth") for out in (tmp_path, unbroken)]
+    for part in ("state_dict", "average"):
+        got, expected = (end[part].get("average", end[part]) for end in ends)
+        assert same(got, expected)
+    for part in ("schedule", "loss_scale", "position"):
+        assert ends[0][part] == ends[1][part]
+    assert timeless(tmp_path) == timeless(unbroken)
+
+
+def test_stopping_again_and_again_changes_nothing(
+    tiny: ModuleType, tmp_path: Path, unbroken: Path
+) -> None:
+    resumed_until_done(tiny, tmp_path, 3, 3, 3, 3)
+    ends = [read_checkpoint(out / "step_8.pth")["state_dict"] for out in (tmp_path, unbroken)]
+    assert same(*ends)
+    assert timeless(tmp_path) == timeless(unbroken)
+
+
+def test_a_torn_newest_checkpoint_is_reported_and_the_one_before_used(
+    tiny: ModuleType, tmp_path: Path, unbroken: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(9))
+    torn, _, _ = newest_checkpoint(tmp_path)
+    torn.write_bytes(torn.read_bytes()[:1000])
+    tiny.run(tmp_path, resume=True)
+    assert "passed over" in capfd.readouterr().err
+    ends = [read_checkpoint(out / "step_8.pth")["state_dict"] for out in (tmp_path, unbroken)]
+    assert same(*ends)
+
+
+def test_a_checkpoint_before_the_first_new_line_remembers_the_cut_log(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(tiny.SHORT, log_every=100, evaluate_every=2)
+    for resume in (False, True):
+        with pytest.raises(tiny.Killed):
+            tiny.run(tmp_path, config, batches=tiny.DyingSource(2), resume=resume)
+        log = tmp_path / "log.jsonl"
+        assert newest_checkpoint(tmp_path)[1]["log"]["position"] == log.stat().st_size
+        with log.open("a") as file:
+            file.write('{"mode": "written after the checkpoint"}\n' * 20)
+
+
+def test_a_log_that_is_gone_is_reported_and_not_filled_up(
+    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(9))
+    (tmp_path / "log.jsonl").unlink()
+    tiny.run(tmp_path, resume=True)
+    assert b"\0" not in (tmp_path / "log.jsonl").read_bytes()
+    assert "shorter than its checkpoint says" in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"seed": 4}, "seed 3, this run has 4"), ({"recipe": {"name": "other"}}, "another recipe")],
+)
+def test_resuming_something_else_is_refused(
+    tiny: ModuleType, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(5))
+    with pytest.raises(ValueError, match=message):
+        tiny.run(tmp_path, resume=True, **change)
+
+
+def test_the_number_of_workers_may_change_on_resume(tiny: ModuleType, tmp_path: Path) -> None:
+    recipes = [{"training": {"workers": count, "lr": 0.05}} for count in (2, 0)]
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(5), recipe=recipes[0])
+    assert tiny.run(tmp_path, resume=True, recipe=recipes[1])[1].steps == 8
+
+
+def process(out: Path, clip: int, signal_name: str, mode: str) -> int:
+    script = Path(__file__).with_name("tiny.py")
+    command = [sys.executable, str(script), str(out), str(clip), signal_name, mode]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
+
+
+def test_a_process_killed_with_9_ends_as_an_unbroken_one(tmp_path: Path, unbroken: Path) -> None:
+    assert process(tmp_path, 7, "SIGKILL", "fresh") == -9
+    assert process(tmp_path, 99, "SIGKILL", "resume") == 0
+    ends = [read_checkpoint(out / "step_8.pth")["state_dict"] for out in (tmp_path, unbroken)]
+    assert same(*ends)
+    assert timeless(tmp_path) == timeless(unbroken)
+
+
+def test_a_process_told_to_end_saves_and_says_so(tmp_path: Path) -> None:
+    assert process(tmp_path, 7, "SIGTERM", "fresh") == 143
+    assert newest_checkpoint(tmp_path)[1]["position"]["clips_done"] == 8
