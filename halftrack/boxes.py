@@ -86,14 +86,14 @@ def _centre_and_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
 
 @fp32_island
 def nms(boxes_xyxy: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    """Indices ``(k,)`` of the boxes that no better box overlaps by more than ``threshold``, best first."""
+    """Indices ``(k,)`` of boxes no better one overlaps by more than ``threshold``, best first."""
     kept: Tensor = torchvision.ops.nms(boxes_xyxy, scores, threshold)
     return kept
 
 
 @fp32_island
 def nms_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """Suppression within each class at once: classes are moved apart, further than any box reaches."""
+    """Suppression within each class, at once: classes are moved apart, out of reach."""
     if not len(boxes_xyxy):
         return torch.zeros((0,), dtype=torch.int64, device=boxes_xyxy.device)
     offsets = labels.to(boxes_xyxy) * (boxes_xyxy.max() + 1)

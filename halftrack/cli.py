@@ -85,8 +85,8 @@ def show(recipe: RecipeName, precision: PrecisionName = None, settings: Settings
 def data_sample(
     out: Annotated[Path, typer.Argument(help="An empty or new folder.")],
     layout: Annotated[str, typer.Option(help="vid, mot or sot.")] = "vid",
-    train_videos: Annotated[int, typer.Option(help="Training videos.")] = 24,
-    val_videos: Annotated[int, typer.Option(help="Validation videos.")] = 8,
+    train_videos: Annotated[int, typer.Option(help="Training videos.")] = 14,
+    val_videos: Annotated[int, typer.Option(help="Validation videos.")] = 6,
     frames: Annotated[int, typer.Option(help="Frames a video.")] = 40,
     seed: Seed = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace other sample video there.")] = False,
@@ -231,7 +231,7 @@ def quickstart(
 
 
 def main() -> None:
-    """Run the command line; errors of the user's making are told in one line, not in a traceback."""
+    """Run the command line; a user's error is told in one line, not in a traceback."""
     errors = Console(stderr=True)
     try:
         app()

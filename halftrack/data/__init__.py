@@ -7,6 +7,7 @@ from halftrack.data.clips import ClipSettings, TrainingClips
 from halftrack.data.coco_vid import read_coco_vid
 from halftrack.data.config import VidDataConfig
 from halftrack.data.imagenet_vid import IMAGENET_VID_CLASSES, read_imagenet_det, read_imagenet_vid
+from halftrack.data.images import load_image
 from halftrack.data.index import Classes, VideoIndex
 from halftrack.data.problems import DataError, Problem, SkipLedger
 from halftrack.data.sample_video import SampleSettings, write_sample
@@ -30,6 +31,7 @@ __all__ = [
     "VidDataConfig",
     "VideoIndex",
     "check",
+    "load_image",
     "read_coco_vid",
     "read_imagenet_det",
     "read_imagenet_vid",

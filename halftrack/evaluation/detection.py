@@ -1,7 +1,8 @@
-"""The nouns of detection scoring, and the one call that scores a run under both protocols."""
+"""The nouns of detection scoring: what is in a frame, what was found there, how good that is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ class FrameTruth:
     """``(n,)`` class of each box, 0-based."""
     track_ids: NDArray[np.int64]
     """``(n,)`` individual within the video; tells how fast an object moves."""
+    ignored: NDArray[np.bool_] | None = None
+    """``(n,)`` boxes left out: neither finding one nor missing it counts. None: no such boxes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +42,7 @@ class FrameDetections:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionMetrics:
-    """Average precision at IoU 0.5 under the two protocols in use, which differ by up to 0.7
-    points.
+    """AP at IoU 0.5 under the two protocols in use, which differ by up to 0.7 points.
 
     Classes without ground truth are NaN and left out of the means.
     """
@@ -50,7 +52,7 @@ class DetectionMetrics:
     coco_ap50_per_class: dict[str, float]
     """The same, class by class."""
     voc_ap50: float
-    """VOC: area under the whole curve, boxes counted with both ends (+1), as papers on ImageNet VID report."""
+    """VOC: area under the whole curve, boxes with both ends (+1); papers report this one."""
     voc_ap50_per_class: dict[str, float]
     """The same, class by class."""
     voc_ap50_slow: float
@@ -65,6 +67,23 @@ class DetectionMetrics:
         names = ("coco_ap50", "voc_ap50", "voc_ap50_slow", "voc_ap50_medium", "voc_ap50_fast")
         return {name: float(getattr(self, name)) for name in names}
 
+    def metrics(self) -> dict[str, float | dict[str, float | None] | None]:
+        """Every number under its name, fit for JSON: NaN is None.
+
+        ``bbox_mAP_50`` is ``coco_ap50`` under the name of MMTracking's logs.
+        """
+        everything: dict[str, float | dict[str, float | None] | None] = {
+            name: _known(value) for name, value in self.flat().items()
+        }
+        everything["bbox_mAP_50"] = _known(self.coco_ap50)
+        for name in ("coco_ap50_per_class", "voc_ap50_per_class"):
+            everything[name] = {key: _known(value) for key, value in getattr(self, name).items()}
+        return everything
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
 
 def check_frames(
     truths: Sequence[FrameTruth], detections: Sequence[FrameDetections], *, classes: int
@@ -72,31 +91,63 @@ def check_frames(
     """Refuse input that would be scored wrongly.
 
     Raises:
-        ValueError: naming the frame and what was expected of it.
+        ValueError: naming the frame, what it holds and what is allowed.
     """
     if len(truths) != len(detections):
         raise ValueError(
-            f"{len(truths)} frames of ground truth but {len(detections)} of detections"
+            f"{len(truths)} frames of ground truth but {len(detections)} of detections: "
+            "every frame needs both, the detections may be empty"
         )
+    finished: set[str] = set()
+    current: str | None = None
     for index, (truth, found) in enumerate(zip(truths, detections, strict=True)):
         place = f"frame {index} (video {truth.video!r})"
-        for what, part, columns in (
-            ("ground truth", truth, ("labels", "track_ids")),
-            ("detections", found, ("labels", "scores")),
-        ):
-            boxes = part.boxes_xyxy
-            if boxes.ndim != 2 or boxes.shape[1] != 4:
-                raise ValueError(f"{place}: {what} boxes are {boxes.shape}, expected (n, 4)")
-            for column in columns:
-                if len(getattr(part, column)) != len(boxes):
-                    raise ValueError(
-                        f"{place}: {len(boxes)} {what} boxes but "
-                        f"{len(getattr(part, column))} {column}"
-                    )
-            if not np.isfinite(boxes).all():
-                raise ValueError(f"{place}: {what} boxes hold NaN or infinity")
-            bad = part.labels[(part.labels < 0) | (part.labels >= classes)]
-            if len(bad):
-                raise ValueError(f"{place}: {what} label {bad[0]}, allowed are 0 to {classes - 1}")
+        if truth.video != current:
+            if truth.video in finished:
+                raise ValueError(
+                    f"{place}: frames of {current!r} lie between those of this video; "
+                    "the frames of a video must follow each other"
+                )
+            current = truth.video
+            finished.add(current)
+        what = f"{place}: ground truth"
+        _check_boxes(what, truth.boxes_xyxy, truth.labels, classes)
+        _check_length(what, "track_ids", truth.track_ids, len(truth.labels))
+        if truth.ignored is not None:
+            _check_length(what, "ignored", truth.ignored, len(truth.labels))
+        what = f"{place}: detection"
+        _check_boxes(what, found.boxes_xyxy, found.labels, classes)
+        _check_length(what, "scores", found.scores, len(found.labels))
         if not np.isfinite(found.scores).all():
-            raise ValueError(f"{place}: detection scores hold NaN or infinity")
+            row = int(np.flatnonzero(~np.isfinite(found.scores))[0])
+            raise ValueError(
+                f"{place}: detection {row} has score {found.scores[row]}, "
+                "allowed are finite numbers"
+            )
+
+
+def _check_boxes(
+    what: str, boxes: NDArray[np.float64], labels: NDArray[np.int64], classes: int
+) -> None:
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"{what} boxes_xyxy has shape {boxes.shape}, expected (n, 4)")
+    _check_length(what, "labels", labels, len(boxes))
+    if not len(boxes):
+        return
+    if not np.isfinite(boxes).all():
+        row = int(np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0])
+        raise ValueError(
+            f"{what} {row} has the box {boxes[row].tolist()}, allowed are finite numbers"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{what} labels are {labels.dtype}, expected integers")
+    if labels.min() < 0 or labels.max() >= classes:
+        row = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
+        raise ValueError(f"{what} {row} has label {labels[row]}, allowed are 0 to {classes - 1}")
+
+
+def _check_length(what: str, name: str, column: NDArray[np.generic], boxes: int) -> None:
+    if column.shape != (boxes,):
+        raise ValueError(
+            f"{what} {name} has shape {column.shape}, expected ({boxes},) as for its boxes"
+        )

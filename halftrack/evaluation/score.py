@@ -13,7 +13,9 @@ from halftrack.evaluation.detection import (
     FrameTruth,
     check_frames,
 )
-from halftrack.evaluation.voc_ap import motion_iou, voc_ap50
+from halftrack.evaluation.motion import motion_groups, motion_iou
+from halftrack.evaluation.overlaps import find_overlaps
+from halftrack.evaluation.voc_ap import voc_ap50
 
 __all__ = ["score_detections"]
 
@@ -37,16 +39,11 @@ def score_detections(
     count = len(classes)
     check_frames(truths, detections, classes=count)
     coco = coco_ap50(truths, detections, classes=count)
-    voc = voc_ap50(truths, detections, classes=count)
-    steadiness = motion_iou(truths)
-    by_motion = {
-        "slow": [value >= 0.9 for value in steadiness],
-        "medium": [(value >= 0.7) & (value < 0.9) for value in steadiness],
-        "fast": [value < 0.7 for value in steadiness],
-    }
+    overlaps = find_overlaps(truths, detections)
+    voc = voc_ap50(truths, detections, classes=count, overlaps=overlaps)
     motion = {
-        name: _mean(voc_ap50(truths, detections, classes=count, counted=counted))
-        for name, counted in by_motion.items()
+        name: _mean(voc_ap50(truths, detections, classes=count, counted=counted, overlaps=overlaps))
+        for name, counted in motion_groups(motion_iou(truths)).items()
     }
     return DetectionMetrics(
         coco_ap50=_mean(coco),

@@ -1,60 +1,28 @@
 """VOC average precision at IoU 0.5 as papers on ImageNet VID report it, overall and by motion.
 
-Area under the whole precision envelope, inclusive boxes (+1), each detection matched to the ground
-truth it overlaps most (Everingham et al. 2010); motion groups as FGFA defines them (Zhu et al.
-2017, arXiv 1703.10025, section 5.1).
+Area under the whole precision envelope, inclusive boxes (+1), each detection given the free object
+it overlaps most, motion groups by FGFA's rule (Zhu et al. 2017, arXiv 1703.10025, as ported in
+MEGA). Agrees with mmdet's eval_map where asked for its boxes and matching.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halftrack.evaluation.detection import FrameDetections, FrameTruth
+from halftrack.evaluation.overlaps import Overlaps, find_overlaps
 
-__all__ = ["motion_iou", "voc_ap50"]
+__all__ = ["Matching", "voc_ap50"]
 
-_IOU = 0.5
+Matching = Literal["free", "first"]
+"""``free``: the free object it overlaps most; ``first``: the one it overlaps most, free or not."""
 
-
-def inclusive_iou(
-    boxes_xyxy: NDArray[np.float64], others_xyxy: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """IoU ``(n, m)`` of boxes whose corners both count as inside."""
-    low = np.maximum(boxes_xyxy[:, None, :2], others_xyxy[None, :, :2])
-    high = np.minimum(boxes_xyxy[:, None, 2:], others_xyxy[None, :, 2:])
-    overlap = np.clip(high - low + 1, 0, None).prod(axis=2)
-    areas = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2] + 1).prod(axis=1)
-    other_areas = (others_xyxy[:, 2:] - others_xyxy[:, :2] + 1).prod(axis=1)
-    union = areas[:, None] + other_areas[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-
-
-def motion_iou(truths: Sequence[FrameTruth], *, reach: int = 10) -> list[NDArray[np.float64]]:
-    """Mean IoU of every instance with itself in the frames within ``reach``, per frame ``(n,)``.
-
-    An instance alone in its surroundings counts as slow (1.0).
-    """
-    places: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
-    frame_index: list[int] = []
-    for frame, truth in enumerate(truths):
-        same = frame > 0 and truths[frame - 1].video == truth.video
-        frame_index.append(frame_index[-1] + 1 if same else 0)
-        for row, track_id in enumerate(truth.track_ids.tolist()):
-            places[truth.video, track_id].append((frame, row))
-    result = [np.ones(len(truth.boxes_xyxy)) for truth in truths]
-    for track in places.values():
-        boxes = np.stack([truths[frame].boxes_xyxy[row] for frame, row in track])
-        times = np.asarray([frame_index[frame] for frame, _ in track])
-        for position, (frame, row) in enumerate(track):
-            near = (np.abs(times - times[position]) <= reach) & (times != times[position])
-            if near.any():
-                overlaps = inclusive_iou(boxes[position : position + 1], boxes[near])
-                result[frame][row] = overlaps.mean()
-    return result
+_HIT, _MISS, _LEFT_OUT = 1, 0, -1
 
 
 def voc_ap50(
@@ -63,65 +31,125 @@ def voc_ap50(
     *,
     classes: int,
     counted: Sequence[NDArray[np.bool_]] | None = None,
+    inclusive: bool = True,
+    matching: Matching = "free",
+    iou: float = 0.5,
+    overlaps: Overlaps | None = None,
 ) -> list[float]:
     """AP50 of each class, NaN where a class has no ground truth that counts.
+
+    With ``counted``, ground truth of other groups is neither hit nor miss, and a detection that
+    hits nothing counts by FGFA's rule: fully where the object it overlaps most (however little)
+    is counted, not at all where that one is of another group. Where it overlaps none, in a frame
+    without its class, it counts by the group's share of all objects, elsewhere by the *other*
+    groups' share of the frame's objects (a slip of the original, kept for the published numbers).
 
     Args:
         truths: ground truth, frame by frame.
         detections: detections, frame by frame.
         classes: number of classes.
-        counted: per frame ``(n,)``, which ground truth counts; a detection matched to one that does
-            not is neither a hit nor a miss.
+        counted: per frame ``(n,)``, which ground truth belongs to the group; None: all.
+        inclusive: both corners of a box count as inside, as in VOC.
+        matching: ``free`` as FGFA, MEGA and the ILSVRC kit, ``first`` as VOC's kit and mmdet.
+        iou: overlap from which a detection finds an object.
+        overlaps: of the same input, where they have been computed before.
     """
-    counted = counted or [np.ones(len(truth.labels), dtype=bool) for truth in truths]
-    scores: list[list[float]] = [[] for _ in range(classes)]
-    hits: list[list[bool]] = [[] for _ in range(classes)]
-    totals = np.zeros(classes, dtype=np.int64)
-    for truth, found, counts in zip(truths, detections, counted, strict=True):
-        np.add.at(totals, truth.labels[counts], 1)
-        for label in np.unique(found.labels).tolist():
-            chosen, wanted = found.labels == label, truth.labels == label
-            order = np.argsort(-found.scores[chosen], kind="stable")
-            boxes, ranked = found.boxes_xyxy[chosen][order], found.scores[chosen][order]
-            outcome = _match(boxes, truth.boxes_xyxy[wanted], counts[wanted])
-            kept = outcome >= 0
-            scores[label] += ranked[kept].tolist()
-            hits[label] += (outcome[kept] == 1).tolist()
+    if overlaps is None:
+        overlaps = find_overlaps(truths, detections, inclusive=inclusive)
+    ignored = _ignored(truths, overlaps)
+    grouped = counted is not None and bool(len(overlaps.truth_rows))
+    if counted is not None and grouped:
+        ignored |= ~np.concatenate(counted)[overlaps.truth_rows]
+    outcome = _match(overlaps, ignored, iou=iou, matching=matching)
+    weight = np.where(outcome == _MISS, 1.0, 0.0)
+    if grouped:
+        weight *= _group_weight(overlaps, ignored)
+    else:
+        on_ignored = ignored[overlaps.pair_truth] & (overlaps.pair_iou >= iou)
+        weight[overlaps.pair_detection[on_ignored]] = 0.0
+    bounds = np.searchsorted(overlaps.labels, np.arange(classes + 1))
+    totals = np.bincount(overlaps.truth_labels[~ignored], minlength=classes)
     return [
-        _area_under_curve(np.asarray(scores[label]), np.asarray(hits[label]), int(totals[label]))
-        for label in range(classes)
+        _area_under_curve(
+            overlaps.scores[start:stop],
+            outcome[start:stop] == _HIT,
+            weight[start:stop],
+            int(totals[label]),
+        )
+        for label, (start, stop) in enumerate(pairwise(bounds))
     ]
 
 
+def _ignored(truths: Sequence[FrameTruth], overlaps: Overlaps) -> NDArray[np.bool_]:
+    flags = [
+        np.zeros(len(each.labels), dtype=bool) if each.ignored is None else each.ignored
+        for each in truths
+    ]
+    joined = np.concatenate(flags) if flags else np.zeros(0, dtype=bool)
+    marked: NDArray[np.bool_] = joined[overlaps.truth_rows].astype(bool)
+    return marked
+
+
 def _match(
-    boxes: NDArray[np.float64], truth: NDArray[np.float64], counts: NDArray[np.bool_]
+    overlaps: Overlaps, ignored: NDArray[np.bool_], *, iou: float, matching: Matching
 ) -> NDArray[np.int64]:
-    """Of each ranked box: 1 a hit, 0 a miss, -1 not counted."""
-    outcome = np.zeros(len(boxes), dtype=np.int64)
-    if not len(truth):
-        return outcome
-    overlaps = inclusive_iou(boxes, truth)
-    taken = np.zeros(len(truth), dtype=bool)
-    for row, best in enumerate(overlaps.argmax(axis=1)):
-        if overlaps[row, best] < _IOU:
+    """Of each detection: a hit, a miss, or left out because what it found is ignored."""
+    detection, truth = overlaps.pair_detection, overlaps.pair_truth
+    # Detections stand in order of score; the best overlap of each comes first, and of equal ones
+    # the object that counts.
+    order = np.lexsort((ignored[truth], -overlaps.pair_iou, detection))
+    if matching == "first":
+        _, best = np.unique(detection[order], return_index=True)
+        order = order[best]
+    order = order[overlaps.pair_iou[order] >= iou]
+    outcome = np.full(len(overlaps.scores), _MISS, dtype=np.int64)
+    taken = [False] * len(overlaps.truth_labels)
+    settled = -1
+    pairs = zip(
+        detection[order].tolist(),
+        truth[order].tolist(),
+        ignored[truth[order]].tolist(),
+        strict=True,
+    )
+    for row, wanted, left_out in pairs:
+        if row == settled:
             continue
-        if not counts[best]:
-            outcome[row] = -1
-        elif not taken[best]:
-            taken[best] = True
-            outcome[row] = 1
+        if matching == "first" and left_out:
+            outcome[row] = _LEFT_OUT  # any number of detections may fall on it
+        elif not taken[wanted]:
+            taken[wanted] = True
+            outcome[row] = _LEFT_OUT if left_out else _HIT
+            settled = row
     return outcome
 
 
-def _area_under_curve(scores: NDArray[np.float64], hits: NDArray[np.bool_], total: int) -> float:
+def _group_weight(overlaps: Overlaps, ignored: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What a detection costs if it is a miss, by FGFA's rule."""
+    pair_ignored = ignored[overlaps.pair_truth]
+    count = len(overlaps.scores)
+    best_counted, best_ignored = np.full(count, -1.0), np.full(count, -1.0)
+    for best, chosen in ((best_counted, ~pair_ignored), (best_ignored, pair_ignored)):
+        np.maximum.at(best, overlaps.pair_detection[chosen], overlaps.pair_iou[chosen])
+    objects = np.bincount(overlaps.pair_detection, minlength=count)
+    others = np.bincount(overlaps.pair_detection[pair_ignored], minlength=count)
+    share = float(np.mean(~ignored)) or 1.0
+    tied = np.where(objects > 0, others / np.maximum(objects, 1), share)
+    weight: NDArray[np.float64] = np.where(best_counted > best_ignored, 1.0, tied)
+    return np.where(best_counted < best_ignored, 0.0, weight)
+
+
+def _area_under_curve(
+    scores: NDArray[np.float64],
+    hits: NDArray[np.bool_],
+    misses: NDArray[np.float64],
+    total: int,
+) -> float:
     if not total:
         return float("nan")
-    if not len(scores):
-        return 0.0
-    ranked = hits[np.argsort(-scores, kind="stable")]
-    true = np.cumsum(ranked)
+    ranked = np.argsort(-scores, kind="stable")
+    true, false = np.cumsum(hits[ranked]), np.cumsum(misses[ranked])
     recall = np.concatenate([[0.0], true / total, [1.0]])
-    precision = np.concatenate([[0.0], true / np.arange(1, len(ranked) + 1), [0.0]])
+    precision = np.concatenate([[0.0], true / np.maximum(true + false, 1e-12), [0.0]])
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     steps = np.flatnonzero(np.diff(recall))
     return float(((recall[steps + 1] - recall[steps]) * envelope[steps + 1]).sum())

@@ -30,7 +30,7 @@ class AnchorGrid:
         return len(self._scales) * len(self._ratios)
 
     def __call__(self, rows: int, columns: int, device: torch.device) -> Tensor:
-        """fp32 ``(rows * columns * per_cell, 4)`` xyxy: cell by cell along rows, ratios outside scales."""
+        """fp32 ``(rows * columns * per_cell, 4)`` xyxy: cell by cell, ratios outside scales."""
         key = (rows, columns, device)
         if key not in self._grids:
             self._grids[key] = self._lay(rows, columns, device)

@@ -15,8 +15,7 @@ _STD = (58.395, 57.12, 57.375)
 
 
 def normalise_and_pad(images: Sequence[Tensor], *, divisor: int) -> Tensor:
-    """A batch ``(n, 3, H, W)`` in fp32: minus ImageNet's mean, over its deviation, then zeros right
-    and below.
+    """A batch ``(n, 3, H, W)`` in fp32: normalised, then padded with zeros right and below.
 
     Args:
         images: uint8 ``(3, height, width)`` RGB, of any sizes.

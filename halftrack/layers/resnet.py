@@ -43,7 +43,7 @@ class ResNetConfig:
     frozen_bn: bool = True
     """BN normalises with its running statistics in training too; scale and shift still train."""
     recompute: tuple[int, ...] = ()
-    """Stages (1 to 4) whose inner activations are computed again in the backward pass, to save memory."""
+    """Stages (1 to 4) whose activations are computed again in the backward pass."""
 
     @property
     def out_channels(self) -> int:
@@ -70,11 +70,11 @@ def conv_bn(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:
         normed: Tensor = bn(conv(x))
         return normed
     weight, bias = _folded(conv, bn)
-    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)  # type: ignore[arg-type]
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 def _folded(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """The folded weight and bias; without gradients they are kept until any of their sources changes."""
+    """The folded weight and bias; without gradients they are kept until a source changes."""
     sources = (conv.weight, bn.weight, bn.bias, bn.running_mean, bn.running_var)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in sources):
         return _fold(*sources, bn.eps)
@@ -235,7 +235,7 @@ class ResNet(nn.Module):
         x = F.max_pool2d(x, 3, 2, 1)
         for number, stage in enumerate(self.stages, start=1):
             if number in self.config.recompute and torch.is_grad_enabled():
-                x = checkpoint(stage, x, use_reentrant=False, preserve_rng_state=False)  # type: ignore[assignment]
+                x = checkpoint(stage, x, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = stage(x)
         return x

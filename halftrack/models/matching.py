@@ -25,7 +25,7 @@ class MatchingConfig:
     negative_iou: float
     """IoU below which a box is negative."""
     low_quality_iou: float | None
-    """Least IoU at which an object's best boxes are positive in any case; None to leave that out."""
+    """Least IoU at which an object's best boxes are positive anyway; None: never."""
     samples: int = 256
     """Boxes sampled."""
     positive_share: float = 0.5

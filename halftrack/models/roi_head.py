@@ -1,5 +1,4 @@
-"""SELSA's second stage: two shared FCs, each followed by aggregation over the references (Wu et al.
-2019).
+"""SELSA's second stage: two shared FCs, each followed by aggregation (Wu et al. 2019).
 
 Shapes: roi features ``(n, c, 7, 7)``, embedded rois ``(n, d)`` (the first FC's output), keys
 ``(heads, m, d / heads)`` and values the same over m reference rois, logits ``(n, classes + 1)``
@@ -123,6 +122,7 @@ class SelsaBBoxHead(nn.Module):
         """What references lend to every key frame; depends on none of them."""
         memory = []
         for index, aggregator in enumerate(self.aggregator):
+            assert isinstance(aggregator, Aggregator)
             if index:
                 embedded = self.shared_fcs[index](embedded.relu())
             memory.append(aggregator.remember(embedded))
@@ -147,7 +147,7 @@ class RoIHead(nn.Module):
 
     @torch.no_grad()
     def sample(self, proposals_xyxy: Tensor, frame: Frame) -> SampledRoIs:
-        """Draw proposals ``(k, 4)`` of the key frame to learn from; its objects are put before them."""
+        """Draw from the key frame's objects and proposals ``(k, 4)``, in this order."""
         objects = frame.boxes_xyxy
         known = torch.arange(len(objects), device=objects.device)
         assigned = torch.cat([known, assign(proposals_xyxy, objects, self.config.matching)])

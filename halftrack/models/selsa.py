@@ -51,7 +51,7 @@ class _Detector(nn.Module):
 
 
 class SELSA(nn.Module):
-    """In training a clip gives losses; in evaluation a video streams: ``start`` once, then frame by frame."""
+    """In training a clip gives losses; in evaluation a video streams, after ``start``."""
 
     def __init__(self, config: SelsaConfig) -> None:
         super().__init__()
@@ -98,8 +98,8 @@ class SELSA(nn.Module):
         references = self.propose(features[1:], clip.references)
         memory = head.bbox_head.remember(self.embed(features[1:], references))
         embedded = self.embed(features[:1], [rois.boxes_xyxy])
-        answers = head.bbox_head(embedded, memory)
-        return losses | head.losses(*answers, rois)
+        logits, deltas = head.bbox_head(embedded, memory)
+        return losses | head.losses(logits, deltas, rois)
 
     @torch.no_grad()
     def propose(self, features: Tensor, frames: Sequence[Frame]) -> list[Tensor]:
@@ -170,7 +170,8 @@ class SELSA(nn.Module):
         proposals = self.propose(features, [frame])
         embedded = self.embed(features, proposals)
         memory = self._memory.with_key_frame(head.bbox_head.remember(embedded))
-        return head.detect(*head.bbox_head(embedded, memory), proposals[0], frame)
+        logits, deltas = head.bbox_head(embedded, memory)
+        return head.detect(logits, deltas, proposals[0], frame)
 
 
 class _StreamMemory:

@@ -1,4 +1,4 @@
-"""Half precision, usable alone: the policy, loss scales, the step, the rehearsal and the memory meter."""
+"""Half precision, usable alone: policy, loss scales, the step, the memory meter."""
 
 from halftrack.precision.loss_scale import (
     DynamicLossScale,

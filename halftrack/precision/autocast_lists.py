@@ -124,7 +124,7 @@ NORMS = {
     "norm.Scalar": "norm.ScalarOpt_dtype",
     "norm.ScalarOpt_dim": "norm.ScalarOpt_dim_dtype",
 }
-"""Norms without a ``dtype`` argument, and the overload with one that is called with fp32 instead."""
+"""Norms without a ``dtype`` argument, and the overload called with fp32 instead."""
 
 WIDEST = (
     "addcdiv",

@@ -45,7 +45,7 @@ class LossScale(Protocol):
 
 
 class NoLossScale:
-    """The null object for fp32 and bf16: nothing is scaled, and a non-finite gradient is an error."""
+    """The null object of fp32 and bf16: a non-finite gradient is an error."""
 
     skips_steps = False
     exhausted = True

@@ -1,5 +1,4 @@
-"""Live bytes of a training step, on any device and without a GPU: every tensor storage alive at
-once.
+"""Live bytes of a training step, on any device: every tensor storage alive at once.
 
 Counts what tensors hold; an allocator's slack and a library's workspace come on top.
 """
@@ -39,7 +38,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer] = ()) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._model, self._optimizers = model, optimizers
         self.peak = 0
         self.peak_by_kind: dict[str, int] = dict.fromkeys(KINDS, 0)
@@ -58,10 +57,11 @@ class LiveBytes(TorchDispatchMode):
             self._add(tensor, "optimizer")
         self._meet_peak()
         rehearsal.observers.append(self.saw)
-        return super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
 
     def __exit__(self, *details: Any) -> None:
-        super().__exit__(*details)
+        super().__exit__(*details)  # type: ignore[no-untyped-call]
         rehearsal.observers.remove(self.saw)
 
     def __torch_dispatch__(
@@ -90,10 +90,8 @@ class LiveBytes(TorchDispatchMode):
         if self._backward_seen:
             return "temporaries"
         source = args[0] if args else None
-        if func is torch.ops.aten._to_copy.default and tensor.dtype in _HALF:
-            if isinstance(source, Tensor) and id(source) in self._parameters:
-                return "cast weights"
-        return "activations"
+        is_cast = func is torch.ops.aten._to_copy.default and tensor.dtype in _HALF
+        return "cast weights" if is_cast and id(source) in self._parameters else "activations"
 
     def _optimizer_state(self) -> Iterator[Tensor]:
         for optimizer in self._optimizers:

@@ -46,7 +46,7 @@ class Precision:
     name: PrecisionName = "fp32"
     """``fp32``, ``bf16`` or ``fp16``."""
     loss_scale: float | Literal["dynamic"] | None = None
-    """What the loss is multiplied by before the backward pass: None, a number, or ``dynamic``; fp16 only."""
+    """What the loss is multiplied by: None, a number, or ``dynamic``; fp16 only."""
     keep_fp32: tuple[str, ...] = ()
     """Patterns (``fnmatch``) of module paths that compute in fp32."""
 
@@ -65,8 +65,7 @@ class Precision:
 
     @classmethod
     def named(cls, name: str) -> Precision:
-        """The precision of that name as one would want it without saying more: fp16 scales
-        dynamically.
+        """The precision of that name with its usual loss scale: fp16 scales dynamically.
 
         Raises:
             ValueError: if there is none.
@@ -88,7 +87,7 @@ class Precision:
         return StaticLossScale(1.0) if self.name == "fp16" else NoLossScale()
 
     def arithmetic(self, device: torch.device | str) -> AbstractContextManager[None]:
-        """Wraps forward AND backward: on a CPU in half precision the rehearsal, elsewhere nothing."""
+        """Wraps forward AND backward: on a CPU in half the rehearsal, elsewhere nothing."""
         if self.name != "fp32" and torch.device(device).type == "cpu":
             return rehearsal()
         return nullcontext()
@@ -125,7 +124,7 @@ class Precision:
             chosen |= matches
         for module in chosen.values():
             if "forward" not in vars(module):  # an instance attribute: already an island
-                module.forward = fp32_island(module.forward)  # type: ignore[method-assign]
+                module.forward = fp32_island(module.forward)
         return tuple(chosen)
 
 
@@ -139,7 +138,7 @@ def fp32_island(function: Callable[P, R]) -> Callable[P, R]:
     def island(*args: P.args, **kwargs: P.kwargs) -> R:
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             widened = [_widen(value) for value in args]
-            return function(*widened, **{k: _widen(v) for k, v in kwargs.items()})  # type: ignore[arg-type]
+            return function(*widened, **{k: _widen(v) for k, v in kwargs.items()})
 
     return island
 

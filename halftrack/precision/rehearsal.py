@@ -62,7 +62,9 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 
 
 def _cast_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """A weight's half copy, shared by all its uses. Unlike torch's cache it knows the weight's
+    """A weight's half copy, shared by all its uses.
+
+    Unlike torch's cache it knows the weight's
     version, so that an in-place change (an optimizer step, a swapped-in average) never meets a
     stale copy.
     """
@@ -77,7 +79,7 @@ def _cast_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _widest(arguments: Any, widest: torch.dtype) -> torch.dtype:
-    """The widest of half and fp32 among the tensors in ``arguments``; fp64 takes no part, as in ATen's prioritize."""
+    """The wider of half and fp32 among tensors; fp64 takes no part, as in ATen's prioritize."""
     for value in arguments:
         if isinstance(value, list | tuple):
             widest = _widest(value, widest)
@@ -127,14 +129,28 @@ def _with_fp32_dtype(op: Kernel) -> Kernel:
     return kernel
 
 
+def _norm(op: Kernel) -> Kernel:
+    """A norm through its overload with a dtype, whose other arguments have no defaults."""
+
+    def kernel(x: Tensor, p: Any = 2, *where: Any, **kwargs: Any) -> Any:
+        dtype = x.dtype if x.dtype == torch.float64 else torch.float32
+        if where or kwargs:
+            dim, keepdim = (*where, False)[:2] if where else (kwargs["dim"], False)
+            where = (dim, kwargs.get("keepdim", keepdim))
+        with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
+            return op(x, p, *where, dtype=dtype)
+
+    return kernel
+
+
 def _dtype_among(args: tuple[Any, ...]) -> bool:
     return any(isinstance(value, torch.dtype) for value in args)
 
 
 def _refuse_binary_cross_entropy(*args: Any, **kwargs: Any) -> Tensor:
     raise RuntimeError(
-        "binary_cross_entropy and BCELoss are unsafe to autocast: a sigmoid output in half precision reaches 0 and 1, "
-        "where the loss is infinite. Use binary_cross_entropy_with_logits or BCEWithLogitsLoss."
+        "binary_cross_entropy and BCELoss are unsafe to autocast: a sigmoid in half precision "
+        "reaches 0 and 1, where the loss is infinite. Use binary_cross_entropy_with_logits."
     )
 
 
@@ -149,15 +165,16 @@ def _kernels() -> dict[str, Kernel]:
     kernels |= {name: _to_widest(_overload(name)) for name in WIDEST}
     kernels |= {name: _with_fp32_dtype(_overload(name)) for name in FP32_SET_DTYPE}
     for name, with_dtype in NORMS.items():
-        kernels[name] = _with_fp32_dtype(_overload(with_dtype))
+        kernels[name] = _norm(_overload(with_dtype))
     kernels["binary_cross_entropy"] = _refuse_binary_cross_entropy
     # What CPU autocast lists and CUDA autocast does not must pass as if autocast were off.
     prefix = "aten::"
     for full_name in torch._C._dispatch_get_all_op_names():
         name = full_name.removeprefix(prefix)
-        if full_name.startswith(prefix) and name not in kernels:
-            if torch._C._dispatch_has_kernel_for_dispatch_key(full_name, _KEY):
-                kernels[name] = torch.library.fallthrough_kernel
+        if not full_name.startswith(prefix) or name in kernels:
+            continue
+        if torch._C._dispatch_has_kernel_for_dispatch_key(full_name, _KEY):
+            kernels[name] = torch.library.fallthrough_kernel
     return kernels
 
 
@@ -226,7 +243,7 @@ _ARITHMETIC |= {op: _normalise(op) for op in _NORMALISED}
 
 
 observers: list[Kernel] = []
-"""Called with (op, arguments, result) of each rehearsed op; copies made inside it stay hidden from other modes."""
+"""Called with (op, arguments, result) of each rehearsed op; its inner copies stay hidden."""
 
 
 class _TensorCores(TorchDispatchMode):
@@ -269,7 +286,7 @@ def rehearsal() -> Iterator[None]:
     _enter()
     _depth = 1
     try:
-        with _TensorCores():
+        with _TensorCores():  # type: ignore[no-untyped-call]
             yield
     finally:
         _depth = 0

@@ -60,8 +60,9 @@ def optimizer_step(
         too many steps in a
             row were skipped. Names the first non-finite gradient.
     """
-    gradients = [parameter.grad for _, parameter in _with_gradient(optimizers)]
-    norm = _unscale_and_norm([g for g in gradients if g is not None], loss_scale.value)
+    grads = (parameter.grad for _, parameter in _with_gradient(optimizers))
+    gradients = [grad for grad in grads if grad is not None]
+    norm = _unscale_and_norm(gradients, loss_scale.value)
     # A sum of finite squares can overflow fp32 too: such a step could not be clipped, and counts as
     # overflowed.
     found_inf = not math.isfinite(norm)
@@ -126,8 +127,8 @@ def _stop_if_hopeless(
     else:
         reason = f"{skips} steps in a row were skipped at loss scale {loss_scale.value:g}"
     raise NonFiniteGradientError(
-        f"{_first_bad(optimizers)}; {reason}. Look for NaN in the losses or inputs, lower the learning rate, "
-        "or keep the module in fp32 (precision.keep_fp32)."
+        f"{_first_bad(optimizers)}; {reason}. Look for NaN in the losses or inputs, lower the "
+        "learning rate, or keep the module in fp32 (precision.keep_fp32)."
     )
 
 

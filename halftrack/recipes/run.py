@@ -87,7 +87,8 @@ def prepare_model(
             state = weights.get_state_dict(progress=False, check_hash=True)
         except OSError as error:
             raise RuntimeError(
-                f"cannot fetch {weights}: {error}. Give a file with --init, or --init none for random weights."
+                f"cannot fetch {weights}: {error}. "
+                "Give a file with --init, or --init none for random weights."
             ) from error
         answer = model.detector.backbone.load_state_dict(state, strict=False)
         if answer.missing_keys:

@@ -57,7 +57,7 @@ def x101() -> Recipe:
 
 
 def tiny_sample() -> Recipe:
-    """A narrow SELSA with trainable BN for the sample video; runs the same code in a minute or two."""
+    """A narrow SELSA with trainable BN for the sample video; the same code, in a minute or two."""
     matching = MatchingConfig(
         positive_iou=0.6, negative_iou=0.3, low_quality_iou=0.3, samples=128, positive_share=0.5
     )
@@ -95,12 +95,12 @@ def tiny_sample() -> Recipe:
             test_references=4,
         ),
         training=TrainingConfig(
-            epochs=4,
+            epochs=3,
             lr=0.02,
             published_clips_per_step=1,
             warmup_steps=40,
-            milestones=(3,),
-            evaluate_every=4,
+            milestones=(2,),
+            evaluate_every=3,
             log_every=20,
         ),
         precision=Precision("fp32"),

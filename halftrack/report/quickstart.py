@@ -1,4 +1,4 @@
-"""The quickstart: sample video, the tiny recipe in three precisions, one table, curves and drawn frames."""
+"""The quickstart: sample video, the tiny recipe in three precisions, table, curves, frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from halftrack.data import SampleSettings, write_sample
+from halftrack.data import SampleSettings, load_image, write_sample
 from halftrack.recipes import Recipe, evaluate, load_recipe, train
 from halftrack.report.curves import plot_curves
 from halftrack.report.drawing import draw_detections
@@ -70,16 +70,17 @@ def _draw(recipe: Recipe, data_root: Path, out: Path, seed: int) -> list[str]:
     """A few frames of the fp16 run with what it found."""
     best = out / "selsa_fp16" / "best.pth"
     found = evaluate(recipe.with_precision("fp16"), data_root=data_root, checkpoint=best, seed=seed)
-    classes = [name for name, _ in recipe.data.classes]
-    names, position = [], 0
+    names: list[str] = []
+    position = 0
     for number, video in enumerate(recipe.data.test_videos(data_root)):
-        frames = list(video.original_frames())
-        middle = len(frames) // 2
+        middle = len(video) // 2
         if number < 4:
-            picture = draw_detections(
-                frames[middle], found.detections[position + middle], classes=classes
-            )
             names.append(f"frame_{number}.png")
+            picture = draw_detections(
+                load_image(video.path(middle)),
+                found.detections[position + middle],
+                classes=recipe.data.class_names,
+            )
             picture.save(out / names[-1])
-        position += len(frames)
+        position += len(video)
     return names

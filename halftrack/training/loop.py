@@ -107,7 +107,7 @@ def train(
                     with precision.autocast(device):
                         losses = model(clip)
                     loss = run.loss_scale.scale(_total(losses) / config.accumulate)
-                    loss.backward()  # type: ignore[no-untyped-call]
+                    loss.backward()
                 run.log.clip(losses, clip.sample_ids)
                 run.clips_done += 1
                 if run.clips_done % config.accumulate:

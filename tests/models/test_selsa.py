@@ -1,0 +1,126 @@
+"""SELSA's behaviour at its edges, on a tiny model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+from halftrack.frames import Clip, Detections, Frame
+from halftrack.models import SELSA
+from halftrack.precision import Precision, optimizer_step
+from halftrack.recipes import load_recipe
+
+LOSSES = {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"}
+
+
+@pytest.fixture
+def model() -> SELSA:
+    return load_recipe("selsa_tiny_sample").build_model(seed=0)
+
+
+def frame(seed: int = 0, *, objects: int = 2, size: tuple[int, int] = (90, 120)) -> Frame:
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    image = torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8, device="cpu")
+    boxes = torch.tensor([[10.0, 12.0, 60.0, 70.0], [30.0, 20.0, 100.0, 80.0]], device="cpu")
+    labels = torch.tensor([0, 2], device="cpu")
+    return Frame(
+        image=image, sample_id=f"f{seed}", boxes_xyxy=boxes[:objects], labels=labels[:objects]
+    )
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("objects", [0, 2])
+def test_losses_are_finite_fp32_scalars_with_gradients(
+    model: SELSA, name: str, objects: int
+) -> None:
+    precision = Precision.named(name)
+    model.train()
+    clip = Clip(key=frame(0, objects=objects), references=(frame(1), frame(2)))
+    with precision.arithmetic("cpu"):
+        with precision.autocast("cpu"):
+            losses = model(clip)
+        total = sum(losses[key] for key in LOSSES)
+        (512.0 * total).backward()
+    assert set(losses) == LOSSES | {"acc"}
+    for key in LOSSES:
+        assert losses[key].dtype == torch.float32
+        assert losses[key].shape == ()
+        assert torch.isfinite(losses[key])
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert gradients
+    assert all(g.dtype == torch.float32 and torch.isfinite(g).all() for g in gradients)
+
+
+def test_a_clip_at_the_end_of_a_video_may_have_one_reference(model: SELSA) -> None:
+    losses = model.train()(Clip(key=frame(0), references=(frame(1),)))
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_detecting_before_start_says_what_to_do(model: SELSA) -> None:
+    with pytest.raises(RuntimeError, match=r"model\.start"):
+        model.eval()(frame())
+
+
+def test_mode_and_sample_must_go_together(model: SELSA) -> None:
+    with pytest.raises(TypeError, match="takes a Clip in training mode, got a Frame"):
+        model.train()(frame())
+
+
+def test_a_repeated_reference_counts_twice_and_is_computed_once(
+    model: SELSA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    original = model.features
+    monkeypatch.setattr(
+        model, "features", lambda frames: (calls.append(len(frames)), original(frames))[1]
+    )
+    model.eval().start([frame(0), frame(0), frame(1)])
+    assert calls == [1, 1]
+    assert isinstance(model(frame(2)), Detections)
+
+
+def test_frozen_bn_stays_frozen_and_stem_and_layer1_do_not_train() -> None:
+    model = load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid").model.backbone
+    assert model.frozen_stages == 1
+    assert model.frozen_bn
+
+
+class _DeviceGuard(TorchFunctionMode):
+    """Raises where a tensor is made without saying on which device."""
+
+    factories = (
+        *("arange", "as_tensor", "empty", "empty_strided", "eye", "full", "linspace", "logspace"),
+        *("ones", "rand", "randint", "randn", "randperm", "tensor", "zeros"),
+    )
+
+    def __init__(self) -> None:
+        self.watched = {getattr(torch, name) for name in self.factories}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self.watched and "device" not in (kwargs or {}):
+            raise AssertionError(f"{func.__name__} without an explicit device")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16"])
+def test_no_tensor_is_made_without_naming_its_device(model: SELSA, name: str) -> None:
+    precision = Precision.named(name)
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=0.01, momentum=0.9)
+    scale = precision.new_loss_scale()
+    clip, frames = Clip(key=frame(0), references=(frame(1), frame(2))), [frame(3), frame(4)]
+    with _DeviceGuard():
+        model.train()
+        with precision.arithmetic("cpu"):
+            with precision.autocast("cpu"):
+                losses = model(clip)
+            scale.scale(torch.stack([losses[key] for key in LOSSES]).sum()).backward()
+        optimizer_step([optimizer], scale, max_grad_norm=35.0)
+        model.eval()
+        with precision.autocast("cpu"):
+            model.start(frames)
+            model(frames[0])
+    with _DeviceGuard(), pytest.raises(AssertionError, match="zeros without"):
+        torch.zeros(1)

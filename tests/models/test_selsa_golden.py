@@ -1,0 +1,177 @@
+"""SELSA R50 against the reference implementation, stage by stage, on deterministic weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from halftrack.frames import Clip, Frame
+from halftrack.layers import normalise_and_pad, roi_align
+from halftrack.models import SELSA, SelsaConfig
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CPU = torch.device("cpu")
+
+
+def fill(entries: Any) -> dict[str, torch.Tensor]:
+    spec = importlib.util.spec_from_file_location("golden_recipe", GOLDEN / "golden_recipe.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    values = module.fill_state_dict(entries, 1, "vid")
+    return {key: torch.from_numpy(np.asarray(value)) for key, value in values.items()}
+
+
+@pytest.fixture(scope="module")
+def golden() -> Any:
+    with np.load(GOLDEN / "selsa_A.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="module")
+def entries() -> Any:
+    return json.loads((GOLDEN / "selsa_state_dict.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def model(entries: Any) -> SELSA:
+    model = SelsaConfig().build()
+    model.load_state_dict(fill(entries))
+    return model.eval()
+
+
+@pytest.fixture
+def frame(golden: Any) -> Any:
+    def make(index: int) -> Frame:
+        image = torch.from_numpy(golden["frames_bgr"][index][:, :, ::-1].copy()).permute(2, 0, 1)
+        return Frame(
+            image=image,
+            sample_id=str(index),
+            scale_xy=(2.0, 2.0),
+            boxes_xyxy=torch.from_numpy(golden["gt_bboxes"][index]),
+            labels=torch.from_numpy(golden["gt_labels"]).long(),
+        )
+
+    return make
+
+
+def assert_close(actual: torch.Tensor, expected: np.ndarray, *, share: float = 1e-4) -> None:
+    """Within ``share`` of the largest magnitude of what is expected."""
+    assert actual.shape == expected.shape
+    assert np.abs(actual.detach().numpy() - expected).max() <= share * np.abs(expected).max()
+
+
+def same_proposals(actual: torch.Tensor, expected: np.ndarray) -> None:
+    """Boxes within 4e-3 px and scores within 1e-4, as a set: near ties may swap rows."""
+    assert actual.shape == expected.shape
+    tolerance = np.array([4e-3] * 4 + [1e-4])
+    apart = np.abs(actual.numpy()[:, None] - expected[None]) / tolerance
+    same = apart.max(axis=2) < 1
+    assert same.any(axis=0).all()
+    assert same.any(axis=1).all()
+
+
+def test_state_dict_keys_and_shapes_equal_the_references(model: SELSA, entries: Any) -> None:
+    ours = [[key, list(value.shape)] for key, value in model.state_dict().items()]
+    assert ours == [[key, shape] for key, shape, _ in entries]
+
+
+@torch.no_grad()
+def test_every_stage_equals_the_reference(model: SELSA, golden: Any, frame: Any) -> None:
+    images = normalise_and_pad([frame(i).image for i in range(3)], divisor=16)
+    c5 = model.detector.backbone(images)
+    assert_close(c5[:2, ::64, ::2, ::2], golden["backbone_c5_slice"])
+    features = model.detector.neck(c5)
+    assert_close(features[:2, ::16, ::2, ::2], golden["neck_slice"])
+    rpn = model.detector.rpn_head
+    logits, deltas = rpn(features)
+    assert_close(logits[:2, :, ::2, ::2], golden["rpn_cls_slice"])
+    assert_close(deltas[:2, :, ::2, ::2], golden["rpn_reg_slice"])
+    anchors = rpn.anchors(logits.shape[-2], logits.shape[-1], CPU)
+    assert len(anchors) == golden["num_anchors"]
+    assert_close(anchors[:36], golden["anchors_first_cells"], share=0)
+    for index in (0, 1):
+        proposals = rpn.proposals(logits[index], deltas[index], frame(index).size, limit=300)
+        same_proposals(proposals, golden[f"rpn_proposals_{index}"])
+    pooled = roi_align(features[:1], torch.from_numpy(golden["head_rois"]), stride=16)
+    assert_close(pooled[:8, ::32], golden["roi_feats_slice"])
+    lent = roi_align(features[1:], torch.from_numpy(golden["head_ref_rois"]), stride=16)
+    head = model.detector.roi_head.bbox_head
+    scores, boxes = head(head.embed(pooled), head.remember(head.embed(lent)))
+    assert_close(scores, golden["head_cls_score"])
+    assert_close(boxes[:, ::3], golden["head_bbox_pred"])
+
+
+def test_streaming_detects_what_the_reference_detects(
+    model: SELSA, golden: Any, frame: Any
+) -> None:
+    model.eval().start([frame(int(i)) for i in golden["test_ref_frame_ids"]])
+    for index in range(5):
+        expected = golden[f"test{index}_dets"]
+        found = model(frame(index))
+        order = torch.argsort(found.labels, stable=True)
+        assert (found.labels[order].numpy() == expected[:, 0]).all()
+        assert np.abs(found.boxes_xyxy[order].numpy() - expected[:, 1:5]).max() < 4e-3
+        assert np.abs(found.scores[order].numpy() - expected[:, 5]).max() < 1e-4
+
+
+def test_streaming_equals_the_uncached_computation(model: SELSA, frame: Any) -> None:
+    model.eval()
+    references, key = [frame(i) for i in (0, 1, 1)], frame(2)
+    model.start(references)
+    model(frame(3))
+    streamed = model(key)
+    with torch.no_grad():
+        frames = [*references, key]
+        features = model.features(frames)
+        proposals = model.propose(features, frames)
+        head = model.detector.roi_head
+        memory = head.bbox_head.remember(model.embed(features, proposals))
+        answers = head.bbox_head(model.embed(features[3:], proposals[3:]), memory)
+        plain = head.detect(*answers, proposals[3], key)
+    assert torch.allclose(streamed.boxes_xyxy, plain.boxes_xyxy, atol=4e-3)
+    assert torch.allclose(streamed.scores, plain.scores, atol=1e-4)
+    assert (streamed.labels == plain.labels).all()
+
+
+@pytest.mark.parametrize("mode", ["first_n", "seeded"])
+def test_losses_and_gradients_equal_the_references(
+    model: SELSA, golden: Any, frame: Any, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode == "first_n":
+        monkeypatch.setattr(torch, "randperm", lambda n, **_: torch.arange(n))
+    torch.manual_seed(0)
+    model.train().zero_grad()
+    losses = model(Clip(key=frame(2), references=(frame(0), frame(5))))
+    names = ("loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox")
+    for name, expected in zip(names, golden[f"train_{mode}_losses"], strict=False):
+        assert losses[name].item() == pytest.approx(float(expected), rel=1e-4)
+    assert losses["acc"].item() == pytest.approx(float(golden[f"train_{mode}_losses"][4]))
+    sum(losses[name] for name in names).backward()
+
+    expected = json.loads((GOLDEN / f"selsa_A_train_{mode}_grads.json").read_text())
+    norms = expected["per_param"]
+    largest = max(norm for norm in norms.values() if norm is not None)
+    assert set(norms) == {name for name, _ in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == (norms[name] is None), name
+        if parameter.grad is not None:
+            # fp64: torch's fp32 norm of 25 million elements is itself off by more than 1e-3.
+            norm = parameter.grad.double().norm().item()
+            assert norm == pytest.approx(norms[name], rel=1e-3, abs=1e-6 * largest), name
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    assert frozen == expected["requires_grad_false"]
+
+
+def test_folded_batch_norm_equals_batch_norm(model: SELSA) -> None:
+    block = model.eval().detector.backbone.stages[1][0]
+    x = torch.randn(1, 256, 9, 9, generator=torch.Generator().manual_seed(0))
+    plain = block.bn1(block.conv1(x)).relu()
+    plain = block.bn2(block.conv2(plain)).relu()
+    plain = block.bn3(block.conv3(plain)) + block.downsample(x)
+    assert_close(block(x), plain.relu().detach().numpy(), share=1e-5)
