@@ -218,7 +218,7 @@ def _training_memory(checkpoint: Path) -> float | None:
     log = checkpoint.parent / "log.jsonl"
     if not log.is_file():
         return None
-    return max((r["memory"] for r in read_log(log) if r.get("mode") == "train"), default=None)
+    return max((r["memory"] for r in read_log(log) if "memory" in r), default=None)
 
 
 @app.command()

@@ -111,7 +111,7 @@ def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        return {"true": True, "false": False, "none": None, "null": None}.get(text.lower(), text)
+        return text
 
 
 def _plain(value: Any) -> Any:

@@ -85,6 +85,7 @@ def train(
         seed=seed,
         recipe=recipe or {},
     )
+    result = run.result
     with run.log, _signals() as received:
         run.begin(resume=resume)
         for epoch in range(run.epochs_finished, config.epochs):
@@ -115,27 +116,23 @@ def train(
                 report = optimizer_step(
                     [run.optimizer], run.loss_scale, max_grad_norm=config.max_grad_norm
                 )
-                run.result.count(report)
+                result.steps += 1
+                result.skipped += report.skipped
+                result.loss_scale = report.loss_scale
                 lr = run.schedule.lr
                 if not report.skipped:
                     run.schedule.step()
                     run.average.update(model)
                 iteration = (index + 1) // config.accumulate
                 run.log.record(
-                    report, lr=lr, epoch=epoch + 1, iteration=iteration, step=run.result.steps
+                    report, lr=lr, epoch=epoch + 1, iteration=iteration, step=result.steps
                 )
                 if received:
                     return run.stop(received[0])
-                if config.checkpoint_every and run.result.steps % config.checkpoint_every == 0:
+                if config.checkpoint_every and result.steps % config.checkpoint_every == 0:
                     run.save()
-            run.save()
-            if evaluate and (
-                (epoch + 1) % config.evaluate_every == 0 or epoch + 1 == config.epochs
-            ):
-                run.evaluate(evaluate)
-            run.epochs_finished += 1
-        run.save()
-    return run.result
+            run.finish_epoch(evaluate)
+    return result
 
 
 def _total(losses: Mapping[str, Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from halftrack.precision import Precision, StepReport
+from halftrack.precision import Precision
 from halftrack.training.checkpoint import (
     code_versions,
     newest_checkpoint,
@@ -104,12 +104,6 @@ class TrainingResult:
     """The newest checkpoint."""
     interrupted: int | None = None
     """The signal that ended the run early, None if it ran to its end."""
-
-    def count(self, report: StepReport) -> None:
-        """Take one attempted step into the counts."""
-        self.steps += 1
-        self.skipped += report.skipped
-        self.loss_scale = report.loss_scale
 
 
 class Run:
@@ -214,6 +208,16 @@ class Run:
         self.result.checkpoint = path
         prune(self._out, keep=self.config.keep_checkpoints)
 
+    def finish_epoch(self, evaluate: Callable[[nn.Module], dict[str, float]] | None) -> None:
+        """Save, evaluate where that is due, and save the score with it."""
+        self.save()
+        epoch = self.epochs_finished + 1
+        if evaluate and (epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs):
+            self.evaluate(evaluate)
+        self.epochs_finished = epoch
+        if epoch == self.config.epochs:
+            self.save()
+
     def evaluate(self, evaluate: Callable[[nn.Module], dict[str, float]]) -> None:
         """Score the (averaged) weights and keep them as ``best.pth`` if none before were better."""
         with self.average.swapped_in(self.model) as model:
@@ -306,6 +310,7 @@ class Run:
         self.epochs_finished = position["epochs_finished"]
         self.result.steps, self.result.skipped = position["steps"], position["skipped"]
         self.result.best, self.result.checkpoint = position["best"], path
+        self.result.loss_scale = self.loss_scale.value
 
 
 def _numerical(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""What the benchmarks share: paired timings, the calibration work, SELSA R50 with known weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+import torchvision
+
+from halftrack.frames import Clip, Frame
+from halftrack.layers import ResNetConfig
+from halftrack.models import SELSA, SelsaConfig
+
+__all__ = [
+    "calibration_inference",
+    "calibration_training",
+    "golden_selsa",
+    "golden_video",
+    "machine",
+    "paired",
+    "spread",
+    "training_clip",
+]
+
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+Work = Callable[[], object]
+
+
+def paired(works: Sequence[Work], *, rounds: int, warm_up: int = 1) -> list[list[float]]:
+    """Seconds of each piece of work, a row a round; rounds are interleaved, so drift cancels."""
+    rows = []
+    for number in range(warm_up + rounds):
+        row = []
+        for work in works:
+            start = time.perf_counter()
+            work()
+            row.append(time.perf_counter() - start)
+        if number >= warm_up:
+            rows.append(row)
+    return rows
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """Median, least and greatest of paired ratios, as the notes quote them."""
+    return (
+        f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}, "
+        f"{len(ratios)} pairs)"
+    )
+
+
+def machine() -> str:
+    """What a figure was measured on."""
+    return (
+        f"{os.cpu_count()} {platform.machine()} cores, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}, Python {platform.python_version()}"
+    )
+
+
+def calibration_inference() -> Work:
+    """cal_inf: torchvision's ResNet-50, forward in eval mode, no gradient, fp32, 1x3x608x1008."""
+    model = torchvision.models.resnet50(weights=None).eval()
+    image = torch.rand(1, 3, 608, 1008)
+
+    def forward() -> None:
+        with torch.no_grad():
+            model(image)
+
+    return forward
+
+
+def calibration_training() -> Work:
+    """cal_train: the same model's forward and backward in train mode, 3x3x320x512."""
+    model = torchvision.models.resnet50(weights=None).train()
+    images = torch.rand(3, 3, 320, 512)
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        model(images).sum().backward()
+
+    return step
+
+
+def golden_module() -> ModuleType:
+    """The numpy functions that make deterministic weights and images."""
+    spec = importlib.util.spec_from_file_location("golden_recipe", GOLDEN / "golden_recipe.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def golden_selsa(*, recompute: tuple[int, ...] = (), seed: int = 1) -> SELSA:
+    """SELSA R50-DC5 with the deterministic weights of the golden values."""
+    model = SelsaConfig(backbone=ResNetConfig(recompute=recompute)).build()
+    entries = json.loads((GOLDEN / "selsa_state_dict.json").read_text())
+    weights = golden_module().fill_state_dict(entries, seed, "vid")
+    model.load_state_dict({key: torch.from_numpy(np.asarray(v)) for key, v in weights.items()})
+    return model
+
+
+def golden_video(count: int, height: int, width: int) -> list[Frame]:
+    """Frames of one deterministic video, with four objects each."""
+    images, boxes = golden_module().make_clip("benchmark", count, height, width, pan=(3.0, 1.0))
+    return [
+        Frame(
+            image=torch.from_numpy(image[:, :, ::-1].copy()).permute(2, 0, 1),
+            sample_id=f"benchmark/{index:06d}",
+            frame_index=index,
+            boxes_xyxy=torch.from_numpy(np.asarray(boxes[index], dtype=np.float32)),
+            labels=torch.arange(len(boxes[index])),
+        )
+        for index, image in enumerate(images)
+    ]
+
+
+def training_clip(height: int, width: int) -> Clip:
+    """A key frame and two references."""
+    first, key, last = golden_video(3, height, width)
+    return Clip(key=key, references=(first, last))

@@ -1,0 +1,80 @@
+"""Tables, curves and drawn frames."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from halftrack.evaluation import DetectionMetrics
+from halftrack.frames import Detections
+from halftrack.recipes import Evaluation, load_recipe
+from halftrack.report import draw_detections, plot_curves, published_row, read_log, write_csv
+
+
+def test_the_published_row_has_the_published_columns() -> None:
+    metrics = DetectionMetrics(
+        coco_ap50=0.787,
+        coco_ap50_per_class={},
+        voc_ap50=0.79,
+        voc_ap50_per_class={},
+        voc_ap50_slow=0.8,
+        voc_ap50_medium=0.7,
+        voc_ap50_fast=0.5,
+    )
+    evaluation = Evaluation(metrics=metrics, frames=100, seconds=20.0, detections=())
+    recipe = load_recipe("selsa_faster_rcnn_r50_dc5_fp16_1x_imagenetvid")
+    row = published_row(recipe, evaluation, memory_mb=2775.0, checkpoint=Path("best.pth"))
+    assert row == {
+        "Method": "SELSA",
+        "Backbone": "R-50-DC5",
+        "Style": "pytorch",
+        "Lr schd": "7e",
+        "Mem (GB)": "2.71",
+        "Inf time (fps)": "5.0",
+        "box AP@50": "78.7",
+        "config": recipe.name,
+        "checkpoint": "best.pth",
+    }
+
+
+def test_rows_of_different_columns_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="differ in columns"):
+        write_csv(tmp_path / "t.csv", [{"a": 1}, {"b": 1}])
+    with pytest.raises(ValueError, match="at least one row"):
+        write_csv(tmp_path / "t.csv", [])
+
+
+def test_curves_are_drawn_from_logs(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    rows = [
+        {"mode": "train", "step": step, "loss": 1 / step, "grad_norm": 1.0, "loss_scale": 512.0}
+        for step in (1, 2, 3)
+    ]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plot_curves(tmp_path / "curves.png", {"fp16": log})
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width > 800
+
+
+def test_a_broken_log_names_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"mode": "train"}\n{"mode": \n')
+    with pytest.raises(ValueError, match=r"log.jsonl, line 2: not JSON"):
+        read_log(tmp_path / "log.jsonl")
+
+
+def test_boxes_above_the_threshold_are_drawn() -> None:
+    image = torch.zeros(3, 60, 80, dtype=torch.uint8)
+    found = Detections(
+        boxes_xyxy=torch.tensor([[10.0, 20.0, 50.0, 50.0], [60.0, 5.0, 70.0, 15.0]]),
+        scores=torch.tensor([0.9, 0.1]),
+        labels=torch.tensor([0, 1]),
+    )
+    drawn = draw_detections(image, found, classes=("disc", "kite"))
+    assert drawn.getpixel((10, 45)) != (0, 0, 0)
+    assert drawn.getpixel((65, 5)) == (0, 0, 0)
+    with pytest.raises(ValueError, match="expected a uint8"):
+        draw_detections(image.float(), found, classes=("disc", "kite"))

@@ -1,0 +1,95 @@
+"""The command line from sample video to scores, and what it says to mistakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from halftrack.cli import console, main
+
+TINY = "selsa_tiny_sample"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of one command."""
+    monkeypatch.setattr(sys, "argv", ["halftrack", *map(str, arguments)])
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+@pytest.fixture
+def halftrack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(console, "_width", 300)
+    return lambda *arguments: run(monkeypatch, *arguments)
+
+
+def test_sample_check_train_and_eval_follow_on_each_other(
+    halftrack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "run"
+    size = ("--train-videos", 1, "--val-videos", 1, "--frames", 8)
+    assert halftrack("data", "sample", data, *size) == 0
+    assert halftrack("data", "check", TINY, "--data-root", data, "--decode") == 0
+    assert "all is well" in capsys.readouterr().out
+    short = ("--set", "training.epochs=1", "--set", "training.workers=0")
+    train = ("train", TINY, "--data-root", data, "--out", out, "--precision", "fp16", *short)
+    assert halftrack(*train) == 0
+    assert "loss scale" in capsys.readouterr().out
+    assert halftrack(*train) == 2
+    assert "already holds a run: resume it" in capsys.readouterr().err
+    assert halftrack(*train, "--resume") == 0
+    best = out / "best.pth"
+    assert halftrack("eval", TINY, "--data-root", data, "--checkpoint", best) == 0
+    told = capsys.readouterr().out
+    assert "box AP@50" in told
+    assert "AP50 by class" in told
+    scores = json.loads((out / "eval.json").read_text())
+    assert set(scores["coco_ap50_per_class"]) == {"disc", "kite", "crate", "ring"}
+    assert (out / "eval.csv").read_text().startswith("Method,Backbone,Style,Lr schd,Mem (GB)")
+
+
+@pytest.mark.parametrize("layout", ["mot", "sot"])
+def test_the_other_layouts_are_written_too(halftrack, tmp_path: Path, layout: str) -> None:
+    size = ("--train-videos", 1, "--val-videos", 1, "--frames", 8)
+    assert halftrack("data", "sample", tmp_path / "data", "--layout", layout, *size) == 0
+
+
+def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert halftrack("recipes") == 0
+    assert TINY in capsys.readouterr().out
+    assert halftrack("show", TINY, "--precision", "fp16", "--set", "training.lr=0.5") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["training"]["lr"] == 0.5
+    assert shown["precision"]["loss_scale"] == "dynamic"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "selsa"), "no recipe 'selsa'; the nearest is"),
+        (("show", TINY, "--set", "training.lrr=1"), "the nearest is 'training.lr'"),
+        (("show", TINY, "--precision", "half"), "'half' is not one of fp32, bf16, fp16"),
+        (("train", TINY, "--data-root", "nowhere"), "no ImageNet here: looked for"),
+        (("data", "sample", "x", "--layout", "coco"), "no layout 'coco'; there are vid, mot, sot"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(
+    halftrack, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert halftrack(*arguments) == 2
+    told = capsys.readouterr().err
+    assert message in " ".join(told.split())
+    assert "Traceback" not in told
+
+
+def test_help_names_every_command(halftrack, capsys: pytest.CaptureFixture[str]) -> None:
+    assert halftrack("--help") == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("recipes", "show", "data", "train", "eval", "quickstart"))

@@ -1,0 +1,65 @@
+"""What others may build on: the names of each room, frozen here."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import halftrack
+
+NAMES = {
+    "halftrack": "__version__ evaluate load_recipe load_weights train",
+    "halftrack.precision": (
+        "DynamicLossScale LiveBytes LossScale NoLossScale NonFiniteGradientError Precision "
+        "StaticLossScale StepReport fp32_island optimizer_step"
+    ),
+    "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
+    "halftrack.frames": "Clip Detections Frame",
+    "halftrack.layers": "AnchorGrid ChannelMapper ResNet ResNetConfig normalise_and_pad roi_align",
+    "halftrack.models": "MatchingConfig RPNConfig RoIHeadConfig SELSA SelsaConfig",
+    "halftrack.data": (
+        "Classes ClipSettings DataError DataReport FrameTruth IMAGENET_VID_CLASSES Problem "
+        "SAMPLE_CLASSES SampleSettings SkipLedger TestVideo TestVideos TrainingClips VidDataConfig "
+        "VideoIndex check load_image read_coco_vid read_imagenet_det read_imagenet_vid write_sample"
+    ),
+    "halftrack.evaluation": (
+        "DetectionMetrics FrameDetections FrameTruth coco_ap50 motion_groups motion_iou "
+        "score_detections voc_ap50"
+    ),
+    "halftrack.training": (
+        "Batch BatchSource LoadReport Phase StepSchedule TrainingConfig TrainingResult "
+        "WeightAverage load_weights read_checkpoint train"
+    ),
+    "halftrack.recipes": (
+        "Evaluation RECIPES Recipe evaluate load_recipe override prepare_model train"
+    ),
+    "halftrack.report": (
+        "draw_detections plot_curves published_row read_log render_table write_csv"
+    ),
+}
+
+
+@pytest.mark.parametrize("room", NAMES)
+def test_each_room_shows_these_names_and_has_them(room: str) -> None:
+    module = importlib.import_module(room)
+    assert sorted(module.__all__) == sorted(NAMES[room].split())
+    assert all(getattr(module, name) is not None for name in module.__all__)
+
+
+def test_an_unknown_name_says_which_there_are() -> None:
+    with pytest.raises(AttributeError, match=r"'trian'; it has .*train"):
+        _ = halftrack.trian
+
+
+def test_precision_alone_loads_none_of_the_other_rooms() -> None:
+    code = (
+        "import sys, halftrack.precision; "
+        "print(sorted({m.split('.')[1] for m in sys.modules if m.startswith('halftrack.')}))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "['precision']"
