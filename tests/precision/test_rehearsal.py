@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from halftrack.models import SelsaConfig
 from halftrack.precision import Precision, fp32_island
 from halftrack.precision.autocast_lists import (
     CUDA_ONLY,
@@ -319,47 +320,53 @@ def check_explained(ours: Tensor, exact: Tensor, sizes: Tensor, *, terms: int) -
     assert ((ours.double() - exact).abs() <= half_unit + accumulation).all()
 
 
-@pytest.mark.parametrize(
-    ("inp", "out", "kernel", "dilation"),
-    [
-        (3, 64, 7, 1),
-        (64, 64, 1, 1),
-        (64, 64, 3, 1),
-        (256, 128, 1, 1),
-        (512, 512, 3, 2),
-        (2048, 512, 1, 1),
-        (512, 2048, 1, 1),
-        (2048, 512, 3, 1),
-        (512, 12, 1, 1),
-        (512, 48, 1, 1),
-    ],
-)
+def selsa_convolutions() -> list[tuple[int, int, int, int, int]]:
+    """Input and output channels, kernel, stride and dilation of SELSA R50's convolutions."""
+    with torch.device("meta"):
+        model = SelsaConfig().build()
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    shapes = {
+        (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0], m.dilation[0]) for m in convs
+    }
+    return sorted(shapes)
+
+
+def selsa_linears() -> list[tuple[int, int]]:
+    """Input and output features of every linear layer of SELSA R50."""
+    with torch.device("meta"):
+        model = SelsaConfig().build()
+    return sorted(
+        {(m.in_features, m.out_features) for m in model.modules() if isinstance(m, nn.Linear)}
+    )
+
+
+@pytest.mark.parametrize(("inp", "out", "kernel", "stride", "dilation"), selsa_convolutions())
 def test_convolutions_are_the_correctly_rounded_result(
-    inp: int, out: int, kernel: int, dilation: int
+    inp: int, out: int, kernel: int, stride: int, dilation: int
 ) -> None:
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(1, inp, 8, 8, generator=generator).half().requires_grad_()
-    w = (
-        torch.randn(out, inp, kernel, kernel, generator=generator) / (inp * kernel**2) ** 0.5
-    ).half()
+    x = torch.randn(1, inp, 20, 32, generator=generator).half().requires_grad_()
+    w = torch.randn(out, inp, kernel, kernel, generator=generator)
+    w = (w / (inp * kernel**2) ** 0.5).half()
     padding = dilation * (kernel // 2)
     with FP16.arithmetic("cpu"):
-        y = F.conv2d(x, w, padding=padding, dilation=dilation)
+        y = F.conv2d(x, w, stride=stride, padding=padding, dilation=dilation)
         upstream = torch.randn(y.shape, generator=generator).half()
         (dx,) = torch.autograd.grad(y, x, upstream)
     exact_x = x.detach().double().requires_grad_()
-    exact = F.conv2d(exact_x, w.double(), padding=padding, dilation=dilation)
+    exact = F.conv2d(exact_x, w.double(), stride=stride, padding=padding, dilation=dilation)
     (exact_dx,) = torch.autograd.grad(exact, exact_x, upstream.double())
     assert (y == exact.half()).double().mean() >= 0.99
-    assert (dx == exact_dx.half()).double().mean() >= 0.99
+    # A sum near zero is off by more of its own units; an image (3 channels) needs no gradient.
+    assert inp == 3 or (dx == exact_dx.half()).double().mean() >= 0.998
     sizes_x = x.detach().double().abs().requires_grad_()
-    sizes = F.conv2d(sizes_x, w.double().abs(), padding=padding, dilation=dilation)
+    sizes = F.conv2d(sizes_x, w.double().abs(), stride=stride, padding=padding, dilation=dilation)
     (sizes_dx,) = torch.autograd.grad(sizes, sizes_x, upstream.double().abs())
     check_explained(y, exact, sizes, terms=inp * kernel**2)
     check_explained(dx, exact_dx, sizes_dx, terms=out * kernel**2)
 
 
-@pytest.mark.parametrize(("inp", "out"), [(25088, 128), (1024, 1024), (1024, 31), (1024, 120)])
+@pytest.mark.parametrize(("inp", "out"), selsa_linears())
 def test_linears_are_the_correctly_rounded_result(inp: int, out: int) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(16, inp, generator=generator).half()
