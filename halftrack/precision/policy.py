@@ -136,11 +136,20 @@ def fp32_island(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def island(*args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        with ExitStack() as stack:
+            for kind in _device_kinds():
+                stack.enter_context(torch.autocast(kind, enabled=False))
             widened = [_widen(value) for value in args]
             return function(*widened, **{k: _widen(v) for k, v in kwargs.items()})
 
     return island
+
+
+@functools.cache
+def _device_kinds() -> tuple[str, ...]:
+    """The kinds of device a tensor may lie on here."""
+    accelerator = torch.accelerator.current_accelerator()
+    return ("cpu",) if accelerator is None else ("cpu", accelerator.type)
 
 
 def _widen(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def plot_curves(path: Path, runs: Mapping[str, Path]) -> None:
-    """Draw loss, gradient norm and loss scale of several runs into one PNG.
+    """Draw loss, gradient norm and loss scale of several runs into one PNG; skipped steps as marks.
 
     Args:
         path: the picture to write.
@@ -46,12 +47,22 @@ def plot_curves(path: Path, runs: Mapping[str, Path]) -> None:
         (("loss", "loss"), ("grad_norm", "gradient norm"), ("loss_scale", "loss scale")),
         strict=True,
     ):
-        for name, log in runs.items():
-            steps = [r for r in read_log(log) if r.get("mode") == "train" and field in r]
-            panel.plot([r["step"] for r in steps], [r[field] for r in steps], label=name)
+        for log in runs.values():
+            # The log writes "inf" and "nan" as text: JSON has no such numbers.
+            points = [
+                (r["step"], float(r[field]))
+                for r in read_log(log)
+                if r.get("mode") == "train" and field in r
+            ]
+            panel.plot(*zip(*((x, y) for x, y in points if math.isfinite(y)), strict=True))
         panel.set_xlabel("step")
         panel.set_title(label)
         panel.grid(alpha=0.3)
+    for number, log in enumerate(runs.values()):
+        skips = [r for r in read_log(log) if r.get("skipped") is True]
+        places = [r["step"] for r in skips], [r["loss_scale"] for r in skips]
+        panels[2].scatter(*places, marker="x", color=f"C{number}", zorder=3)
+    panels[2].set_title("loss scale (x: skipped step)")
     panels[2].set_yscale("log", base=2)
-    panels[0].legend()
+    panels[0].legend(list(runs))
     figure.savefig(path, dpi=110)

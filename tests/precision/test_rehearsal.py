@@ -357,7 +357,7 @@ def test_convolutions_are_the_correctly_rounded_result(
     exact = F.conv2d(exact_x, w.double(), stride=stride, padding=padding, dilation=dilation)
     (exact_dx,) = torch.autograd.grad(exact, exact_x, upstream.double())
     assert (y == exact.half()).double().mean() >= 0.99
-    # A sum near zero is off by more of its own units; an image (3 channels) needs no gradient.
+    # The stem's input is the image, which needs no gradient.
     assert inp == 3 or (dx == exact_dx.half()).double().mean() >= 0.998
     sizes_x = x.detach().double().abs().requires_grad_()
     sizes = F.conv2d(sizes_x, w.double().abs(), stride=stride, padding=padding, dilation=dilation)

@@ -54,6 +54,8 @@ def test_curves_are_drawn_from_logs(tmp_path: Path) -> None:
         {"mode": "train", "step": step, "loss": 1 / step, "grad_norm": 1.0, "loss_scale": 512.0}
         for step in (1, 2, 3)
     ]
+    skipped = {"mode": "train", "step": 2, "grad_norm": "inf", "loss_scale": 512.0, "skipped": True}
+    rows.append(skipped)
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
     plot_curves(tmp_path / "curves.png", {"fp16": log})
     with Image.open(tmp_path / "curves.png") as picture:
