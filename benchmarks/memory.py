@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from measure import calibration_training, golden_selsa, machine, paired, spread, training_clip
+from measure import golden_selsa, machine, paired, spread, training_clip
 from torch import Tensor, nn
 
 from halftrack.layers import resnet
@@ -104,19 +104,6 @@ def main() -> None:
         parts = " | ".join(f"{meter.peak_by_kind[kind] / 2**20:.0f}" for kind in kinds)
         time = spread([row[column] / row[plain] for row in rows])
         print(f"| {variant.name} | {meter.peak / 2**30:.2f} | {parts} | {time} |")
-    del variants
-    model, clip = golden_selsa().train(), training_clip(320, 512)
-
-    def small_step() -> None:
-        model.zero_grad(set_to_none=True)
-        losses = model(clip)
-        torch.stack([v for k, v in losses.items() if k.startswith("loss")]).sum().backward()
-
-    pairs = paired([small_step, calibration_training()], rounds=rounds)
-    print(
-        f"\nkey + 2 references at 3x320x512, fp32, forward and backward: "
-        f"{spread([a / b for a, b in pairs])} cal_train"
-    )
     print(machine())
 
 

@@ -168,6 +168,39 @@ def test_losses_and_gradients_equal_the_references(
     assert frozen == expected["requires_grad_false"]
 
 
+@pytest.mark.parametrize("mode", ["first_n", "seeded"])
+def test_the_second_stage_on_the_stored_proposals_equals_the_references(
+    model: SELSA, golden: Any, frame: Any, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode == "first_n":
+        monkeypatch.setattr(torch, "randperm", lambda n, **_: torch.arange(n))
+    stored = {
+        key.removeprefix(f"train_{mode}_"): value
+        for key, value in golden.items()
+        if key.startswith(f"train_{mode}_")
+    }
+    model.train()
+    key, references = frame(2), (frame(0), frame(5))
+    features = model.features((key, *references))
+    rpn, head = model.detector.rpn_head, model.detector.roi_head
+    torch.manual_seed(0)
+    logits, deltas = rpn(features[:1])
+    # Draws its own random numbers first, as in training.
+    rpn.losses(logits[0], deltas[0], key.size, key.boxes_xyxy)
+    rois = head.sample(torch.from_numpy(stored["proposals"][:, :4]), key)
+    assert_close(rois.boxes_xyxy, stored["rois"][:, 1:], share=0)
+    assert (rois.labels.numpy() == stored["rcnn_labels"]).all()
+    assert_close(rois.targets, stored["rcnn_bbox_targets_pos"])
+    lent = [torch.from_numpy(stored[f"ref_proposals_{i}"][:, :4]) for i in (0, 1)]
+    memory = head.bbox_head.remember(model.embed(features[1:], lent))
+    scores, moves = head.bbox_head(model.embed(features[:1], [rois.boxes_xyxy]), memory)
+    assert_close(scores, stored["cls_score"])
+    assert_close(moves[:, ::7], stored["bbox_pred_slice"])
+    losses = head.losses(scores, moves, rois)
+    for name, expected in (("loss_cls", 2), ("loss_bbox", 3)):
+        assert losses[name].item() == pytest.approx(float(stored["losses"][expected]), rel=1e-4)
+
+
 def test_folded_batch_norm_equals_batch_norm(model: SELSA) -> None:
     block = model.eval().detector.backbone.stages[1][0]
     x = torch.randn(1, 256, 9, 9, generator=torch.Generator().manual_seed(0))
