@@ -6,13 +6,13 @@ SIGTERM after saving.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from halftrack.data import SampleSettings, check, write_sample
@@ -56,6 +56,11 @@ Device = Annotated[
 Trust = Annotated[
     bool, typer.Option("--trust", help="Unpickle any object in a weights file. Runs its code.")
 ]
+
+
+def _tell(line: str) -> None:
+    """One line as it is: a path may hold what rich takes for markup."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _recipe(name: str, precision: str | None, settings: list[str] | None) -> Recipe:
@@ -109,7 +114,7 @@ def data_sample(
             overwrite=overwrite,
             progress=lambda done, _: progress.update(task, completed=done),
         )
-    console.print(f"sample video in {out}")
+    _tell(f"sample video in {out}")
 
 
 @data_app.command("check")
@@ -120,9 +125,16 @@ def data_check(
     settings: Settings = None,
 ) -> None:
     """Count what a recipe would read and list what is wrong with it."""
-    report = check(data_root, _recipe(recipe, None, settings).data, decode=decode)
+    with Progress(console=console) as progress:
+        task = progress.add_task("reading", total=None)
+        report = check(
+            data_root,
+            _recipe(recipe, None, settings).data,
+            decode=decode,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
     for line in report.lines():
-        console.print(line, highlight=False)
+        _tell(line)
     if report.problems:
         raise typer.Exit(1)
 
@@ -160,10 +172,9 @@ def train(
     )
     if result.interrupted is not None:
         raise typer.Exit(128 + result.interrupted)
-    console.print(
+    _tell(
         f"{result.steps} steps, {result.skipped} skipped, loss scale {result.loss_scale:g}; "
-        f"results in {out}",
-        highlight=False,
+        f"results in {out}"
     )
 
 
@@ -180,6 +191,8 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on the validation videos."""
     chosen = _recipe(recipe, precision, settings)
+    out = out or checkpoint.parent
+    out.mkdir(parents=True, exist_ok=True)
     with Progress(console=console) as progress:
         task = progress.add_task("videos", total=None)
         evaluation = evaluate_recipe(
@@ -196,12 +209,12 @@ def evaluate(
     console.print(render_table([row]))
     console.print(render_table(_class_rows(evaluation.metrics), title="AP50 by class"))
     console.print(evaluation.metrics.flat())
-    out = out or checkpoint.parent
-    out.mkdir(parents=True, exist_ok=True)
-    numbers = dataclasses.asdict(evaluation.metrics)
-    (out / "eval.json").write_text(json.dumps(numbers, indent=2), encoding="utf-8")
+    for line in evaluation.skipped:
+        _tell(line)
+    numbers = json.dumps(evaluation.metrics.metrics(), indent=2, allow_nan=False)
+    (out / "eval.json").write_text(numbers, encoding="utf-8")
     write_csv(out / "eval.csv", [row])
-    console.print(f"written to {out / 'eval.json'} and {out / 'eval.csv'}")
+    _tell(f"written to {out / 'eval.json'} and {out / 'eval.csv'}")
 
 
 def _class_rows(metrics: DetectionMetrics) -> list[dict[str, object]]:
@@ -214,11 +227,16 @@ def _class_rows(metrics: DetectionMetrics) -> list[dict[str, object]]:
 
 
 def _training_memory(checkpoint: Path) -> float | None:
-    """Peak training memory in MB, if the checkpoint lies beside its log."""
+    """Peak training memory in MB, if the checkpoint lies beside the log of a run on a GPU."""
     log = checkpoint.parent / "log.jsonl"
-    if not log.is_file():
+    try:
+        rows = read_log(log)
+    except (OSError, ValueError):
         return None
-    return max((r["memory"] for r in read_log(log) if "memory" in r), default=None)
+    # On a CPU the log has the whole process's memory, which no table compares.
+    if any(row.get("device") == "cpu" for row in rows):
+        return None
+    return max((row["memory"] for row in rows if "memory" in row), default=None)
 
 
 @app.command()
@@ -235,11 +253,11 @@ def main() -> None:
     errors = Console(stderr=True)
     try:
         app()
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        errors.print(f"[red]error:[/] {error}", highlight=False, soft_wrap=True)
+    except (ValueError, OSError) as error:
+        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from error
     except (NonFiniteGradientError, RuntimeError) as error:
-        errors.print(f"[red]failed:[/] {error}", highlight=False, soft_wrap=True)
+        errors.print(f"[red]failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from error
 
 

@@ -50,7 +50,7 @@ def test_sample_check_train_and_eval_follow_on_each_other(
     told = capsys.readouterr().out
     assert "box AP@50" in told
     assert "AP50 by class" in told
-    scores = json.loads((out / "eval.json").read_text())
+    scores = json.loads((out / "eval.json").read_text(), parse_constant=pytest.fail)
     assert set(scores["coco_ap50_per_class"]) == {"disc", "kite", "crate", "ring"}
     assert (out / "eval.csv").read_text().startswith("Method,Backbone,Style,Lr schd,Mem (GB)")
 
@@ -77,6 +77,9 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
         (("show", TINY, "--set", "training.lrr=1"), "the nearest is 'training.lr'"),
         (("show", TINY, "--precision", "half"), "'half' is not one of fp32, bf16, fp16"),
         (("train", TINY, "--data-root", "nowhere"), "no ImageNet here: looked for"),
+        (("show", TINY, "--set", "training.lr=[/abc]"), "got '[/abc]'"),
+        (("train", TINY, "--data-root", "no[where]"), "no[where]"),
+        (("train", TINY, "--data-root", "x", "--device", "toaster"), "no device 'toaster' here"),
         (("data", "sample", "x", "--layout", "coco"), "no layout 'coco'; there are vid, mot, sot"),
     ],
 )

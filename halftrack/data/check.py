@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,11 @@ def check(
     reports = []
     for name, index in named:
         with ThreadPoolExecutor(threads) as pool:
-            found = pool.map(lambda frame, index=index: look(index, frame), range(index.num_frames))
+            # Piece by piece: a million frames would be a million waiting futures.
+            pieces = (
+                range(i, min(i + 4096, index.num_frames)) for i in range(0, index.num_frames, 4096)
+            )
+            found = (p for piece in pieces for p in pool.map(partial(look, index), piece))
             bad_images = []
             for done, problem in enumerate(found, start=1):
                 if problem is not None:

@@ -50,7 +50,7 @@ def _build(file: Path, image_root: Path, classes: Classes) -> VideoIndex:
         raise DataError(str(file), f"cannot be read: {error}") from None
     except json.JSONDecodeError as error:
         raise DataError(str(file), f"not JSON: {error}") from None
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(str(file), f"not CocoVID: {error!r}") from None
     return assemble_index(videos, image_root=image_root, classes=classes)
 

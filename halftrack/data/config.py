@@ -61,6 +61,16 @@ class VidDataConfig:
             raise ValueError(f"scale_jitter={self.scale_jitter!r}: expected 0 < low <= high")
         if not 0 <= self.flip_probability <= 1:
             raise ValueError(f"flip_probability={self.flip_probability!r}: expected 0 to 1")
+        if self.num_references < 2 or self.num_references % 2:
+            raise ValueError(
+                f"num_references={self.num_references!r}: expected an even number, half from each "
+                "side of the key frame"
+            )
+        if self.frame_range < self.num_references // 2 or self.test_references < 2:
+            raise ValueError(
+                f"frame_range={self.frame_range!r}, test_references={self.test_references!r}: "
+                "expected at least num_references / 2 and 2"
+            )
         if not set(self.training_sets) <= {"vid", "det"}:
             raise ValueError(f"training_sets={self.training_sets!r}: expected 'vid' and 'det'")
         if self.training_json and len(self.training_json) != len(self.training_sets):
@@ -187,6 +197,6 @@ class VidDataConfig:
         )
 
     def _from_json(self, data_root: str | Path, file: str, name: str) -> VideoIndex:
-        ilsvrc = find_ilsvrc(data_root)
+        ilsvrc = find_ilsvrc(data_root, holding=("Data",))
         images = ilsvrc / "Data" / name.upper()
         return read_coco_vid(ilsvrc / file, image_root=images, classes=self.classes)

@@ -63,17 +63,20 @@ IMAGENET_VID_CLASSES: Classes = (
 """The 30 classes in label order, each as (name, wnid)."""
 
 
-def find_ilsvrc(data_root: str | Path) -> Path:
+def find_ilsvrc(
+    data_root: str | Path, *, holding: tuple[str, ...] = ("Data", "Annotations")
+) -> Path:
     """The ``ILSVRC`` folder in ``data_root``, or ``data_root`` itself if it is one.
 
     Raises:
-        DataError: if neither holds ``Data`` and ``Annotations``.
+        DataError: if neither holds the folders asked for.
     """
     root = Path(data_root).expanduser().resolve()
     for candidate in (root / "ILSVRC", root):
-        if (candidate / "Data").is_dir() and (candidate / "Annotations").is_dir():
+        if all((candidate / folder).is_dir() for folder in holding):
             return candidate
-    looked = " or ".join(f"{root}{below}/{{Data,Annotations}}" for below in ("/ILSVRC", ""))
+    wanted = ",".join(holding)
+    looked = " or ".join(f"{root}{below}/{{{wanted}}}" for below in ("/ILSVRC", ""))
     raise DataError(str(root), f"no ImageNet here: looked for {looked}")
 
 
@@ -115,7 +118,7 @@ def read_imagenet_vid(
         XmlVideo(name, str(annotations / name), stems, keys, labels)
         for name, (stems, keys) in snippets.items()
     ]
-    lists = [(job.name, len(job.stems), sorted(job.keys)) for job in jobs]
+    lists = [(job.name, job.stems, sorted(job.keys)) for job in jobs]
     return cached_index(
         key={"root": str(ilsvrc), "set": f"VID/{split}", "classes": classes, "key": key_frames},
         fingerprint=fingerprint(

@@ -127,8 +127,10 @@ def _frames(boxes: _Boxes, value: str) -> Iterator[tuple[int, _Records]]:
     areas = boxes.boxes_xywh[:, 2] * boxes.boxes_xywh[:, 3]
     columns = zip(boxes.boxes_xywh.tolist(), areas.tolist(), boxes.values.tolist(), strict=True)
     # Ids count from 1: pycocotools takes 0 for "not matched".
+    # An ignored object is COCO's crowd: any number of detections may lie in it.
+    crowd = value == "ignore"
     records = [
-        {"id": row, "bbox": box, "area": area, value: number, "iscrowd": 0}
+        {"id": row, "bbox": box, "area": area, value: number, "iscrowd": int(crowd and number)}
         for row, (box, area, number) in enumerate(columns, start=1)
     ]
     frames, starts = np.unique(boxes.frames, return_index=True)

@@ -45,6 +45,13 @@ class ResNetConfig:
     recompute: tuple[int, ...] = ()
     """Stages (1 to 4) whose activations are computed again in the backward pass."""
 
+    def __post_init__(self) -> None:
+        if self.recompute and not self.frozen_bn:
+            raise ValueError(
+                f"recompute={self.recompute} needs frozen_bn: a recomputed stage would count every "
+                "image twice in its batch norm's statistics"
+            )
+
     @property
     def out_channels(self) -> int:
         """Channels of the last stage."""
@@ -70,7 +77,9 @@ def conv_bn(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:
         normed: Tensor = bn(conv(x))
         return normed
     weight, bias = _folded(conv, bn)
-    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    # Through the module, so that one that is kept in fp32 computes in fp32 here as well.
+    convolved: Tensor = conv._conv_forward(x, weight, bias)
+    return convolved
 
 
 def _folded(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -90,11 +90,13 @@ class Aggregator(nn.Module):
         # fp32: the softmax sums thousands of terms of which a few matter.
         weights = torch.bmm(queries, keys.transpose(1, 2)).softmax(dim=2, dtype=torch.float32)
         gathered = torch.bmm(weights.to(values.dtype), values)
-        answer: Tensor = self.fc(gathered.transpose(0, 1).reshape(len(rois), -1))
+        answer: Tensor = self.fc(gathered.transpose(0, 1).flatten(1))
         return answer
 
     def _split(self, features: Tensor) -> Tensor:
-        return features.view(len(features), self._heads, -1).transpose(0, 1)
+        # Not -1: without any roi (features that are not finite give none) it could not be told.
+        width = features.shape[1] // self._heads
+        return features.view(len(features), self._heads, width).transpose(0, 1)
 
 
 class SelsaBBoxHead(nn.Module):

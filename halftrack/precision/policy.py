@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -107,6 +108,9 @@ class Precision:
     def keep_in_fp32(self, model: nn.Module) -> tuple[str, ...]:
         """Make islands of the modules that ``keep_fp32`` matches; returns their paths.
 
+        Everything a matched module and those inside it compute is in fp32, whichever of their
+        methods is called.
+
         Raises:
             ValueError: if a pattern matches no module; names the nearest path.
         """
@@ -122,9 +126,8 @@ class Precision:
                     f"keep_fp32 pattern {pattern!r} matches no module; the nearest is {near[0]!r}"
                 )
             chosen |= matches
-        for module in chosen.values():
-            if "forward" not in vars(module):  # an instance attribute: already an island
-                module.forward = fp32_island(module.forward)
+        for module in {part for match in chosen.values() for part in match.modules()}:
+            _make_island(module)
         return tuple(chosen)
 
 
@@ -143,6 +146,17 @@ def fp32_island(function: Callable[P, R]) -> Callable[P, R]:
             return function(*widened, **{k: _widen(v) for k, v in kwargs.items()})
 
     return island
+
+
+def _make_island(module: nn.Module) -> None:
+    """Wrap every method that the module's own classes define, forward or not."""
+    own = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
+    names = {name for cls in own for name, value in vars(cls).items() if callable(value)}
+    for name in names:
+        method = getattr(module, name)
+        is_special = name.startswith("__") or name in ("train", "reset_parameters", "extra_repr")
+        if inspect.ismethod(method) and not is_special and name not in vars(module):
+            setattr(module, name, fp32_island(method))
 
 
 @functools.cache

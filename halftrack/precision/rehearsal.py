@@ -302,6 +302,10 @@ def rehearsal() -> Iterator[None]:
     process's.
     """
     global _depth
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "the rehearsal cannot see into torch.inference_mode(): use torch.no_grad() on a CPU"
+        )
     if _depth:
         yield
         return

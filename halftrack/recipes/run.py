@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from halftrack.data import TestVideos
+from halftrack.data import SkipLedger, TestVideos
 from halftrack.evaluation import DetectionMetrics, FrameDetections, FrameTruth, score_detections
 from halftrack.frames import Detections
 from halftrack.models import SELSA
@@ -41,6 +41,8 @@ class Evaluation:
     """Time spent in the model, references included, reading and scoring not."""
     detections: tuple[Detections, ...]
     """What was found in each frame, in the order of the videos, on the CPU."""
+    skipped: tuple[str, ...] = ()
+    """Frames that could not be read and were left out, as lines of text; empty if none."""
 
     @property
     def frames_per_second(self) -> float:
@@ -48,11 +50,22 @@ class Evaluation:
         return self.frames / self.seconds if self.seconds else 0.0
 
 
-def default_device() -> torch.device:
-    """The accelerator, where there is one, else the CPU."""
+def choose_device(wanted: torch.device | str | None) -> torch.device:
+    """The device asked for, or else the accelerator, where there is one, or else the CPU.
+
+    Raises:
+        ValueError: if this machine has no such device; lists those it has.
+    """
+    accelerator = None
     if torch.accelerator.is_available():
-        return torch.accelerator.current_accelerator() or torch.device("cpu")
-    return torch.device("cpu")
+        accelerator = torch.accelerator.current_accelerator()
+    if wanted is None:
+        return accelerator or torch.device("cpu")
+    kinds = ["cpu"] if accelerator is None else ["cpu", accelerator.type]
+    kind = str(wanted).partition(":")[0]
+    if kind not in kinds:
+        raise ValueError(f"no device {str(wanted)!r} here; there are {', '.join(kinds)}")
+    return torch.device(wanted)
 
 
 def prepare_model(
@@ -82,7 +95,12 @@ def prepare_model(
         say(f"weights from {init}: {load_weights(model, init, trust=trust)}")
     elif init is None and recipe.backbone_weights == "imagenet":
         backbone = recipe.model.backbone
-        weights = _IMAGENET[backbone.depth, backbone.groups]
+        weights = _IMAGENET.get((backbone.depth, backbone.groups))
+        if weights is None:
+            raise ValueError(
+                f"torchvision has no ImageNet weights for {backbone.display_name}: give a file "
+                "with --init, or --init none for random weights"
+            )
         try:
             state = weights.get_state_dict(progress=False, check_hash=True)
         except OSError as error:
@@ -115,14 +133,17 @@ def train(
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
         ValueError, FileNotFoundError: a resume that cannot be.
     """
-    device = torch.device(device) if device is not None else default_device()
-    clips = recipe.data.training_clips(data_root)
-    videos = recipe.data.test_videos(data_root)
+    device = choose_device(device)
+    clips = recipe.data.training_clips(data_root, progress=_Told("training annotations"))
+    videos = recipe.data.test_videos(data_root, progress=_Told("validation annotations"))
     # A resumed run gets its weights from the checkpoint.
     model = prepare_model(recipe, seed=seed, init="none" if resume else init, trust=trust)
 
     def validate(model: nn.Module) -> dict[str, float]:
-        return _score(model, recipe, videos, device).metrics.flat()
+        evaluation = _score(model, recipe, videos, device)
+        for line in (*evaluation.skipped, *_left_out(clips.skipped)):
+            print(line)
+        return evaluation.metrics.flat()
 
     return run_training(
         model=model,
@@ -154,11 +175,12 @@ def evaluate(
         DataError: if the data are not there or not readable.
         ValueError: if the checkpoint does not fit the recipe's model.
     """
-    device = torch.device(device) if device is not None else default_device()
+    device = choose_device(device)
     model = recipe.build_model(seed=seed)
     if checkpoint is not None:
         report = load_weights(model, checkpoint, trust=trust)
-        if report.missing or report.mismatched:
+        # A larger model's file fills a smaller one and leaves keys over.
+        if report.missing or report.mismatched or report.unexpected:
             raise ValueError(f"{checkpoint} does not fit {recipe.name}: {report}")
     recipe.precision.keep_in_fp32(model)
     model = model.to(device).eval()
@@ -196,6 +218,7 @@ def _score(
                         boxes_xyxy=truth.boxes_xyxy.astype("float64"),
                         labels=truth.labels,
                         track_ids=truth.track_ids,
+                        ignored=truth.ignored,
                     )
                 )
             if progress is not None:
@@ -214,4 +237,22 @@ def _score(
         frames=len(found),
         seconds=seconds,
         detections=tuple(found),
+        skipped=_left_out(videos.skipped),
     )
+
+
+def _left_out(ledger: SkipLedger) -> tuple[str, ...]:
+    return tuple(ledger.lines()) if len(ledger) else ()
+
+
+class _Told:
+    """Says every few seconds how far the reading of annotations has come."""
+
+    def __init__(self, what: str, *, every: float = 5.0) -> None:
+        self._what, self._every = what, every
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() - self._last > self._every:
+            self._last = time.monotonic()
+            print(f"reading {self._what}: {done} of {total} videos", flush=True)

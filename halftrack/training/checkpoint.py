@@ -142,10 +142,14 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     raise FileNotFoundError(f"nothing to resume: no intact step_*.pth in {folder}{details}")
 
 
-def prune(folder: Path, *, keep: int) -> None:
-    """Delete all but the ``keep`` newest step checkpoints; the best has another name and stays."""
+def prune(folder: Path, *, keep: int, written: Path | None = None) -> None:
+    """Delete all but the ``keep`` newest step checkpoints; the best has another name and stays.
+
+    So does the one just ``written``: a torn file of a later step may pass for newer.
+    """
     for path in sorted(folder.glob("step_*.pth"), key=_step_of, reverse=True)[keep:]:
-        path.unlink()
+        if path != written:
+            path.unlink()
 
 
 def _step_of(path: Path) -> int:

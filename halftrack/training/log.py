@@ -118,7 +118,7 @@ class RunLog:
     def say(self, message: str) -> None:
         """One line for the person at the terminal."""
         (self._progress.console if self._progress else self._console).print(
-            message, highlight=False, soft_wrap=True
+            message, highlight=False, markup=False, soft_wrap=True
         )
 
     def note(self, **fields: Any) -> None:

@@ -118,11 +118,14 @@ def train(
                 )
                 result.steps += 1
                 result.skipped += report.skipped
-                result.loss_scale = report.loss_scale
+                result.loss_scale = run.loss_scale.value
                 lr = run.schedule.lr
-                if not report.skipped:
+                if report.skipped:
+                    run.statistics.put_back()
+                else:
                     run.schedule.step()
                     run.average.update(model)
+                    run.statistics.keep()
                 iteration = (index + 1) // config.accumulate
                 run.log.record(
                     report, lr=lr, epoch=epoch + 1, iteration=iteration, step=result.steps

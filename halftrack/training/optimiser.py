@@ -16,7 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-__all__ = ["Phase", "StepSchedule", "WeightAverage", "apply_phases", "build_sgd", "scaled_rate"]
+__all__ = [
+    "BatchStatistics",
+    "Phase",
+    "StepSchedule",
+    "WeightAverage",
+    "apply_phases",
+    "build_sgd",
+    "scaled_rate",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +184,32 @@ class WeightAverage:
         self._updates = int(state["updates"])
         for name, tensor in self._average.items():
             tensor.copy_(state["average"][name])
+
+
+class BatchStatistics:
+    """The model's buffers as the last taken step left them.
+
+    BN takes its statistics in the forward pass, before a step turns out to be skipped: without
+    this, one infinite activation would stay in a running mean for ever.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        # Those that are frozen too: a later phase may thaw them.
+        self._live = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
+        self._kept = [buffer.clone() for buffer in self._live]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Take the statistics of a taken step over."""
+        if self._live:
+            torch._foreach_copy_(self._kept, self._live)
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Forget what a skipped step has seen."""
+        if self._live:
+            torch._foreach_copy_(self._live, self._kept)
 
 
 def apply_phases(model: nn.Module, phases: Sequence[Phase], epoch: int) -> None:

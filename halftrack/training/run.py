@@ -20,6 +20,7 @@ from halftrack.training.checkpoint import (
 )
 from halftrack.training.log import RunLog
 from halftrack.training.optimiser import (
+    BatchStatistics,
     Phase,
     StepSchedule,
     WeightAverage,
@@ -30,7 +31,8 @@ from halftrack.training.optimiser import (
 __all__ = ["Run", "TrainingConfig", "TrainingResult"]
 
 # What a resumed run may change, at any depth of its recipe: no weight depends on it.
-_FREE = frozenset({"workers", "log_every", "checkpoint_every", "keep_checkpoints"})
+# ``on_bad_sample`` is among them for the run that stopped at a bad file.
+_FREE = frozenset({"workers", "log_every", "checkpoint_every", "keep_checkpoints", "on_bad_sample"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +67,8 @@ class TrainingConfig:
     """Epochs between evaluations; the last epoch is always evaluated."""
     best_metric: str = "coco_ap50"
     """The metric, higher is better, by which the best checkpoint is kept."""
-    checkpoint_every: int | None = None
-    """Steps between checkpoints beside those at the end of each epoch."""
+    checkpoint_every: int | None = 1000
+    """Steps between checkpoints beside those at the end of each epoch; None for no others."""
     keep_checkpoints: int = 2
     """Step checkpoints kept; the best one is kept apart."""
     ema_decay: float | None = None
@@ -135,7 +137,7 @@ class Run:
         if clips < 1:
             raise ValueError("the training set is empty")
         self.model, self.config, self.precision = model, config, precision
-        self._out, self._seed, self._recipe = out, seed, dict(recipe)
+        self._out, self._seed, self._recipe, self._device = out, seed, dict(recipe), device
         steps_per_epoch = math.ceil(clips / config.accumulate)
         self.clips_per_epoch = steps_per_epoch * config.accumulate
         lr = config.lr
@@ -158,6 +160,7 @@ class Run:
         )
         self.loss_scale = precision.new_loss_scale()
         self.average = WeightAverage(model, decay=config.ema_decay)
+        self.statistics = BatchStatistics(model)
         self.clips_done = 0
         self.epochs_finished = 0
         self.result = TrainingResult()
@@ -196,6 +199,7 @@ class Run:
             mode="meta",
             recipe=self._recipe,
             seed=self._seed,
+            device=str(self._device),
             versions=code_versions(),
             lr_rule=self._lr_rule,
         )
@@ -206,7 +210,7 @@ class Run:
         path = self._out / f"step_{self.result.steps}.pth"
         write_checkpoint(path, self._state())
         self.result.checkpoint = path
-        prune(self._out, keep=self.config.keep_checkpoints)
+        prune(self._out, keep=self.config.keep_checkpoints, written=path)
 
     def finish_epoch(self, evaluate: Callable[[nn.Module], dict[str, float]] | None) -> None:
         """Save, evaluate where that is due, and save the score with it."""
@@ -283,6 +287,7 @@ class Run:
                 "steps": self.result.steps,
                 "skipped": self.result.skipped,
                 "best": self.result.best,
+                "metrics": self.result.metrics,
             },
         }
 
@@ -300,6 +305,7 @@ class Run:
                     f"now {now.get(name)!r}"
                 )
         self.model.load_state_dict(state["state_dict"])
+        self.statistics.keep()
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.loss_scale.load_state_dict(state["loss_scale"])
@@ -311,6 +317,7 @@ class Run:
         self.result.steps, self.result.skipped = position["steps"], position["skipped"]
         self.result.best, self.result.checkpoint = position["best"], path
         self.result.loss_scale = self.loss_scale.value
+        self.result.metrics = position["metrics"]
 
 
 def _numerical(recipe: Mapping[str, Any]) -> dict[str, Any]:

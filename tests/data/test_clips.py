@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -117,3 +118,31 @@ def test_boxes_follow_the_image(fake: Path) -> None:
 )
 def test_network_size_follows_the_rule_of_mmcv(original, expected) -> None:
     assert network_size(*original, (1000, 600)) == expected
+
+
+def test_another_list_of_as_many_frames_is_no_longer_the_cached_index(fake: Path) -> None:
+    listed = fake / "ILSVRC/ImageSets/VID/val.txt"
+    lines = sorted((fake / "ILSVRC/Annotations/VID/val").rglob("*.xml"))
+    names = [f"{path.parent.name}/{path.stem} {n}" for n, path in enumerate(lines, start=1)]
+    listed.parent.mkdir(parents=True, exist_ok=True)
+    read = []
+    for chosen in (names[0:2], names[1:3]):
+        listed.write_text("\n".join(chosen) + "\n")
+        index = CONFIG.test_index(fake)
+        read.append([index.sample_id(i) for i in range(index.num_frames)])
+    assert read[0][1] == read[1][0]
+
+
+def test_converted_json_needs_no_xml(fake: Path) -> None:
+    shutil.rmtree(fake / "ILSVRC/Annotations")
+    shutil.copytree(fake / "converted/ILSVRC/annotations", fake / "ILSVRC/annotations")
+    config = replace(CONFIG, test_json="annotations/imagenet_vid_val.json")
+    assert config.test_index(fake).num_frames > 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_references": 3}, {"frame_range": 0}, {"test_references": 1}]
+)
+def test_sampling_that_cannot_be_is_refused_at_once(change: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(change))):
+        replace(CONFIG, **change)

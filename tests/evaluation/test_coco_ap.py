@@ -113,3 +113,10 @@ def test_ignored_objects_are_neither_hit_nor_miss():
 def test_nothing_is_printed(capsys):
     coco_ap50(*random_scene(0), classes=3)
     assert capsys.readouterr().out == ""
+
+
+def test_any_number_of_small_detections_may_lie_in_an_ignored_crowd():
+    objects = truth([BOX, [100, 100, 300, 300]], ignored=[False, True])
+    inside = [[110, 110, 130, 130], [150, 150, 170, 170]]
+    detected = found([*inside, BOX], [0.9, 0.8, 0.7])
+    assert coco_ap50([objects], [detected], classes=1) == pytest.approx([1.0])

@@ -108,3 +108,8 @@ def test_an_unknown_depth_is_refused() -> None:
 )
 def test_tables_name_the_backbone(config: ResNetConfig, name: str) -> None:
     assert config.display_name == name
+
+
+def test_recomputing_a_stage_whose_bn_learns_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs frozen_bn"):
+        ResNetConfig(frozen_bn=False, recompute=(2,))

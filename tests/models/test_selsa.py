@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from halftrack.frames import Clip, Detections, Frame
 from halftrack.models import SELSA
-from halftrack.precision import Precision, optimizer_step
+from halftrack.precision import NonFiniteGradientError, Precision, optimizer_step
 from halftrack.recipes import load_recipe
 
 LOSSES = {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"}
@@ -124,3 +124,41 @@ def test_no_tensor_is_made_without_naming_its_device(model: SELSA, name: str) ->
             model(frames[0])
     with _DeviceGuard(), pytest.raises(AssertionError, match="zeros without"):
         torch.zeros(1)
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16"])
+def test_features_that_are_not_finite_are_left_to_the_finite_check(model: SELSA, name: str) -> None:
+    precision = Precision.named(name)
+    with torch.no_grad():
+        model.detector.rpn_head.rpn_reg.bias.fill_(torch.nan)
+    clip = Clip(key=frame(0), references=(frame(1), frame(2)))
+    optimizer = torch.optim.SGD(model.train().named_parameters(), lr=0.01)
+    scale = precision.new_loss_scale()
+    with precision.arithmetic("cpu"):
+        with precision.autocast("cpu"):
+            losses = model(clip)
+        scale.scale(torch.stack([losses[key] for key in LOSSES]).sum()).backward()
+    if name == "fp16":
+        assert optimizer_step([optimizer], scale).skipped
+    else:
+        with pytest.raises(NonFiniteGradientError, match="holds NaN"):
+            optimizer_step([optimizer], scale)
+    with torch.no_grad(), precision.autocast("cpu"):
+        model.eval().start([frame(1)])
+        assert len(model(frame(0))) == 0
+
+
+@pytest.mark.parametrize(
+    "pattern", ["detector", "detector.backbone", "detector.backbone.conv1", "detector.roi_head"]
+)
+def test_what_is_kept_in_fp32_computes_in_fp32(pattern: str) -> None:
+    def losses(precision: Precision) -> list[float]:
+        model = load_recipe("selsa_tiny_sample").build_model(seed=0).train()
+        precision.keep_in_fp32(model)
+        torch.manual_seed(0)
+        with precision.autocast("cpu"):
+            return [v.item() for v in model(Clip(key=frame(0), references=(frame(1),))).values()]
+
+    kept = losses(Precision("bf16", None, (pattern,)))
+    assert kept != losses(Precision("bf16"))
+    assert (kept == losses(Precision("fp32"))) == (pattern == "detector")

@@ -439,3 +439,8 @@ def test_keep_in_fp32_makes_islands_of_modules_and_knows_their_names() -> None:
 def test_normalising_a_zero_half_vector_is_nan_as_on_a_gpu() -> None:
     zero = torch.zeros(4, dtype=torch.float16)
     assert torch.isnan(zero / (zero.norm(dtype=torch.float16) + 1e-8)).all()
+
+
+def test_inference_mode_is_refused_as_nothing_would_be_rehearsed() -> None:
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"use torch\.no_grad"):
+        FP16.arithmetic("cpu").__enter__()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from halftrack.recipes import RECIPES, Recipe, load_recipe, override
+from halftrack.recipes import RECIPES, Recipe, evaluate, load_recipe, override, prepare_model
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 R50 = "selsa_faster_rcnn_r50_dc5_1x_imagenetvid"
@@ -91,3 +91,19 @@ def test_random_weights_are_a_function_of_the_seed_alone() -> None:
     torch.rand(3)
     assert torch.equal(first, weights(recipe, 1))
     assert not torch.equal(first, weights(recipe, 2))
+
+
+def test_the_file_of_a_larger_model_is_no_file_of_a_smaller_one(tmp_path: Path) -> None:
+    tiny = load_recipe("selsa_tiny_sample")
+    weights = tiny.build_model().state_dict()
+    weights["detector.backbone.layer3.2.conv1.weight"] = torch.zeros(64, 64, 3, 3)
+    torch.save(weights, tmp_path / "larger.pth")
+    with pytest.raises(ValueError, match="1 unexpected"):
+        evaluate(tiny, data_root=tmp_path, checkpoint=tmp_path / "larger.pth")
+
+
+def test_backbones_without_published_weights_ask_for_a_file() -> None:
+    settings = ("depth=18", "groups=32", "base_channels=32")
+    recipe = override(load_recipe(R50), [f"model.backbone.{setting}" for setting in settings])
+    with pytest.raises(ValueError, match="give a file with --init"):
+        prepare_model(recipe)

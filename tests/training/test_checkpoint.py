@@ -60,6 +60,13 @@ def test_prune_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["best.pth", "step_10.pth", "step_11.pth"]
 
 
+def test_prune_spares_the_file_just_written_beside_a_torn_later_one(tmp_path: Path) -> None:
+    for name in ("step_150.pth", "step_200.pth"):
+        write_checkpoint(tmp_path / name, {})
+    prune(tmp_path, keep=1, written=tmp_path / "step_150.pth")
+    assert (tmp_path / "step_150.pth").exists()
+
+
 def test_whole_model_loads_without_a_remark(tmp_path: Path) -> None:
     source, target = Detector(), Detector()
     write_checkpoint(tmp_path / "a.pth", {"state_dict": source.state_dict(), "meta": {}})

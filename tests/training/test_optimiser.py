@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from halftrack.training import Phase, StepSchedule, WeightAverage
-from halftrack.training.optimiser import apply_phases, build_sgd, scaled_rate
+from halftrack.training.optimiser import BatchStatistics, apply_phases, build_sgd, scaled_rate
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "schedules.json").read_text())
 
@@ -132,3 +132,15 @@ def test_phases_freeze_and_thaw_at_their_epochs() -> None:
 def test_phase_pattern_that_matches_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"'layer9\.\*' matches no parameter"):
         apply_phases(linear(), (Phase(first_epoch=0, trainable=("layer9.*",)),), 0)
+
+
+def test_batch_statistics_of_a_skipped_step_are_forgotten() -> None:
+    norm = nn.BatchNorm1d(2, device="cpu")
+    statistics = BatchStatistics(norm)
+    norm(torch.ones(3, 2, device="cpu"))
+    statistics.keep()
+    kept = {name: value.clone() for name, value in norm.state_dict().items()}
+    norm(torch.full((3, 2), torch.inf, device="cpu"))
+    assert not torch.isfinite(norm.running_mean).all()
+    statistics.put_back()
+    assert all(torch.equal(value, kept[name]) for name, value in norm.state_dict().items())
