@@ -21,22 +21,27 @@ from halftrack.recipes import Recipe, evaluate, load_recipe, train
 from halftrack.report import draw_detections
 
 
-def recipe(precision: str, epochs: int) -> Recipe:
+def recipe(precision: str, *, epochs: int) -> Recipe:
     """The tiny SELSA for real objects: 30 classes, anchors of every shape, jittered scales."""
     tiny = load_recipe("selsa_tiny_sample")
-    scales, ratios = (2.0, 3.0, 4.5, 7.0, 10.0), (0.5, 1.0, 2.0)
+    scales, ratios = (1.5, 2.25, 3.5, 5.0, 7.5, 11.0), (0.5, 1.0, 2.0)
     model = replace(
         tiny.model,
-        rpn=replace(tiny.model.rpn, scales=scales, ratios=ratios),
+        backbone=replace(tiny.model.backbone, norm="group"),
+        rpn=replace(tiny.model.rpn, scales=scales, ratios=ratios, test_proposals=150),
         roi_head=replace(tiny.model.roi_head, classes=len(IMAGENET_VID_CLASSES)),
     )
     data = replace(
-        tiny.data, classes=IMAGENET_VID_CLASSES, key_frames="all", scale_jitter=(0.7, 1.2)
+        tiny.data,
+        classes=IMAGENET_VID_CLASSES,
+        key_frames="all",
+        image_scale=(480, 288),
+        scale_jitter=(0.4, 1.2),
     )
     training = replace(
         tiny.training,
         epochs=epochs,
-        milestones=(2 * epochs // 3, 11 * epochs // 12),
+        milestones=(max(2 * epochs // 3, 1),),
         evaluate_every=epochs,
         log_every=50,
     )
@@ -52,8 +57,8 @@ def main() -> None:
     parser.add_argument("--precision", default="fp16")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    chosen = recipe(args.precision, args.epochs)
     start = time.perf_counter()
+    chosen = recipe(args.precision, epochs=args.epochs)
     result = train(chosen, data_root=args.data_root, out=args.out, seed=args.seed)
     minutes = (time.perf_counter() - start) / 60
     scored = evaluate(chosen, data_root=args.data_root, checkpoint=args.out / "best.pth")

@@ -6,8 +6,9 @@ convolution.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -42,11 +43,14 @@ class ResNetConfig:
     """Stages, with the stem, whose parameters do not train; -1 for none."""
     frozen_bn: bool = True
     """BN normalises with its running statistics in training too; scale and shift still train."""
+    norm: Literal["batch", "group"] = "batch"
+    """``group`` (8 groups) is for training from scratch on few images (He et al. 2019, Rethinking
+    ImageNet Pre-training): it keeps no statistics that another video could belie."""
     recompute: tuple[int, ...] = ()
     """Stages (1 to 4) whose activations are computed again in the backward pass."""
 
     def __post_init__(self) -> None:
-        if self.recompute and not self.frozen_bn:
+        if self.recompute and self.norm == "batch" and not self.frozen_bn:
             raise ValueError(
                 f"recompute={self.recompute} needs frozen_bn: a recomputed stage would count every "
                 "image twice in its batch norm's statistics"
@@ -64,7 +68,10 @@ class ResNetConfig:
         return f"{name or f'R-{self.depth}'}{'-DC5' if self.dilations[-1] > 1 else ''}"
 
 
-def conv_bn(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:
+Norm = nn.BatchNorm2d | nn.GroupNorm
+
+
+def conv_bn(x: Tensor, conv: nn.Conv2d, bn: Norm) -> Tensor:
     """Convolution and batch norm; as one convolution where the statistics are frozen.
 
     With fixed statistics BN is a scale and a shift, and these can move into the convolution's
@@ -73,7 +80,7 @@ def conv_bn(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:
     the product. The convolution's own output is then never stored nor rounded, which nearly halves
     the activations of a training step and spares two passes over them.
     """
-    if bn.training:
+    if isinstance(bn, nn.GroupNorm) or bn.training:
         normed: Tensor = bn(conv(x))
         return normed
     weight, bias = _folded(conv, bn)
@@ -130,20 +137,28 @@ class _Block(nn.Module):
             return x
         conv, bn = self.downsample
         assert isinstance(conv, nn.Conv2d)
-        assert isinstance(bn, nn.BatchNorm2d)
+        assert isinstance(bn, Norm)
         return conv_bn(x, conv, bn)
 
 
 class _BasicBlock(_Block):
     def __init__(
-        self, inp: int, out: int, *, middle: int, stride: int, dilation: int, groups: int
+        self,
+        inp: int,
+        out: int,
+        *,
+        middle: int,
+        stride: int,
+        dilation: int,
+        groups: int,
+        norm: Callable[[int], Norm],
     ) -> None:
         super().__init__()
         self.conv1 = _conv(inp, out, 3, stride, dilation)
-        self.bn1 = nn.BatchNorm2d(out)
+        self.bn1 = norm(out)
         self.conv2 = _conv(out, out, 3, 1, dilation)
-        self.bn2 = nn.BatchNorm2d(out)
-        self.downsample = _downsample(inp, out, stride)
+        self.bn2 = norm(out)
+        self.downsample = _downsample(inp, out, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         out = conv_bn(x, self.conv1, self.bn1).relu_()
@@ -153,16 +168,24 @@ class _BasicBlock(_Block):
 
 class _Bottleneck(_Block):
     def __init__(
-        self, inp: int, out: int, *, middle: int, stride: int, dilation: int, groups: int
+        self,
+        inp: int,
+        out: int,
+        *,
+        middle: int,
+        stride: int,
+        dilation: int,
+        groups: int,
+        norm: Callable[[int], Norm],
     ) -> None:
         super().__init__()
         self.conv1 = _conv(inp, middle, 1)
-        self.bn1 = nn.BatchNorm2d(middle)
+        self.bn1 = norm(middle)
         self.conv2 = _conv(middle, middle, 3, stride, dilation, groups)
-        self.bn2 = nn.BatchNorm2d(middle)
+        self.bn2 = norm(middle)
         self.conv3 = _conv(middle, out, 1)
-        self.bn3 = nn.BatchNorm2d(out)
-        self.downsample = _downsample(inp, out, stride)
+        self.bn3 = norm(out)
+        self.downsample = _downsample(inp, out, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         out = conv_bn(x, self.conv1, self.bn1).relu_()
@@ -171,10 +194,12 @@ class _Bottleneck(_Block):
         return out.add_(self.shortcut(x)).relu_()
 
 
-def _downsample(inp: int, out: int, stride: int) -> nn.Sequential | None:
+def _downsample(
+    inp: int, out: int, stride: int, norm: Callable[[int], Norm]
+) -> nn.Sequential | None:
     if inp == out and stride == 1:
         return None
-    return nn.Sequential(_conv(inp, out, 1, stride), nn.BatchNorm2d(out))
+    return nn.Sequential(_conv(inp, out, 1, stride), norm(out))
 
 
 class ResNet(nn.Module):
@@ -190,7 +215,8 @@ class ResNet(nn.Module):
             raise ValueError(f"ResNet depth {config.depth} is not one of {tuple(_BLOCKS)}")
         self.config = config
         self.conv1 = _conv(3, config.base_channels, 7, 2)
-        self.bn1 = nn.BatchNorm2d(config.base_channels)
+        norm = nn.BatchNorm2d if config.norm == "batch" else partial(nn.GroupNorm, 8)
+        self.bn1 = norm(config.base_channels)
         channels = config.base_channels
         expansion = 1 if config.depth == 18 else 4
         for stage, blocks in enumerate(_BLOCKS[config.depth]):
@@ -206,6 +232,7 @@ class ResNet(nn.Module):
                         stride=config.strides[stage] if index == 0 else 1,
                         dilation=config.dilations[stage],
                         groups=config.groups,
+                        norm=norm,
                     )
                 )
                 channels = planes * expansion

@@ -113,3 +113,18 @@ def test_tables_name_the_backbone(config: ResNetConfig, name: str) -> None:
 def test_recomputing_a_stage_whose_bn_learns_is_refused() -> None:
     with pytest.raises(ValueError, match="needs frozen_bn"):
         ResNetConfig(frozen_bn=False, recompute=(2,))
+
+
+def test_group_norm_keeps_no_statistics_and_may_be_recomputed() -> None:
+    gradients = []
+    for recompute in ((), (1, 3)):
+        torch.manual_seed(0)
+        config = ResNetConfig(depth=18, norm="group", frozen_bn=False, recompute=recompute)
+        model = ResNet(config).train()
+        assert not list(model.buffers())
+        model(images()).sum().backward()
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+    alone, beside = images()[:1], torch.cat([images(), torch.zeros_like(images())])
+    with torch.no_grad():
+        assert torch.allclose(model(alone), model(beside)[:1], atol=1e-5)
