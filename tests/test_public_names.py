@@ -33,6 +33,7 @@ NAMES = {
         "Batch BatchSource LoadReport Phase StepSchedule TrainingConfig TrainingResult "
         "WeightAverage load_weights read_checkpoint train"
     ),
+    "halftrack.tracking": "EccMotion UncorrelatedFramesError warp_boxes",
     "halftrack.recipes": (
         "Evaluation RECIPES Recipe evaluate load_recipe override prepare_model train"
     ),
