@@ -1,6 +1,6 @@
 """Real video: a tiny SELSA trained in fp16 for at most ten minutes on a user's ImageNet VID tree.
 
-    python benchmarks/real_frames.py DATA_ROOT --out runs/real_frames [--epochs 8]
+    python benchmarks/real_frames.py DATA_ROOT --out runs/real_frames [--epochs 6]
 
 Trains on every frame of the training snippets and scores the validation snippets over the classes
 present there. Draws frames of each validation snippet.
@@ -53,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data_root", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--precision", default="fp16")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
