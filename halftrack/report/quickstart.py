@@ -40,7 +40,7 @@ def run_quickstart(out: Path, *, seed: int, console: Console) -> None:
     console.print(render_table(rows, title="Tiny SELSA on unseen sample video"))
     console.print(
         "AP50 is COCO's. Live MiB: all tensors alive at the peak of one training step. On a CPU "
-        "half precision is rehearsed, which takes longer than fp32; on a GPU it is faster.",
+        "half precision is rehearsed, which takes longer than fp32.",
         highlight=False,
     )
     write_csv(out / "table.csv", rows)

@@ -168,12 +168,18 @@ def test_a_signal_ends_the_step_saves_and_gives_the_handlers_back(
 
 
 def test_a_second_ctrl_c_acts_at_once(tiny: ModuleType, tmp_path: Path) -> None:
-    class Impatient(tiny.TinySource):
-        def batches(self, **where: object) -> Iterator[object]:
-            for batch in super().batches(**where):
-                signal.raise_signal(signal.SIGINT)
-                signal.raise_signal(signal.SIGINT)
-                yield batch
+    # A shell starts background processes with SIGINT ignored, and this test with them.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
 
-    with pytest.raises(KeyboardInterrupt):
-        tiny.run(tmp_path, batches=Impatient())
+        class Impatient(tiny.TinySource):
+            def batches(self, **where: object) -> Iterator[object]:
+                for batch in super().batches(**where):
+                    signal.raise_signal(signal.SIGINT)
+                    signal.raise_signal(signal.SIGINT)
+                    yield batch
+
+        with pytest.raises(KeyboardInterrupt):
+            tiny.run(tmp_path, batches=Impatient())
+    finally:
+        signal.signal(signal.SIGINT, before)
