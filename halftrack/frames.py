@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-__all__ = ["Clip", "Detections", "Frame"]
+__all__ = ["Clip", "Detections", "Frame", "Tracks"]
 
 
 def _no_boxes() -> Tensor:
@@ -111,6 +111,32 @@ class Detections:
     def to(self, device: torch.device | str) -> Detections:
         """The same detections on ``device``."""
         return Detections(
+            boxes_xyxy=self.boxes_xyxy.to(device),
+            scores=self.scores.to(device),
+            labels=self.labels.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracks:
+    """The tracks seen in one frame of a video, in the tracker's order."""
+
+    ids: Tensor
+    """int64 ``(n,)``, from 0 on within a video; never cast, 2049 is 2048 in fp16."""
+    boxes_xyxy: Tensor
+    """float32 ``(n, 4)`` in original pixels."""
+    scores: Tensor
+    """float32 ``(n,)`` in [0, 1]."""
+    labels: Tensor
+    """int64 ``(n,)``, 0-based."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> Tracks:
+        """The same tracks on ``device``."""
+        return Tracks(
+            ids=self.ids.to(device),
             boxes_xyxy=self.boxes_xyxy.to(device),
             scores=self.scores.to(device),
             labels=self.labels.to(device),

@@ -17,7 +17,7 @@ NAMES = {
         "StaticLossScale StepReport fp32_island optimizer_step"
     ),
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
-    "halftrack.frames": "Clip Detections Frame",
+    "halftrack.frames": "Clip Detections Frame Tracks",
     "halftrack.layers": "AnchorGrid ChannelMapper ResNet ResNetConfig normalise_and_pad roi_align",
     "halftrack.models": "MatchingConfig RPNConfig RoIHeadConfig SELSA SelsaConfig",
     "halftrack.data": (
@@ -33,7 +33,10 @@ NAMES = {
         "Batch BatchSource LoadReport Phase StepSchedule TrainingConfig TrainingResult "
         "WeightAverage load_weights read_checkpoint train"
     ),
-    "halftrack.tracking": "EccMotion UncorrelatedFramesError warp_boxes",
+    "halftrack.tracking": (
+        "CameraMotion Detector EccMotion Embedder Tracktor TracktorConfig UncorrelatedFramesError "
+        "warp_boxes"
+    ),
     "halftrack.recipes": (
         "Evaluation RECIPES Recipe evaluate load_recipe override prepare_model train"
     ),

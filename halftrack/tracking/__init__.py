@@ -1,5 +1,21 @@
 """Tracking: what happens from frame to frame at inference; no gradients, no model classes."""
 
 from halftrack.tracking.camera_motion import EccMotion, UncorrelatedFramesError, warp_boxes
+from halftrack.tracking.tracktor import (
+    CameraMotion,
+    Detector,
+    Embedder,
+    Tracktor,
+    TracktorConfig,
+)
 
-__all__ = ["EccMotion", "UncorrelatedFramesError", "warp_boxes"]
+__all__ = [
+    "CameraMotion",
+    "Detector",
+    "EccMotion",
+    "Embedder",
+    "Tracktor",
+    "TracktorConfig",
+    "UncorrelatedFramesError",
+    "warp_boxes",
+]

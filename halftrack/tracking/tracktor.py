@@ -1,0 +1,300 @@
+"""Tracktor: which tracks go on, start and end, as the detector's second stage finds boxes again.
+
+Bergmann et al., "Tracking without bells and whistles" (ICCV 2019). Must agree with MMTracking 0.14:
+Tracktor.simple_test, TracktorTracker, BaseTracker and CameraMotionCompensation.
+Legend: n boxes, c classes (background left out), d embedding dimensions. State is kept on the CPU.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from halftrack.boxes import iou, nms_by_class
+from halftrack.frames import Detections, Frame, Tracks
+from halftrack.precision import fp32_island
+from halftrack.tracking.camera_motion import warp_boxes
+
+__all__ = ["CameraMotion", "Detector", "Embedder", "Tracktor", "TracktorConfig"]
+
+_OUT_OF_REACH = 1e6
+
+
+class Detector(Protocol):
+    """Two stages: one finds objects, the other finds given boxes again."""
+
+    def detect(self, frame: Frame, /) -> Detections:
+        """The objects of a frame, in original pixels, on any device."""
+        ...
+
+    def regress(self, frame: Frame, boxes_xyxy: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Boxes ``(n, c, 4)`` in original pixels and scores ``(n, c)`` of the second stage.
+
+        Row by row, neither suppressed nor thresholded. Called at most once a frame, right after
+        ``detect`` of that frame, whose features it may reuse.
+
+        Args:
+            frame: the frame just detected.
+            boxes_xyxy: float32 ``(n, 4)`` in original pixels, on the CPU; n > 0.
+        """
+        ...
+
+
+class Embedder(Protocol):
+    """Tells objects apart by their looks."""
+
+    def __call__(self, frame: Frame, boxes_xyxy: Tensor, /) -> Tensor:
+        """Embeddings ``(n, d)`` of boxes ``(n, 4)`` in original pixels, given on the CPU; n > 0."""
+        ...
+
+
+class CameraMotion(Protocol):
+    """Tells how the camera moved; of an EccMotion, ``ecc(previous.image, frame.image)``."""
+
+    def __call__(self, previous: Frame, frame: Frame, /) -> Tensor:
+        """The warp ``(2, 3)`` from network pixels of the previous frame to those of this one."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TracktorConfig:
+    """When a track goes on, starts and ends. The defaults are the published ones.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    detection_score: float = 0.5
+    """Detections must score more to count at all."""
+    regression_score: float = 0.5
+    """A track goes on in this frame if its regressed box scores more."""
+    regression_nms_iou: float = 0.6
+    """IoU above which the lesser of two regressed boxes of a class goes."""
+    new_track_iou: float = 0.3
+    """A detection is new if its IoU with every regressed box is below."""
+    reid_samples: int = 10
+    """A lost track looks like the mean of so many of its last embeddings."""
+    reid_distance: float = 2.0
+    """Largest distance of embeddings at which a detection is a lost track."""
+    reid_iou: float = 0.2
+    """Least IoU with the lost track's last box for the same."""
+    box_momentum: float | None = None
+    """Share of the new box in a track's running mean of boxes; None: the new box alone."""
+    embedding_momentum: float | None = None
+    """Share of the new embedding in a running mean kept instead of the samples; None: samples."""
+    frames_kept: int = 10
+    """A track ends once unseen for so many frames."""
+    compatible: bool = False
+    """True repeats a defect of MMTracking's, with which its numbers were published: the camera
+    motion, estimated in network pixels, moves boxes in original pixels as if both were the same."""
+
+    def __post_init__(self) -> None:
+        for name in ("reid_samples", "frames_kept"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"TracktorConfig.{name} is {getattr(self, name)}, less than 1")
+        for name in ("box_momentum", "embedding_momentum"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"TracktorConfig.{name} is {value}, neither None nor in (0, 1]")
+
+
+@dataclass
+class _Track:
+    box_xyxy: Tensor
+    last_index: int
+    embeddings: deque[Tensor]
+
+
+class Tracktor:
+    """Follows a video's objects, one ``step`` a frame; a step that raises changes no track."""
+
+    def __init__(
+        self,
+        *,
+        detector: Detector,
+        embedder: Embedder | None = None,
+        camera_motion: CameraMotion | None = None,
+        config: TracktorConfig,
+    ) -> None:
+        self.detector = detector
+        self.embedder = embedder
+        self.camera_motion = camera_motion
+        self.config = config
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, ids too: the next frame begins another video."""
+        self._tracks: dict[int, _Track] = {}
+        self._next_id = 0
+        self._previous: Frame | None = None
+
+    @property
+    def live_ids(self) -> tuple[int, ...]:
+        """Ids of the tracks seen within the last ``frames_kept`` frames, oldest first."""
+        return tuple(self._tracks)
+
+    @torch.no_grad()
+    def step(self, frame: Frame) -> Tracks:
+        """The tracks seen in this frame, on the CPU: regressed ones, best first, then found ones.
+
+        Only tracks seen in the frame before (``frame_index - 1``) are regressed; where frames are
+        left out, a track goes on through its embedding alone.
+
+        Raises:
+            ValueError: for a frame that does not follow the last one, for answers of other shapes,
+                and for non-finite boxes, scores, embeddings or warps.
+
+        Source: MMTracking 0.14, TracktorTracker.track.
+        """
+        self._check_follows(frame)
+        found = self._detected(frame)
+        carried = self._carried(frame)
+        regressed = self._regressed(frame, carried)
+        unclaimed = iou(found.boxes_xyxy, regressed.boxes_xyxy) < self.config.new_track_iou
+        found = _rows(found, unclaimed.all(dim=1))
+        boxes = torch.cat([regressed.boxes_xyxy, found.boxes_xyxy])
+        embeddings = self._embedded(frame, boxes)
+        ids = self._recognised(found, embeddings, regressed.ids, carried)
+        tracks = Tracks(
+            ids=torch.cat([regressed.ids, ids]),
+            boxes_xyxy=boxes,
+            scores=torch.cat([regressed.scores, found.scores]),
+            labels=torch.cat([regressed.labels, found.labels]),
+        )
+        self._commit(frame, tracks, embeddings, carried)
+        return tracks
+
+    def _check_follows(self, frame: Frame) -> None:
+        last = self._previous
+        if last is not None and frame.frame_index <= last.frame_index:
+            raise ValueError(
+                f"{frame.sample_id!r} (frame_index {frame.frame_index}) does not follow "
+                f"{last.sample_id!r} ({last.frame_index}): frame_index must increase in a video; "
+                "call reset() between videos"
+            )
+
+    def _detected(self, frame: Frame) -> Detections:
+        """The detections that count."""
+        found = self.detector.detect(frame).to("cpu")  # host sync
+        boxes = _finite(found.boxes_xyxy, "detected boxes", frame)
+        scores = _finite(found.scores, "detection scores", frame)
+        found = replace(found, boxes_xyxy=boxes, scores=scores)
+        return _rows(found, scores > self.config.detection_score)
+
+    def _carried(self, frame: Frame) -> Tensor:
+        """The last box of every live track ``(n, 4)``, moved along with the camera."""
+        if self._previous is None or not self._tracks:
+            return torch.zeros((0, 4), device="cpu")
+        boxes = torch.stack([track.box_xyxy for track in self._tracks.values()])
+        if self.camera_motion is None:
+            return boxes
+        warp = _finite(self.camera_motion(self._previous, frame), "camera warp", frame)
+        if self.config.compatible:
+            return warp_boxes(boxes, warp)
+        scale = torch.tensor(frame.scale_xy * 2, device="cpu")
+        return warp_boxes(boxes * scale, warp) / scale
+
+    def _regressed(self, frame: Frame, carried: Tensor) -> Tracks:
+        """The tracks of the frame before that the detector finds again."""
+        before = frame.frame_index - 1
+        seen = [track.last_index == before for track in self._tracks.values()]
+        ids = torch.tensor(self.live_ids, dtype=torch.int64, device="cpu")
+        rows = torch.tensor(seen, dtype=torch.bool, device="cpu")
+        ids, boxes = ids[rows], carried[rows]
+        if not len(ids):
+            return Tracks(ids=ids, boxes_xyxy=boxes, scores=boxes[:, 0], labels=ids)
+        by_class, scores = self.detector.regress(frame, boxes)
+        if scores.shape[:1] != ids.shape or by_class.shape != (*scores.shape, 4):
+            raise ValueError(
+                f"regress gave boxes {tuple(by_class.shape)} and scores {tuple(scores.shape)} for "
+                f"{len(ids)} boxes; (n, c, 4) and (n, c) are due"
+            )
+        by_class = _finite(by_class, "regressed boxes", frame)  # host sync
+        # A track is one class: with several, the reference mixes up the rows of its ids.
+        best, labels = _finite(scores, "regression scores", frame).max(dim=1)
+        boxes = by_class[torch.arange(len(ids), device="cpu"), labels]
+        kept = nms_by_class(boxes, best, labels, self.config.regression_nms_iou)
+        kept = kept[best[kept] > self.config.regression_score]
+        return Tracks(ids=ids[kept], boxes_xyxy=boxes[kept], scores=best[kept], labels=labels[kept])
+
+    def _embedded(self, frame: Frame, boxes_xyxy: Tensor) -> Tensor | None:
+        """Embeddings ``(n, d)`` of this frame's boxes, all in one batch; None without ReID."""
+        if self.embedder is None or not len(boxes_xyxy):
+            return None
+        # A copy: embedders like to clip in place, and the boxes are the answer. A host sync.
+        return _finite(self.embedder(frame, boxes_xyxy.clone()), "embeddings", frame)
+
+    def _recognised(
+        self, found: Detections, embeddings: Tensor | None, taken: Tensor, carried: Tensor
+    ) -> Tensor:
+        """The ids ``(n,)`` of found boxes: a lost track's where one fits, else the next free."""
+        ids = [-1] * len(found)
+        lost = [row for row, key in enumerate(self._tracks) if key not in taken.tolist()]
+        if embeddings is not None and lost and ids:
+            keys = [self.live_ids[row] for row in lost]
+            looks = torch.stack([torch.stack([*self._tracks[k].embeddings]).mean(0) for k in keys])
+            distances = _distances(looks, embeddings[len(taken) :])
+            apart = iou(carried[lost], found.boxes_xyxy) < self.config.reid_iou
+            distances = torch.where(apart, _OUT_OF_REACH, distances)
+            for row, column in zip(*linear_sum_assignment(distances.numpy()), strict=True):
+                if distances[row, column] <= self.config.reid_distance:
+                    ids[column] = keys[row]
+        free = itertools.count(self._next_id)
+        ids = [next(free) if key < 0 else key for key in ids]
+        return torch.tensor(ids, dtype=torch.int64, device="cpu")
+
+    def _commit(
+        self, frame: Frame, tracks: Tracks, embeddings: Tensor | None, carried: Tensor
+    ) -> None:
+        """Take this frame's answer into the state; end the tracks unseen for too long."""
+        for track, box in zip(self._tracks.values(), carried, strict=True):
+            track.box_xyxy = box
+        seen = zip(tracks.ids.tolist(), tracks.boxes_xyxy.clone(), strict=True)
+        for row, (key, box) in enumerate(seen):
+            if key not in self._tracks:
+                samples: deque[Tensor] = deque(maxlen=self.config.reid_samples)
+                self._tracks[key] = _Track(box, frame.frame_index, samples)
+            track = self._tracks[key]
+            track.box_xyxy = _blend(track.box_xyxy, box, self.config.box_momentum)
+            track.last_index = frame.frame_index
+            if embeddings is not None:
+                momentum, looks = self.config.embedding_momentum, embeddings[row]
+                if momentum is not None and track.embeddings:
+                    looks = _blend(track.embeddings.pop(), looks, momentum)
+                track.embeddings.append(looks)
+        self._next_id = max([self._next_id, *(key + 1 for key in tracks.ids.tolist())])
+        oldest = frame.frame_index - self.config.frames_kept
+        self._tracks = {k: track for k, track in self._tracks.items() if track.last_index > oldest}
+        self._previous = frame
+
+
+def _blend(old: Tensor, new: Tensor, momentum: float | None) -> Tensor:
+    return new if momentum is None else (1 - momentum) * old + momentum * new
+
+
+def _rows(found: Detections, rows: Tensor) -> Detections:
+    boxes, scores, labels = found.boxes_xyxy[rows], found.scores[rows], found.labels[rows]
+    return Detections(boxes_xyxy=boxes, scores=scores, labels=labels)
+
+
+@fp32_island  # differences of embeddings of some hundreds overflow once squared in fp16
+def _distances(embeddings: Tensor, others: Tensor) -> Tensor:
+    return torch.cdist(embeddings, others)
+
+
+def _finite(values: Tensor, what: str, frame: Frame) -> Tensor:
+    """The values in fp32 on the CPU, or an error that names the first row that is not finite."""
+    values = values.to("cpu", torch.float32)
+    broken = (~torch.isfinite(values)).nonzero()[:, 0].unique().tolist()
+    if broken:
+        raise ValueError(
+            f"{what} of frame {frame.sample_id!r} (frame_index {frame.frame_index}) not finite in "
+            f"{len(broken)} of {len(values)} rows; row {broken[0]} is {values[broken[0]].tolist()}"
+        )
+    return values
