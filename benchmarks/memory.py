@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from halftrack.layers import resnet
 from halftrack.precision import LiveBytes, Precision, optimizer_step
+from halftrack.training import total_loss
 
 FP32, BF16, FP16 = Precision(), Precision("bf16"), Precision("fp16", 512.0)
 
@@ -71,8 +72,7 @@ class Variant:
         with self._precision.arithmetic("cpu"):
             with self._precision.autocast("cpu"):
                 losses = self._model(self._clip)
-            total = torch.stack([v for k, v in losses.items() if k.startswith("loss")]).sum()
-            self._loss_scale.scale(total).backward()
+            self._loss_scale.scale(total_loss(losses)).backward()
         report = optimizer_step([self._optimizer], self._loss_scale, max_grad_norm=35.0)
         assert not report.skipped
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from halftrack.frames import Clip
 from halftrack.models import SELSA
 from halftrack.precision import Precision
+from halftrack.training import total_loss
 
 FP32, FP16 = Precision(), Precision("fp16", 512.0)
 
@@ -28,23 +29,22 @@ def training_step(model: SELSA, clip: Clip, precision: Precision) -> None:
     with precision.arithmetic("cpu"):
         with precision.autocast("cpu"):
             losses = model(clip)
-        total = torch.stack([v for k, v in losses.items() if k.startswith("loss")]).sum()
-        precision.new_loss_scale().scale(total).backward()
+        precision.new_loss_scale().scale(total_loss(losses)).backward()
 
 
 def saved_bytes(model: nn.Module, step: Callable[[], None]) -> int:
     """Bytes that the forward pass keeps for the backward pass, weights and their casts apart."""
-    shapes = {p.shape for p in model.parameters()}
+    # A folded or cast weight has the shape of its weight, which a linear layer keeps transposed.
+    shapes = {shape for p in model.parameters() for shape in (p.shape, p.shape[::-1])}
     kept: dict[int, int] = {}
+    alive: list[Tensor] = []  # so that no storage's address is given away twice
 
     def pack(x: Tensor) -> Tensor:
-        # A folded or cast weight has the shape of its weight; no activation has.
         if x.shape not in shapes:
             kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
             alive.append(x)
         return x
 
-    alive: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
         step()
     return sum(kept.values())

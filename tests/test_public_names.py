@@ -31,7 +31,7 @@ NAMES = {
     ),
     "halftrack.training": (
         "Batch BatchSource LoadReport Phase StepSchedule TrainingConfig TrainingResult "
-        "WeightAverage load_weights read_checkpoint train"
+        "WeightAverage load_weights read_checkpoint total_loss train"
     ),
     "halftrack.tracking": (
         "CameraMotion Detector EccMotion Embedder Tracktor TracktorConfig UncorrelatedFramesError "

@@ -8,6 +8,7 @@ import torch
 
 from halftrack.precision import LiveBytes, optimizer_step
 from halftrack.recipes import Recipe
+from halftrack.training import total_loss
 
 __all__ = ["step_memory"]
 
@@ -28,7 +29,6 @@ def step_memory(recipe: Recipe, data_root: Path) -> int:
             with recipe.precision.arithmetic(device):
                 with recipe.precision.autocast(device):
                     losses = model(clip)
-                total = torch.stack([v for k, v in losses.items() if k.startswith("loss")]).sum()
-                loss_scale.scale(total).backward()
+                loss_scale.scale(total_loss(losses)).backward()
             optimizer_step([optimizer], loss_scale, max_grad_norm=settings.max_grad_norm)
     return meter.peak

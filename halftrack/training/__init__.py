@@ -1,7 +1,7 @@
 """Training: the loop in sight, what moves the weights, checkpoints and the log. Knows no task."""
 
 from halftrack.training.checkpoint import LoadReport, load_weights, read_checkpoint
-from halftrack.training.loop import Batch, BatchSource, train
+from halftrack.training.loop import Batch, BatchSource, total_loss, train
 from halftrack.training.optimiser import Phase, StepSchedule, WeightAverage
 from halftrack.training.run import TrainingConfig, TrainingResult
 
@@ -16,5 +16,6 @@ __all__ = [
     "WeightAverage",
     "load_weights",
     "read_checkpoint",
+    "total_loss",
     "train",
 ]

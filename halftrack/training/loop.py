@@ -21,7 +21,7 @@ from halftrack.precision import Precision, optimizer_step
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.run import Run, TrainingConfig, TrainingResult
 
-__all__ = ["Batch", "BatchSource", "train"]
+__all__ = ["Batch", "BatchSource", "total_loss", "train"]
 
 
 class Batch(Protocol):
@@ -107,7 +107,7 @@ def train(
                 with precision.arithmetic(device):
                     with precision.autocast(device):
                         losses = model(clip)
-                    loss = run.loss_scale.scale(_total(losses) / config.accumulate)
+                    loss = run.loss_scale.scale(total_loss(losses) / config.accumulate)
                     loss.backward()
                 run.log.clip(losses, clip.sample_ids)
                 run.clips_done += 1
@@ -138,8 +138,12 @@ def train(
     return result
 
 
-def _total(losses: Mapping[str, Tensor]) -> Tensor:
-    """The sum of everything named ``loss...``; other entries are only logged."""
+def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum of everything named ``loss...``; other entries are only logged.
+
+    Raises:
+        ValueError: if there is no such entry; lists those there are.
+    """
     terms = [value for name, value in losses.items() if name.startswith("loss")]
     if not terms:
         raise ValueError(f"the model returned no entry named loss..., only {sorted(losses)}")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_scenes import found, random_scene, truth
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from scenes import found, random_scene, truth
 
 from halftrack.evaluation import coco_ap50
 from halftrack.evaluation.coco_ap import evaluate_coco

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluation_scenes import random_scene, truth
+from scenes import random_scene, truth
 
 from halftrack.evaluation import motion_groups, motion_iou
 from halftrack.evaluation.overlaps import paired_iou

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from evaluation_scenes import found, random_scene, truth
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scenes import found, random_scene, truth
 
 from halftrack.evaluation import score_detections
 

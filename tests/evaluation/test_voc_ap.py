@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_scenes import found, plain_voc_ap, random_scene, truth
+from scenes import found, plain_voc_ap, random_scene, truth
 
 from halftrack.evaluation import voc_ap50
 

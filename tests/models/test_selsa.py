@@ -82,10 +82,10 @@ def test_a_repeated_reference_counts_twice_and_is_computed_once(
     assert isinstance(model(frame(2)), Detections)
 
 
-def test_frozen_bn_stays_frozen_and_stem_and_layer1_do_not_train() -> None:
-    model = load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid").model.backbone
-    assert model.frozen_stages == 1
-    assert model.frozen_bn
+def test_the_published_backbone_freezes_bn_stem_and_layer1() -> None:
+    backbone = load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid").model.backbone
+    assert backbone.frozen_stages == 1
+    assert backbone.frozen_bn
 
 
 class _DeviceGuard(TorchFunctionMode):

@@ -60,6 +60,14 @@ def frame(golden: Any) -> Any:
     return make
 
 
+@pytest.fixture(params=["first_n", "seeded"])
+def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The sampler of a recorded training step: the first candidates, or torch's own draws."""
+    if request.param == "first_n":
+        monkeypatch.setattr(torch, "randperm", lambda n, **_: torch.arange(n))
+    return request.param
+
+
 def assert_close(actual: torch.Tensor, expected: np.ndarray, *, share: float = 1e-4) -> None:
     """Within ``share`` of the largest magnitude of what is expected."""
     assert actual.shape == expected.shape
@@ -87,6 +95,8 @@ def test_every_stage_equals_the_reference(model: SELSA, golden: Any, frame: Any)
     c5 = model.detector.backbone(images)
     assert_close(c5[:2, ::64, ::2, ::2], golden["backbone_c5_slice"])
     features = model.detector.neck(c5)
+    for maps, name in ((c5[:2], "backbone_c5_stats"), (features[:2], "neck_stats")):
+        assert_close(torch.stack([maps.mean(), maps.std(), maps.abs().max()]), golden[name])
     assert_close(features[:2, ::16, ::2, ::2], golden["neck_slice"])
     rpn = model.detector.rpn_head
     logits, deltas = rpn(features)
@@ -120,6 +130,32 @@ def test_streaming_detects_what_the_reference_detects(
         assert np.abs(found.scores[order].numpy() - expected[:, 5]).max() < 1e-4
 
 
+@torch.no_grad()
+def test_proposals_and_logits_of_test_frames_equal_the_references(
+    model: SELSA, golden: Any, frame: Any
+) -> None:
+    references = [frame(int(i)) for i in golden["test_ref_frame_ids"]]
+    rpn, head = model.eval().detector.rpn_head, model.detector.roi_head
+    lent = []
+    for reference in references:
+        features = model.features([reference])
+        lent.append(model.embed(features, model.propose(features, [reference])))
+    for index in range(5):
+        key, stored = frame(index), golden[f"test{index}_proposals"]
+        features = model.features([key])
+        logits, deltas = rpn(features)
+        proposals = rpn.proposals(logits[0], deltas[0], key.size, limit=300)
+        same_proposals(proposals, stored)
+        own = model.embed(features, [torch.from_numpy(stored[:, :4])])
+        counts = [len(part) for part in (*lent, own)]
+        assert counts == golden[f"test{index}_ref_proposals_count"].tolist()
+        if index in (0, 4):
+            memory = head.bbox_head.remember(torch.cat([*lent, own]))
+            scores, moves = head.bbox_head(own, memory)
+            assert_close(scores, golden[f"test{index}_cls_score"])
+            assert_close(moves[::4, ::5], golden[f"test{index}_bbox_pred_slice"])
+
+
 def test_streaming_equals_the_uncached_computation(model: SELSA, frame: Any) -> None:
     model.eval()
     references, key = [frame(i) for i in (0, 1, 1)], frame(2)
@@ -139,12 +175,9 @@ def test_streaming_equals_the_uncached_computation(model: SELSA, frame: Any) -> 
     assert (streamed.labels == plain.labels).all()
 
 
-@pytest.mark.parametrize("mode", ["first_n", "seeded"])
 def test_losses_and_gradients_equal_the_references(
-    model: SELSA, golden: Any, frame: Any, mode: str, monkeypatch: pytest.MonkeyPatch
+    model: SELSA, golden: Any, frame: Any, mode: str
 ) -> None:
-    if mode == "first_n":
-        monkeypatch.setattr(torch, "randperm", lambda n, **_: torch.arange(n))
     torch.manual_seed(0)
     model.train().zero_grad()
     losses = model(Clip(key=frame(2), references=(frame(0), frame(5))))
@@ -168,12 +201,9 @@ def test_losses_and_gradients_equal_the_references(
     assert frozen == expected["requires_grad_false"]
 
 
-@pytest.mark.parametrize("mode", ["first_n", "seeded"])
 def test_the_second_stage_on_the_stored_proposals_equals_the_references(
-    model: SELSA, golden: Any, frame: Any, mode: str, monkeypatch: pytest.MonkeyPatch
+    model: SELSA, golden: Any, frame: Any, mode: str
 ) -> None:
-    if mode == "first_n":
-        monkeypatch.setattr(torch, "randperm", lambda n, **_: torch.arange(n))
     stored = {
         key.removeprefix(f"train_{mode}_"): value
         for key, value in golden.items()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from tracking_world import NOTHING, Scene, World, boxes_of, follow, frame_at, story_of
+from world import NOTHING, Scene, World, boxes_of, follow, frame_at, story_of
 
 from halftrack.frames import Detections, Frame
 from halftrack.tracking import TracktorConfig, warp_boxes
