@@ -45,13 +45,15 @@ def clip(boxes_xyxy: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @fp32_island
-def encode_deltas(boxes_xyxy: Tensor, targets_xyxy: Tensor, *, std: float = 1.0) -> Tensor:
+def encode_deltas(
+    boxes_xyxy: Tensor, targets_xyxy: Tensor, *, std: float | tuple[float, ...] = 1.0
+) -> Tensor:
     """Deltas (dx, dy, dw, dh) ``(n, 4)`` that take each box to its target, divided by ``std``."""
     centre, size = _centre_and_size(boxes_xyxy)
     target_centre, target_size = _centre_and_size(targets_xyxy)
     shift = (target_centre - centre) / size
     stretch = torch.log(target_size / size)
-    return torch.cat([shift, stretch], dim=-1) / std
+    return torch.cat([shift, stretch], dim=-1) / _factor(std, shift)
 
 
 @fp32_island
@@ -59,7 +61,7 @@ def decode_deltas(
     boxes_xyxy: Tensor,
     deltas: Tensor,
     *,
-    std: float = 1.0,
+    std: float | tuple[float, ...] = 1.0,
     size: tuple[int, int] | None = None,
 ) -> Tensor:
     """Boxes ``(n, k, 4)`` moved by deltas ``(n, k, 4)``; the change of size is bounded by 1000/16.
@@ -67,16 +69,20 @@ def decode_deltas(
     Args:
         boxes_xyxy: ``(n, 4)``.
         deltas: ``(n, k, 4)``, in units of ``std``.
-        std: what the deltas are multiplied by.
+        std: what the deltas are multiplied by, all or each.
         size: height and width to cut the result to; None to let boxes leave the image.
     """
     centre, extent = _centre_and_size(boxes_xyxy)
-    deltas = deltas * std
+    deltas = deltas * _factor(std, deltas)
     stretch = deltas[..., 2:].clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()
     new_centre = centre[:, None] + deltas[..., :2] * extent[:, None]
     half = 0.5 * extent[:, None] * stretch
     moved = torch.cat([new_centre - half, new_centre + half], dim=-1)
     return moved if size is None else clip(moved, size)
+
+
+def _factor(std: float | tuple[float, ...], like: Tensor) -> float | Tensor:
+    return std if isinstance(std, float | int) else like.new_tensor(std)
 
 
 def _centre_and_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """The nouns every room shares: what goes into a model and what comes out.
 
-Images are uint8 RGB ``(3, height, width)`` at network size, not padded and not normalised: that
-happens on the device.
+Images are RGB ``(3, height, width)`` at network size, not padded and not normalised: that happens on
+the device. They are uint8, or float32 (0 to 255) after steps whose fractions count.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-__all__ = ["Clip", "Detections", "Frame", "Tracks"]
+__all__ = ["Clip", "CropBatch", "Detections", "Frame", "FrameBatch", "Tracks"]
 
 
 def _no_boxes() -> Tensor:
@@ -27,7 +27,7 @@ class Frame:
     """One image of a video, with its ground truth where training needs it."""
 
     image: Tensor
-    """uint8 ``(3, height, width)``, RGB, resized to network size, not padded."""
+    """uint8 or float32 ``(3, height, width)``, RGB, resized to network size, not padded."""
     sample_id: str
     """Names the frame in errors and ledgers, e.g. ``val/ILSVRC2015_val_00000000/000003``."""
     frame_index: int = 0
@@ -40,6 +40,8 @@ class Frame:
     """float32 ``(n, 4)`` ground truth in network pixels; empty at test time."""
     labels: Tensor = field(default_factory=_no_labels)
     """int64 ``(n,)`` class of each box, 0-based."""
+    public_xyxy: Tensor | None = None
+    """float32 ``(n, 4)`` boxes of a public detector in network pixels; None to find them oneself."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -48,11 +50,13 @@ class Frame:
 
     def to(self, device: torch.device | str) -> Frame:
         """The same frame with its tensors on ``device``."""
+        public = self.public_xyxy
         return replace(
             self,
             image=self.image.to(device, non_blocking=True),
             boxes_xyxy=self.boxes_xyxy.to(device, non_blocking=True),
             labels=self.labels.to(device, non_blocking=True),
+            public_xyxy=None if public is None else public.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> Frame:
@@ -92,6 +96,50 @@ class Clip:
             key=self.key.pin_memory(),
             references=tuple(frame.pin_memory() for frame in self.references),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameBatch:
+    """One training sample of a detector: frames that share a pass, of any sizes."""
+
+    frames: tuple[Frame, ...]
+    """The frames, each with its ground truth."""
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """Names of all frames."""
+        return tuple(frame.sample_id for frame in self.frames)
+
+    def to(self, device: torch.device | str) -> FrameBatch:
+        """The same batch with its tensors on ``device``."""
+        return FrameBatch(frames=tuple(frame.to(device) for frame in self.frames))
+
+    def pin_memory(self) -> FrameBatch:
+        """The same batch in page-locked memory (called by a pinning DataLoader)."""
+        return FrameBatch(frames=tuple(frame.pin_memory() for frame in self.frames))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropBatch:
+    """One training sample of re-identification: crops of individuals, all of one size."""
+
+    images: Tensor
+    """float32 ``(n, 3, height, width)`` RGB, 0 to 255."""
+    labels: Tensor
+    """int64 ``(n,)``: whom each crop shows, 0-based."""
+    sample_ids: tuple[str, ...]
+    """Where each crop was cut."""
+
+    def to(self, device: torch.device | str) -> CropBatch:
+        """The same batch with its tensors on ``device``."""
+        images = self.images.to(device, non_blocking=True)
+        labels = self.labels.to(device, non_blocking=True)
+        return CropBatch(images=images, labels=labels, sample_ids=self.sample_ids)
+
+    def pin_memory(self) -> CropBatch:
+        """The same batch in page-locked memory (called by a pinning DataLoader)."""
+        images, labels = self.images.pin_memory(), self.labels.pin_memory()
+        return CropBatch(images=images, labels=labels, sample_ids=self.sample_ids)
 
 
 @dataclass(frozen=True, kw_only=True)

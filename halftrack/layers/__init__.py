@@ -1,16 +1,18 @@
 """Layers: what models are made of, with MMTracking's state-dict keys."""
 
 from halftrack.layers.anchors import AnchorGrid
-from halftrack.layers.channel_mapper import ChannelMapper
+from halftrack.layers.necks import FPN, ChannelMapper
 from halftrack.layers.pixels import normalise_and_pad
 from halftrack.layers.resnet import ResNet, ResNetConfig
-from halftrack.layers.roi_align import roi_align
+from halftrack.layers.roi_align import roi_align, roi_align_pyramid
 
 __all__ = [
+    "FPN",
     "AnchorGrid",
     "ChannelMapper",
     "ResNet",
     "ResNetConfig",
     "normalise_and_pad",
     "roi_align",
+    "roi_align_pyramid",
 ]

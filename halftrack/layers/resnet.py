@@ -39,6 +39,8 @@ class ResNetConfig:
     """Stride of each stage."""
     dilations: tuple[int, ...] = (1, 1, 1, 2)
     """Dilation of each stage, its first block included."""
+    outputs: tuple[int, ...] = (4,)
+    """Stages (1 to 4) whose features are returned, in rising order."""
     frozen_stages: int = 1
     """Stages, with the stem, whose parameters do not train; -1 for none."""
     frozen_bn: bool = True
@@ -50,6 +52,8 @@ class ResNetConfig:
     """Stages (1 to 4) whose activations are computed again in the backward pass."""
 
     def __post_init__(self) -> None:
+        if not self.outputs or list(self.outputs) != sorted(set(self.outputs) & {1, 2, 3, 4}):
+            raise ValueError(f"outputs={self.outputs}: expected stages 1 to 4 in rising order")
         if self.recompute and self.norm == "batch" and not self.frozen_bn:
             raise ValueError(
                 f"recompute={self.recompute} needs frozen_bn: a recomputed stage would count every "
@@ -57,9 +61,10 @@ class ResNetConfig:
             )
 
     @property
-    def out_channels(self) -> int:
-        """Channels of the last stage."""
-        return self.base_channels * 8 * (1 if self.depth == 18 else 4)
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of each stage that is returned."""
+        expansion = 1 if self.depth == 18 else 4
+        return tuple(self.base_channels * expansion * 2 ** (stage - 1) for stage in self.outputs)
 
     @property
     def display_name(self) -> str:
@@ -203,7 +208,7 @@ def _downsample(
 
 
 class ResNet(nn.Module):
-    """Images ``(b, 3, h, w)`` to the last stage's features ``(b, c, h / 16, w / 16)`` (dilated C5).
+    """Images ``(b, 3, h, w)`` to the features ``(b, c, h / s, w / s)`` of the stages asked for.
 
     Raises:
         ValueError: for a depth that is not built here.
@@ -265,13 +270,18 @@ class ResNet(nn.Module):
                     module.eval()
         return self
 
-    def forward(self, images_bchw: Tensor) -> Tensor:
-        """The last stage's features."""
+    def forward(self, images_bchw: Tensor) -> tuple[Tensor, ...]:
+        """The features of the stages named by ``outputs``, in the memory format of the weights."""
+        if self.conv1.weight.is_contiguous(memory_format=torch.channels_last):
+            images_bchw = images_bchw.contiguous(memory_format=torch.channels_last)
         x = conv_bn(images_bchw, self.conv1, self.bn1).relu_()
         x = F.max_pool2d(x, 3, 2, 1)
+        features = []
         for number, stage in enumerate(self.stages, start=1):
             if number in self.config.recompute and torch.is_grad_enabled():
                 x = checkpoint(stage, x, use_reentrant=False, preserve_rng_state=False)
             else:
                 x = stage(x)
-        return x
+            if number in self.config.outputs:
+                features.append(x)
+        return tuple(features)

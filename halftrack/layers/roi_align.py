@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torchvision
 from torch import Tensor
 
+from halftrack.boxes import area
 from halftrack.precision import fp32_island
 
-__all__ = ["roi_align"]
+__all__ = ["roi_align", "roi_align_pyramid"]
+
+_FINEST = 56  # px: rois below twice this side are read from the finest map
 
 
 def roi_align(
@@ -23,9 +29,33 @@ def roi_align(
         rois: fp32 ``(n, 5)``: index into the batch, then xyxy in pixels.
         stride: pixels a cell of the map.
         size: cells a side of the result.
-        sampling: points a side of each of its cells.
+        sampling: points a side of each of its cells; 0 takes as many as it covers map cells.
     """
     return _pool(features_bchw, rois, stride, size, sampling).to(features_bchw.dtype)
+
+
+def roi_align_pyramid(
+    maps: Sequence[Tensor], rois: Tensor, *, strides: Sequence[int], size: int, sampling: int
+) -> Tensor:
+    """The same over a pyramid: a roi of twice the side is read from the next coarser map.
+
+    Args:
+        maps: ``(b, c, h, w)`` each, finest first.
+        rois: fp32 ``(n, 5)``: index into the batch, then xyxy in pixels.
+        strides: pixels a cell of each map.
+        size: cells a side of the result.
+        sampling: points a side of each of its cells, or 0.
+
+    Source: mmdet 2.28, SingleRoIExtractor.map_roi_levels.
+    """
+    sides = area(rois[:, 1:]).clamp(min=0).sqrt()
+    levels = torch.log2(sides / _FINEST + 1e-6).floor().clamp(0, len(maps) - 1)
+    parts, places = [], []
+    for level, (features, stride) in enumerate(zip(maps, strides, strict=True)):
+        rows = torch.nonzero(levels == level).flatten()
+        places.append(rows)
+        parts.append(roi_align(features, rois[rows], stride=stride, size=size, sampling=sampling))
+    return torch.cat(parts)[torch.cat(places).argsort()]
 
 
 @fp32_island

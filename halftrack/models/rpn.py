@@ -1,46 +1,58 @@
-"""Region proposal network on one feature map (Ren et al. 2015), as mmdet's RPNHead.
+"""Region proposal network on one map or a pyramid (Ren et al. 2015), as mmdet's RPNHead.
 
-Shapes: features ``(b, c, h, w)``, logits ``(b, a, h, w)``, deltas ``(b, 4a, h, w)`` with a anchors
-a cell.
+Shapes: maps, a list with one tensor a level: features ``(b, c, h, w)``, logits ``(b, a, h, w)``,
+deltas ``(b, 4a, h, w)`` with a anchors a cell.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from halftrack.boxes import decode_deltas, encode_deltas, nms
+from halftrack.boxes import decode_deltas, encode_deltas, nms_by_class
+from halftrack.frames import Frame
 from halftrack.layers import AnchorGrid
 from halftrack.models.matching import MatchingConfig, assign, sample
 
 __all__ = ["RPN", "RPNConfig"]
+
+Maps = Sequence[Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RPNConfig:
     """Anchors, matching and proposals; the defaults are SELSA's published ones."""
 
-    stride: int = 16
-    """Pixels between anchors."""
+    strides: tuple[int, ...] = (16,)
+    """Pixels between anchors, for each map."""
     scales: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
     """Sides of the anchors, in strides."""
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Heights over widths."""
+    padding: int = 16
+    """Images are padded to a multiple of it."""
+    inside: bool = True
+    """Only anchors inside the image learn; else all but those beyond its padding."""
+    clip: bool = True
+    """Proposals are cut to the image."""
     matching: MatchingConfig = MatchingConfig(
         positive_iou=0.7, negative_iou=0.3, low_quality_iou=0.3, samples=256, positive_share=0.5
     )
     """Which anchors learn what."""
     beta: float = 1 / 9
     """Where the smooth L1 loss turns from square to straight."""
-    ranked: int = 6000
-    """Proposals ranked before suppression."""
+    train_ranked: int = 6000
+    """Proposals of a map ranked before suppression where a frame is learned."""
+    test_ranked: int = 6000
+    """The same of every other frame."""
     suppression: float = 0.7
-    """IoU above which the lesser of two proposals goes."""
+    """IoU above which the lesser of two proposals of a map goes."""
     train_proposals: int = 600
-    """Proposals of a key frame in training."""
+    """Proposals of a frame that is learned."""
     test_proposals: int = 300
     """Proposals of every other frame."""
 
@@ -51,75 +63,119 @@ class RPN(nn.Module):
     def __init__(self, config: RPNConfig, *, channels: int) -> None:
         super().__init__()
         self.config = config
-        self.anchors = AnchorGrid(stride=config.stride, scales=config.scales, ratios=config.ratios)
+        self._grids = [
+            AnchorGrid(stride=stride, scales=config.scales, ratios=config.ratios)
+            for stride in config.strides
+        ]
+        per_cell = self._grids[0].per_cell
         self.rpn_conv = nn.Conv2d(channels, channels, 3, padding=1)
-        self.rpn_cls = nn.Conv2d(channels, self.anchors.per_cell, 1)
-        self.rpn_reg = nn.Conv2d(channels, 4 * self.anchors.per_cell, 1)
+        self.rpn_cls = nn.Conv2d(channels, per_cell, 1)
+        self.rpn_reg = nn.Conv2d(channels, 4 * per_cell, 1)
         for conv in (self.rpn_conv, self.rpn_cls, self.rpn_reg):
             nn.init.normal_(conv.weight, std=0.01)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
 
-    def forward(self, features_bchw: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and deltas of all anchors."""
-        hidden = self.rpn_conv(features_bchw).relu_()
-        return self.rpn_cls(hidden), self.rpn_reg(hidden)
+    def forward(self, levels: Maps) -> tuple[list[Tensor], list[Tensor]]:
+        """Logits and deltas of all anchors, map by map."""
+        logits, deltas = [], []
+        for features_bchw in levels:
+            hidden = self.rpn_conv(features_bchw).relu_()
+            logits.append(self.rpn_cls(hidden))
+            deltas.append(self.rpn_reg(hidden))
+        return logits, deltas
+
+    def anchors(self, logits: Maps) -> list[Tensor]:
+        """The anchors ``(h * w * a, 4)`` of each map."""
+        return [
+            grid(scores.shape[-2], scores.shape[-1], scores.device)
+            for grid, scores in zip(self._grids, logits, strict=True)
+        ]
 
     @torch.no_grad()
     def proposals(
-        self, logits: Tensor, deltas: Tensor, size: tuple[int, int], *, limit: int
-    ) -> Tensor:
-        """The best proposals of ONE image, fp32 ``(k, 5)``: xyxy inside the image and score.
+        self, logits: Maps, deltas: Maps, frames: Sequence[Frame], *, learned: bool
+    ) -> list[Tensor]:
+        """The best proposals of each frame of a batch, fp32 ``(k, 5)``: xyxy and score.
 
         Args:
-            logits: ``(a, h, w)``.
-            deltas: ``(4a, h, w)``.
-            size: height and width of the image without padding.
-            limit: most proposals returned.
+            logits: of the batch.
+            deltas: of the batch.
+            frames: what the batch was made of.
+            learned: whether the frames are learned, which have limits of their own.
         """
-        anchors = self.anchors(logits.shape[-2], logits.shape[-1], logits.device)
-        scores = _by_anchor(logits, 1).flatten().float().sigmoid()
-        moves = _by_anchor(deltas, 4)
-        if len(scores) > self.config.ranked:
-            order = scores.sort(descending=True, stable=True).indices[: self.config.ranked]
-            scores, moves, anchors = scores[order], moves[order], anchors[order]
-        boxes = decode_deltas(anchors, moves[:, None], size=size)[:, 0]
-        solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(dim=1)
-        boxes, scores = boxes[solid], scores[solid]
-        kept = nms(boxes, scores, self.config.suppression)[:limit]
-        return torch.cat([boxes[kept], scores[kept, None]], dim=1)
+        anchors = self.anchors(logits)
+        return [
+            self._propose(anchors, [m[i] for m in logits], [m[i] for m in deltas], frame, learned)
+            for i, frame in enumerate(frames)
+        ]
 
-    def losses(
-        self, logits: Tensor, deltas: Tensor, size: tuple[int, int], objects_xyxy: Tensor
-    ) -> dict[str, Tensor]:
-        """Losses of ONE image over a sample of the anchors inside it; zero, not NaN, without any.
+    def losses(self, logits: Maps, deltas: Maps, frames: Sequence[Frame]) -> dict[str, Tensor]:
+        """Losses over a sample of each frame's anchors; zero, not NaN, without any.
 
         Args:
-            logits: ``(a, h, w)``.
-            deltas: ``(4a, h, w)``.
-            size: height and width of the image without padding.
-            objects_xyxy: ground truth ``(n, 4)``.
+            logits: of the batch.
+            deltas: of the batch.
+            frames: what the batch was made of, with their objects.
         """
-        height, width = size
-        anchors = self.anchors(logits.shape[-2], logits.shape[-1], logits.device)
-        inside = (anchors[:, :2] >= 0).all(dim=1)
-        inside &= (anchors[:, 2] < width) & (anchors[:, 3] < height)
-        candidates = torch.nonzero(inside).flatten()
-        chosen = sample(
-            assign(anchors[candidates], objects_xyxy, self.config.matching), self.config.matching
+        anchors = torch.cat(self.anchors(logits))
+        scores, moves, wanted, targets = [], [], [], []
+        count = 0
+        for i, frame in enumerate(frames):
+            candidates = torch.nonzero(self._may_learn(anchors, frame)).flatten()
+            assigned = assign(anchors[candidates], frame.boxes_xyxy, self.config.matching)
+            chosen = sample(assigned, self.config.matching)
+            positive, negative = candidates[chosen.positive], candidates[chosen.negative]
+            targets.append(encode_deltas(anchors[positive], frame.boxes_xyxy[chosen.objects]))
+            of_frame = torch.cat([_by_anchor(level[i], 1) for level in logits])
+            scores.append(of_frame[torch.cat([positive, negative]), 0])
+            moves.append(torch.cat([_by_anchor(level[i], 4) for level in deltas])[positive])
+            wanted += [torch.ones_like(positive), torch.zeros_like(negative)]
+            # None of a kind counts as one of it, in the reference too.
+            count += max(len(positive), 1) + max(len(negative), 1)
+        score_loss = F.binary_cross_entropy_with_logits(
+            torch.cat(scores).float(), torch.cat(wanted).float(), reduction="sum"
         )
-        positive, negative = candidates[chosen.positive], candidates[chosen.negative]
-        targets = encode_deltas(anchors[positive], objects_xyxy[chosen.objects])
-        sampled = torch.cat([positive, negative])
-        scores = _by_anchor(logits, 1).flatten()[sampled]
-        is_object = torch.zeros_like(scores, dtype=torch.float32)
-        is_object[: len(positive)] = 1.0
-        moves = _by_anchor(deltas, 4)[positive]
-        count = max(len(sampled), 1)
-        score_loss = F.binary_cross_entropy_with_logits(scores.float(), is_object, reduction="sum")
         # Sums of nothing are 0 and keep the graph, so an image without objects trains the scores
         # alone.
-        move_loss = F.smooth_l1_loss(moves.float(), targets, beta=self.config.beta, reduction="sum")
+        move_loss = F.smooth_l1_loss(
+            torch.cat(moves).float(), torch.cat(targets), beta=self.config.beta, reduction="sum"
+        )
         return {"loss_rpn_cls": score_loss / count, "loss_rpn_bbox": move_loss / count}
+
+    def _may_learn(self, anchors: Tensor, frame: Frame) -> Tensor:
+        """Which anchors ``(n,)`` a frame may teach anything."""
+        height, width = frame.size
+        if self.config.inside:
+            inside = (anchors[:, :2] >= 0).all(dim=1)
+            return inside & (anchors[:, 2] < width) & (anchors[:, 3] < height)
+        limit = [-(-side // self.config.padding) * self.config.padding for side in (width, height)]
+        # Centres lie on whole pixels; the half keeps their rounding out of the comparison.
+        centres = (anchors[:, :2] + anchors[:, 2:]) * 0.5
+        return (centres < anchors.new_tensor(limit) - 0.5).all(dim=1)
+
+    def _propose(
+        self, anchors: Maps, logits: Maps, deltas: Maps, frame: Frame, learned: bool
+    ) -> Tensor:
+        """Proposals of one frame from its logits ``(a, h, w)`` and deltas ``(4a, h, w)``."""
+        config = self.config
+        ranked = config.train_ranked if learned else config.test_ranked
+        boxes, scores, levels = [], [], []
+        for level, (grid, logit, delta) in enumerate(zip(anchors, logits, deltas, strict=True)):
+            score = _by_anchor(logit, 1).flatten().float().sigmoid()
+            moves = _by_anchor(delta, 4)
+            if len(score) > ranked:
+                order = score.sort(descending=True, stable=True).indices[:ranked]
+                score, moves, grid = score[order], moves[order], grid[order]
+            size = frame.size if config.clip else None
+            boxes.append(decode_deltas(grid, moves[:, None], size=size)[:, 0])
+            scores.append(score)
+            levels.append(torch.full_like(score, level, dtype=torch.int64))
+        box, score, level_of = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
+        solid = ((box[:, 2:] - box[:, :2]) > 0).all(dim=1)
+        box, score, level_of = box[solid], score[solid], level_of[solid]
+        kept = nms_by_class(box, score, level_of, config.suppression)
+        kept = kept[: config.train_proposals if learned else config.test_proposals]
+        return torch.cat([box[kept], score[kept, None]], dim=1)
 
 
 def _by_anchor(maps: Tensor, values: int) -> Tensor:

@@ -1,6 +1,8 @@
 """SELSA: Faster R-CNN on a dilated C5 whose rois borrow features from other frames of the video.
 
 Wu et al. 2019 (arXiv 1907.06390); numerically MMTracking 0.14's model, with its state-dict keys.
+Shapes: features ``(b, c, h, w)``, embedded rois ``(n, d)`` (the first FC's output), keys and values
+``(heads, m, d / heads)`` over m reference rois.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ from torch import Tensor, nn
 
 from halftrack.frames import Clip, Detections, Frame
 from halftrack.layers import ChannelMapper, ResNet, ResNetConfig, normalise_and_pad, roi_align
-from halftrack.models.roi_head import Memory, RoIHead, RoIHeadConfig
+from halftrack.models.roi_head import BBoxHead, RoIHead, RoIHeadConfig, to_rois, xavier_linear
 from halftrack.models.rpn import RPN, RPNConfig
 
-__all__ = ["SELSA", "SelsaConfig"]
+__all__ = ["SELSA", "Memory", "SelsaConfig"]
+
+Memory = tuple[tuple[Tensor, Tensor], ...]
+"""Keys and values of the references, for each of the shared FCs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +36,84 @@ class SelsaConfig:
     """First stage."""
     roi_head: RoIHeadConfig = field(default_factory=RoIHeadConfig)
     """Second stage."""
+    attention_heads: int = 16
+    """Heads of the attention behind each shared FC."""
+
+    def __post_init__(self) -> None:
+        if self.roi_head.channels % self.attention_heads:
+            raise ValueError(
+                f"{self.roi_head.channels} channels cannot be split among "
+                f"{self.attention_heads} heads"
+            )
 
     def build(self) -> SELSA:
         """The model with random weights."""
         return SELSA(self)
+
+
+class Aggregator(nn.Module):
+    """Attention from rois of the key frame to rois of the references."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self._heads = heads
+        self.fc_embed = xavier_linear(channels, channels)
+        self.ref_fc_embed = xavier_linear(channels, channels)
+        self.fc = xavier_linear(channels, channels)
+        self.ref_fc = xavier_linear(channels, channels)
+
+    def remember(self, references: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of reference rois ``(m, d)``."""
+        return self._split(self.ref_fc_embed(references)), self._split(self.ref_fc(references))
+
+    def forward(self, rois: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """What the references say about each roi, ``(n, d)``."""
+        # The query is scaled before the product: 64-term products of fp16 features pass 65504 from
+        # |q| = 33 on.
+        queries = self._split(self.fc_embed(rois)) * (keys.shape[-1] ** -0.5)
+        # fp32: the softmax sums thousands of terms of which a few matter.
+        weights = torch.bmm(queries, keys.transpose(1, 2)).softmax(dim=2, dtype=torch.float32)
+        gathered = torch.bmm(weights.to(values.dtype), values)
+        answer: Tensor = self.fc(gathered.transpose(0, 1).flatten(1))
+        return answer
+
+    def _split(self, features: Tensor) -> Tensor:
+        # Not -1: without any roi (features that are not finite give none) it could not be told.
+        width = features.shape[1] // self._heads
+        return features.view(len(features), self._heads, width).transpose(0, 1)
+
+
+class SelsaBBoxHead(BBoxHead):
+    """Embeds rois, mixes the references in, and tells class and box."""
+
+    def __init__(self, config: RoIHeadConfig, *, in_channels: int, heads: int) -> None:
+        super().__init__(config, in_channels=in_channels)
+        self.aggregator = nn.ModuleList(
+            [Aggregator(config.channels, heads) for _ in self.shared_fcs]
+        )
+
+    def embed(self, roi_features: Tensor) -> Tensor:
+        """The first FC's output ``(n, d)``, before its activation."""
+        embedded: Tensor = self.shared_fcs[0](roi_features.flatten(1))
+        return embedded
+
+    def remember(self, embedded: Tensor) -> Memory:
+        """What references lend to every key frame; depends on none of them."""
+        memory = []
+        for index, aggregator in enumerate(self.aggregator):
+            assert isinstance(aggregator, Aggregator)
+            if index:
+                embedded = self.shared_fcs[index](embedded.relu())
+            memory.append(aggregator.remember(embedded))
+        return tuple(memory)
+
+    def aggregate(self, embedded: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """Logits and deltas of embedded rois, aggregated before each activation."""
+        for index, (keys, values) in enumerate(memory):
+            if index:
+                embedded = self.shared_fcs[index](embedded)
+            embedded = (embedded + self.aggregator[index](embedded, keys, values)).relu()
+        return self.fc_cls(embedded), self.fc_reg(embedded)
 
 
 class _Detector(nn.Module):
@@ -44,10 +123,13 @@ class _Detector(nn.Module):
         super().__init__()
         self.backbone = ResNet(config.backbone)
         self.neck = ChannelMapper(
-            in_channels=config.backbone.out_channels, out_channels=config.neck_channels
+            in_channels=config.backbone.out_channels[-1], out_channels=config.neck_channels
         )
         self.rpn_head = RPN(config.rpn, channels=config.neck_channels)
-        self.roi_head = RoIHead(config.roi_head, in_channels=config.neck_channels)
+        bbox_head = SelsaBBoxHead(
+            config.roi_head, in_channels=config.neck_channels, heads=config.attention_heads
+        )
+        self.roi_head = RoIHead(config.roi_head, bbox_head)
 
 
 class SELSA(nn.Module):
@@ -75,31 +157,31 @@ class SELSA(nn.Module):
 
     def features(self, frames: Sequence[Frame]) -> Tensor:
         """The neck's output ``(b, c, h, w)`` for frames of any sizes, padded to a common one."""
-        images = normalise_and_pad([f.image for f in frames], divisor=self.config.rpn.stride)
-        if next(self.detector.backbone.parameters()).is_contiguous(
-            memory_format=torch.channels_last
-        ):
-            images = images.contiguous(memory_format=torch.channels_last)
-        mapped: Tensor = self.detector.neck(self.detector.backbone(images))
+        images = normalise_and_pad([f.image for f in frames], divisor=self.config.rpn.padding)
+        mapped: Tensor = self.detector.neck(self.detector.backbone(images)[-1])
         return mapped
 
     def losses(self, clip: Clip) -> dict[str, Tensor]:
         """fp32 losses of the key frame; key and references share one pass through the backbone."""
-        frames = (clip.key, *clip.references)
-        features = self.features(frames)
+        features = self.features((clip.key, *clip.references))
         rpn, head = self.detector.rpn_head, self.detector.roi_head
-        logits, deltas = rpn(features[:1])
-        losses = rpn.losses(logits[0], deltas[0], clip.key.size, clip.key.boxes_xyxy)
-        proposals = rpn.proposals(
-            logits[0], deltas[0], clip.key.size, limit=self.config.rpn.train_proposals
-        )
-        rois = head.sample(proposals[:, :4], clip.key)
+        logits, deltas = rpn([features[:1]])
+        losses = rpn.losses(logits, deltas, [clip.key])
+        proposals = rpn.proposals(logits, deltas, [clip.key], learned=True)
+        rois = head.sample(proposals[0][:, :4], clip.key)
         # Where references come from needs no gradient; what is read there does.
         references = self.propose(features[1:], clip.references)
-        memory = head.bbox_head.remember(self.embed(features[1:], references))
+        memory = self.bbox_head.remember(self.embed(features[1:], references))
         embedded = self.embed(features[:1], [rois.boxes_xyxy])
-        logits, deltas = head.bbox_head(embedded, memory)
-        return losses | head.losses(logits, deltas, rois)
+        logits, deltas = self.bbox_head.aggregate(embedded, memory)
+        return losses | head.losses(logits, deltas, [rois])
+
+    @property
+    def bbox_head(self) -> SelsaBBoxHead:
+        """The second stage's layers."""
+        head = self.detector.roi_head.bbox_head
+        assert isinstance(head, SelsaBBoxHead)
+        return head
 
     @torch.no_grad()
     def propose(self, features: Tensor, frames: Sequence[Frame]) -> list[Tensor]:
@@ -107,31 +189,23 @@ class SELSA(nn.Module):
         if not frames:
             return []
         rpn = self.detector.rpn_head
-        logits, deltas = rpn(features)
-        limit = self.config.rpn.test_proposals
-        return [
-            rpn.proposals(logits[i], deltas[i], frame.size, limit=limit)[:, :4]
-            for i, frame in enumerate(frames)
-        ]
+        logits, deltas = rpn([features])
+        found = rpn.proposals(logits, deltas, frames, learned=False)
+        return [proposals[:, :4] for proposals in found]
 
     def embed(self, features: Tensor, boxes_xyxy: Sequence[Tensor]) -> Tensor:
         """Embedded rois ``(n, d)`` of the boxes of each image, image after image."""
-        head = self.detector.roi_head
-        rois = torch.cat(
-            [features.new_zeros((0, 5), dtype=torch.float32)]
-            + [
-                torch.cat([boxes.new_full((len(boxes), 1), float(i)), boxes], dim=1)
-                for i, boxes in enumerate(boxes_xyxy)
-            ]
-        )
+        config = self.config.roi_head
+        nothing = features.new_zeros((0, 5), dtype=torch.float32)
+        rois = to_rois(boxes_xyxy) if boxes_xyxy else nothing
         pooled = roi_align(
             features,
             rois,
-            stride=self.config.rpn.stride,
-            size=head.config.roi_size,
-            sampling=head.config.sampling,
+            stride=self.config.rpn.strides[0],
+            size=config.roi_size,
+            sampling=config.sampling,
         )
-        return head.bbox_head.embed(pooled)
+        return self.bbox_head.embed(pooled)
 
     @torch.no_grad()
     def start(self, video_references: Sequence[Frame]) -> None:
@@ -157,7 +231,7 @@ class SELSA(nn.Module):
                 features = self.features([frame])
                 known[frame.sample_id] = self.embed(features, self.propose(features, [frame]))
         embedded = torch.cat([known[frame.sample_id] for frame in video_references])
-        memory = self.detector.roi_head.bbox_head.remember(embedded)
+        memory = self.bbox_head.remember(embedded)
         self._memory = _StreamMemory(memory, self.config.rpn.test_proposals)
 
     @torch.no_grad()
@@ -169,8 +243,8 @@ class SELSA(nn.Module):
         features = self.features([frame])
         proposals = self.propose(features, [frame])
         embedded = self.embed(features, proposals)
-        memory = self._memory.with_key_frame(head.bbox_head.remember(embedded))
-        logits, deltas = head.bbox_head(embedded, memory)
+        memory = self._memory.with_key_frame(self.bbox_head.remember(embedded))
+        logits, deltas = self.bbox_head.aggregate(embedded, memory)
         return head.detect(logits, deltas, proposals[0], frame)
 
 

@@ -71,14 +71,14 @@ def tiny_sample() -> Recipe:
                 scales=(2.0, 3.0, 4.5),
                 ratios=(1.0,),
                 matching=matching,
-                ranked=600,
+                train_ranked=600,
+                test_ranked=600,
                 train_proposals=120,
                 test_proposals=60,
             ),
             roi_head=RoIHeadConfig(
                 classes=len(SAMPLE_CLASSES),
                 channels=128,
-                heads=4,
                 matching=MatchingConfig(
                     positive_iou=0.5,
                     negative_iou=0.5,
@@ -87,6 +87,7 @@ def tiny_sample() -> Recipe:
                     positive_share=0.25,
                 ),
             ),
+            attention_heads=4,
         ),
         data=VidDataConfig(
             classes=SAMPLE_CLASSES,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
+from device_guard import DeviceGuard
 
 from halftrack.frames import Clip, Detections, Frame
 from halftrack.models import SELSA
@@ -88,30 +86,13 @@ def test_the_published_backbone_freezes_bn_stem_and_layer1() -> None:
     assert backbone.frozen_bn
 
 
-class _DeviceGuard(TorchFunctionMode):
-    """Raises where a tensor is made without saying on which device."""
-
-    factories = (
-        *("arange", "as_tensor", "empty", "empty_strided", "eye", "full", "linspace", "logspace"),
-        *("ones", "rand", "randint", "randn", "randperm", "tensor", "zeros"),
-    )
-
-    def __init__(self) -> None:
-        self.watched = {getattr(torch, name) for name in self.factories}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in self.watched and "device" not in (kwargs or {}):
-            raise AssertionError(f"{func.__name__} without an explicit device")
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("name", ["fp32", "fp16"])
 def test_no_tensor_is_made_without_naming_its_device(model: SELSA, name: str) -> None:
     precision = Precision.named(name)
     optimizer = torch.optim.SGD(model.named_parameters(), lr=0.01, momentum=0.9)
     scale = precision.new_loss_scale()
     clip, frames = Clip(key=frame(0), references=(frame(1), frame(2))), [frame(3), frame(4)]
-    with _DeviceGuard():
+    with DeviceGuard():
         model.train()
         with precision.arithmetic("cpu"):
             with precision.autocast("cpu"):
@@ -122,7 +103,7 @@ def test_no_tensor_is_made_without_naming_its_device(model: SELSA, name: str) ->
         with precision.autocast("cpu"):
             model.start(frames)
             model(frames[0])
-    with _DeviceGuard(), pytest.raises(AssertionError, match="zeros without"):
+    with DeviceGuard(), pytest.raises(AssertionError, match="zeros without"):
         torch.zeros(1)
 
 

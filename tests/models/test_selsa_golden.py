@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from golden import (
+    GOLDEN,
+    assert_close,
+    assert_gradients,
+    keys_and_shapes,
+    load,
+    same_proposals,
+    weights,
+)
 
 from halftrack.frames import Clip, Frame
 from halftrack.layers import normalise_and_pad, roi_align
 from halftrack.models import SELSA, SelsaConfig
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-CPU = torch.device("cpu")
-
-
-def fill(entries: Any) -> dict[str, torch.Tensor]:
-    spec = importlib.util.spec_from_file_location("golden_recipe", GOLDEN / "golden_recipe.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    values = module.fill_state_dict(entries, 1, "vid")
-    return {key: torch.from_numpy(np.asarray(value)) for key, value in values.items()}
-
 
 @pytest.fixture(scope="module")
 def golden() -> Any:
-    with np.load(GOLDEN / "selsa_A.npz") as file:
-        return dict(file)
+    return load("selsa_A.npz")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +36,7 @@ def entries() -> Any:
 @pytest.fixture(scope="module")
 def model(entries: Any) -> SELSA:
     model = SelsaConfig().build()
-    model.load_state_dict(fill(entries))
+    model.load_state_dict(weights(entries, "vid"))
     return model.eval()
 
 
@@ -68,51 +63,35 @@ def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return request.param
 
 
-def assert_close(actual: torch.Tensor, expected: np.ndarray, *, share: float = 1e-4) -> None:
-    """Within ``share`` of the largest magnitude of what is expected."""
-    assert actual.shape == expected.shape
-    assert np.abs(actual.detach().numpy() - expected).max() <= share * np.abs(expected).max()
-
-
-def same_proposals(actual: torch.Tensor, expected: np.ndarray) -> None:
-    """Boxes within 4e-3 px and scores within 1e-4, as a set: near ties may swap rows."""
-    assert actual.shape == expected.shape
-    tolerance = np.array([4e-3] * 4 + [1e-4])
-    apart = np.abs(actual.numpy()[:, None] - expected[None]) / tolerance
-    same = apart.max(axis=2) < 1
-    assert same.any(axis=0).all()
-    assert same.any(axis=1).all()
-
-
 def test_state_dict_keys_and_shapes_equal_the_references(model: SELSA, entries: Any) -> None:
-    ours = [[key, list(value.shape)] for key, value in model.state_dict().items()]
-    assert ours == [[key, shape] for key, shape, _ in entries]
+    assert keys_and_shapes(model) == [[key, shape] for key, shape, _ in entries]
 
 
 @torch.no_grad()
 def test_every_stage_equals_the_reference(model: SELSA, golden: Any, frame: Any) -> None:
     images = normalise_and_pad([frame(i).image for i in range(3)], divisor=16)
-    c5 = model.detector.backbone(images)
+    (c5,) = model.detector.backbone(images)
     assert_close(c5[:2, ::64, ::2, ::2], golden["backbone_c5_slice"])
     features = model.detector.neck(c5)
     for maps, name in ((c5[:2], "backbone_c5_stats"), (features[:2], "neck_stats")):
         assert_close(torch.stack([maps.mean(), maps.std(), maps.abs().max()]), golden[name])
     assert_close(features[:2, ::16, ::2, ::2], golden["neck_slice"])
     rpn = model.detector.rpn_head
-    logits, deltas = rpn(features)
+    (logits,), (deltas,) = rpn([features])
     assert_close(logits[:2, :, ::2, ::2], golden["rpn_cls_slice"])
     assert_close(deltas[:2, :, ::2, ::2], golden["rpn_reg_slice"])
-    anchors = rpn.anchors(logits.shape[-2], logits.shape[-1], CPU)
+    (anchors,) = rpn.anchors([logits])
     assert len(anchors) == golden["num_anchors"]
     assert_close(anchors[:36], golden["anchors_first_cells"], share=0)
-    for index in (0, 1):
-        proposals = rpn.proposals(logits[index], deltas[index], frame(index).size, limit=300)
+    frames = [frame(0), frame(1)]
+    found = rpn.proposals([logits], [deltas], frames, learned=False)
+    for index, proposals in enumerate(found):
         same_proposals(proposals, golden[f"rpn_proposals_{index}"])
     pooled = roi_align(features[:1], torch.from_numpy(golden["head_rois"]), stride=16)
     assert_close(pooled[:8, ::32], golden["roi_feats_slice"])
     lent = roi_align(features[1:], torch.from_numpy(golden["head_ref_rois"]), stride=16)
-    head = model.detector.roi_head.bbox_head
-    scores, boxes = head(head.embed(pooled), head.remember(head.embed(lent)))
+    head = model.bbox_head
+    scores, boxes = head.aggregate(head.embed(pooled), head.remember(head.embed(lent)))
     assert_close(scores, golden["head_cls_score"])
     assert_close(boxes[:, ::3], golden["head_bbox_pred"])
 
@@ -135,7 +114,7 @@ def test_proposals_and_logits_of_test_frames_equal_the_references(
     model: SELSA, golden: Any, frame: Any
 ) -> None:
     references = [frame(int(i)) for i in golden["test_ref_frame_ids"]]
-    rpn, head = model.eval().detector.rpn_head, model.detector.roi_head
+    rpn, head = model.eval().detector.rpn_head, model.bbox_head
     lent = []
     for reference in references:
         features = model.features([reference])
@@ -143,15 +122,14 @@ def test_proposals_and_logits_of_test_frames_equal_the_references(
     for index in range(5):
         key, stored = frame(index), golden[f"test{index}_proposals"]
         features = model.features([key])
-        logits, deltas = rpn(features)
-        proposals = rpn.proposals(logits[0], deltas[0], key.size, limit=300)
+        (proposals,) = rpn.proposals(*rpn([features]), [key], learned=False)
         same_proposals(proposals, stored)
         own = model.embed(features, [torch.from_numpy(stored[:, :4])])
         counts = [len(part) for part in (*lent, own)]
         assert counts == golden[f"test{index}_ref_proposals_count"].tolist()
         if index in (0, 4):
-            memory = head.bbox_head.remember(torch.cat([*lent, own]))
-            scores, moves = head.bbox_head(own, memory)
+            memory = head.remember(torch.cat([*lent, own]))
+            scores, moves = head.aggregate(own, memory)
             assert_close(scores, golden[f"test{index}_cls_score"])
             assert_close(moves[::4, ::5], golden[f"test{index}_bbox_pred_slice"])
 
@@ -167,8 +145,8 @@ def test_streaming_equals_the_uncached_computation(model: SELSA, frame: Any) -> 
         features = model.features(frames)
         proposals = model.propose(features, frames)
         head = model.detector.roi_head
-        memory = head.bbox_head.remember(model.embed(features, proposals))
-        answers = head.bbox_head(model.embed(features[3:], proposals[3:]), memory)
+        memory = model.bbox_head.remember(model.embed(features, proposals))
+        answers = model.bbox_head.aggregate(model.embed(features[3:], proposals[3:]), memory)
         plain = head.detect(*answers, proposals[3], key)
     assert torch.allclose(streamed.boxes_xyxy, plain.boxes_xyxy, atol=4e-3)
     assert torch.allclose(streamed.scores, plain.scores, atol=1e-4)
@@ -187,18 +165,7 @@ def test_losses_and_gradients_equal_the_references(
     assert losses["acc"].item() == pytest.approx(float(golden[f"train_{mode}_losses"][4]))
     sum(losses[name] for name in names).backward()
 
-    expected = json.loads((GOLDEN / f"selsa_A_train_{mode}_grads.json").read_text())
-    norms = expected["per_param"]
-    largest = max(norm for norm in norms.values() if norm is not None)
-    assert set(norms) == {name for name, _ in model.named_parameters()}
-    for name, parameter in model.named_parameters():
-        assert (parameter.grad is None) == (norms[name] is None), name
-        if parameter.grad is not None:
-            # fp64: torch's fp32 norm of 25 million elements is itself off by more than 1e-3.
-            norm = parameter.grad.double().norm().item()
-            assert norm == pytest.approx(norms[name], rel=1e-3, abs=1e-6 * largest), name
-    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-    assert frozen == expected["requires_grad_false"]
+    assert_gradients(model, f"selsa_A_train_{mode}_grads.json")
 
 
 def test_the_second_stage_on_the_stored_proposals_equals_the_references(
@@ -214,19 +181,18 @@ def test_the_second_stage_on_the_stored_proposals_equals_the_references(
     features = model.features((key, *references))
     rpn, head = model.detector.rpn_head, model.detector.roi_head
     torch.manual_seed(0)
-    logits, deltas = rpn(features[:1])
     # Draws its own random numbers first, as in training.
-    rpn.losses(logits[0], deltas[0], key.size, key.boxes_xyxy)
+    rpn.losses(*rpn([features[:1]]), [key])
     rois = head.sample(torch.from_numpy(stored["proposals"][:, :4]), key)
     assert_close(rois.boxes_xyxy, stored["rois"][:, 1:], share=0)
     assert (rois.labels.numpy() == stored["rcnn_labels"]).all()
     assert_close(rois.targets, stored["rcnn_bbox_targets_pos"])
     lent = [torch.from_numpy(stored[f"ref_proposals_{i}"][:, :4]) for i in (0, 1)]
-    memory = head.bbox_head.remember(model.embed(features[1:], lent))
-    scores, moves = head.bbox_head(model.embed(features[:1], [rois.boxes_xyxy]), memory)
+    memory = model.bbox_head.remember(model.embed(features[1:], lent))
+    scores, moves = model.bbox_head.aggregate(model.embed(features[:1], [rois.boxes_xyxy]), memory)
     assert_close(scores, stored["cls_score"])
     assert_close(moves[:, ::7], stored["bbox_pred_slice"])
-    losses = head.losses(scores, moves, rois)
+    losses = head.losses(scores, moves, [rois])
     for name, expected in (("loss_cls", 2), ("loss_bbox", 3)):
         assert losses[name].item() == pytest.approx(float(stored["losses"][expected]), rel=1e-4)
 

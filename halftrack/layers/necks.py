@@ -1,0 +1,60 @@
+"""Necks: what lies between a backbone and the heads, with mmdet's keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["FPN", "ChannelMapper"]
+
+
+class _Conv(nn.Module):
+    """A convolution under the key ``conv``, with Xavier's weights."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
+        nn.init.xavier_uniform_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, features_bchw: Tensor) -> Tensor:
+        mapped: Tensor = self.conv(features_bchw)
+        return mapped
+
+
+class ChannelMapper(nn.Module):
+    """One 3x3 convolution and a ReLU: ``(b, in_channels, h, w)`` to ``(b, out_channels, h, w)``."""
+
+    def __init__(self, *, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([_Conv(in_channels, out_channels, 3)])
+
+    def forward(self, features_bchw: Tensor) -> Tensor:
+        """The mapped features."""
+        mapped: Tensor = self.convs[0](features_bchw)
+        return mapped.relu_()
+
+
+class FPN(nn.Module):
+    """Feature pyramid (Lin et al. 2017, arXiv 1612.03144): coarse maps lend fine ones meaning.
+
+    Args:
+        in_channels: of each map that comes in, finest first.
+        out_channels: of every map that goes out.
+    """
+
+    def __init__(self, *, in_channels: Sequence[int], out_channels: int) -> None:
+        super().__init__()
+        self.lateral_convs = nn.ModuleList([_Conv(c, out_channels, 1) for c in in_channels])
+        self.fpn_convs = nn.ModuleList([_Conv(out_channels, out_channels, 3) for _ in in_channels])
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """As many maps ``(b, out_channels, h, w)``, and one of half the coarsest's size behind."""
+        levels = [conv(x) for conv, x in zip(self.lateral_convs, maps, strict=True)]
+        for fine, coarse in zip(reversed(levels[:-1]), reversed(levels[1:]), strict=True):
+            # In place: nobody reads a lateral map but the sum.
+            fine += F.interpolate(coarse, size=fine.shape[-2:], mode="nearest")
+        levels = [conv(x) for conv, x in zip(self.fpn_convs, levels, strict=True)]
+        return [*levels, F.max_pool2d(levels[-1], 1, stride=2)]

@@ -1,0 +1,176 @@
+"""Faster R-CNN with a feature pyramid, the detector of Tracktor: boxes may leave the image.
+
+Ren et al. 2015 and Lin et al. 2017; numerically MMTracking 0.14's model (mmdet 2.28), with its
+state-dict keys. Shapes: five maps ``(b, c, h, w)`` at strides 4 to 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from halftrack.frames import Detections, Frame, FrameBatch
+from halftrack.layers import FPN, ResNet, ResNetConfig, normalise_and_pad, roi_align_pyramid
+from halftrack.models.matching import MatchingConfig
+from halftrack.models.roi_head import BBoxHead, RoIHead, RoIHeadConfig, to_rois
+from halftrack.models.rpn import RPN, RPNConfig
+
+__all__ = ["FasterRCNN", "FasterRCNNConfig"]
+
+
+def _backbone() -> ResNetConfig:
+    return ResNetConfig(strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1), outputs=(1, 2, 3, 4))
+
+
+def _rpn() -> RPNConfig:
+    return RPNConfig(
+        strides=(4, 8, 16, 32, 64),
+        scales=(8.0,),
+        padding=32,
+        inside=False,
+        clip=False,
+        train_ranked=2000,
+        test_ranked=1000,
+        train_proposals=1000,
+        test_proposals=1000,
+    )
+
+
+def _roi_head() -> RoIHeadConfig:
+    return RoIHeadConfig(
+        classes=1,
+        sampling=0,
+        std=(0.1, 0.1, 0.2, 0.2),
+        clip=False,
+        matching=MatchingConfig(
+            positive_iou=0.5,
+            negative_iou=0.5,
+            low_quality_iou=None,
+            samples=512,
+            positive_share=0.25,
+        ),
+        score_threshold=0.05,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FasterRCNNConfig:
+    """The whole model; the defaults are the published R50-FPN for MOT17."""
+
+    backbone: ResNetConfig = field(default_factory=_backbone)
+    """The feature extractor."""
+    neck_channels: int = 256
+    """Channels of the pyramid."""
+    rpn: RPNConfig = field(default_factory=_rpn)
+    """First stage, on every map of the pyramid."""
+    roi_head: RoIHeadConfig = field(default_factory=_roi_head)
+    """Second stage, on all maps but the coarsest."""
+
+    def __post_init__(self) -> None:
+        maps = len(self.backbone.outputs) + 1
+        if len(self.rpn.strides) != maps:
+            raise ValueError(
+                f"the pyramid of backbone.outputs={self.backbone.outputs} has {maps} maps, "
+                f"rpn.strides={self.rpn.strides} names {len(self.rpn.strides)}"
+            )
+
+    def build(self) -> FasterRCNN:
+        """The model with random weights."""
+        return FasterRCNN(self)
+
+
+class FasterRCNN(nn.Module):
+    """In training a batch of frames gives losses; in evaluation a frame gives detections."""
+
+    def __init__(self, config: FasterRCNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.neck_channels
+        self.backbone = ResNet(config.backbone)
+        self.neck = FPN(in_channels=config.backbone.out_channels, out_channels=channels)
+        self.rpn_head = RPN(config.rpn, channels=channels)
+        self.roi_head = RoIHead(config.roi_head, BBoxHead(config.roi_head, in_channels=channels))
+        self._seen: tuple[Frame, list[Tensor]] | None = None
+
+    def forward(self, sample: FrameBatch | Frame) -> dict[str, Tensor] | Detections:
+        """Losses of a ``FrameBatch`` in training mode, ``Detections`` of a ``Frame`` in evaluation.
+
+        Raises:
+            TypeError: if the mode and the sample do not go together.
+        """
+        if self.training and isinstance(sample, FrameBatch):
+            return self.losses(sample)
+        if not self.training and isinstance(sample, Frame):
+            return self.detect(sample)
+        wanted = "a FrameBatch in training mode" if self.training else "a Frame in evaluation mode"
+        raise TypeError(f"FasterRCNN takes {wanted}, got a {type(sample).__name__}")
+
+    def features(self, frames: Sequence[Frame]) -> list[Tensor]:
+        """The pyramid of frames of any sizes, padded to a common one."""
+        images = normalise_and_pad([f.image for f in frames], divisor=self.config.rpn.padding)
+        maps: list[Tensor] = self.neck(self.backbone(images))
+        return maps
+
+    def losses(self, batch: FrameBatch) -> dict[str, Tensor]:
+        """fp32 losses of both stages."""
+        maps = self.features(batch.frames)
+        logits, deltas = self.rpn_head(maps)
+        losses: dict[str, Tensor] = self.rpn_head.losses(logits, deltas, batch.frames)
+        proposals = self.rpn_head.proposals(logits, deltas, batch.frames, learned=True)
+        rois = [
+            self.roi_head.sample(boxes[:, :4], frame)
+            for boxes, frame in zip(proposals, batch.frames, strict=True)
+        ]
+        answer = self._second_stage(maps, [each.boxes_xyxy for each in rois])
+        return losses | self.roi_head.losses(*answer, rois)
+
+    @torch.no_grad()
+    def detect(self, frame: Frame) -> Detections:
+        """What is in a frame, in original pixels; public boxes, where it has any, are proposals."""
+        maps = self.features([frame])
+        self._seen = frame, maps
+        proposals = frame.public_xyxy
+        if proposals is None:
+            logits, deltas = self.rpn_head(maps)
+            proposals = self.rpn_head.proposals(logits, deltas, [frame], learned=False)[0][:, :4]
+        answer = self._second_stage(maps, [proposals])
+        return self.roi_head.detect(*answer, proposals, frame)
+
+    @torch.no_grad()
+    def regress(self, frame: Frame, boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
+        """The second stage on given boxes, neither suppressed nor thresholded.
+
+        The pyramid of the frame just detected is used again.
+
+        Args:
+            frame: where to look.
+            boxes_xyxy: ``(n, 4)`` in original pixels, on any device.
+
+        Returns:
+            Boxes ``(n, classes, 4)`` in original pixels and scores ``(n, classes)``.
+
+        Source: MMTracking 0.14, Tracktor's use of mmdet's simple_test_bboxes.
+        """
+        if self._seen is None or self._seen[0] is not frame:
+            self._seen = frame, self.features([frame])
+        maps = self._seen[1]
+        boxes = boxes_xyxy.to(maps[0].device, torch.float32)
+        boxes = boxes * boxes.new_tensor(frame.scale_xy * 2)
+        return self.roi_head.decode(*self._second_stage(maps, [boxes]), boxes, frame)
+
+    def _second_stage(
+        self, maps: Sequence[Tensor], boxes_xyxy: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Logits and deltas of the boxes of each image, image after image."""
+        pooled = roi_align_pyramid(
+            maps[:-1],
+            to_rois(boxes_xyxy),
+            strides=self.config.rpn.strides[:-1],
+            size=self.config.roi_head.roi_size,
+            sampling=self.config.roi_head.sampling,
+        )
+        logits, deltas = self.roi_head.bbox_head(pooled)
+        return logits, deltas
