@@ -2,7 +2,16 @@
 
 from halftrack.evaluation.coco_ap import coco_ap50
 from halftrack.evaluation.detection import DetectionMetrics, FrameDetections, FrameTruth
+from halftrack.evaluation.mot import MotMetrics, SequenceMetrics, SequenceTruth, score_tracks
+from halftrack.evaluation.mot_results import (
+    ResultFolder,
+    TrackRows,
+    read_result_folder,
+    read_results,
+    write_results,
+)
 from halftrack.evaluation.motion import motion_groups, motion_iou
+from halftrack.evaluation.retrieval import RetrievalScores, retrieval_scores
 from halftrack.evaluation.score import score_detections
 from halftrack.evaluation.voc_ap import voc_ap50
 
@@ -10,9 +19,20 @@ __all__ = [
     "DetectionMetrics",
     "FrameDetections",
     "FrameTruth",
+    "MotMetrics",
+    "ResultFolder",
+    "RetrievalScores",
+    "SequenceMetrics",
+    "SequenceTruth",
+    "TrackRows",
     "coco_ap50",
     "motion_groups",
     "motion_iou",
+    "read_result_folder",
+    "read_results",
+    "retrieval_scores",
     "score_detections",
+    "score_tracks",
     "voc_ap50",
+    "write_results",
 ]

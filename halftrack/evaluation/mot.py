@@ -1,0 +1,331 @@
+"""How well tracks follow objects: CLEAR, Identity and HOTA by TrackEval, MOTChallenge's own kit.
+
+MMTracking 0.14 takes CLEAR and Identity from motmetrics. On its golden tracks MOTA, IDF1, FP, FN,
+IDSW and Frag agree exactly, yet:
+
+- MOTP is the mean IoU of matches here and the mean distance, 1 - IoU, there.
+- An object followed for exactly 80% of its frames is partly tracked here, mostly tracked there.
+- Pre-processing: both drop results on distractors, but TrackEval pairs results with objects for
+  the greatest sum of IoUs, motmetrics for the most pairs; in crowds other rows can go.
+- motmetrics prefers an object's old match also after frames in which it was missed, TrackEval only
+  from one frame to the next, so identity switches can differ.
+
+HOTA is TrackEval's in both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import trackeval
+from numpy.typing import NDArray
+from trackeval.utils import TrackEvalException
+
+from halftrack.evaluation.mot_results import TrackRows, check_column, check_rows, check_scores
+
+__all__ = ["Benchmark", "MotMetrics", "SequenceMetrics", "SequenceTruth", "score_tracks"]
+
+Benchmark = Literal["MOT15", "MOT16", "MOT17", "MOT20"]
+"""Whose rules. MOT15 has neither classes nor pre-processing; in MOT20 vehicles distract too."""
+
+_PEDESTRIAN, _LAST_CLASS = 1, 13
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceTruth:
+    """What is in one sequence, or in the part of it that is evaluated: the rows of its gt.txt."""
+
+    name: str
+    """As in the results."""
+    frames: int
+    """Length of the whole sequence: the last frame number there can be."""
+    frame_numbers: NDArray[np.int64]
+    """``(n,)``, 1-based within the whole sequence, also where only its second half is evaluated."""
+    ids: NDArray[np.int64]
+    """``(n,)``."""
+    boxes_xyxy: NDArray[np.float64]
+    """``(n, 4)`` in original pixels."""
+    flags: NDArray[np.int64]
+    """``(n,)``, 0: not evaluated."""
+    classes: NDArray[np.int64]
+    """``(n,)``, MOTChallenge's: 1 pedestrian, ...; MOT15 has none and ignores what stands here."""
+    visibility: NDArray[np.float64]
+    """``(n,)`` visible share of each box; official evaluation does not look at it."""
+    first_frame: int = 1
+    """First frame number that is evaluated: a result before it is refused, not a false positive."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceMetrics:
+    """How well one sequence, or all together, was tracked. Ratios lie in [0, 1], MOTA below 1."""
+
+    mota: float
+    """1 minus false positives, misses and identity switches per object box (CLEAR)."""
+    motp: float
+    """Mean IoU of the matches at IoU 0.5; 0 without any."""
+    idf1: float
+    """F1 of boxes under the best one-to-one assignment of identities."""
+    idp: float
+    """The precision in it."""
+    idr: float
+    """The recall in it."""
+    hota: float
+    """Higher order tracking accuracy; like the next three the mean over IoU 0.05 to 0.95."""
+    deta: float
+    """Its part for detection."""
+    assa: float
+    """Its part for association."""
+    loca: float
+    """Mean IoU of its matches; 1 where there are none, as TrackEval says."""
+    recall: float
+    """Found share of the object boxes at IoU 0.5."""
+    precision: float
+    """Share of the result boxes that are on an object."""
+    fp: int
+    """Result boxes on no object."""
+    fn: int
+    """Object boxes without a result."""
+    idsw: int
+    """Identity switches."""
+    mt: int
+    """Objects mostly tracked: in more than 80% of their frames."""
+    pt: int
+    """Objects partly tracked."""
+    ml: int
+    """Objects mostly lost: tracked in less than 20% of their frames."""
+    frag: int
+    """Interruptions: how often objects were found again."""
+    gt_dets: int
+    """Object boxes that count."""
+
+    def flat(self) -> dict[str, float]:
+        """All numbers under their names, as logged; none is NaN."""
+        return {name: float(value) for name, value in asdict(self).items()}
+
+    def row(self) -> dict[str, object]:
+        """Under the names of MOTChallenge's tables; ratios in percent with one decimal."""
+        return {
+            column: round(100 * value, 1) if isinstance(value, float) else value
+            for column, value in zip(_COLUMNS, asdict(self).values(), strict=True)
+        }
+
+
+_COLUMNS = (
+    *("MOTA", "MOTP", "IDF1", "IDP", "IDR", "HOTA", "DetA", "AssA", "LocA", "Rcll", "Prcn"),
+    *("FP", "FN", "IDSW", "MT", "PT", "ML", "Frag", "GT_Dets"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotMetrics:
+    """How well a tracker did on a benchmark."""
+
+    combined: SequenceMetrics
+    """Over all sequences: from the summed counts, not the mean of the ratios."""
+    by_sequence: dict[str, SequenceMetrics]
+    """Each sequence on its own, in the order of the truths."""
+
+    def flat(self) -> dict[str, float]:
+        """The combined numbers under their names, as logged: ``mota``, ``idf1``, ``hota``, ..."""
+        return self.combined.flat()
+
+    def rows(self) -> list[dict[str, object]]:
+        """A table: one row a sequence, then COMBINED, under MOTChallenge's column names."""
+        everything = {**self.by_sequence, "COMBINED": self.combined}
+        return [{"Sequence": name, **each.row()} for name, each in everything.items()]
+
+
+def score_tracks(
+    truths: Sequence[SequenceTruth],
+    results: Mapping[str, TrackRows],
+    *,
+    benchmark: Benchmark = "MOT17",
+    preprocess: bool = True,
+) -> MotMetrics:
+    """CLEAR, Identity and HOTA as MOTChallenge scores them, with TrackEval.
+
+    A sequence without any result row is scored (all missed); one without a result is an error.
+    Frames without truth outside the evaluated part change none of these numbers.
+
+    Args:
+        truths: one a sequence.
+        results: by the names of the sequences.
+        benchmark: whose rules.
+        preprocess: as on the server: results on distractors (classes 2, 7, 8, 12; 6 in MOT20) are
+            removed, then pedestrians with flag other than 0 count. Without it, as always in MOT15,
+            nothing is removed and every row with flag other than 0 counts, whatever its class.
+
+    Raises:
+        ValueError: for what cannot be scored; names sequence and row, and says what is allowed.
+    """
+    if benchmark not in get_args(Benchmark):
+        raise ValueError(f"benchmark {benchmark!r}, allowed are {', '.join(get_args(Benchmark))}")
+    by_class = preprocess and benchmark != "MOT15"
+    _check_names([each.name for each in truths], results)
+    for truth in truths:
+        _check_truth(truth, by_class=by_class)
+        what = f"result of {truth.name!r}"
+        rows = results[truth.name]
+        span = (truth.first_frame, truth.frames)
+        check_rows(what, rows.frame_numbers, rows.ids, rows.boxes_xyxy, allowed=span)
+        check_scores(what, rows)
+    # TrackEval sees numbers for names: to it they are paths, and one could be COMBINED_SEQ.
+    keys = [f"{position:05d}" for position in range(len(truths))]
+    with tempfile.TemporaryDirectory(prefix="halftrack_mot_") as folder:
+        for key, truth in zip(keys, truths, strict=True):
+            _write_truth(Path(folder) / "truth" / f"{key}.txt", truth)
+            _write_rows(Path(folder) / "trackers" / "it" / f"{key}.txt", results[truth.name])
+        lengths = {key: each.frames for key, each in zip(keys, truths, strict=True)}
+        scored = _run_trackeval(Path(folder), lengths, benchmark=benchmark, preprocess=preprocess)
+    return MotMetrics(
+        combined=_metrics(scored["COMBINED_SEQ"]["pedestrian"]),
+        by_sequence={
+            truth.name: _metrics(scored[key]["pedestrian"])
+            for key, truth in zip(keys, truths, strict=True)
+        },
+    )
+
+
+def _check_names(names: Sequence[str], results: Mapping[str, TrackRows]) -> None:
+    if not names:
+        raise ValueError("no ground truth, expected that of at least one sequence")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"ground truth of {', '.join(twice)} given more than once")
+    missing = [name for name in names if name not in results]
+    if missing:
+        raise ValueError(
+            f"no result of {', '.join(missing)}; there are results of "
+            f"{', '.join(results) or 'no sequence'} (a result may have no rows)"
+        )
+    unknown = [name for name in results if name not in names]
+    if unknown:
+        raise ValueError(
+            f"result of {', '.join(unknown)} without ground truth, allowed are {', '.join(names)}"
+        )
+
+
+def _check_truth(truth: SequenceTruth, *, by_class: bool) -> None:
+    what = f"ground truth of {truth.name!r}"
+    if not 1 <= truth.first_frame <= truth.frames:
+        raise ValueError(
+            f"{what} has first_frame {truth.first_frame} and {truth.frames} frames, "
+            "allowed is 1 <= first_frame <= frames"
+        )
+    for name in ("flags", "classes", "visibility"):
+        check_column(what, name, getattr(truth, name), len(truth.boxes_xyxy))
+    span = (truth.first_frame, truth.frames)
+    check_rows(what, truth.frame_numbers, truth.ids, truth.boxes_xyxy, allowed=span)
+    counts = truth.flags != 0
+    if by_class:
+        odd = np.flatnonzero((truth.classes < _PEDESTRIAN) | (truth.classes > _LAST_CLASS))
+        if len(odd):
+            raise ValueError(
+                f"{what} row {odd[0]} has class {truth.classes[odd[0]]}, allowed are "
+                f"{_PEDESTRIAN} to {_LAST_CLASS}"
+            )
+        counts &= truth.classes == _PEDESTRIAN
+    if not counts.any():
+        kind = "a pedestrian (class 1) with flag other than 0" if by_class else "flag other than 0"
+        raise ValueError(f"{what}: none of its {len(counts)} rows counts, expected {kind}")
+
+
+def _write_truth(path: Path, truth: SequenceTruth) -> None:
+    """MOT17's columns, for MOT15 as well: TrackEval wants a class there and ignores it."""
+    tail = np.stack([truth.flags, truth.classes, truth.visibility], axis=1)
+    _write(path, truth.frame_numbers, truth.ids, truth.boxes_xyxy, tail)
+
+
+def _write_rows(path: Path, rows: TrackRows) -> None:
+    tail = np.concatenate([rows.scores[:, None], np.full((len(rows), 3), -1.0)], axis=1)
+    _write(path, rows.frame_numbers, rows.ids, rows.boxes_xyxy, tail)
+
+
+def _write(
+    path: Path,
+    frame_numbers: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    boxes_xyxy: NDArray[np.float64],
+    tail: NDArray[np.generic],
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # TrackEval indexes arrays with ids: negative ones would collide, huge ones fill the memory.
+    _, small_ids = np.unique(ids, return_inverse=True)
+    sizes = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    table = np.column_stack([frame_numbers, small_ids + 1, boxes_xyxy[:, :2], sizes, tail])
+    # 12 digits: a width comes out as it stood in the file it was read from, not as the rounding
+    # of x1 + width - x1 left it, and TrackEval scores the very numbers it would read there.
+    np.savetxt(path, table, fmt="%.12g", delimiter=",")
+
+
+def _run_trackeval(
+    folder: Path, lengths: dict[str, int], *, benchmark: str, preprocess: bool
+) -> dict[str, Any]:
+    """TrackEval's numbers by sequence, class and metric; it writes nothing and prints nothing."""
+    silent = {"PRINT_CONFIG": False}
+    data = {
+        **silent,
+        "GT_FOLDER": str(folder / "truth"),
+        "GT_LOC_FORMAT": "{gt_folder}/{seq}.txt",
+        "TRACKERS_FOLDER": str(folder / "trackers"),
+        "TRACKERS_TO_EVAL": ["it"],
+        "TRACKER_SUB_FOLDER": "",
+        "BENCHMARK": benchmark,
+        "DO_PREPROC": preprocess,
+        "SEQ_INFO": lengths,
+        "SKIP_SPLIT_FOL": True,
+    }
+    outputs = ("OUTPUT_SUMMARY", "OUTPUT_EMPTY_CLASSES", "OUTPUT_DETAILED", "PLOT_CURVES")
+    evaluation = {
+        **silent,
+        **dict.fromkeys((*outputs, "PRINT_RESULTS", "TIME_PROGRESS", "USE_PARALLEL"), False),
+        "BREAK_ON_ERROR": True,
+        "LOG_ON_ERROR": None,  # unset, it is a file beside the installed package
+    }
+    # Each family fills in the dict it is given, so each gets its own.
+    metrics = [
+        trackeval.metrics.HOTA(),
+        trackeval.metrics.CLEAR(dict(silent)),
+        trackeval.metrics.Identity(dict(silent)),
+    ]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            kit = trackeval.datasets.MotChallenge2DBox(data)
+            scored, _ = trackeval.Evaluator(evaluation).evaluate([kit], metrics)
+    except TrackEvalException as error:
+        raise ValueError(f"TrackEval cannot score this: {error}") from error
+    found: dict[str, Any] = scored["MotChallenge2DBox"]["it"]
+    return found
+
+
+def _metrics(scored: Mapping[str, Mapping[str, Any]]) -> SequenceMetrics:
+    clear, identity, hota = scored["CLEAR"], scored["Identity"], scored["HOTA"]
+    return SequenceMetrics(
+        mota=float(clear["MOTA"]),
+        motp=float(clear["MOTP"]),
+        idf1=float(identity["IDF1"]),
+        idp=float(identity["IDP"]),
+        idr=float(identity["IDR"]),
+        hota=float(np.mean(hota["HOTA"])),
+        deta=float(np.mean(hota["DetA"])),
+        assa=float(np.mean(hota["AssA"])),
+        loca=float(np.mean(hota["LocA"])),
+        recall=float(clear["CLR_Re"]),
+        precision=float(clear["CLR_Pr"]),
+        fp=int(clear["CLR_FP"]),
+        fn=int(clear["CLR_FN"]),
+        idsw=int(clear["IDSW"]),
+        mt=int(clear["MT"]),
+        pt=int(clear["PT"]),
+        ml=int(clear["ML"]),
+        frag=int(clear["Frag"]),
+        gt_dets=int(clear["CLR_TP"] + clear["CLR_FN"]),
+    )

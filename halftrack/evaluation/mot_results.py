@@ -1,0 +1,245 @@
+"""Tracks as rows, and the text files MOTChallenge takes them in: one ``<sequence>.txt`` each.
+
+Rows are ``frame,id,left,top,width,height,score,-1,-1,-1`` with three decimals, as MMTracking 0.14
+writes them. Left and top are x1 and y1 as they are: neither adds the 1 of 1-based pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "ResultFolder",
+    "TrackRows",
+    "check_rows",
+    "read_result_folder",
+    "read_results",
+    "write_results",
+]
+
+_COLUMNS = "frame,id,left,top,width,height,score[,-1,-1,-1]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackRows:
+    """What a tracker says is in one sequence: a row for each track in each frame, in any order."""
+
+    frame_numbers: NDArray[np.int64]
+    """``(n,)``, 1-based."""
+    ids: NDArray[np.int64]
+    """``(n,)``, from 0 on as trackers count; on file each is one more, as MOTChallenge's are."""
+    boxes_xyxy: NDArray[np.float64]
+    """``(n, 4)`` in original pixels."""
+    scores: NDArray[np.float64]
+    """``(n,)``; no metric here looks at them."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFolder:
+    """The results of a benchmark, as read from a folder."""
+
+    results: dict[str, TrackRows]
+    """Of each sequence asked for."""
+    extra: tuple[str, ...]
+    """Names of the folder's other files, which were not read."""
+
+
+def write_results(path: Path, rows: TrackRows) -> None:
+    """Write one sequence's rows, in their order; no rows give an empty file.
+
+    Args:
+        path: the file, replaced where it exists; its folder must exist.
+        rows: ids from 0 on are written from 1 on. Nothing smaller than half a thousandth of a pixel
+            survives the three decimals.
+
+    Raises:
+        ValueError: for rows that could not be read back; names the row, what it holds and what is
+            allowed.
+    """
+    check_rows("track", rows.frame_numbers, rows.ids, rows.boxes_xyxy)
+    check_scores("track", rows)
+    corners, sizes = rows.boxes_xyxy[:, :2], rows.boxes_xyxy[:, 2:] - rows.boxes_xyxy[:, :2]
+    flat = np.flatnonzero((np.round(sizes, 3) <= 0).any(axis=1))
+    if len(flat):
+        raise ValueError(
+            f"{_row('track', flat[0], rows.frame_numbers, rows.ids)} has the box "
+            f"{rows.boxes_xyxy[flat[0]].tolist()}, allowed are widths and heights that are above 0 "
+            "with three decimals"
+        )
+    columns = zip(
+        rows.frame_numbers.tolist(),
+        (rows.ids + 1).tolist(),
+        np.concatenate([corners, sizes, rows.scores[:, None]], axis=1).tolist(),
+        strict=True,
+    )
+    lines = [
+        f"{frame},{track}," + ",".join(f"{value:.3f}" for value in values) + ",-1,-1,-1\n"
+        for frame, track, values in columns
+    ]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def read_results(path: Path) -> TrackRows:
+    """Read one sequence's rows, whoever wrote them.
+
+    Ids may be ``3`` or ``3.0`` and come back one less than on file, so that what
+    :func:`write_results` wrote comes back as it was; MMTracking's, which count from 0, then start
+    at -1. Ids are names: nothing is scored differently for it.
+
+    Raises:
+        ValueError: for an empty file, a malformed row, a box that is not finite or has no size, an
+            id twice in one frame; names file and line, quotes the text and says what is allowed.
+    """
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    if not lines:
+        raise ValueError(f"{path} is empty, expected at least one row {_COLUMNS}")
+    table = np.asarray([_parse(f"{path}, line {n}", line) for n, line in lines])
+    seen: dict[tuple[float, float], int] = {}
+    for (number, line), (frame, track) in zip(lines, table[:, :2].tolist(), strict=True):
+        first = seen.setdefault((frame, track), number)
+        if first != number:
+            raise ValueError(
+                f"{path}, line {number}: {line!r} has id {track:g} a second time in frame "
+                f"{frame:g}, first in line {first}; allowed is one box of an id in a frame"
+            )
+    return TrackRows(
+        frame_numbers=table[:, 0].astype(np.int64),
+        ids=table[:, 1].astype(np.int64) - 1,
+        boxes_xyxy=np.concatenate([table[:, 2:4], table[:, 2:4] + table[:, 4:6]], axis=1),
+        scores=table[:, 6].copy(),
+    )
+
+
+def read_result_folder(folder: Path, sequences: Sequence[str]) -> ResultFolder:
+    """Read ``<sequence>.txt`` of each sequence.
+
+    Raises:
+        ValueError: if the folder or one of the files is missing, listing the files that are there,
+            or if a file cannot be read as :func:`read_results` says.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder; expected one with {_files(sequences)}")
+    present = sorted(each.name for each in folder.iterdir() if each.is_file())
+    wanted = {f"{name}.txt" for name in sequences}
+    extra = tuple(name for name in present if name not in wanted)
+    missing = [name for name in sequences if f"{name}.txt" not in present]
+    if missing:
+        known = [name for name in present if name in wanted]
+        raise ValueError(
+            f"{folder} has no {_files(missing)}; there are {', '.join(known) or 'none'} of the "
+            f"{len(wanted)} expected and, not asked for, {', '.join(extra) or 'none'}"
+        )
+    results = {name: read_results(folder / f"{name}.txt") for name in sequences}
+    return ResultFolder(results=results, extra=extra)
+
+
+def _files(sequences: Sequence[str]) -> str:
+    return ", ".join(f"{name}.txt" for name in sequences)
+
+
+def _parse(place: str, line: str) -> list[float]:
+    """Frame, id, left, top, width, height and score of one line."""
+    what = f"{place}: {line!r}"
+    cells = line.split(",")
+    if not 7 <= len(cells) <= 10:
+        raise ValueError(f"{what} has {len(cells)} columns, expected 7 to 10: {_COLUMNS}")
+    try:
+        frame, track, *values = (float(cell) for cell in cells[:7])
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
+    if not (frame.is_integer() and frame >= 1):
+        raise ValueError(f"{what} has frame number {cells[0]}, allowed are 1, 2, ...")
+    if not (track.is_integer() and track >= 0):
+        raise ValueError(f"{what} has id {cells[1]}, allowed are whole numbers from 0 on")
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError(f"{what} has a box or score that is not finite, allowed are numbers")
+    if not (values[2] > 0 and values[3] > 0):
+        raise ValueError(f"{what} has width {cells[4]} and height {cells[5]}, allowed is above 0")
+    return [frame, track, *values]
+
+
+def check_rows(
+    what: str,
+    frame_numbers: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    boxes_xyxy: NDArray[np.float64],
+    *,
+    allowed: tuple[int, int | None] = (1, None),
+) -> None:
+    """Refuse rows, of truth or of a tracker, that would be scored wrongly.
+
+    Args:
+        what: whose rows they are, for the message.
+        frame_numbers: ``(n,)``.
+        ids: ``(n,)``.
+        boxes_xyxy: ``(n, 4)``.
+        allowed: first and last frame number; None: any from the first on.
+
+    Raises:
+        ValueError: naming the row, what it holds and what is allowed.
+    """
+    if boxes_xyxy.ndim != 2 or boxes_xyxy.shape[1] != 4:
+        raise ValueError(f"{what}: boxes_xyxy has shape {boxes_xyxy.shape}, expected (n, 4)")
+    for name, column in (("frame_numbers", frame_numbers), ("ids", ids)):
+        check_column(what, name, column, len(boxes_xyxy))
+        if not np.issubdtype(column.dtype, np.integer):
+            raise ValueError(f"{what}: {name} are {column.dtype}, expected integers")
+    first, last = allowed
+    outside = frame_numbers < first
+    if last is not None:
+        outside |= frame_numbers > last
+    if outside.any():
+        row = np.flatnonzero(outside)[0]
+        span = f"{first} to {last}" if last is not None else f"{first}, {first + 1}, ..."
+        raise ValueError(
+            f"{_row(what, row, frame_numbers, ids)} is in no frame there is, allowed are {span}"
+        )
+    finite = np.isfinite(boxes_xyxy).all(axis=1)
+    wrong = ~finite | (boxes_xyxy[:, 2:] < boxes_xyxy[:, :2]).any(axis=1)
+    if wrong.any():
+        row = np.flatnonzero(wrong)[0]
+        raise ValueError(
+            f"{_row(what, row, frame_numbers, ids)} has the box {boxes_xyxy[row].tolist()}, "
+            "allowed are finite numbers x1 <= x2, y1 <= y2"
+        )
+    order = np.lexsort((ids, frame_numbers))
+    again = (np.diff(frame_numbers[order]) == 0) & (np.diff(ids[order]) == 0)
+    if again.any():
+        row = order[1:][again][0]
+        raise ValueError(
+            f"{_row(what, row, frame_numbers, ids)} is not the first of this id in this frame; "
+            "allowed is one box of an id in a frame"
+        )
+
+
+def check_scores(what: str, rows: TrackRows) -> None:
+    """Refuse scores of another length, or that are not finite."""
+    check_column(what, "scores", rows.scores, len(rows))
+    if not np.isfinite(rows.scores).all():
+        row = np.flatnonzero(~np.isfinite(rows.scores))[0]
+        raise ValueError(
+            f"{_row(what, row, rows.frame_numbers, rows.ids)} has score {rows.scores[row]}, "
+            "allowed are finite numbers"
+        )
+
+
+def check_column(what: str, name: str, column: NDArray[np.generic], boxes: int) -> None:
+    """Refuse a column of another length than the boxes."""
+    if column.shape != (boxes,):
+        raise ValueError(
+            f"{what}: {name} has shape {column.shape}, expected ({boxes},) as for its boxes"
+        )
+
+
+def _row(what: str, row: np.intp, frame_numbers: NDArray[np.int64], ids: NDArray[np.int64]) -> str:
+    return f"{what} row {row} (frame {frame_numbers[row]}, id {ids[row]})"

@@ -1,0 +1,106 @@
+"""Do embeddings find the same individual again? Mean AP and rank-1, as MMTracking's ReIDDataset.
+
+Every embedding is a query among all others by squared Euclidean distance; it is not in its own
+gallery, and cameras are not told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["RetrievalScores", "retrieval_scores"]
+
+_CHUNK = 1 << 22  # distances at a time: 32 MB and as much again to sort them
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalScores:
+    """How well embeddings find their individual, over the queries that count."""
+
+    mean_ap: float
+    """Mean over queries of the average precision of the ranked gallery."""
+    rank1: float
+    """Share of queries whose nearest neighbour is the same individual."""
+    queries: int
+    """Queries that count: their individual occurs again."""
+    alone: int
+    """Queries left out because their individual occurs once."""
+
+    def flat(self) -> dict[str, float]:
+        """The scores under MMTracking's names, as logged."""
+        return {"mAP": self.mean_ap, "rank1": self.rank1}
+
+
+def retrieval_scores(
+    embeddings: NDArray[np.floating], labels: NDArray[np.integer]
+) -> RetrievalScores:
+    """Score every embedding as a query among all others.
+
+    Where distances are equal, other individuals come first: a network that maps everything to one
+    point must not look good. MMTracking leaves that order to an unstable sort.
+
+    Args:
+        embeddings: ``(n, d)``, compared in float64. Never more than a slice of the ``n x n``
+            distances is in memory.
+        labels: ``(n,)`` individual each embedding shows.
+
+    Raises:
+        ValueError: for other shapes, NaN or infinity, or if no individual occurs twice.
+    """
+    _check(embeddings, labels)
+    _, individuals, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    queries = np.flatnonzero(counts[individuals] > 1)
+    if not len(queries):
+        raise ValueError(
+            f"each of the {len(labels)} embeddings shows another individual, "
+            "expected at least one individual twice"
+        )
+    precisions, first = [], []
+    for query, distances in _distances(embeddings.astype(np.float64), queries):
+        same = individuals == individuals[query]
+        same[query] = False
+        hits = np.sort(distances[same])
+        others = np.sort(distances[individuals != individuals[query]])
+        before = np.searchsorted(others, hits, side="right")
+        found = np.arange(1, len(hits) + 1)
+        precisions.append(float(np.mean(found / (found + before))))
+        first.append(bool(before[0] == 0))
+    return RetrievalScores(
+        mean_ap=float(np.mean(precisions)),
+        rank1=float(np.mean(first)),
+        queries=len(queries),
+        alone=len(labels) - len(queries),
+    )
+
+
+def _distances(
+    embeddings: NDArray[np.float64], queries: NDArray[np.intp]
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Each query and its squared distance ``(n,)`` to every embedding."""
+    norms = np.einsum("nd,nd->n", embeddings, embeddings)
+    rows = max(_CHUNK // len(embeddings), 1)
+    for start in range(0, len(queries), rows):
+        part = queries[start : start + rows]
+        table = norms[part, None] + norms - 2.0 * (embeddings[part] @ embeddings.T)
+        yield from zip(part.tolist(), table, strict=True)
+
+
+def _check(embeddings: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
+    if embeddings.ndim != 2:
+        raise ValueError(f"embeddings have shape {embeddings.shape}, expected (n, d)")
+    if labels.shape != embeddings.shape[:1]:
+        raise ValueError(
+            f"labels have shape {labels.shape}, expected {embeddings.shape[:1]}, one an embedding"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels are {labels.dtype}, expected integers")
+    broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if len(broken):
+        raise ValueError(
+            f"embedding {broken[0]} (label {labels[broken[0]]}) is not finite, "
+            f"nor are {len(broken) - 1} others; allowed are finite numbers"
+        )
