@@ -1,7 +1,7 @@
 """The nouns every room shares: what goes into a model and what comes out.
 
-Images are RGB ``(3, height, width)`` at network size, not padded and not normalised: that happens on
-the device. They are uint8, or float32 (0 to 255) after steps whose fractions count.
+Images are RGB ``(3, height, width)`` at network size, not padded and not normalised: that happens
+on the device. They are uint8, or float32 (0 to 255) after steps whose fractions count.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Frame:
     labels: Tensor = field(default_factory=_no_labels)
     """int64 ``(n,)`` class of each box, 0-based."""
     public_xyxy: Tensor | None = None
-    """float32 ``(n, 4)`` boxes of a public detector in network pixels; None to find them oneself."""
+    """float32 ``(n, 4)`` boxes of a public detector in network pixels; None without one."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -61,11 +61,13 @@ class Frame:
 
     def pin_memory(self) -> Frame:
         """The same frame in page-locked memory (called by a pinning DataLoader)."""
+        public = self.public_xyxy
         return replace(
             self,
             image=self.image.pin_memory(),
             boxes_xyxy=self.boxes_xyxy.pin_memory(),
             labels=self.labels.pin_memory(),
+            public_xyxy=None if public is None else public.pin_memory(),
         )
 
 

@@ -11,23 +11,34 @@ import pytest
 import halftrack
 
 NAMES = {
-    "halftrack": "__version__ evaluate load_recipe load_weights train",
+    "halftrack": "__version__ evaluate load_recipe load_weights track train",
     "halftrack.precision": (
         "DynamicLossScale LiveBytes LossScale NoLossScale NonFiniteGradientError Precision "
         "StaticLossScale StepReport fp32_island optimizer_step"
     ),
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
-    "halftrack.frames": "Clip Detections Frame Tracks",
-    "halftrack.layers": "AnchorGrid ChannelMapper ResNet ResNetConfig normalise_and_pad roi_align",
-    "halftrack.models": "MatchingConfig RPNConfig RoIHeadConfig SELSA SelsaConfig",
+    "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch Tracks",
+    "halftrack.layers": (
+        "AnchorGrid ChannelMapper FPN ResNet ResNetConfig normalise_and_pad roi_align "
+        "roi_align_pyramid"
+    ),
+    "halftrack.models": (
+        "FasterRCNN FasterRCNNConfig MatchingConfig RPNConfig ReID ReIDConfig RoIHeadConfig SELSA "
+        "SelsaConfig"
+    ),
     "halftrack.data": (
-        "Classes ClipSettings DataError DataReport FrameTruth IMAGENET_VID_CLASSES Problem "
-        "SAMPLE_CLASSES SampleSettings SkipLedger TestVideo TestVideos TrainingClips VidDataConfig "
-        "VideoIndex check load_image read_coco_vid read_imagenet_det read_imagenet_vid write_sample"
+        "Benchmark Classes ClipSettings CropBatches Crops DataError DataReport FrameBatches "
+        "FrameTruth IMAGENET_VID_CLASSES LeftOutRows MotDetectionConfig MotRows MotSequence "
+        "MotSequences Problem ReIDDataConfig SAMPLE_CLASSES SampleSettings SkipLedger "
+        "SourceFrame TestSequence TestVideo TestVideos TrainingClips VidDataConfig VideoIndex "
+        "VideoSource check learned_rows load_image open_video read_coco_vid read_imagenet_det "
+        "read_imagenet_vid read_mot write_sample"
     ),
     "halftrack.evaluation": (
-        "DetectionMetrics FrameDetections FrameTruth coco_ap50 motion_groups motion_iou "
-        "score_detections voc_ap50"
+        "DetectionMetrics FrameDetections FrameTruth MotMetrics ResultFolder RetrievalScores "
+        "SequenceMetrics SequenceTruth TrackRows coco_ap50 motion_groups motion_iou "
+        "read_result_folder read_results retrieval_scores score_detections score_tracks voc_ap50 "
+        "write_results"
     ),
     "halftrack.training": (
         "Batch BatchSource LoadReport Phase StepSchedule TrainingConfig TrainingResult "
@@ -38,10 +49,14 @@ NAMES = {
         "warp_boxes"
     ),
     "halftrack.recipes": (
-        "Evaluation RECIPES Recipe evaluate load_recipe override prepare_model train"
+        "DetectionEvaluation Evaluation FrameDetectionRecipe RECIPES ReIDRecipe Recipe "
+        "RetrievalEvaluation TrackingEvaluation TrackingRecipe TrainedRecipe VideoDetectionRecipe "
+        "choose_device evaluate load_recipe open_model override prepare_model score_results track "
+        "train"
     ),
     "halftrack.report": (
-        "draw_detections plot_curves published_row read_log render_table write_csv"
+        "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "
+        "plot_curves published_row read_log render_table write_csv"
     ),
 }
 

@@ -1,4 +1,4 @@
-"""ImageNet VID and DET as downloaded, or CocoVID JSON, as training clips and test videos."""
+"""ImageNet VID and DET, CocoVID JSON and MOTChallenge as downloaded, for training and testing."""
 
 from __future__ import annotations
 
@@ -6,34 +6,63 @@ from halftrack.data.check import DataReport, check
 from halftrack.data.clips import ClipSettings, TrainingClips
 from halftrack.data.coco_vid import read_coco_vid
 from halftrack.data.config import VidDataConfig
+from halftrack.data.crops import CropBatches, Crops
+from halftrack.data.frame_batches import FrameBatches
 from halftrack.data.imagenet_vid import IMAGENET_VID_CLASSES, read_imagenet_det, read_imagenet_vid
 from halftrack.data.images import load_image
 from halftrack.data.index import Classes, VideoIndex
+from halftrack.data.mot_challenge import (
+    Benchmark,
+    LeftOutRows,
+    MotRows,
+    MotSequence,
+    learned_rows,
+    read_mot,
+)
+from halftrack.data.mot_config import MotDetectionConfig, ReIDDataConfig
+from halftrack.data.mot_sequences import MotSequences, TestSequence
 from halftrack.data.problems import DataError, Problem, SkipLedger
 from halftrack.data.sample_video import SampleSettings, write_sample
 from halftrack.data.sample_world import SAMPLE_CLASSES
+from halftrack.data.video_source import SourceFrame, VideoSource, open_video
 from halftrack.data.videos import FrameTruth, TestVideo, TestVideos
 
 __all__ = [
     "IMAGENET_VID_CLASSES",
     "SAMPLE_CLASSES",
+    "Benchmark",
     "Classes",
     "ClipSettings",
+    "CropBatches",
+    "Crops",
     "DataError",
     "DataReport",
+    "FrameBatches",
     "FrameTruth",
+    "LeftOutRows",
+    "MotDetectionConfig",
+    "MotRows",
+    "MotSequence",
+    "MotSequences",
     "Problem",
+    "ReIDDataConfig",
     "SampleSettings",
     "SkipLedger",
+    "SourceFrame",
+    "TestSequence",
     "TestVideo",
     "TestVideos",
     "TrainingClips",
     "VidDataConfig",
     "VideoIndex",
+    "VideoSource",
     "check",
+    "learned_rows",
     "load_image",
+    "open_video",
     "read_coco_vid",
     "read_imagenet_det",
     "read_imagenet_vid",
+    "read_mot",
     "write_sample",
 ]

@@ -15,6 +15,8 @@ from halftrack.data.annotation_xml import Progress
 from halftrack.data.config import VidDataConfig
 from halftrack.data.images import load_image
 from halftrack.data.index import VideoIndex
+from halftrack.data.mot_challenge import LeftOutRows, MotSequence, learned_rows, read_mot
+from halftrack.data.mot_config import MotDetectionConfig, ReIDDataConfig
 from halftrack.data.problems import DataError, Problem
 
 __all__ = ["DataReport", "SetReport", "check"]
@@ -25,7 +27,7 @@ class SetReport:
     """What one data set holds and what is wrong with it."""
 
     name: str
-    """``train vid``, ``train det`` or ``val vid``."""
+    """``train vid``, ``train det``, ``val vid``, or a MOTChallenge split."""
     videos: int
     """Videos, or stills."""
     frames: int
@@ -87,7 +89,7 @@ class DataReport:
 
 def check(
     data_root: str | Path,
-    config: VidDataConfig,
+    config: VidDataConfig | MotDetectionConfig | ReIDDataConfig,
     *,
     decode: bool = False,
     processes: int = 0,
@@ -97,7 +99,7 @@ def check(
     """Read all annotations and look for all images of the sets that ``config`` names.
 
     Args:
-        data_root: the folder that contains ``ILSVRC``, or ``ILSVRC`` itself.
+        data_root: the folder that contains ``ILSVRC`` (or ``MOT17``, ...), or that folder itself.
         config: which sets, classes and rules.
         decode: decode every image too, and compare its size with the annotation.
         processes: how many processes parse annotations.
@@ -107,6 +109,8 @@ def check(
     Raises:
         DataError: if there is no data set to look at. Everything smaller is in the report.
     """
+    if not isinstance(config, VidDataConfig):
+        return _check_mot(data_root, config, decode=decode, threads=threads, progress=progress)
     training = config.training_indexes(data_root, processes=processes, progress=progress)
     named = [
         (f"train {name}", index) for name, index in zip(config.training_sets, training, strict=True)
@@ -147,8 +151,68 @@ def check(
     return DataReport(sets=tuple(reports), decoded=decode)
 
 
+def _check_mot(
+    data_root: str | Path,
+    config: MotDetectionConfig | ReIDDataConfig,
+    *,
+    decode: bool,
+    threads: int,
+    progress: Progress | None,
+) -> DataReport:
+    """The sequences of each split; of ReID, the crops cut from them."""
+    if isinstance(config, MotDetectionConfig):
+        splits = dict.fromkeys((config.training_split, config.test_split))
+    else:
+        splits = dict.fromkeys(("train",))
+    reports = []
+    for split in splits:
+        sequences = read_mot(
+            data_root, split, benchmark=config.benchmark, detectors=config.detectors
+        )
+        places = [(each, number) for each in sequences for number in each.frame_numbers]
+        look = _decode_mot if decode else lambda place: _missing(place[0].path(place[1]))
+        with ThreadPoolExecutor(threads) as pool:
+            problems = []
+            for done, problem in enumerate(pool.map(look, places), start=1):
+                if problem is not None:
+                    problems.append(problem)
+                if progress is not None:
+                    progress(done, len(places))
+        annotated = [each for each in sequences if each.truth is not None]
+        learned = [learned_rows(each, flag_zero=config.train_flag_zero) for each in annotated]
+        left_out = sum((counts for _, counts in learned), LeftOutRows())
+        boxes = {"pedestrian": sum(len(rows) for rows, _ in learned)}
+        if isinstance(config, ReIDDataConfig):
+            crops = config.training_crops(data_root)
+            boxes |= {"crops trained on": len(crops), "of individuals": crops.num_identities}
+        reports.append(
+            SetReport(
+                name=f"{config.benchmark} {split}",
+                videos=len(sequences),
+                frames=len(places),
+                key_frames=sum(len(np.unique(rows.frame_numbers)) for rows, _ in learned),
+                boxes_per_class=boxes,
+                unknown_objects=(
+                    left_out.other_classes + left_out.ignored_classes + left_out.flagged
+                ),
+                degenerate_boxes=left_out.degenerate,
+                overhanging_boxes=0,  # they may leave the image, and none is clipped
+                problems=tuple(problems),
+            )
+        )
+    return DataReport(sets=tuple(reports), decoded=decode)
+
+
+def _decode_mot(place: tuple[MotSequence, int]) -> Problem | None:
+    sequence, number = place
+    return _undecodable(sequence.path(number), sequence.size, "seqinfo.ini")
+
+
 def _look_for(index: VideoIndex, frame: int) -> Problem | None:
-    path = index.path(frame)
+    return _missing(index.path(frame))
+
+
+def _missing(path: str) -> Problem | None:
     if not os.path.isfile(path):
         return Problem(path, "image is missing")
     if os.path.getsize(path) == 0:
@@ -157,12 +221,16 @@ def _look_for(index: VideoIndex, frame: int) -> Problem | None:
 
 
 def _decode(index: VideoIndex, frame: int) -> Problem | None:
+    height, width = index.frame_sizes[frame]
+    return _undecodable(index.path(frame), (int(height), int(width)), "its annotation")
+
+
+def _undecodable(path: str, annotated: tuple[int, int], where: str) -> Problem | None:
     try:
-        height, width = load_image(index.path(frame)).shape[-2:]
+        height, width = load_image(path).shape[-2:]
     except DataError as error:
         return Problem(error.file, error.reason)
-    annotated_height, annotated_width = index.frame_sizes[frame]
-    if (height, width) != (annotated_height, annotated_width):
-        told = f"{annotated_width}x{annotated_height} in its annotation"
-        return Problem(index.path(frame), f"image is {width}x{height}, but {told}")
+    if (height, width) != annotated:
+        told = f"{annotated[1]}x{annotated[0]} in {where}"
+        return Problem(path, f"image is {width}x{height}, but {told}")
     return None

@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as transforms
 from halftrack.data.problems import DataError
 from halftrack.frames import Frame
 
-__all__ = ["load_image", "network_size", "prepare_frame"]
+__all__ = ["load_image", "network_size", "prepare_frame", "prepare_image"]
 
 
 def load_image(path: str | os.PathLike[str]) -> Tensor:
@@ -86,9 +86,42 @@ def prepare_frame(
     Raises:
         DataError: if the image cannot be read.
     """
-    image = load_image(path)
+    return prepare_image(
+        load_image(path),
+        sample_id=sample_id,
+        frame_index=frame_index,
+        image_scale=image_scale,
+        flipped=flipped,
+        boxes_xyxy=boxes_xyxy,
+        labels=labels,
+    )
+
+
+def prepare_image(
+    image: Tensor,
+    *,
+    sample_id: str,
+    frame_index: int,
+    image_scale: tuple[int, int] | None,
+    flipped: bool = False,
+    boxes_xyxy: Tensor | None = None,
+    labels: Tensor | None = None,
+) -> Frame:
+    """Resize and perhaps mirror one decoded image, and its boxes with it.
+
+    Args:
+        image: uint8 ``(3, height, width)`` RGB at original size.
+        sample_id: the frame's name.
+        frame_index: position in the video.
+        image_scale: greatest long and short side at network size; None keeps the original size.
+        flipped: mirror left to right.
+        boxes_xyxy: float32 ``(n, 4)`` in original pixels; clipped to the image here.
+        labels: int64 ``(n,)``.
+    """
     old_height, old_width = image.shape[-2:]
-    height, width = network_size(old_height, old_width, image_scale)
+    height, width = old_height, old_width
+    if image_scale is not None:
+        height, width = network_size(old_height, old_width, image_scale)
     if (height, width) != (old_height, old_width):
         # antialias off is OpenCV's INTER_LINEAR; the uint8 kernel rounds once.
         image = transforms.resize_image(image, [height, width], antialias=False)

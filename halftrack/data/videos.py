@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 from halftrack.data.images import prepare_frame
 from halftrack.data.index import Booleans, Floats, Integers, VideoIndex, settle_problems
-from halftrack.data.problems import DataError, OnBadSample, Problem, SkipLedger
+from halftrack.data.prefetch import read_ahead
+from halftrack.data.problems import DataError, OnBadSample, SkipLedger
 from halftrack.data.reference_sampling import adaptive_stride
 from halftrack.frames import Frame
 
@@ -122,32 +121,13 @@ class TestVideo:
         )
 
     def _prefetched(self, frame_indices: range | list[int]) -> Iterator[Frame]:
-        if self._threads == 0:
-            for frame_index in frame_indices:
-                yield from self._settled(partial(self._load, frame_index))
-            return
-        # Decoding and resizing release the interpreter's lock, so threads read ahead cheaply.
-        waiting: deque[Future[Frame]] = deque()
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="frames")
-        try:
-            for frame_index in frame_indices:
-                waiting.append(pool.submit(self._load, frame_index))
-                if len(waiting) > 2 * self._threads:
-                    yield from self._settled(waiting.popleft().result)
-            while waiting:
-                yield from self._settled(waiting.popleft().result)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _settled(self, result: Callable[[], Frame]) -> Iterator[Frame]:
-        try:
-            frame = result()
-        except DataError as error:
-            if self._on_bad_sample == "error":
-                raise
-            self._skipped.add(Problem(error.file, error.reason))
-            return
-        yield frame
+        return read_ahead(
+            self._load,
+            frame_indices,
+            threads=self._threads,
+            on_bad_sample=self._on_bad_sample,
+            skipped=self._skipped,
+        )
 
 
 class TestVideos:

@@ -1,0 +1,70 @@
+"""Items read ahead by threads, in order; bad ones end the pass or are skipped and listed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from typing import TypeVar
+
+from halftrack.data.problems import DataError, OnBadSample, Problem, SkipLedger
+
+__all__ = ["read_ahead"]
+
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+
+
+def read_ahead(
+    load: Callable[[Key], Item],
+    keys: Iterable[Key],
+    *,
+    threads: int,
+    on_bad_sample: OnBadSample,
+    skipped: SkipLedger,
+) -> Iterator[Item]:
+    """What ``load`` gives for each key, in the keys' order.
+
+    Args:
+        load: called in threads; decoding and resizing release the interpreter's lock.
+        keys: what to load.
+        threads: how many; 0 loads on demand.
+        on_bad_sample: ``error`` stops at a ``DataError``, ``skip`` leaves the item out.
+        skipped: told what was left out.
+
+    Raises:
+        DataError: if an item cannot be used, unless bad ones are skipped.
+    """
+    # Closed at once, so that threads end with the pass, not when its frames are collected.
+    with closing(_results(load, keys, threads)) as results:
+        for result in results:
+            try:
+                item = result()
+            except DataError as error:
+                if on_bad_sample == "error":
+                    raise
+                skipped.add(Problem(error.file, error.reason))
+            else:
+                yield item
+
+
+def _results(
+    load: Callable[[Key], Item], keys: Iterable[Key], threads: int
+) -> Generator[Callable[[], Item], None, None]:
+    if threads == 0:
+        for key in keys:
+            yield partial(load, key)
+        return
+    waiting: deque[Future[Item]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="frames")
+    try:
+        for key in keys:
+            waiting.append(pool.submit(load, key))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result
+        while waiting:
+            yield waiting.popleft().result
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

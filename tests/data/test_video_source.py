@@ -1,0 +1,250 @@
+"""Videos as sources of frames: files, folders, MOT sequences, what is wrong with them, memory."""
+
+from __future__ import annotations
+
+import weakref
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from halftrack.data import DataError, open_video, video_source
+from halftrack.data.images import prepare_frame
+
+SIZE = (96, 128)
+GROUND, SQUARE = (200, 30, 60), (30, 180, 90)
+
+
+def square_frame(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """RGB ``(height, width, 3)``: a square 4 pixels further right in every frame."""
+    pixels = np.full((*size, 3), GROUND, dtype=np.uint8)
+    pixels[32:64, 8 + 4 * number : 40 + 4 * number] = SQUARE
+    return pixels
+
+
+def write_film(path: Path, frames: list[np.ndarray], *, container: str = "mp4") -> None:
+    with av.open(str(path), "w", format=container) as film:
+        stream = film.add_stream("libx264", rate=Fraction(25))
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for pixels in frames:
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        film.mux(stream.encode(None))
+
+
+def write_images(folder: Path, names: list[str], size: tuple[int, int] = SIZE) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        Image.fromarray(square_frame(number, size)).save(folder / name)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "squares.mp4"
+    write_film(path, [square_frame(number) for number in range(12)])
+    return path
+
+
+def test_a_file_comes_back_frame_by_frame_and_again(film: Path) -> None:
+    video = open_video(film)
+    assert (video.name, video.frame_rate, video.size, video.num_frames) == (
+        *("squares", 25.0),
+        SIZE,
+        12,
+    )
+    for _ in range(2):
+        frames = list(video)
+        assert [each.frame.sample_id for each in frames][::11] == [
+            "squares/000000",
+            "squares/000011",
+        ]
+        assert [each.frame.frame_index for each in frames] == list(range(12))
+        for number, each in enumerate(frames):
+            assert each.image.dtype == torch.uint8
+            assert each.image.is_contiguous()
+            expected = torch.from_numpy(square_frame(number)).permute(2, 0, 1).float()
+            assert (each.image.float() - expected).abs().mean() < 4
+
+
+def test_frames_are_resized_as_a_dataset_resizes_them(tmp_path: Path) -> None:
+    write_images(tmp_path / "clip", ["0.png"])
+    only = next(iter(open_video(tmp_path / "clip", image_scale=(64, 40))))
+    expected = prepare_frame(
+        str(tmp_path / "clip" / "0.png"),
+        sample_id="clip/000000",
+        frame_index=0,
+        image_scale=(64, 40),
+    )
+    assert only.image.shape[1:] == SIZE
+    assert only.frame.size == (40, 53)
+    assert only.frame.scale_xy == (53 / 128, 40 / 96)
+    assert torch.equal(only.frame.image, expected.image)
+
+
+def test_a_folder_is_read_in_natural_order_and_only_its_images(tmp_path: Path) -> None:
+    write_images(tmp_path / "clip", ["img1.png", "img2.PNG", "img10.png"])
+    (tmp_path / "clip" / "notes.txt").write_text("frames")
+    (tmp_path / "clip" / "._img1.png").write_bytes(b"resource fork")
+    video = open_video(tmp_path / "clip")
+    assert (video.name, video.num_frames, video.frame_rate) == ("clip", 3, 30.0)
+    lefts = [int((each.image[0, 40] == SQUARE[0]).nonzero()[0]) for each in video]
+    assert lefts == [8, 12, 16]
+
+
+def write_sequence(folder: Path, *, rate: str = "frameRate=7", length: int = 3) -> None:
+    write_images(folder / "img1", [f"{number:06d}.png" for number in range(1, 4)])
+    (folder / "seqinfo.ini").write_text(
+        f"[Sequence]\nname=MOT17-02-FRCNN\nimDir=img1\n{rate}\nseqLength={length}\n"
+        "imWidth=128\nimHeight=96\nimExt=.png\n"
+    )
+
+
+def test_a_mot_sequence_has_the_name_and_rate_of_its_seqinfo(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "02")
+    video = open_video(tmp_path / "02")
+    assert (video.name, video.num_frames, video.frame_rate, video.size) == (
+        *("MOT17-02-FRCNN", 3, 7.0),
+        SIZE,
+    )
+    assert [each.frame.frame_index for each in video] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("rate", "length", "message"),
+    [
+        ("frameRate=fast", 3, r"seqinfo.ini: cannot be read as a \[Sequence\].*'fast'"),
+        ("frameRate=0", 3, r"seqinfo.ini: frameRate is 0, allowed is above 0"),
+        ("frameRate", 3, r"seqinfo.ini: cannot be read as a \[Sequence\].*frameRate"),
+        ("frameRate=7", 5, r"img1: holds 3 frames, but seqLength is 5"),
+    ],
+)
+def test_a_broken_seqinfo_is_quoted(tmp_path: Path, rate: str, length: int, message: str) -> None:
+    write_sequence(tmp_path, rate=rate, length=length)
+    with pytest.raises(DataError, match=message):
+        open_video(tmp_path)
+
+
+def test_a_phone_held_upright_gives_upright_frames(tmp_path: Path) -> None:
+    upright = np.full((128, 96, 3), GROUND, dtype=np.uint8)
+    upright[:40] = SQUARE
+    with av.open(str(tmp_path / "phone.mp4"), "w") as film:
+        stream = film.add_stream("libx264", rate=25)
+        stream.height, stream.width = 96, 128
+        stream.pix_fmt = "yuv420p"
+        stream.set_display_rotation(-90)
+        stored = np.ascontiguousarray(np.rot90(upright))
+        film.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="rgb24")))
+        film.mux(stream.encode(None))
+    video = open_video(tmp_path / "phone.mp4")
+    assert video.size == (128, 96)
+    (only,) = video
+    assert (only.image[:, 20, 48] - torch.tensor(SQUARE)).abs().max() < 12
+    assert (only.image[:, 100, 48] - torch.tensor(GROUND)).abs().max() < 12
+
+
+def test_a_container_that_does_not_count_leaves_the_number_open(tmp_path: Path) -> None:
+    frames = [square_frame(number) for number in range(4)]
+    write_film(tmp_path / "film.mkv", frames, container="matroska")
+    video = open_video(tmp_path / "film.mkv")
+    assert video.num_frames is None
+    assert len(list(video)) == 4
+
+
+def test_a_path_that_is_no_video_says_what_is_allowed(tmp_path: Path) -> None:
+    allowed = "allowed are a video file, a folder of .jpg, .jpeg, .png frames and a MOT sequence"
+    with pytest.raises(DataError, match=f"nowhere.mp4: no such file or folder; {allowed}"):
+        open_video(tmp_path / "nowhere.mp4")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=f"empty: holds no frames but nothing; {allowed}"):
+        open_video(tmp_path / "empty")
+    (tmp_path / "empty" / "b.txt").write_text("")
+    with pytest.raises(DataError, match=r"holds no frames but b\.txt; allowed"):
+        open_video(tmp_path / "empty")
+    for name, content in (
+        ("empty.mp4", b""),
+        ("text.txt", b"no film\n" * 99),
+        ("x.bin", b"0" * 999),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=f"{name}: cannot be opened as a video: .*; {allowed}"):
+            open_video(tmp_path / name)
+
+
+def test_a_file_of_sound_alone_has_no_video_stream(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "song.wav"), "w") as song:
+        stream = song.add_stream("pcm_s16le", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
+        sound.sample_rate = 8000
+        song.mux(stream.encode(sound))
+        song.mux(stream.encode(None))
+    with pytest.raises(DataError, match=r"song\.wav: has no video stream but audio; allowed"):
+        open_video(tmp_path / "song.wav")
+
+
+def test_a_film_cut_short_fails_at_the_frame_it_ends_in(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+    frames = [noise.integers(0, 255, (*SIZE, 3), dtype=np.uint8) for _ in range(60)]
+    with av.open(str(tmp_path / "long.mp4"), "w", options={"movflags": "faststart"}) as film:
+        stream = film.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for pixels in frames:
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        film.mux(stream.encode(None))
+    content = (tmp_path / "long.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: len(content) * 3 // 4])
+    seen = []
+    with pytest.raises(DataError, match=r"cut\.mp4: frame (\d+) cannot be decoded: .*cut short"):
+        seen.extend(each.frame.frame_index for each in open_video(tmp_path / "cut.mp4"))
+    assert seen == list(range(len(seen)))
+    assert 0 < len(seen) < 60
+
+
+def test_a_frame_of_another_size_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path / "clip", ["1.png", "2.png"])
+    write_images(tmp_path / "other", ["3.png"], size=(64, 200))
+    (tmp_path / "other" / "3.png").rename(tmp_path / "clip" / "3.png")
+    message = r"clip/000002: frame 2 is 64x200 \(height x width\), the first one is 96x128"
+    with pytest.raises(DataError, match=message):
+        list(open_video(tmp_path / "clip"))
+
+
+def test_only_a_few_frames_are_held_however_long_the_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
+    made = 0
+
+    def load(_: Path) -> Tensor:
+        nonlocal made
+        made += 1
+        image = torch.zeros((3, 8, 8), dtype=torch.uint8)
+        alive.add(image)
+        return image
+
+    write_images(tmp_path, [f"{number}.png" for number in range(100)], size=(8, 8))
+    monkeypatch.setattr(video_source, "load_image", load)
+    most = max(len(alive) for _ in open_video(tmp_path))
+    assert made == 101  # the first one is looked at before
+    assert most <= 4
+
+
+def test_leaving_early_stops_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    def load(_: Path) -> Tensor:
+        nonlocal made
+        made += 1
+        return torch.zeros((3, 8, 8), dtype=torch.uint8)
+
+    write_images(tmp_path, [f"{number}.png" for number in range(50)], size=(8, 8))
+    monkeypatch.setattr(video_source, "load_image", load)
+    for each in open_video(tmp_path):
+        if each.frame.frame_index == 3:
+            break
+    del each
+    assert made <= 1 + 4 + 2
