@@ -1,5 +1,7 @@
 # Everything runs inside .venv, which the first target that needs it creates.
 PYTHON ?= python3
+# The quickstart's task: vid, mot, or all of them.
+TASK ?= all
 BIN := .venv/bin
 
 .PHONY: quickstart test check clean
@@ -10,7 +12,7 @@ BIN := .venv/bin
 	touch $@
 
 quickstart: .venv/installed
-	$(BIN)/halftrack quickstart --out runs/quickstart
+	$(BIN)/halftrack quickstart --out runs/quickstart --task $(TASK)
 
 test: .venv/installed
 	$(BIN)/pytest

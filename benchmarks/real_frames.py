@@ -17,13 +17,20 @@ from pathlib import Path
 from measure import machine
 
 from halftrack.data import IMAGENET_VID_CLASSES, load_image
-from halftrack.recipes import Recipe, evaluate, load_recipe, train
+from halftrack.recipes import (
+    DetectionEvaluation,
+    VideoDetectionRecipe,
+    evaluate,
+    load_recipe,
+    train,
+)
 from halftrack.report import draw_detections
 
 
-def recipe(precision: str, *, epochs: int) -> Recipe:
+def recipe(precision: str, *, epochs: int) -> VideoDetectionRecipe:
     """The tiny SELSA for real objects: 30 classes, anchors of every shape, jittered scales."""
     tiny = load_recipe("selsa_tiny_sample")
+    assert isinstance(tiny, VideoDetectionRecipe)
     scales, ratios = (1.5, 2.25, 3.5, 5.0, 7.5, 11.0), (0.5, 1.0, 2.0)
     model = replace(
         tiny.model,
@@ -62,6 +69,7 @@ def main() -> None:
     result = train(chosen, data_root=args.data_root, out=args.out, seed=args.seed)
     minutes = (time.perf_counter() - start) / 60
     scored = evaluate(chosen, data_root=args.data_root, checkpoint=args.out / "best.pth")
+    assert isinstance(scored, DetectionEvaluation)
     metrics = scored.metrics
     print(
         f"\n{args.precision}, {result.steps} steps in {minutes:.1f} min with one evaluation, "

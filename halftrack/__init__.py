@@ -9,16 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from halftrack.recipes import evaluate, load_recipe, train
+    from halftrack.recipes import evaluate, load_recipe, track, train
     from halftrack.training import load_weights
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load_recipe", "load_weights", "train"]
+__all__ = ["__version__", "evaluate", "load_recipe", "load_weights", "track", "train"]
 
 _ROOMS = {
     "evaluate": "halftrack.recipes",
     "load_recipe": "halftrack.recipes",
     "load_weights": "halftrack.training",
+    "track": "halftrack.recipes",
     "train": "halftrack.recipes",
 }
 

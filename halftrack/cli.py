@@ -1,4 +1,4 @@
-"""The command line: ``halftrack recipes | show | data | train | eval | quickstart``.
+"""The command line: ``halftrack recipes | show | data | train | eval | track | quickstart``.
 
 Exit codes: 0 done, 1 a run that failed, 2 unusable arguments or data, 130 / 143 ended by Ctrl-C /
 SIGTERM after saving.
@@ -7,6 +7,7 @@ SIGTERM after saving.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,14 +17,24 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from halftrack.data import SampleSettings, check, write_sample
-from halftrack.evaluation import DetectionMetrics
+from halftrack.evaluation import write_results
 from halftrack.precision import NonFiniteGradientError
-from halftrack.recipes import RECIPES, Recipe, load_recipe, override
+from halftrack.recipes import (
+    RECIPES,
+    Evaluation,
+    Recipe,
+    TrackingEvaluation,
+    TrackingRecipe,
+    load_recipe,
+    override,
+    score_results,
+)
 from halftrack.recipes import evaluate as evaluate_recipe
 from halftrack.recipes import train as train_recipe
 from halftrack.report import published_row, render_table, write_csv
 from halftrack.report.curves import read_log
-from halftrack.report.quickstart import run_quickstart
+from halftrack.report.quickstart import TASKS, run_quickstart
+from halftrack.report.track_video import track_video
 
 __all__ = ["main"]
 
@@ -39,7 +50,8 @@ console = Console()
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="See `halftrack recipes`.")]
 DataRoot = Annotated[
-    Path, typer.Option("--data-root", help="The folder that holds ILSVRC/, as downloaded.")
+    Path,
+    typer.Option("--data-root", help="The folder that holds ILSVRC/, MOT17/, ... as downloaded."),
 ]
 PrecisionName = Annotated[
     str | None,
@@ -52,6 +64,13 @@ Settings = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Origin of all randomness.")]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, ...; the accelerator if left out.")
+]
+DetectorFile = Annotated[
+    str | None,
+    typer.Option("--detector", metavar="FILE", help="The detector's weights, of a tracker."),
+]
+ReIDFile = Annotated[
+    str | None, typer.Option("--reid", metavar="FILE", help="The ReID model's weights, of one.")
 ]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Unpickle any object in a weights file. Runs its code.")
@@ -68,6 +87,19 @@ def _recipe(name: str, precision: str | None, settings: list[str] | None) -> Rec
     if precision is not None:
         recipe = recipe.with_precision(precision)
     return override(recipe, settings) if settings else recipe
+
+
+def _with_parts(recipe: Recipe, detector: str | None, reid: str | None) -> Recipe:
+    """A tracking recipe with other files for its parts."""
+    if detector is None and reid is None:
+        return recipe
+    if not isinstance(recipe, TrackingRecipe):
+        raise ValueError(f"--detector and --reid are a tracker's parts; {recipe.name} is none")
+    return replace(
+        recipe,
+        detector_checkpoint=detector or recipe.detector_checkpoint,
+        reid_checkpoint=reid or recipe.reid_checkpoint,
+    )
 
 
 @app.command()
@@ -182,48 +214,107 @@ def train(
 def evaluate(
     recipe: RecipeName,
     data_root: DataRoot,
-    checkpoint: Annotated[Path, typer.Option(help="The weights to score.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The weights to score; a tracker names its parts'.")
+    ] = None,
+    detector: DetectorFile = None,
+    reid: ReIDFile = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Score a folder of MOTChallenge result files instead of a model."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the numbers go as JSON and CSV.")] = None,
     precision: PrecisionName = None,
     device: Device = None,
     trust: Trust = False,
     settings: Settings = None,
 ) -> None:
-    """Score a checkpoint on the validation videos."""
-    chosen = _recipe(recipe, precision, settings)
-    out = out or checkpoint.parent
+    """Score a checkpoint, or result files, on the validation videos."""
+    chosen = _with_parts(_recipe(recipe, precision, settings), detector, reid)
+    if checkpoint is None and results is None and not isinstance(chosen, TrackingRecipe):
+        raise ValueError(f"--checkpoint is missing: the weights of {chosen.name} to score")
+    out = out or (checkpoint.parent if checkpoint else results or Path("runs") / chosen.name)
     out.mkdir(parents=True, exist_ok=True)
     with Progress(console=console) as progress:
-        task = progress.add_task("videos", total=None)
-        evaluation = evaluate_recipe(
-            chosen,
-            data_root=data_root,
-            checkpoint=checkpoint,
-            device=device,
-            trust=trust,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    row = published_row(
-        chosen, evaluation, memory_mb=_training_memory(checkpoint), checkpoint=checkpoint
-    )
+        task = progress.add_task("scoring", total=None)
+
+        def tell(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        evaluation: Evaluation
+        if results is not None:
+            evaluation = score_results(chosen, results, data_root=data_root)
+        else:
+            evaluation = evaluate_recipe(
+                chosen,
+                data_root=data_root,
+                checkpoint=checkpoint,
+                device=device,
+                trust=trust,
+                progress=tell,
+            )
+    memory = None if checkpoint is None else _training_memory(checkpoint)
+    row = published_row(chosen, evaluation, memory_mb=memory, checkpoint=checkpoint)
     console.print(render_table([row]))
-    console.print(render_table(_class_rows(evaluation.metrics), title="AP50 by class"))
-    console.print(evaluation.metrics.flat())
+    for title, rows in evaluation.tables().items():
+        console.print(render_table(rows, title=title))
+    console.print(evaluation.flat() or "no ground truth, so no scores")
     for line in evaluation.skipped:
         _tell(line)
-    numbers = json.dumps(evaluation.metrics.metrics(), indent=2, allow_nan=False)
+    numbers = json.dumps(evaluation.numbers(), indent=2, allow_nan=False)
     (out / "eval.json").write_text(numbers, encoding="utf-8")
     write_csv(out / "eval.csv", [row])
     _tell(f"written to {out / 'eval.json'} and {out / 'eval.csv'}")
+    if isinstance(evaluation, TrackingEvaluation) and results is None:
+        _write_tracks(evaluation, out)
 
 
-def _class_rows(metrics: DetectionMetrics) -> list[dict[str, object]]:
-    return [
-        {"class": name, "COCO AP50": f"{100 * coco:.1f}", "VOC AP50": f"{100 * voc:.1f}"}
-        for (name, coco), voc in zip(
-            metrics.coco_ap50_per_class.items(), metrics.voc_ap50_per_class.values(), strict=True
+def _write_tracks(evaluation: TrackingEvaluation, out: Path) -> None:
+    """Scores by sequence as CSV, and a file for each sequence as the server takes them."""
+    if evaluation.metrics is not None:
+        write_csv(out / "sequences.csv", evaluation.metrics.rows())
+    folder = out / "results"
+    folder.mkdir(exist_ok=True)
+    for name, rows in evaluation.results.items():
+        write_results(folder / f"{name}.txt", rows)
+    _tell(f"tracks in {folder}, one file a sequence, ready for submission")
+
+
+@app.command()
+def track(
+    video: Annotated[Path, typer.Argument(help="A video file, folder of frames, MOT sequence.")],
+    recipe: Annotated[str, typer.Option("--recipe", help="A tracking recipe.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Weights of both parts; else those the recipe names.")
+    ] = None,
+    detector: DetectorFile = None,
+    reid: ReIDFile = None,
+    out: Annotated[Path, typer.Option(help="Where text, JSON lines and film go.")] = Path("tracks"),
+    film: Annotated[bool, typer.Option(help="Write an mp4 with boxes, ids and trails.")] = True,
+    precision: PrecisionName = None,
+    device: Device = None,
+    trust: Trust = False,
+    settings: Settings = None,
+) -> None:
+    """Follow the objects of a video: MOT text, JSON lines and an H.264 film."""
+    chosen = _with_parts(_recipe(recipe, precision, settings), detector, reid)
+    if not isinstance(chosen, TrackingRecipe):
+        raise ValueError(f"{chosen.name} does not track: {chosen.summary}")
+    with Progress(console=console) as progress:
+        task = progress.add_task("tracking", total=None)
+        tracked = track_video(
+            chosen,
+            video,
+            out,
+            checkpoint=checkpoint,
+            device=device,
+            trust=trust,
+            film=film,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    ]
+    _tell(f"{tracked.tracks} tracks in {tracked.frames} frames")
+    for file in tracked.files:
+        _tell(f"  {file}")
 
 
 def _training_memory(checkpoint: Path) -> float | None:
@@ -242,10 +333,11 @@ def _training_memory(checkpoint: Path) -> float | None:
 @app.command()
 def quickstart(
     out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("runs/quickstart"),
+    task: Annotated[str, typer.Option(help=f"{', '.join(TASKS)} or all.")] = "all",
     seed: Seed = 0,
 ) -> None:
-    """Train the tiny recipe on sample video in fp32, bf16 and fp16, score it, show the table."""
-    run_quickstart(out, seed=seed, console=console)
+    """Train the tiny recipes on sample video in fp32, bf16 and fp16, score them, show tables."""
+    run_quickstart(out, task=task, seed=seed, console=console)
 
 
 def main() -> None:

@@ -55,6 +55,51 @@ def test_sample_check_train_and_eval_follow_on_each_other(
     assert (out / "eval.csv").read_text().startswith("Method,Backbone,Style,Lr schd,Mem (GB)")
 
 
+def test_detector_reid_and_tracker_follow_on_each_other(
+    halftrack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    size = ("--train-videos", 2, "--val-videos", 1, "--frames", 8)
+    assert halftrack("data", "sample", data, "--layout", "mot", *size) == 0
+    short = ("--set", "training.epochs=1", "--set", "training.milestones=()")
+    short += ("--set", "training.workers=0")
+    few = ("max_crops=2", "min_crops=1", "identities_per_batch=3", "crops_per_identity=2")
+    crops = tuple(word for each in few for word in ("--set", f"data.{each}"))
+    files = []
+    for name, more in (("faster-rcnn", ()), ("reid", crops)):
+        recipe, out = f"{name}_tiny_sample", tmp_path / name
+        assert halftrack("data", "check", recipe, "--data-root", data, "--decode", *more) == 0
+        assert halftrack("train", recipe, "--data-root", data, "--out", out, *short, *more) == 0
+        files.append(out / "best.pth")
+    told = capsys.readouterr().out
+    assert "MOT17 train: 2 videos, 16 frames, 16 key frames" in told
+    assert "of individuals" in told
+    for recipe, file, column in zip(
+        ("faster-rcnn_tiny_sample", "reid_tiny_sample"), files, ("box AP@50", "mAP"), strict=True
+    ):
+        more = crops if "reid" in recipe else ()
+        score = ("eval", recipe, "--data-root", data, "--checkpoint", file, *more)
+        assert halftrack(*score) == 0
+        assert column in capsys.readouterr().out
+    parts = ("--detector", files[0], "--reid", files[1], "--precision", "fp16")
+    tracker, out = "tracktor_tiny_sample", tmp_path / "tracked"
+    assert halftrack("eval", tracker, "--data-root", data, *parts, "--out", out) == 0
+    told = capsys.readouterr().out
+    assert "IDF1" in told
+    assert "COMBINED" in told
+    (sequence,) = (data / "MOT17/test").iterdir()
+    assert (out / "sequences.csv").read_text().startswith("Sequence,MOTA")
+    assert json.loads((out / "eval.json").read_text())["by_sequence"]
+    (out / "results" / f"{sequence.name}.txt").write_text("1,1,5,5,20,20,1,-1,-1,-1\n")
+    score = ("eval", tracker, "--data-root", data, "--results", out / "results")
+    assert halftrack(*score) == 0
+    film = ("track", sequence, "--recipe", tracker, *parts[:4], "--out", out)
+    assert halftrack(*film) == 0
+    assert "tracks in 8 frames" in capsys.readouterr().out
+    assert len((out / f"{sequence.name}.jsonl").read_text().splitlines()) == 8
+    assert (out / f"{sequence.name}.mp4").stat().st_size > 1000
+
+
 @pytest.mark.parametrize("layout", ["mot", "sot"])
 def test_the_other_layouts_are_written_too(halftrack, tmp_path: Path, layout: str) -> None:
     size = ("--train-videos", 1, "--val-videos", 1, "--frames", 8)
@@ -80,6 +125,11 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
         (("show", TINY, "--set", "training.lr=[/abc]"), "got '[/abc]'"),
         (("train", TINY, "--data-root", "no[where]"), "no[where]"),
         (("train", TINY, "--data-root", "x", "--device", "toaster"), "no device 'toaster' here"),
+        (("eval", TINY, "--data-root", "x"), "--checkpoint is missing: the weights of"),
+        (("eval", TINY, "--data-root", "x", "--reid", "f"), "are a tracker's parts"),
+        (("track", "x.mp4", "--recipe", TINY), "does not track"),
+        (("train", "tracktor_tiny_sample", "--data-root", "x"), "put together from trained parts"),
+        (("quickstart", "--task", "sot3"), "no task 'sot3'; there are vid, mot and all"),
         (("data", "sample", "x", "--layout", "coco"), "no layout 'coco'; there are vid, mot, sot"),
     ],
 )
@@ -95,4 +145,4 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
 def test_help_names_every_command(halftrack, capsys: pytest.CaptureFixture[str]) -> None:
     assert halftrack("--help") == 0
     told = capsys.readouterr().out
-    assert all(name in told for name in ("recipes", "show", "data", "train", "eval", "quickstart"))
+    assert all(name in told for name in ("recipes", "show", "data", "train", "eval", "track"))

@@ -1,16 +1,41 @@
 """Recipes: complete runs under their published names, and the only place where the parts meet."""
 
+from halftrack.recipes.detection import (
+    DetectionEvaluation,
+    FrameDetectionRecipe,
+    VideoDetectionRecipe,
+)
+from halftrack.recipes.multi_object import (
+    ReIDRecipe,
+    RetrievalEvaluation,
+    TrackingEvaluation,
+    TrackingRecipe,
+    score_results,
+)
 from halftrack.recipes.names import RECIPES, load_recipe
-from halftrack.recipes.recipe import Recipe, override
-from halftrack.recipes.run import Evaluation, evaluate, prepare_model, train
+from halftrack.recipes.recipe import Evaluation, Recipe, TrainedRecipe, override
+from halftrack.recipes.run import choose_device, evaluate, open_model, prepare_model, train
+from halftrack.recipes.stream import track
 
 __all__ = [
     "RECIPES",
+    "DetectionEvaluation",
     "Evaluation",
+    "FrameDetectionRecipe",
+    "ReIDRecipe",
     "Recipe",
+    "RetrievalEvaluation",
+    "TrackingEvaluation",
+    "TrackingRecipe",
+    "TrainedRecipe",
+    "VideoDetectionRecipe",
+    "choose_device",
     "evaluate",
     "load_recipe",
+    "open_model",
     "override",
     "prepare_model",
+    "score_results",
+    "track",
     "train",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 
-from halftrack.recipes import selsa
+from halftrack.recipes import selsa, tracktor
 from halftrack.recipes.recipe import Recipe
 
 __all__ = ["RECIPES", "load_recipe"]
@@ -16,6 +17,37 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "selsa_faster_rcnn_r101_dc5_1x_imagenetvid": selsa.r101,
     "selsa_faster_rcnn_x101_dc5_1x_imagenetvid": selsa.x101,
     "selsa_tiny_sample": selsa.tiny_sample,
+    "faster-rcnn_r50_fpn_4e_mot15-half": partial(tracktor.detector, "MOT15"),
+    "faster-rcnn_r50_fpn_4e_mot16-half": partial(tracktor.detector, "MOT16"),
+    "faster-rcnn_r50_fpn_4e_mot17-half": tracktor.detector,
+    "faster-rcnn_r50_fpn_fp16_4e_mot17-half": partial(tracktor.detector, "MOT17", "fp16"),
+    "faster-rcnn_r50_fpn_8e_mot20-half": partial(tracktor.detector, "MOT20"),
+    "faster-rcnn_tiny_sample": tracktor.tiny_detector,
+    "resnet50_b32x8_MOT15": partial(tracktor.reid, "MOT15"),
+    "resnet50_b32x8_MOT16": partial(tracktor.reid, "MOT16"),
+    "resnet50_b32x8_MOT17": tracktor.reid,
+    "resnet50_b32x8_MOT17-half": partial(tracktor.reid, clean=True),
+    "resnet50_b32x8_MOT20": partial(tracktor.reid, "MOT20"),
+    "reid_r50_fp16_8x32_6e_mot17": partial(tracktor.reid, "MOT17", "fp16"),
+    "reid_tiny_sample": tracktor.tiny_reid,
+    "tracktor_faster-rcnn_r50_fpn_4e_mot15-private-half": partial(tracktor.tracker, "MOT15"),
+    "tracktor_faster-rcnn_r50_fpn_4e_mot15-public-half": partial(
+        tracktor.tracker, "MOT15", public=True
+    ),
+    "tracktor_faster-rcnn_r50_fpn_4e_mot16-private-half": partial(tracktor.tracker, "MOT16"),
+    "tracktor_faster-rcnn_r50_fpn_4e_mot16-public-half": partial(
+        tracktor.tracker, "MOT16", public=True
+    ),
+    "tracktor_faster-rcnn_r50_fpn_4e_mot17-private-half": tracktor.tracker,
+    "tracktor_faster-rcnn_r50_fpn_4e_mot17-public-half": partial(tracktor.tracker, public=True),
+    "tracktor_faster-rcnn_r50_fpn_fp16_4e_mot17-private-half": partial(
+        tracktor.tracker, "MOT17", "fp16"
+    ),
+    "tracktor_faster-rcnn_r50_fpn_8e_mot20-private-half": partial(tracktor.tracker, "MOT20"),
+    "tracktor_faster-rcnn_r50_fpn_8e_mot20-public-half": partial(
+        tracktor.tracker, "MOT20", public=True
+    ),
+    "tracktor_tiny_sample": tracktor.tiny_tracker,
 }
 
 

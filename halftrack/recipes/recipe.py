@@ -5,46 +5,107 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
-from collections.abc import Sequence
-from typing import Any, Literal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from torch import nn
 
-from halftrack.data import VidDataConfig
-from halftrack.models import SELSA, SelsaConfig
+from halftrack.data import MotDetectionConfig, ReIDDataConfig, SkipLedger, VidDataConfig
+from halftrack.layers import ResNetConfig
 from halftrack.precision import Precision
-from halftrack.training import TrainingConfig
+from halftrack.training import BatchSource, TrainingConfig, load_weights
 
-__all__ = ["Recipe", "override"]
+__all__ = ["Evaluation", "Progress", "Recipe", "TrainedRecipe", "TrainingSource", "override"]
+
+
+DataConfig = VidDataConfig | MotDetectionConfig | ReIDDataConfig
+Progress = Callable[[int, int], None]
+"""Told (done, in all)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Evaluation(ABC):
+    """How a model did; each task adds its scores and what they were computed from."""
+
+    frames: int
+    """Frames scored."""
+    seconds: float
+    """Time spent in the model, reading and scoring not."""
+    skipped: tuple[str, ...] = ()
+    """What could not be read and was left out, as lines of text; empty if nothing."""
+
+    @property
+    def frames_per_second(self) -> float:
+        """Speed of the model alone."""
+        return self.frames / self.seconds if self.seconds else 0.0
+
+    @abstractmethod
+    def flat(self) -> dict[str, float]:
+        """The scores under their names, as logged; ``training.best_metric`` is one of them."""
+
+    @abstractmethod
+    def numbers(self) -> dict[str, Any]:
+        """The scores in full, as JSON takes them."""
+
+    @abstractmethod
+    def tables(self) -> dict[str, list[dict[str, object]]]:
+        """Title and rows of what is shown beneath the published row."""
+
+
+class TrainingSource(BatchSource, Protocol):
+    """What training reads, and the ledger of what it left out."""
+
+    skipped: SkipLedger
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe(ABC):
     """Everything that decides a run, but for where the data lies and which seed is used."""
 
     name: str
     """The published name."""
     summary: str
     """One line on what it is."""
-    model: SelsaConfig
-    """Architecture and its loss, sampling and test settings."""
-    data: VidDataConfig
-    """What is read and how it is sampled."""
-    training: TrainingConfig
-    """How long, how fast."""
     precision: Precision
     """What it computes in."""
-    backbone_weights: Literal["imagenet", "none"] = "imagenet"
-    """Where the backbone starts: torchvision's ImageNet weights, or random."""
+    data: DataConfig
+    """What is read."""
 
-    def build_model(self, *, seed: int = 0) -> SELSA:
+    @abstractmethod
+    def build_model(self, *, seed: int = 0) -> nn.Module:
         """The model with random weights, a function of ``seed`` alone, on the CPU."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.model.build()
 
-    def with_precision(self, name: str) -> Recipe:
+    @abstractmethod
+    def scorer(
+        self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
+    ) -> Callable[[nn.Module], Evaluation]:
+        """Opens the validation data at once; what is returned scores a model on them.
+
+        Raises:
+            DataError: if the data are not there or not readable.
+        """
+
+    def load_model(
+        self, checkpoint: str | Path | None, *, seed: int = 0, trust: bool = False
+    ) -> nn.Module:
+        """The model with a checkpoint's weights, or with ``None`` the untrained one, on the CPU.
+
+        Raises:
+            ValueError: if the checkpoint does not fit.
+        """
+        model = self.build_model(seed=seed)
+        if checkpoint is not None:
+            report = load_weights(model, checkpoint, trust=trust)
+            # A larger model's file fills a smaller one and leaves keys over.
+            if report.missing or report.mismatched or report.unexpected:
+                raise ValueError(f"{checkpoint} does not fit {self.name}: {report}")
+        return model
+
+    def with_precision(self, name: str) -> Self:
         """The same recipe in another precision, its fp32 islands kept.
 
         ``fp16`` keeps the recipe's own loss scale where it has one, and else means a dynamic scale.
@@ -63,7 +124,41 @@ class Recipe:
         return plain
 
 
-def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainedRecipe(Recipe):
+    """A recipe whose model is trained, and has a backbone that ImageNet weights fit."""
+
+    backbone_path: ClassVar[str] = "backbone"
+    """Where in the model the backbone is."""
+    training: TrainingConfig
+    """How long, how fast."""
+    backbone_weights: Literal["imagenet", "none"] = "imagenet"
+    """Where the backbone starts: torchvision's ImageNet weights, or random."""
+
+    @property
+    @abstractmethod
+    def backbone(self) -> ResNetConfig:
+        """The model's feature extractor."""
+
+    @abstractmethod
+    def training_source(
+        self, data_root: str | Path, *, progress: Progress | None = None
+    ) -> TrainingSource:
+        """Open the training data.
+
+        Raises:
+            DataError: if the data are not there or not readable.
+        """
+
+    def settled(self, data_root: str | Path) -> Self:
+        """The recipe with what only the data can tell filled in; most have nothing of it."""
+        return self
+
+
+RecipeT = TypeVar("RecipeT", bound=Recipe)
+
+
+def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
     """Set fields from ``path=value`` texts, e.g. ``training.lr=0.02``.
 
     Values are Python literals (numbers, True, None, tuples); anything else is taken as text.
@@ -79,7 +174,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
             raise ValueError(f"--set takes field=value, got {assignment!r}")
         _assign(values, path.strip(), _literal(text.strip()))
     try:
-        return TypeAdapter(Recipe).validate_python(values)
+        return TypeAdapter(type(recipe)).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torchvision
 from torch import nn
 
-from halftrack.data import SkipLedger, TestVideos
-from halftrack.evaluation import DetectionMetrics, FrameDetections, FrameTruth, score_detections
-from halftrack.frames import Detections
-from halftrack.models import SELSA
-from halftrack.recipes.recipe import Recipe
+from halftrack.recipes.detection import left_out
+from halftrack.recipes.recipe import Evaluation, Progress, Recipe, TrainedRecipe
 from halftrack.training import TrainingResult, load_weights
 from halftrack.training import train as run_training
 
-__all__ = ["Evaluation", "evaluate", "prepare_model", "train"]
+__all__ = ["choose_device", "evaluate", "open_model", "prepare_model", "train"]
 
 _IMAGENET = {
     (18, 1): torchvision.models.ResNet18_Weights.IMAGENET1K_V1,
@@ -27,27 +23,6 @@ _IMAGENET = {
     (101, 1): torchvision.models.ResNet101_Weights.IMAGENET1K_V1,
     (101, 64): torchvision.models.ResNeXt101_64X4D_Weights.IMAGENET1K_V1,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """How a model did on the validation videos."""
-
-    metrics: DetectionMetrics
-    """The scores."""
-    frames: int
-    """Frames scored."""
-    seconds: float
-    """Time spent in the model, references included, reading and scoring not."""
-    detections: tuple[Detections, ...]
-    """What was found in each frame, in the order of the videos, on the CPU."""
-    skipped: tuple[str, ...] = ()
-    """Frames that could not be read and were left out, as lines of text; empty if none."""
-
-    @property
-    def frames_per_second(self) -> float:
-        """Speed of the model alone."""
-        return self.frames / self.seconds if self.seconds else 0.0
 
 
 def choose_device(wanted: torch.device | str | None) -> torch.device:
@@ -69,13 +44,13 @@ def choose_device(wanted: torch.device | str | None) -> torch.device:
 
 
 def prepare_model(
-    recipe: Recipe,
+    recipe: TrainedRecipe,
     *,
     seed: int = 0,
     init: str | Path | None = None,
     trust: bool = False,
     say: Callable[[str], None] = print,
-) -> SELSA:
+) -> nn.Module:
     """The recipe's model with the weights it starts from.
 
     Args:
@@ -94,7 +69,7 @@ def prepare_model(
     if init is not None and str(init) != "none":
         say(f"weights from {init}: {load_weights(model, init, trust=trust)}")
     elif init is None and recipe.backbone_weights == "imagenet":
-        backbone = recipe.model.backbone
+        backbone = recipe.backbone
         weights = _IMAGENET.get((backbone.depth, backbone.groups))
         if weights is None:
             raise ValueError(
@@ -108,7 +83,8 @@ def prepare_model(
                 f"cannot fetch {weights}: {error}. "
                 "Give a file with --init, or --init none for random weights."
             ) from error
-        answer = model.detector.backbone.load_state_dict(state, strict=False)
+        feature_extractor = model.get_submodule(recipe.backbone_path)
+        answer = feature_extractor.load_state_dict(state, strict=False)
         if answer.missing_keys:
             raise RuntimeError(f"{weights} lacks {answer.missing_keys[:5]}")
         say(f"backbone from {weights}; not used: {', '.join(answer.unexpected_keys)}")
@@ -131,23 +107,29 @@ def train(
     Raises:
         DataError: if the data are not there or not readable.
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
-        ValueError, FileNotFoundError: a resume that cannot be.
+        ValueError, FileNotFoundError: a recipe that is not trained, a resume that cannot be.
     """
+    if not isinstance(recipe, TrainedRecipe):
+        raise ValueError(
+            f"{recipe.name} is put together from trained parts: {recipe.summary}; "
+            "train those, then evaluate or track with it"
+        )
     device = choose_device(device)
-    clips = recipe.data.training_clips(data_root, progress=_Told("training annotations"))
-    videos = recipe.data.test_videos(data_root, progress=_Told("validation annotations"))
+    recipe = recipe.settled(data_root)
+    source = recipe.training_source(data_root, progress=_Told("training annotations"))
+    score = recipe.scorer(data_root, device)
     # A resumed run gets its weights from the checkpoint.
     model = prepare_model(recipe, seed=seed, init="none" if resume else init, trust=trust)
 
     def validate(model: nn.Module) -> dict[str, float]:
-        evaluation = _score(model, recipe, videos, device)
-        for line in (*evaluation.skipped, *_left_out(clips.skipped)):
+        evaluation = score(model)
+        for line in (*evaluation.skipped, *left_out(source.skipped)):
             print(line)
-        return evaluation.metrics.flat()
+        return evaluation.flat()
 
     return run_training(
         model=model,
-        batches=clips,
+        batches=source,
         config=recipe.training,
         precision=recipe.precision,
         out=Path(out),
@@ -167,82 +149,33 @@ def evaluate(
     seed: int = 0,
     device: torch.device | str | None = None,
     trust: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Score a checkpoint, or with ``None`` the untrained model, on the validation videos.
 
+    A tracker without a checkpoint takes its parts from the files its recipe names.
+
     Raises:
         DataError: if the data are not there or not readable.
-        ValueError: if the checkpoint does not fit the recipe's model.
+        ValueError, FileNotFoundError: if the checkpoint is missing or does not fit.
     """
     device = choose_device(device)
-    model = recipe.build_model(seed=seed)
-    if checkpoint is not None:
-        report = load_weights(model, checkpoint, trust=trust)
-        # A larger model's file fills a smaller one and leaves keys over.
-        if report.missing or report.mismatched or report.unexpected:
-            raise ValueError(f"{checkpoint} does not fit {recipe.name}: {report}")
-    recipe.precision.keep_in_fp32(model)
-    model = model.to(device).eval()
-    return _score(model, recipe, recipe.data.test_videos(data_root), device, progress=progress)
+    model = open_model(recipe, checkpoint, device, seed=seed, trust=trust)
+    return recipe.scorer(data_root, device, progress=progress)(model)
 
 
-def _score(
-    model: nn.Module,
+def open_model(
     recipe: Recipe,
-    videos: TestVideos,
+    checkpoint: str | Path | None,
     device: torch.device,
     *,
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    """Stream every video through the model, references once a video."""
-    truths: list[FrameTruth] = []
-    found: list[Detections] = []
-    seconds = 0.0
-    precision = recipe.precision
-    with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
-        for done, video in enumerate(videos, start=1):
-            references = [frame.to(device) for frame in video.references]
-            start = time.perf_counter()
-            model.start(references)  # type: ignore[operator]
-            seconds += time.perf_counter() - start
-            for frame in video.frames():
-                start = time.perf_counter()
-                # The copy to the CPU waits for the device, so the time is the model's.
-                found.append(model(frame.to(device)).to("cpu"))
-                seconds += time.perf_counter() - start
-                truth = video.truth(frame.frame_index)
-                truths.append(
-                    FrameTruth(
-                        video=video.name,
-                        boxes_xyxy=truth.boxes_xyxy.astype("float64"),
-                        labels=truth.labels,
-                        track_ids=truth.track_ids,
-                        ignored=truth.ignored,
-                    )
-                )
-            if progress is not None:
-                progress(done, len(videos))
-    arrays = [
-        FrameDetections(
-            boxes_xyxy=each.boxes_xyxy.double().numpy(),
-            scores=each.scores.double().numpy(),
-            labels=each.labels.numpy(),
-        )
-        for each in found
-    ]
-    classes = recipe.data.class_names
-    return Evaluation(
-        metrics=score_detections(truths, arrays, classes=classes),
-        frames=len(found),
-        seconds=seconds,
-        detections=tuple(found),
-        skipped=_left_out(videos.skipped),
-    )
-
-
-def _left_out(ledger: SkipLedger) -> tuple[str, ...]:
-    return tuple(ledger.lines()) if len(ledger) else ()
+    seed: int = 0,
+    trust: bool = False,
+) -> nn.Module:
+    """The recipe's model ready to run: loaded, on the device, in evaluation mode."""
+    model = recipe.load_model(checkpoint, seed=seed, trust=trust)
+    recipe.precision.keep_in_fp32(model)
+    return model.to(device).eval()
 
 
 class _Told:

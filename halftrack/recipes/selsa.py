@@ -8,15 +8,15 @@ from halftrack.data import SAMPLE_CLASSES, VidDataConfig
 from halftrack.layers import ResNetConfig
 from halftrack.models import MatchingConfig, RoIHeadConfig, RPNConfig, SelsaConfig
 from halftrack.precision import Precision
-from halftrack.recipes.recipe import Recipe
+from halftrack.recipes.detection import VideoDetectionRecipe
 from halftrack.training import TrainingConfig
 
 __all__ = ["r50", "r50_fp16", "r101", "tiny_sample", "x101"]
 
 
-def r50() -> Recipe:
+def r50() -> VideoDetectionRecipe:
     """SELSA R50-DC5 on ImageNet VID and DET, 7 epochs: AP50 78.4, 3.49 GB published."""
-    return Recipe(
+    return VideoDetectionRecipe(
         name="selsa_faster_rcnn_r50_dc5_1x_imagenetvid",
         summary="SELSA R50-DC5, ImageNet VID, 7 epochs; published AP50 78.4",
         model=SelsaConfig(),
@@ -26,7 +26,7 @@ def r50() -> Recipe:
     )
 
 
-def r50_fp16() -> Recipe:
+def r50_fp16() -> VideoDetectionRecipe:
     """The same in fp16 at the static loss scale 512: AP50 78.7, 2.71 GB published."""
     return replace(
         r50(),
@@ -36,7 +36,7 @@ def r50_fp16() -> Recipe:
     )
 
 
-def r101() -> Recipe:
+def r101() -> VideoDetectionRecipe:
     """SELSA with a ResNet-101."""
     return replace(
         r50(),
@@ -46,7 +46,7 @@ def r101() -> Recipe:
     )
 
 
-def x101() -> Recipe:
+def x101() -> VideoDetectionRecipe:
     """SELSA with a ResNeXt-101 64x4d."""
     return replace(
         r50(),
@@ -56,12 +56,12 @@ def x101() -> Recipe:
     )
 
 
-def tiny_sample() -> Recipe:
+def tiny_sample() -> VideoDetectionRecipe:
     """A narrow SELSA with trainable BN for the sample video; the same code, in a minute or two."""
     matching = MatchingConfig(
         positive_iou=0.6, negative_iou=0.3, low_quality_iou=0.3, samples=128, positive_share=0.5
     )
-    return Recipe(
+    return VideoDetectionRecipe(
         name="selsa_tiny_sample",
         summary="a narrow SELSA R18 for sample video, on a laptop",
         model=SelsaConfig(

@@ -1,11 +1,19 @@
-"""What people see: tables, curves and drawn frames."""
+"""What people see: tables, curves, drawn frames, films and files of tracks."""
 
 from halftrack.report.curves import plot_curves, read_log
-from halftrack.report.drawing import draw_detections
+from halftrack.report.drawing import Trails, draw_detections, draw_tracks
 from halftrack.report.tables import published_row, render_table, write_csv
+from halftrack.report.track_files import JsonLinesWriter, MotTextWriter, TrackWriter
+from halftrack.report.video import VideoWriter
 
 __all__ = [
+    "JsonLinesWriter",
+    "MotTextWriter",
+    "TrackWriter",
+    "Trails",
+    "VideoWriter",
     "draw_detections",
+    "draw_tracks",
     "plot_curves",
     "published_row",
     "read_log",

@@ -1,16 +1,18 @@
-"""Draws detections into frames."""
+"""Draws detections and tracks into frames."""
 
 from __future__ import annotations
 
+import colorsys
+from collections import deque
 from collections.abc import Sequence
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from halftrack.frames import Detections
+from halftrack.frames import Detections, Tracks
 
-__all__ = ["draw_detections"]
+__all__ = ["Trails", "draw_detections", "draw_tracks"]
 
 _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#00a0a0", "#f032e6", "#808000")
 
@@ -26,11 +28,7 @@ def draw_detections(
         classes: names of the classes, in the order of the labels.
         threshold: least score drawn.
     """
-    if image.dtype != torch.uint8 or image.dim() != 3 or image.shape[0] != 3:
-        raise ValueError(
-            f"expected a uint8 (3, height, width) image, got {image.dtype} {tuple(image.shape)}"
-        )
-    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
+    picture = _picture(image)
     draw = ImageDraw.Draw(picture)
     rows = zip(
         detections.boxes_xyxy.tolist(),
@@ -48,3 +46,114 @@ def draw_detections(
         draw.rectangle(draw.textbbox(corner, text), fill="white")
         draw.text(corner, text, fill=colour)
     return picture
+
+
+class Trails:
+    """Where each track stood in the last frames; its memory does not grow with the video.
+
+    Args:
+        length: how many frames back a trail reaches. Ids not seen for as many are forgotten.
+
+    Raises:
+        ValueError: if ``length`` is below 1.
+    """
+
+    def __init__(self, length: int = 30) -> None:
+        if length < 1:
+            raise ValueError(f"length {length!r} is below 1")
+        self._length = length
+        self._frames = 0
+        # Of each id its frames and foot points, oldest first.
+        self._points: dict[int, deque[tuple[int, tuple[float, float]]]] = {}
+
+    def __len__(self) -> int:
+        """How many ids are remembered."""
+        return len(self._points)
+
+    def add(self, tracks: Tracks) -> None:
+        """Take in one frame more, the tracks seen in it; to be called in every frame."""
+        self._frames += 1
+        for track, (x1, _, x2, y2) in zip(
+            tracks.ids.tolist(), tracks.boxes_xyxy.tolist(), strict=True
+        ):
+            foot = ((x1 + x2) / 2, y2)
+            self._points.setdefault(track, deque()).append((self._frames, foot))
+        for track, points in list(self._points.items()):
+            while points and points[0][0] <= self._frames - self._length:
+                points.popleft()
+            if not points:
+                del self._points[track]
+
+    def points(self, track: int) -> list[tuple[float, float]]:
+        """Bottom centres ``(x, y)`` of an id's boxes in the last frames, oldest first."""
+        return [foot for _, foot in self._points.get(track, ())]
+
+
+def draw_tracks(
+    image: Tensor,
+    tracks: Tracks,
+    *,
+    trails: Trails | None = None,
+    classes: Sequence[str] | None = None,
+) -> Image.Image:
+    """The frame with a box and an id for every track, and the way it came.
+
+    An id has one colour in every frame and every video. Lines and letters grow with the frame.
+
+    Args:
+        image: uint8 ``(3, height, width)`` RGB at original size, the size the boxes are in.
+        tracks: the tracks seen in the frame.
+        trails: what to draw the ways from; only read here, so ``trails.add(tracks)`` comes first.
+        classes: names of the classes, in the order of the labels; None leaves them out.
+    """
+    picture = _picture(image)
+    draw = ImageDraw.Draw(picture)
+    line = max(1, round(min(picture.size) / 360))
+    font = ImageFont.load_default(max(10, round(min(picture.size) / 45)))
+    rows = list(
+        zip(tracks.ids.tolist(), tracks.boxes_xyxy.tolist(), tracks.labels.tolist(), strict=True)
+    )
+    if trails is not None:
+        for track, _, _ in rows:
+            draw.line(trails.points(track), fill=_colour_of(track), width=line, joint="curve")
+    for track, (x1, y1, x2, y2), _ in rows:
+        # Pillow refuses a box turned inside out, as a tracker that extrapolates may make one.
+        corners = (x1, y1, max(x1, x2), max(y1, y2))
+        draw.rectangle(corners, outline=_colour_of(track), width=line)
+    for track, (x1, y1, _, _), label in rows:  # last: ids stay legible where boxes overlap
+        text = f"{track}" if classes is None else f"{track} {classes[label]}"
+        _draw_label(draw, (x1, y1), text, _colour_of(track), font)
+    return picture
+
+
+def _draw_label(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[float, float],
+    text: str,
+    colour: tuple[int, int, int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    """Text on a ground of the colour, above the corner and inside the picture if it fits there."""
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+    width, height = right - left + 4, bottom - top + 4
+    x = max(0, min(corner[0], draw.im.size[0] - width))
+    y = max(0, min(corner[1] - height, draw.im.size[1] - height))
+    draw.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
+    red, green, blue = colour
+    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
+    ink = "black" if luminance > 140 else "white"
+    draw.text((x + 2 - left, y + 2 - top), text, fill=ink, font=font)
+
+
+def _colour_of(track: int) -> tuple[int, int, int]:
+    # Steps of the golden ratio around the circle of hues: ids close in number differ most.
+    red, green, blue = colorsys.hsv_to_rgb(track * 0.618034 % 1, 0.8, 0.9)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _picture(image: Tensor) -> Image.Image:
+    if image.dtype != torch.uint8 or image.dim() != 3 or image.shape[0] != 3:
+        raise ValueError(
+            f"expected a uint8 (3, height, width) image, got {image.dtype} {tuple(image.shape)}"
+        )
+    return Image.fromarray(image.permute(1, 2, 0).cpu().numpy())

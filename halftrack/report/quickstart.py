@@ -1,52 +1,137 @@
-"""The quickstart: sample video, the tiny recipe in three precisions, table, curves, frames."""
+"""The quickstart: sample video, the tiny recipes in three precisions, tables, curves, pictures."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from halftrack.data import SampleSettings, load_image, write_sample
-from halftrack.recipes import Recipe, evaluate, load_recipe, train
+from halftrack.recipes import (
+    DetectionEvaluation,
+    TrackingRecipe,
+    TrainedRecipe,
+    VideoDetectionRecipe,
+    evaluate,
+    load_recipe,
+    train,
+)
 from halftrack.report.curves import plot_curves
 from halftrack.report.drawing import draw_detections
 from halftrack.report.memory import step_memory
 from halftrack.report.tables import render_table, write_csv
+from halftrack.report.track_video import track_video
+from halftrack.training import TrainingResult
 
-__all__ = ["run_quickstart"]
+__all__ = ["TASKS", "run_quickstart"]
 
 _PRECISIONS = ("fp32", "bf16", "fp16")
+Row = dict[str, object]
 
 
-def run_quickstart(out: Path, *, seed: int, console: Console) -> None:
-    """Everything once, at laptop size; results go to ``out``.
+def run_quickstart(out: Path, *, task: str, seed: int, console: Console) -> None:
+    """Everything once, at laptop size; results go to ``out``, a folder a task.
 
     Raises:
         FileExistsError: if ``out/data`` holds something else than sample video.
+        ValueError: for a task that is none.
     """
+    if task not in (*TASKS, "all"):
+        raise ValueError(f"no task {task!r}; there are {', '.join(TASKS)} and all")
     out.mkdir(parents=True, exist_ok=True)
-    console.print("filming sample video ...")
-    data_root = write_sample(out / "data", SampleSettings(seed=seed), overwrite=True)
-    recipe = load_recipe("selsa_tiny_sample")
-    untrained = evaluate(recipe, data_root=data_root, checkpoint=None, seed=seed)
-    console.print(f"untrained: AP50 {untrained.metrics.coco_ap50:.3f}")
-    rows, logs = [], {}
-    for name in _PRECISIONS:
-        console.rule(f"SELSA, {name}")
-        folder = _fresh(out / f"selsa_{name}")
-        rows.append(_run(recipe.with_precision(name), data_root, folder, seed))
-        logs[name] = folder / "log.jsonl"
-    console.print(render_table(rows, title="Tiny SELSA on unseen sample video"))
+    tables = []
+    for name in TASKS if task == "all" else (task,):
+        console.print(f"filming sample video, {name} ...")
+        settings = SampleSettings(layout=name, seed=seed)  # type: ignore[arg-type]
+        data_root = write_sample(out / "data", settings, overwrite=True)
+        folder = out / name
+        folder.mkdir(exist_ok=True)
+        title, rows, files = TASKS[name](data_root, folder, seed, console)
+        write_csv(folder / "table.csv", rows)
+        tables.append((render_table(rows, title=title), folder, ["table.csv", *files]))
+    for table, folder, files in tables:
+        console.print(table)
+        console.print(f"results in {folder}: {', '.join(files)}", soft_wrap=True)
     console.print(
-        "AP50 is COCO's. Live MiB: all tensors alive at the peak of one training step. On a CPU "
-        "half precision is rehearsed, which takes longer than fp32.",
+        "Live MiB: all tensors alive at the peak of one training step. On a CPU half precision is "
+        "rehearsed, which takes longer than fp32.",
         highlight=False,
     )
-    write_csv(out / "table.csv", rows)
+
+
+def _vid(
+    data_root: Path, out: Path, seed: int, console: Console
+) -> tuple[str, list[Row], list[str]]:
+    """SELSA: video object detection."""
+    recipe = load_recipe("selsa_tiny_sample")
+    assert isinstance(recipe, VideoDetectionRecipe)
+    untrained = evaluate(recipe, data_root=data_root, checkpoint=None, seed=seed)
+    console.print(f"untrained: AP50 {untrained.flat()['coco_ap50']:.3f}")
+    rows: list[Row] = []
+    logs = {}
+    for name in _PRECISIONS:
+        console.rule(f"SELSA, {name}")
+        folder, start = _fresh(out / name), time.perf_counter()
+        chosen = recipe.with_precision(name)
+        result = train(chosen, data_root=data_root, out=folder, seed=seed)
+        logs[name] = folder / "log.jsonl"
+        scores = {
+            "AP50": f"{result.metrics['coco_ap50']:.3f}",
+            "VOC AP50": f"{result.metrics['voc_ap50']:.3f}",
+        }
+        rows.append({"precision": name} | scores | _costs(chosen, data_root, [result], start))
     plot_curves(out / "curves.png", logs)
-    drawn = _draw(recipe, data_root, out, seed)
-    console.print(f"results in {out}: table.csv, curves.png, {', '.join(drawn)}")
+    title = "Tiny SELSA on unseen sample video (AP50 is COCO's)"
+    return title, rows, ["curves.png", *_draw(recipe, data_root, out, seed)]
+
+
+def _mot(
+    data_root: Path, out: Path, seed: int, console: Console
+) -> tuple[str, list[Row], list[str]]:
+    """Tracktor: multi-object tracking by a detector and a ReID model."""
+    parts = {name: load_recipe(f"{name}_tiny_sample") for name in ("faster-rcnn", "reid")}
+    tracker = load_recipe("tracktor_tiny_sample")
+    assert isinstance(tracker, TrackingRecipe)
+    rows: list[Row] = []
+    logs = {}
+    for name in _PRECISIONS:
+        start, results = time.perf_counter(), {}
+        for part, recipe in parts.items():
+            console.rule(f"Tracktor's {part}, {name}")
+            folder = _fresh(out / f"{part}_{name}")
+            results[part] = train(
+                recipe.with_precision(name), data_root=data_root, out=folder, seed=seed
+            )
+        logs[name] = out / f"faster-rcnn_{name}" / "log.jsonl"
+        chosen = replace(
+            tracker.with_precision(name),
+            detector_checkpoint=str(out / f"faster-rcnn_{name}" / "best.pth"),
+            reid_checkpoint=str(out / f"reid_{name}" / "best.pth"),
+        )
+        found = evaluate(chosen, data_root=data_root, checkpoint=None).flat()
+        scores = {key.upper(): f"{found[key]:.3f}" for key in ("mota", "idf1", "hota")}
+        scores |= {"IDSW": f"{found['idsw']:.0f}"}
+        scores |= {"AP50": f"{results['faster-rcnn'].metrics['coco_ap50']:.3f}"}
+        scores |= {"ReID mAP": f"{results['reid'].metrics['mAP']:.3f}"}
+        detector = parts["faster-rcnn"].with_precision(name)
+        assert isinstance(detector, TrainedRecipe)
+        costs = _costs(detector, data_root, list(results.values()), start)
+        rows.append({"precision": name} | scores | costs)
+    plot_curves(out / "curves.png", logs)
+    first = tracker.data.test_sequences(data_root)[0]
+    film = track_video(chosen, first.record.folder, out)
+    title = "Tiny Tracktor on unseen sample video"
+    return title, rows, ["curves.png", *(file.name for file in film.files)]
+
+
+TASKS: dict[str, Callable[[Path, Path, int, Console], tuple[str, list[Row], list[str]]]] = {
+    "vid": _vid,
+    "mot": _mot,
+}
+"""The tasks by the layout of their sample video."""
 
 
 def _fresh(folder: Path) -> Path:
@@ -56,25 +141,23 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def _run(recipe: Recipe, data_root: Path, folder: Path, seed: int) -> dict[str, object]:
-    start = time.perf_counter()
-    result = train(recipe, data_root=data_root, out=folder, seed=seed)
-    seconds = time.perf_counter() - start
+def _costs(
+    recipe: TrainedRecipe, data_root: Path, results: list[TrainingResult], start: float
+) -> Row:
+    steps, skipped = (sum(getattr(r, key) for r in results) for key in ("steps", "skipped"))
     return {
-        "precision": recipe.precision.name,
-        "AP50": f"{result.metrics['coco_ap50']:.3f}",
-        "VOC AP50": f"{result.metrics['voc_ap50']:.3f}",
         "live MiB": f"{step_memory(recipe, data_root) / 2**20:.1f}",
-        "time (s)": f"{seconds:.0f}",
-        "skipped": f"{result.skipped} of {result.steps}",
-        "loss scale": f"{result.loss_scale:g}",
+        "time (s)": f"{time.perf_counter() - start:.0f}",
+        "skipped": f"{skipped} of {steps}",
+        "loss scale": " / ".join(f"{result.loss_scale:g}" for result in results),
     }
 
 
-def _draw(recipe: Recipe, data_root: Path, out: Path, seed: int) -> list[str]:
+def _draw(recipe: VideoDetectionRecipe, data_root: Path, out: Path, seed: int) -> list[str]:
     """A few frames of the fp16 run with what it found."""
-    best = out / "selsa_fp16" / "best.pth"
-    found = evaluate(recipe.with_precision("fp16"), data_root=data_root, checkpoint=best, seed=seed)
+    best, chosen = out / "fp16" / "best.pth", recipe.with_precision("fp16")
+    found = evaluate(chosen, data_root=data_root, checkpoint=best, seed=seed)
+    assert isinstance(found, DetectionEvaluation)
     names: list[str] = []
     position = 0
     for number, video in enumerate(recipe.data.test_videos(data_root)):

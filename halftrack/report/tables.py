@@ -8,7 +8,16 @@ from pathlib import Path
 
 from rich.table import Table
 
-from halftrack.recipes import Evaluation, Recipe
+from halftrack.recipes import (
+    Evaluation,
+    FrameDetectionRecipe,
+    Recipe,
+    ReIDRecipe,
+    TrackingEvaluation,
+    TrackingRecipe,
+    TrainedRecipe,
+    VideoDetectionRecipe,
+)
 
 __all__ = ["published_row", "render_table", "write_csv"]
 
@@ -18,25 +27,57 @@ Row = Mapping[str, object]
 def published_row(
     recipe: Recipe, evaluation: Evaluation, *, memory_mb: float | None, checkpoint: Path | None
 ) -> dict[str, object]:
-    """One line of MMTracking's table for video object detection, under its column names.
+    """One line of MMTracking's table for the recipe's task, under its column names.
 
     Args:
         recipe: what was run.
-        evaluation: how it scored; gives AP and frames a second.
+        evaluation: how it scored; gives the scores and frames a second.
         memory_mb: peak training memory as the log has it; None if unknown.
-        checkpoint: the weights that were scored.
+        checkpoint: the weights that were scored; None for those the recipe names.
     """
-    return {
-        "Method": "SELSA",
-        "Backbone": recipe.model.backbone.display_name,
+    files = {"config": recipe.name, "checkpoint": "-" if checkpoint is None else str(checkpoint)}
+    speed = {"Inf time (fps)": f"{evaluation.frames_per_second:.1f}"}
+    if isinstance(recipe, TrackingRecipe):
+        assert isinstance(evaluation, TrackingEvaluation)
+        return _tracking_row(recipe, evaluation, speed) | files
+    assert isinstance(recipe, TrainedRecipe)
+    memory = "-" if memory_mb is None else f"{memory_mb / 1024:.2f}"
+    row: dict[str, object] = {
+        "Method": _METHODS[type(recipe)],
+        "Backbone": recipe.backbone.display_name,
         "Style": "pytorch",
         "Lr schd": f"{recipe.training.epochs}e",
-        "Mem (GB)": "-" if memory_mb is None else f"{memory_mb / 1024:.2f}",
-        "Inf time (fps)": f"{evaluation.frames_per_second:.1f}",
-        "box AP@50": f"{100 * evaluation.metrics.coco_ap50:.1f}",
-        "config": recipe.name,
-        "checkpoint": "-" if checkpoint is None else str(checkpoint),
+        "Mem (GB)": memory,
     }
+    scores = evaluation.flat()
+    columns = {"coco_ap50": "box AP@50", "mAP": "mAP", "rank1": "Rank-1"}
+    shown = {columns[key]: f"{100 * scores[key]:.1f}" for key in columns if key in scores}
+    return row | speed | shown | files
+
+
+_METHODS: dict[type[Recipe], str] = {
+    VideoDetectionRecipe: "SELSA",
+    FrameDetectionRecipe: "Faster R-CNN FPN",
+    ReIDRecipe: "ReID",
+}
+
+
+def _tracking_row(
+    recipe: TrackingRecipe, evaluation: TrackingEvaluation, speed: dict[str, str]
+) -> dict[str, object]:
+    row: dict[str, object] = {
+        "Method": "Tracktor",
+        "Detector": f"{recipe.detector.backbone.display_name}-FasterRCNN-FPN",
+        "ReID": "-" if recipe.reid is None else recipe.reid.backbone.display_name,
+        "Test Set": f"{recipe.data.benchmark} {recipe.data.test_split}",
+        "Public": "Y" if recipe.data.public else "N",
+    }
+    scores: dict[str, object] = dict.fromkeys(("HOTA", "MOTA", "IDF1", "FP", "FN", "IDSw."), "-")
+    if evaluation.metrics is not None:
+        combined = evaluation.metrics.combined.row()
+        scores |= {key: combined[key] for key in ("HOTA", "MOTA", "IDF1", "FP", "FN")}
+        scores["IDSw."] = combined["IDSW"]
+    return row | speed | scores
 
 
 def render_table(rows: Sequence[Row], *, title: str | None = None) -> Table:

@@ -46,17 +46,20 @@ class LoadReport:
 
     prefix: str
     """Where in the model the file's keys were put; empty for the whole model."""
+    part: str
+    """Which part of the file was read, e.g. ``detector.`` of a tracker's; empty for all of it."""
     loaded: tuple[str, ...]
     """Keys of the model that were filled."""
     missing: tuple[str, ...]
     """Keys below ``prefix`` that the file does not have; they keep their values."""
     unexpected: tuple[str, ...]
-    """Keys of the file that the model does not have; they were ignored."""
+    """Keys of that part that the model does not have; they were ignored."""
     mismatched: tuple[str, ...]
     """Keys whose shapes differ, with both shapes; they were ignored."""
 
     def __str__(self) -> str:
-        where = f" into {self.prefix!r}" if self.prefix else ""
+        where = f" from its {self.part!r}" if self.part else ""
+        where += f" into {self.prefix!r}" if self.prefix else ""
         lines = [f"{len(self.loaded)} tensors loaded{where}"]
         for label in ("missing", "unexpected", "mismatched"):
             keys: tuple[str, ...] = getattr(self, label)
@@ -161,7 +164,8 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
     """Fill a model from a halftrack, MMTracking or torchvision checkpoint.
 
     A file of a sub-module (torchvision's ImageNet ResNet, a bare detector) goes where its keys fit
-    best, for instance ``detector.backbone.``.
+    best, for instance ``detector.backbone.``; of a file of more than the model (a tracker's, for a
+    detector) the part that fits best is read.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -171,8 +175,9 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
     state = read_checkpoint(path, trust=trust)
     weights = _tensors(state)
     own = model.state_dict()
-    prefix = _best_prefix(own, weights)
-    if prefix is None:
+    part, prefix = _best_place(own, weights)
+    weights = {key[len(part) :]: value for key, value in weights.items() if key.startswith(part)}
+    if not any(prefix + key in own for key in weights):
         raise ValueError(
             f"{path} fits nowhere in {type(model).__name__}: "
             f"its keys look like {sorted(weights)[:3]}, the model's like {list(own)[:3]}"
@@ -200,6 +205,7 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
     ]
     return LoadReport(
         prefix=prefix,
+        part=part,
         loaded=tuple(loaded),
         missing=tuple(missing),
         unexpected=tuple(unexpected),
@@ -216,19 +222,27 @@ def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
     return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
 
 
-def _best_prefix(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
-    """The module path under which most of the file's tensors have a place of the same shape."""
-    prefixes = {""}
-    for name in own:
-        parts = name.split(".")
-        prefixes.update(".".join(parts[:depth]) + "." for depth in range(1, len(parts)))
+def _best_place(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[str, str]:
+    """The part of the file and the path in the model between which most tensors match in shape."""
+    parts = {"", *(key.partition(".")[0] + "." for key in weights)}
+    places = [("", prefix) for prefix in _prefixes(own)] + [(part, "") for part in parts]
 
-    def fitting(prefix: str) -> int:
+    def fitting(place: tuple[str, str]) -> int:
+        part, prefix = place
         return sum(
-            prefix + key in own and own[prefix + key].shape == value.shape
+            (name := prefix + key[len(part) :]) in own and own[name].shape == value.shape
             for key, value in weights.items()
+            if key.startswith(part)
         )
 
-    # A shorter prefix wins a tie: a whole model's file belongs to the whole model.
-    best = max(sorted(prefixes, key=len), key=fitting)
-    return best if fitting(best) else None
+    # The shortest wins a tie: a whole model's file belongs to the whole model.
+    return max(sorted(places, key=lambda place: len(place[0] + place[1])), key=fitting)
+
+
+def _prefixes(own: Mapping[str, Tensor]) -> set[str]:
+    """Every module path of a model, with a dot behind."""
+    paths = {""}
+    for name in own:
+        steps = name.split(".")
+        paths.update(".".join(steps[:depth]) + "." for depth in range(1, len(steps)))
+    return paths

@@ -11,7 +11,7 @@ from PIL import Image
 
 from halftrack.evaluation import DetectionMetrics
 from halftrack.frames import Detections
-from halftrack.recipes import Evaluation, load_recipe
+from halftrack.recipes import DetectionEvaluation, load_recipe
 from halftrack.report import draw_detections, plot_curves, published_row, read_log, write_csv
 
 
@@ -25,7 +25,7 @@ def test_the_published_row_has_the_published_columns() -> None:
         voc_ap50_medium=0.7,
         voc_ap50_fast=0.5,
     )
-    evaluation = Evaluation(metrics=metrics, frames=100, seconds=20.0, detections=())
+    evaluation = DetectionEvaluation(metrics=metrics, frames=100, seconds=20.0, detections=())
     recipe = load_recipe("selsa_faster_rcnn_r50_dc5_fp16_1x_imagenetvid")
     row = published_row(recipe, evaluation, memory_mb=2775.0, checkpoint=Path("best.pth"))
     assert row == {

@@ -83,6 +83,16 @@ def test_bare_sub_model_goes_where_its_keys_fit(tmp_path: Path) -> None:
     assert torch.equal(target.detector["backbone"].weight, bare.weight)
 
 
+def test_of_a_file_of_more_the_part_that_fits_is_read(tmp_path: Path) -> None:
+    whole = Detector()
+    torch.save(whole.state_dict() | {"reid.weight": torch.zeros(9)}, tmp_path / "tracker.pth")
+    target = nn.ModuleDict({"backbone": nn.Linear(3, 4), "head": nn.Linear(4, 2)})
+    report = load_weights(target, tmp_path / "tracker.pth")
+    assert (report.part, report.prefix, report.unexpected) == ("detector.", "", ())
+    assert "from its 'detector.'" in str(report)
+    assert torch.equal(target["head"].weight, whole.detector["head"].weight)
+
+
 def test_keys_that_do_not_fit_are_all_reported(tmp_path: Path) -> None:
     weights = Detector().state_dict()
     weights["detector.head.weight"] = weights["detector.head.weight"][:1]

@@ -1,0 +1,170 @@
+"""Tracks written out frame by frame while a video runs: MOTChallenge's text, or JSON lines.
+
+Whatever is written here, video.py's films included, lies in ``<name>.partial`` until it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, TextIO
+
+from halftrack.frames import Tracks
+
+__all__ = ["JsonLinesWriter", "MotTextWriter", "PartialFile", "TrackWriter"]
+
+
+class TrackWriter(Protocol):
+    """Takes the tracks of a video, frame by frame, inside a ``with`` block."""
+
+    def __enter__(self) -> Self:
+        """Open the file."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file, under its own name if nothing went wrong."""
+
+    def write(self, frame_number: int, tracks: Tracks) -> None:
+        """Write the tracks of one frame, 1-based; frame numbers must rise."""
+
+
+class PartialFile:
+    """A file's way to its name: written beside it as ``<name>.partial``, renamed once whole.
+
+    Args:
+        path: the file at last, then replaced where it exists; its folder must exist.
+
+    Raises:
+        ValueError: if the folder does not exist or the path is a folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        """The file at last."""
+        self.partial = self.path.with_name(self.path.name + ".partial")
+        """Where it lies until then, and stays after an error or Ctrl-C."""
+        if not self.path.parent.is_dir():
+            raise ValueError(f"cannot write {self.path}: there is no folder {self.path.parent}")
+        if self.path.is_dir():
+            raise ValueError(f"cannot write {self.path}: it is a folder, expected a file's name")
+
+    def finish(self, error: BaseException | None, frames: int) -> None:
+        """Give the closed file its name or, after an error, say in its notes what there is."""
+        if error is None:
+            os.replace(self.partial, self.path)
+        else:
+            error.add_note(f"{frames} frames were written until then; they are in {self.partial}")
+
+
+class _TextWriter:
+    """What both kinds of text share: the file, and the checks of what comes in."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._target = PartialFile(path)
+        self._file: TextIO | None = None
+        self._frames = 0
+        self._last_number = 0
+
+    def __enter__(self) -> Self:
+        self._file = self._target.partial.open("w", encoding="utf-8", newline="\n")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._target.finish(error, self._frames)
+
+    def write(self, frame_number: int, tracks: Tracks) -> None:
+        """Write the tracks of one frame.
+
+        Args:
+            frame_number: 1-based, above the one written before.
+            tracks: what the tracker said of it; none are welcome.
+
+        Raises:
+            ValueError: for a frame number out of order, or a box or score that is not finite.
+        """
+        if self._file is None:
+            raise ValueError(f"{self._target.path} is not open: write inside a with block")
+        if frame_number <= self._last_number:
+            raise ValueError(
+                f"{self._target.path}: frame number {frame_number} cannot come after "
+                f"{self._last_number}; allowed are rising numbers from 1 on"
+            )
+        for name, values in (("box", tracks.boxes_xyxy), ("score", tracks.scores[:, None])):
+            wrong = ~values.isfinite().all(dim=1)
+            if wrong.any():
+                row = int(wrong.nonzero()[0])
+                raise ValueError(
+                    f"{self._target.path}: in frame {frame_number} track {int(tracks.ids[row])} "
+                    f"has the {name} {values[row].tolist()}, allowed are finite numbers"
+                )
+        self._file.write(self._text(frame_number, tracks))
+        self._last_number = frame_number
+        self._frames += 1
+
+    def _text(self, frame_number: int, tracks: Tracks) -> str:
+        raise NotImplementedError
+
+
+class MotTextWriter(_TextWriter):
+    """Rows ``frame,id,left,top,width,height,score,-1,-1,-1`` as MOTChallenge takes them.
+
+    Ids, from 0 on in a tracker, are one more on file. Left and top are x1 and y1 as they are, which
+    is how MMTracking 0.14 writes them. A frame without tracks leaves no row; a box without width or
+    height is written as such.
+
+    Args:
+        path: the file, replaced where it exists; its folder must exist.
+    """
+
+    def _text(self, frame_number: int, tracks: Tracks) -> str:
+        rows = zip(
+            tracks.ids.tolist(), tracks.boxes_xyxy.tolist(), tracks.scores.tolist(), strict=True
+        )
+        return "".join(
+            f"{frame_number},{track + 1},{x1:.3f},{y1:.3f},{x2 - x1:.3f},{y2 - y1:.3f},"
+            f"{score:.3f},-1,-1,-1\n"
+            for track, (x1, y1, x2, y2), score in rows
+        )
+
+
+class JsonLinesWriter(_TextWriter):
+    """A line a frame: ``{"frame": 1, "tracks": [{"id", "box_xyxy", "score", "label"}, ...]}``.
+
+    Ids and labels are the tracker's, from 0 on. A frame without tracks has an empty list.
+
+    Args:
+        path: the file, replaced where it exists; its folder must exist.
+    """
+
+    def _text(self, frame_number: int, tracks: Tracks) -> str:
+        rows = zip(
+            tracks.ids.tolist(),
+            tracks.boxes_xyxy.tolist(),
+            tracks.scores.tolist(),
+            tracks.labels.tolist(),
+            strict=True,
+        )
+        entries = [
+            {
+                "id": track,
+                "box_xyxy": [round(value, 3) for value in box],
+                "score": round(score, 4),
+                "label": label,
+            }
+            for track, box, score, label in rows
+        ]
+        return json.dumps({"frame": frame_number, "tracks": entries}) + "\n"

@@ -1,0 +1,89 @@
+"""A video in; its tracks as text, JSON lines and a film out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from halftrack.data import open_video
+from halftrack.recipes import TrackingRecipe, track
+from halftrack.report.drawing import Trails, draw_tracks
+from halftrack.report.track_files import JsonLinesWriter, MotTextWriter
+from halftrack.report.video import VideoWriter
+
+__all__ = ["TrackedVideo", "track_video"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackedVideo:
+    """What was found, and where it lies."""
+
+    frames: int
+    """Frames tracked."""
+    tracks: int
+    """Individuals that were given an id."""
+    files: tuple[Path, ...]
+    """What was written."""
+
+
+def track_video(
+    recipe: TrackingRecipe,
+    video: str | Path,
+    out: Path,
+    *,
+    checkpoint: str | Path | None = None,
+    device: torch.device | str | None = None,
+    trust: bool = False,
+    film: bool = True,
+    limit: int | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> TrackedVideo:
+    """Track a video and write ``<name>.txt``, ``<name>.jsonl`` and ``<name>.mp4`` into ``out``.
+
+    Args:
+        recipe: a tracking recipe.
+        video: a video file, a folder of frames or a MOT sequence.
+        out: a folder, made where it does not exist.
+        checkpoint: weights of both parts in one file; None for the files the recipe names.
+        device: where to compute.
+        trust: unpickle any object in a weights file.
+        film: write the mp4 too.
+        limit: stop after so many frames; None for all.
+        progress: told (frames done, frames in all or None) after each.
+
+    Raises:
+        DataError: if the video cannot be read.
+        ValueError, FileNotFoundError: if the recipe or its weights do not fit.
+    """
+    source = open_video(video, image_scale=recipe.data.image_scale)
+    steps = track(recipe, source, checkpoint=checkpoint, device=device, trust=trust)
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / f"{source.name}{ending}" for ending in (".txt", ".jsonl", ".mp4")]
+    trails = Trails()
+    seen: set[int] = set()
+    done = 0
+    total = source.num_frames
+    if limit is not None:
+        total = limit if total is None else min(limit, total)
+    with ExitStack() as stack:
+        text = stack.enter_context(MotTextWriter(files[0]))
+        lines = stack.enter_context(JsonLinesWriter(files[1]))
+        picture = None
+        if film:
+            writer = VideoWriter(files[2], size=source.size, frame_rate=source.frame_rate)
+            picture = stack.enter_context(writer)
+        for done, (each, tracks) in enumerate(itertools.islice(steps, limit), start=1):
+            text.write(done, tracks)
+            lines.write(done, tracks)
+            if picture is not None:
+                trails.add(tracks)
+                picture.write(draw_tracks(each.image, tracks, trails=trails))
+            seen.update(tracks.ids.tolist())
+            if progress is not None:
+                progress(done, total)
+    return TrackedVideo(frames=done, tracks=len(seen), files=tuple(files if film else files[:2]))
