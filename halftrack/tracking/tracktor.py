@@ -84,6 +84,9 @@ class TracktorConfig:
     """Largest distance of embeddings at which a detection is a lost track."""
     reid_iou: float = 0.2
     """Least IoU with the lost track's last box for the same."""
+    linear_motion: int = 0
+    """A track is expected to keep the mean of its last so many steps (Bergmann et al. 2019, section
+    2.3, its constant velocity), beside the camera's motion; 0: not to move by itself."""
     box_momentum: float | None = None
     """Share of the new box in a track's running mean of boxes; None: the new box alone."""
     embedding_momentum: float | None = None
@@ -98,6 +101,8 @@ class TracktorConfig:
         for name in ("reid_samples", "frames_kept"):
             if getattr(self, name) < 1:
                 raise ValueError(f"TracktorConfig.{name} is {getattr(self, name)}, less than 1")
+        if self.linear_motion < 0:
+            raise ValueError(f"TracktorConfig.linear_motion is {self.linear_motion}, less than 0")
         for name in ("box_momentum", "embedding_momentum"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
@@ -106,7 +111,7 @@ class TracktorConfig:
 
 @dataclass
 class _Track:
-    box_xyxy: Tensor
+    path: Tensor  # (k, 4): the last boxes, moved along with the camera, the newest last
     last_index: int
     embeddings: deque[Tensor]
 
@@ -154,7 +159,10 @@ class Tracktor:
         """
         self._check_follows(frame)
         found = self._detected(frame)
-        carried = self._carried(frame)
+        paths = self._carried(frame)
+        carried = (
+            torch.stack([p[-1] for p in paths]) if paths else torch.zeros((0, 4), device="cpu")
+        )
         regressed = self._regressed(frame, carried)
         unclaimed = iou(found.boxes_xyxy, regressed.boxes_xyxy) < self.config.new_track_iou
         found = _rows(found, unclaimed.all(dim=1))
@@ -167,7 +175,7 @@ class Tracktor:
             scores=torch.cat([regressed.scores, found.scores]),
             labels=torch.cat([regressed.labels, found.labels]),
         )
-        self._commit(frame, tracks, embeddings, carried)
+        self._commit(frame, tracks, embeddings, paths)
         return tracks
 
     def _check_follows(self, frame: Frame) -> None:
@@ -187,18 +195,19 @@ class Tracktor:
         found = replace(found, boxes_xyxy=boxes, scores=scores)
         return _rows(found, scores > self.config.detection_score)
 
-    def _carried(self, frame: Frame) -> Tensor:
-        """The last box of every live track ``(n, 4)``, moved along with the camera."""
-        if self._previous is None or not self._tracks:
-            return torch.zeros((0, 4), device="cpu")
-        boxes = torch.stack([track.box_xyxy for track in self._tracks.values()])
-        if self.camera_motion is None:
-            return boxes
-        warp = _finite(self.camera_motion(self._previous, frame), "camera warp", frame)
-        if self.config.compatible:
-            return warp_boxes(boxes, warp)
-        scale = torch.tensor(frame.scale_xy * 2, device="cpu")
-        return warp_boxes(boxes * scale, warp) / scale
+    def _carried(self, frame: Frame) -> list[Tensor]:
+        """Of every live track the last boxes, moved along with the camera, and the one due now."""
+        paths = [track.path for track in self._tracks.values()]
+        if self._previous is None or not paths:
+            return []
+        if self.camera_motion is not None:
+            warp = _finite(self.camera_motion(self._previous, frame), "camera warp", frame)
+            scale = torch.tensor(frame.scale_xy * 2, device="cpu")
+            if self.config.compatible:
+                scale = torch.ones_like(scale)
+            moved = warp_boxes(torch.cat(paths) * scale, warp) / scale
+            paths = list(moved.split([len(path) for path in paths]))
+        return [torch.cat([path, _next_box(path)[None]]) for path in paths]
 
     def _regressed(self, frame: Frame, carried: Tensor) -> Tracks:
         """The tracks of the frame before that the detector finds again."""
@@ -250,18 +259,19 @@ class Tracktor:
         return torch.tensor(ids, dtype=torch.int64, device="cpu")
 
     def _commit(
-        self, frame: Frame, tracks: Tracks, embeddings: Tensor | None, carried: Tensor
+        self, frame: Frame, tracks: Tracks, embeddings: Tensor | None, paths: list[Tensor]
     ) -> None:
         """Take this frame's answer into the state; end the tracks unseen for too long."""
-        for track, box in zip(self._tracks.values(), carried, strict=True):
-            track.box_xyxy = box
+        for track, path in zip(self._tracks.values(), paths, strict=True):
+            track.path = path[-1 - self.config.linear_motion :]
         seen = zip(tracks.ids.tolist(), tracks.boxes_xyxy.clone(), strict=True)
         for row, (key, box) in enumerate(seen):
             if key not in self._tracks:
                 samples: deque[Tensor] = deque(maxlen=self.config.reid_samples)
-                self._tracks[key] = _Track(box, frame.frame_index, samples)
+                self._tracks[key] = _Track(box[None], frame.frame_index, samples)
             track = self._tracks[key]
-            track.box_xyxy = _blend(track.box_xyxy, box, self.config.box_momentum)
+            box = _blend(track.path[-1], box, self.config.box_momentum)
+            track.path = torch.cat([track.path[:-1], box[None]])
             track.last_index = frame.frame_index
             if embeddings is not None:
                 momentum, looks = self.config.embedding_momentum, embeddings[row]
@@ -272,6 +282,14 @@ class Tracktor:
         oldest = frame.frame_index - self.config.frames_kept
         self._tracks = {k: track for k, track in self._tracks.items() if track.last_index > oldest}
         self._previous = frame
+
+
+def _next_box(path: Tensor) -> Tensor:
+    """The last box moved by the mean step of the centres; its size stays."""
+    if len(path) == 1:
+        return path[-1]
+    centres = (path[:, :2] + path[:, 2:]) * 0.5
+    return path[-1] + (centres[1:] - centres[:-1]).mean(dim=0).repeat(2)
 
 
 def _blend(old: Tensor, new: Tensor, momentum: float | None) -> Tensor:

@@ -55,6 +55,16 @@ STORIES: dict[str, tuple[World, dict[str, Any], list[str]]] = {
         {},
         ["a0 b1", "a0 b1", "a0", "a0", "a0", "a0", "a0 b1"],
     ),
+    "who walks on unseen is the same where the walk leads to": (
+        World([{"a": (0, 0)}, {"a": (10, 0)}, NOTHING, NOTHING, {"a": (40, 0)}]),
+        {"linear_motion": 1},
+        ["a0", "a0", "", "", "a0"],
+    ),
+    "and another for who expects it to stand": (
+        World([{"a": (0, 0)}, {"a": (10, 0)}, NOTHING, NOTHING, {"a": (40, 0)}]),
+        {},
+        ["a0", "a0", "", "", "a1"],
+    ),
     "a detection on a regressed track starts nothing": (
         World([{"a": (0, 0)}, {"a": (0, 0), "c": (15, 0)}]),
         {},
@@ -245,6 +255,15 @@ def test_compatible_and_correct_differ_by_the_scale_of_the_translation() -> None
     assert torch.allclose(asked[0] - asked[1], torch.tensor([4.0, -2.0, 4.0, -2.0]), atol=1e-4)
 
 
+def test_a_constant_step_is_kept_beside_the_cameras() -> None:
+    # Of each frame's 40 px the camera makes 30.
+    world = World([{"a": (40.0 * t, 0)} for t in range(4)], warps=dict.fromkeys(range(1, 4), PAN))
+    tracktor = follow(world, linear_motion=2)
+    for index in range(4):
+        tracktor.step(frame_at(index))
+    assert [asked[0, 0].item() for asked in world.asked] == [30.0, 80.0, 120.0]
+
+
 def drifting_looks(frame: Frame, boxes_xyxy: Tensor) -> Tensor:
     """One number, growing by 1 a frame."""
     return torch.full((len(boxes_xyxy), 1), float(frame.frame_index))
@@ -292,7 +311,13 @@ def test_a_track_is_of_its_best_class_and_classes_do_not_suppress_each_other() -
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("reid_samples", 0), ("frames_kept", 0), ("box_momentum", 0.0), ("embedding_momentum", 1.5)],
+    [
+        ("reid_samples", 0),
+        ("frames_kept", 0),
+        ("box_momentum", 0.0),
+        ("embedding_momentum", 1.5),
+        ("linear_motion", -1),
+    ],
 )
 def test_a_setting_out_of_range_is_named(setting: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"TracktorConfig\.{setting} is {value}"):
