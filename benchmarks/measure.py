@@ -15,14 +15,17 @@ from types import ModuleType
 import numpy as np
 import torch
 import torchvision
+from torch import nn
 
 from halftrack.frames import Clip, Frame
 from halftrack.layers import ResNetConfig
-from halftrack.models import SELSA, SelsaConfig
+from halftrack.models import SELSA, FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig, SelsaConfig
 
 __all__ = [
     "calibration_inference",
     "calibration_training",
+    "golden_detector",
+    "golden_reid",
     "golden_selsa",
     "golden_video",
     "machine",
@@ -99,12 +102,31 @@ def golden_module() -> ModuleType:
     return module
 
 
+def golden_weights(model: nn.Module, file: str, name: str, *, seed: int = 1) -> None:
+    """Fill a model with the deterministic weights of the golden values."""
+    entries = json.loads((GOLDEN / file).read_text())
+    weights = golden_module().fill_state_dict(entries, seed, name)
+    model.load_state_dict({key: torch.from_numpy(np.asarray(v)) for key, v in weights.items()})
+
+
 def golden_selsa(*, recompute: tuple[int, ...] = (), seed: int = 1) -> SELSA:
     """SELSA R50-DC5 with the deterministic weights of the golden values."""
     model = SelsaConfig(backbone=ResNetConfig(recompute=recompute)).build()
-    entries = json.loads((GOLDEN / "selsa_state_dict.json").read_text())
-    weights = golden_module().fill_state_dict(entries, seed, "vid")
-    model.load_state_dict({key: torch.from_numpy(np.asarray(v)) for key, v in weights.items()})
+    golden_weights(model, "selsa_state_dict.json", "vid", seed=seed)
+    return model
+
+
+def golden_detector() -> FasterRCNN:
+    """Tracktor's Faster R-CNN R50-FPN, likewise."""
+    model = FasterRCNNConfig().build()
+    golden_weights(model, "faster_rcnn_fpn_state_dict.json", "det")
+    return model
+
+
+def golden_reid() -> ReID:
+    """Tracktor's ReID R50, likewise."""
+    model = ReIDConfig(identities=380).build()
+    golden_weights(model, "reid_r50_state_dict.json", "reid")
     return model
 
 

@@ -24,15 +24,15 @@ def uncached(model: SELSA, references: list[Frame], key: Frame) -> Detections:
     Frame by frame, as the memory of 15 feature maps at once is no part of the question.
     """
     frames = [*references, key]
-    head = model.detector.roi_head
+    head = model.bbox_head
     embedded, proposals = [], []
     for frame in frames:
         features = model.features([frame])
         proposals.append(model.propose(features, [frame])[0])
         embedded.append(model.embed(features, proposals[-1:]))
-    memory = head.bbox_head.remember(torch.cat(embedded))
-    logits, deltas = head.bbox_head(embedded[-1], memory)
-    return head.detect(logits, deltas, proposals[-1], key)
+    memory = head.remember(torch.cat(embedded))
+    logits, deltas = head.aggregate(embedded[-1], memory)
+    return model.detector.roi_head.detect(logits, deltas, proposals[-1], key)
 
 
 def main() -> None:

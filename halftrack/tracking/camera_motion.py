@@ -8,7 +8,8 @@ x and y are pixel centres, (0, 0) the top left; a warp takes them from first fra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -25,7 +26,8 @@ MotionModel = Literal["translation", "euclidean", "affine", "homography"]
 _RGB_TO_GREY = (0.299, 0.587, 0.114)
 _BLURS = {1: (1.0,), 3: (0.25, 0.5, 0.25), 5: (0.0625, 0.25, 0.375, 0.25, 0.0625)}
 _HALVED = ((2.0, 0.0, 0.5), (0.0, 2.0, 0.5), (0.0, 0.0, 1.0))  # pixel centres lie between four
-_CACHED_PIXELS = 16384  # a block on a CPU: its dozen temporaries stay in a core's cache
+_CACHED_PIXELS = 32768  # a block on a CPU: its dozen temporaries stay near a core
+_SETTLED = 1 / 32  # pixels; OpenCV samples at multiples of it
 
 
 class UncorrelatedFramesError(ValueError):
@@ -48,11 +50,19 @@ class EccMotion:
     iterations: int = 100
     """At most so many steps on each level of the pyramid."""
     tolerance: float = 1e-5
-    """A level is done when a step changes the correlation by less."""
+    """A level is done when a step changes the correlation by less.
+
+    With several levels also when a step moves no corner by more than 1/32 of the distance between
+    compared pixels: the next one, some tenth of it, would be lost in the noise.
+    """
     blur: int = 1
     """Side of the Gaussian both grey images are smoothed with: 1 (not at all), 3 or 5."""
     levels: int = 1
-    """Levels of the image pyramid, each half the size; 1 is the full size alone, as in OpenCV."""
+    """Levels of the image pyramid, each half the size; 1 is the full size alone, as in OpenCV.
+
+    4 at 1080p is as exact as OpenCV and takes a fifteenth to nine tenths of its time
+    (benchmarks/ecc.md).
+    """
     stride: int = 1
     """At full size, every so many pixels of the first frame along x and y are compared.
 
@@ -87,6 +97,13 @@ class EccMotion:
         Source: MMTracking 0.14, CameraMotionCompensation.get_warp_matrix.
         """
         _check_frames(first_chw, second_chw, 2**self.levels)
+        with _one_thread():
+            warp = self._estimate(first_chw, second_chw)
+        rows = 3 if self.model == "homography" else 2
+        return warp[:rows].to(first_chw.device, torch.float32)
+
+    def _estimate(self, first_chw: Tensor, second_chw: Tensor) -> Tensor:
+        """The warp ``(3, 3)`` in float64 on the host, refined from level to level."""
         pair = torch.stack([_grey(first_chw), _grey(second_chw)])[:, None]
         # Inner products of pixels far from 0 cancel in fp32; correlation does not see the mean.
         pyramid = [pair - pair.mean(dim=(2, 3), keepdim=True)]
@@ -96,24 +113,38 @@ class EccMotion:
         halved = torch.tensor(_HALVED, dtype=torch.float64, device="cpu")
         for level in reversed(range(self.levels)):
             pair = _blur(pyramid[level], _BLURS[self.blur])
-            warp = self._align(pair, warp, 1 if level else self.stride)
+            warp = self._align(pair, warp, self._strides(level))
             if level:
                 warp = halved @ warp @ torch.linalg.inv(halved)
                 warp = warp / warp[2, 2]  # 1 is what the step of a homography takes for granted
-        rows = 3 if self.model == "homography" else 2
-        return warp[:rows].to(first_chw.device, torch.float32)
+        return warp
 
-    def _align(self, pair: Tensor, warp: Tensor, stride: int) -> Tensor:
+    def _strides(self, level: int) -> tuple[int, ...]:
+        """Which pixels of a level are compared, one pass after the other."""
+        if level:
+            return (1,)
+        # A step of a pyramid's last level costs a quarter on every second pixel, and leaves so
+        # little to do that one step on all of them is enough.
+        return (self.stride,) if self.levels == 1 else (2 * self.stride, self.stride)
+
+    def _align(self, pair: Tensor, warp: Tensor, strides: tuple[int, ...]) -> Tensor:
         """The warp ``(3, 3)`` improved on one level, from the two grey images ``(2, 1, h, w)``."""
-        template, layers = pair[0, 0, ::stride, ::stride], _with_gradients(pair[1:])
-        model = _MODELS[self.model]
+        layers = _with_gradients(pair[1:])
+        for stride in strides:
+            warp = self._climb(pair[0, 0, ::stride, ::stride], layers, warp, stride)
+        return warp
+
+    def _climb(self, template: Tensor, layers: Tensor, warp: Tensor, stride: int) -> Tensor:
+        """The warp ``(3, 3)`` after as many steps as it takes."""
+        model, size = _MODELS[self.model], (int(layers.shape[2]), int(layers.shape[3]))
         correlation = -1.0
         for _ in range(self.iterations):
             last = correlation
             gram = _gram(template, stride, layers, warp, model).cpu().double()  # host sync
             correlation, step = _ecc_step(gram)
-            warp = model.advance(warp, step.tolist())
-            if abs(correlation - last) < self.tolerance:
+            before, warp = warp, model.advance(warp, step.tolist())
+            settled = self.levels > 1 and _corner_shift(before, warp, size) < stride * _SETTLED
+            if settled or abs(correlation - last) < self.tolerance:
                 break
         return warp
 
@@ -136,6 +167,29 @@ def warp_boxes(boxes_xyxy: Tensor, warp: Tensor) -> Tensor:
     if len(warp) == 3:
         moved = moved / (corners @ warp[2, :2] + warp[2, 2])[..., None]
     return moved.reshape(-1, 4)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch's operators to this thread on a CPU.
+
+    They are thousands and take microseconds each: waiting for a second thread costs more than it
+    computes, up to twice the whole time on busy cores.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _corner_shift(before: Tensor, after: Tensor, size: tuple[int, int]) -> float:
+    """By how many pixels two warps differ at most along x or y, at the corners of a frame."""
+    bottom, right = size[0] - 1.0, size[1] - 1.0
+    corners = before.new_tensor([[0, 0], [right, 0], [0, bottom], [right, bottom]])
+    moved = [warp_boxes(corners.reshape(2, 4), warp) for warp in (before, after)]
+    return float((moved[0] - moved[1]).abs().max())
 
 
 def _check_frames(first_chw: Tensor, second_chw: Tensor, least: int) -> None:
@@ -213,11 +267,11 @@ def _gram_of_rows(
     height, width = layers.shape[2:]
     grid = _sampling_grid(x, y, warp, (height, width))
     warped = F.grid_sample(layers, grid[None], align_corners=False)[0]
-    mask = (torch.maximum(grid[..., 0].abs(), grid[..., 1].abs()) < 1).to(template)
+    inside = grid.abs().lt_(1.0)  # as 0 and 1 in fp32: twice as fast as through booleans
+    mask = inside[..., 0] * inside[..., 1]
     jacobian = model.jacobian(warped[1], warped[2], x, y, warp)
     stacked = torch.stack([*jacobian, warped[0] * mask, template * mask, mask]).flatten(1)
-    # One vector at a time: a threaded product of 16,384 x 6 waits for its threads longer than it
-    # computes (8 ms for 0.1 on two busy cores), and on a GPU it may round to TF32.
+    # One vector at a time: a product of matrices may round to TF32 on a GPU.
     return torch.stack([torch.mv(stacked, vector) for vector in stacked])
 
 
@@ -267,8 +321,8 @@ def _translation_jacobian(dx: Tensor, dy: Tensor, *_: Tensor) -> list[Tensor]:
 
 def _euclidean_jacobian(dx: Tensor, dy: Tensor, x: Tensor, y: Tensor, at: Tensor) -> list[Tensor]:
     cos, sin = at[0, 0].item(), at[1, 0].item()
-    turned_x, turned_y = -(sin * x) - cos * y, cos * x - sin * y
-    return [dx * turned_x + dy * turned_y, dx, dy]
+    turned_x, turned_y = torch.sub(-sin * x, y, alpha=cos), torch.sub(cos * x, y, alpha=sin)
+    return [turned_x.mul_(dx).addcmul_(turned_y, dy), dx, dy]
 
 
 def _affine_jacobian(dx: Tensor, dy: Tensor, x: Tensor, y: Tensor, *_: Tensor) -> list[Tensor]:

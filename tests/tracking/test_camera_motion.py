@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from halftrack.precision import Precision
-from halftrack.tracking import EccMotion, UncorrelatedFramesError, warp_boxes
+from halftrack.tracking import (
+    EccMotion,
+    UncorrelatedFramesError,
+    camera_motion,
+    warp_boxes,
+)
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "cmc.npz"
 MEAN = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
@@ -123,6 +129,42 @@ def test_a_pyramid_finds_a_motion_out_of_reach_at_full_size() -> None:
     expected = torch.tensor(far)[:2]
     assert corner_error(EccMotion(levels=3)(first, second), expected, (256, 384)) < 1e-3
     assert corner_error(EccMotion()(first, second), expected, (256, 384)) > 5
+
+
+def full_size_steps(motion: EccMotion, first: Tensor, second: Tensor) -> int:
+    """How often the estimate went through all pixels of the full size."""
+    sizes = []
+
+    def counted(template: Tensor, *rest: Any) -> Tensor:
+        sizes.append(template.shape)
+        return gram(template, *rest)
+
+    gram = camera_motion._gram
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(camera_motion, "_gram", counted)
+        motion(first, second)
+    return sizes.count(first.shape[1:])
+
+
+def test_a_pyramid_spares_the_full_size_steps_that_would_change_nothing() -> None:
+    first, second = two_frames((256, 384), WARPS["euclidean"], sides=(4, 8, 32))
+    expected = torch.tensor(WARPS["euclidean"])[:2]
+    assert corner_error(EccMotion(levels=3)(first, second), expected, (256, 384)) < 0.01
+    assert full_size_steps(EccMotion(levels=3), first, second) <= 2
+    assert full_size_steps(EccMotion(), first, second) >= 4
+
+
+def test_the_number_of_threads_is_left_as_it_was(frames: list[Tensor]) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        EccMotion()(frames[0], frames[1])
+        assert torch.get_num_threads() == 2
+        with pytest.raises(UncorrelatedFramesError):
+            EccMotion()(frames[0], -frames[0])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("blur", [3, 5])
