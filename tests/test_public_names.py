@@ -19,8 +19,8 @@ NAMES = {
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch Tracks",
     "halftrack.layers": (
-        "AnchorGrid ChannelMapper FPN ResNet ResNetConfig normalise_and_pad roi_align "
-        "roi_align_pyramid"
+        "AnchorGrid ChannelMapper FPN ResNet ResNetConfig normalise_and_pad one_thread "
+        "roi_align roi_align_pyramid"
     ),
     "halftrack.models": (
         "FasterRCNN FasterRCNNConfig MatchingConfig RPNConfig ReID ReIDConfig RoIHeadConfig SELSA "
@@ -36,7 +36,7 @@ NAMES = {
     ),
     "halftrack.evaluation": (
         "DetectionMetrics FrameDetections FrameTruth MotMetrics ResultFolder RetrievalScores "
-        "SequenceMetrics SequenceTruth TrackRows coco_ap50 motion_groups motion_iou "
+        "SequenceMetrics SequenceTruth TrackRows check_truth coco_ap50 motion_groups motion_iou "
         "read_result_folder read_results retrieval_scores score_detections score_tracks voc_ap50 "
         "write_results"
     ),

@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from halftrack.layers import one_thread
+
 __all__ = ["SampleWorkers"]
 
 Key = TypeVar("Key")
@@ -27,7 +29,9 @@ class _Function(Dataset[Item], Generic[Key, Item]):
         self.function = function
 
     def __getitem__(self, key: Key) -> Item:
-        return self.function(key)
+        # As in a worker, here too: the last digits of a float resize depend on the threads.
+        with one_thread():
+            return self.function(key)
 
 
 class _Keys(Sampler[Key]):
@@ -77,7 +81,8 @@ class SampleWorkers(Generic[Key, Item]):
         if workers < 0:
             raise ValueError(f"workers={workers!r}: expected 0 or more")
         if workers == 0 and not pin:
-            yield from map(self._function, keys)
+            here: _Function[Key, Item] = _Function(self._function)
+            yield from map(here.__getitem__, keys)
             return
         if self._busy:
             raise RuntimeError(

@@ -5,6 +5,7 @@ from halftrack.layers.necks import FPN, ChannelMapper
 from halftrack.layers.pixels import normalise_and_pad
 from halftrack.layers.resnet import ResNet, ResNetConfig
 from halftrack.layers.roi_align import roi_align, roi_align_pyramid
+from halftrack.layers.threads import one_thread
 
 __all__ = [
     "FPN",
@@ -13,6 +14,7 @@ __all__ = [
     "ResNet",
     "ResNetConfig",
     "normalise_and_pad",
+    "one_thread",
     "roi_align",
     "roi_align_pyramid",
 ]

@@ -8,8 +8,7 @@ x and y are pixel centres, (0, 0) the top left; a warp takes them from first fra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -17,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from halftrack.layers import one_thread
 from halftrack.precision import fp32_island
 
 __all__ = ["EccMotion", "UncorrelatedFramesError", "warp_boxes"]
@@ -97,7 +97,9 @@ class EccMotion:
         Source: MMTracking 0.14, CameraMotionCompensation.get_warp_matrix.
         """
         _check_frames(first_chw, second_chw, 2**self.levels)
-        with _one_thread():
+        # Thousands of operators take microseconds each: waiting for a second thread costs more than
+        # it computes, up to twice the whole time on busy cores.
+        with one_thread():
             warp = self._estimate(first_chw, second_chw)
         rows = 3 if self.model == "homography" else 2
         return warp[:rows].to(first_chw.device, torch.float32)
@@ -167,21 +169,6 @@ def warp_boxes(boxes_xyxy: Tensor, warp: Tensor) -> Tensor:
     if len(warp) == 3:
         moved = moved / (corners @ warp[2, :2] + warp[2, 2])[..., None]
     return moved.reshape(-1, 4)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch's operators to this thread on a CPU.
-
-    They are thousands and take microseconds each: waiting for a second thread costs more than it
-    computes, up to twice the whole time on busy cores.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _corner_shift(before: Tensor, after: Tensor, size: tuple[int, int]) -> float:
