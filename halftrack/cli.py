@@ -89,10 +89,14 @@ def _recipe(name: str, precision: str | None, settings: list[str] | None) -> Rec
     return override(recipe, settings) if settings else recipe
 
 
-def _with_parts(recipe: Recipe, detector: str | None, reid: str | None) -> Recipe:
+def _with_parts(
+    recipe: Recipe, checkpoint: Path | None, detector: str | None, reid: str | None
+) -> Recipe:
     """A tracking recipe with other files for its parts."""
     if detector is None and reid is None:
         return recipe
+    if checkpoint is not None:
+        raise ValueError("--checkpoint holds both parts: leave out --detector and --reid")
     if not isinstance(recipe, TrackingRecipe):
         raise ValueError(f"--detector and --reid are a tracker's parts; {recipe.name} is none")
     return replace(
@@ -230,11 +234,14 @@ def evaluate(
     settings: Settings = None,
 ) -> None:
     """Score a checkpoint, or result files, on the validation videos."""
-    chosen = _with_parts(_recipe(recipe, precision, settings), detector, reid)
+    if results is not None and any((checkpoint, detector, reid, precision, device, trust)):
+        raise ValueError("--results scores files: what says how a model runs does not go with it")
+    chosen = _with_parts(_recipe(recipe, precision, settings), checkpoint, detector, reid)
     if checkpoint is None and results is None and not isinstance(chosen, TrackingRecipe):
         raise ValueError(f"--checkpoint is missing: the weights of {chosen.name} to score")
-    out = out or (checkpoint.parent if checkpoint else results or Path("runs") / chosen.name)
-    out.mkdir(parents=True, exist_ok=True)
+    if out is None:
+        kind = chosen.precision.name if results is None else "results"
+        out = checkpoint.parent if checkpoint else Path("runs") / f"{chosen.name}_{kind}"
     with Progress(console=console) as progress:
         task = progress.add_task("scoring", total=None)
 
@@ -261,6 +268,7 @@ def evaluate(
     console.print(evaluation.flat() or "no ground truth, so no scores")
     for line in evaluation.skipped:
         _tell(line)
+    out.mkdir(parents=True, exist_ok=True)
     numbers = json.dumps(evaluation.numbers(), indent=2, allow_nan=False)
     (out / "eval.json").write_text(numbers, encoding="utf-8")
     write_csv(out / "eval.csv", [row])
@@ -275,9 +283,12 @@ def _write_tracks(evaluation: TrackingEvaluation, out: Path) -> None:
         write_csv(out / "sequences.csv", evaluation.metrics.rows())
     folder = out / "results"
     folder.mkdir(exist_ok=True)
+    others = sorted({file.stem for file in folder.glob("*.txt")} - set(evaluation.results))
     for name, rows in evaluation.results.items():
         write_results(folder / f"{name}.txt", rows)
     _tell(f"tracks in {folder}, one file a sequence, ready for submission")
+    if others:
+        _tell(f"of another run, and still there: {', '.join(others)}")
 
 
 @app.command()
@@ -297,21 +308,27 @@ def track(
     settings: Settings = None,
 ) -> None:
     """Follow the objects of a video: MOT text, JSON lines and an H.264 film."""
-    chosen = _with_parts(_recipe(recipe, precision, settings), detector, reid)
+    chosen = _with_parts(_recipe(recipe, precision, settings), checkpoint, detector, reid)
     if not isinstance(chosen, TrackingRecipe):
         raise ValueError(f"{chosen.name} does not track: {chosen.summary}")
-    with Progress(console=console) as progress:
-        task = progress.add_task("tracking", total=None)
-        tracked = track_video(
-            chosen,
-            video,
-            out,
-            checkpoint=checkpoint,
-            device=device,
-            trust=trust,
-            film=film,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    try:
+        with Progress(console=console) as progress:
+            task = progress.add_task("tracking", total=None)
+            tracked = track_video(
+                chosen,
+                video,
+                out,
+                checkpoint=checkpoint,
+                device=device,
+                trust=trust,
+                film=film,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+    except KeyboardInterrupt as stopped:
+        _tell(f"stopped{_told(stopped)}")
+        raise typer.Exit(130) from None
+    for line in tracked.notes:
+        _tell(line)
     _tell(f"{tracked.tracks} tracks in {tracked.frames} frames")
     for file in tracked.files:
         _tell(f"  {file}")
@@ -346,11 +363,16 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError) as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        errors.print(f"[red]error:[/] {escape(_told(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(2) from error
     except (NonFiniteGradientError, RuntimeError) as error:
-        errors.print(f"[red]failed:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        errors.print(f"[red]failed:[/] {escape(_told(error))}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from error
+
+
+def _told(error: BaseException) -> str:
+    """The message, and beneath it what became of the files that were being written."""
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 from halftrack.cli import console, main
 
 TINY = "selsa_tiny_sample"
+PARTS = ("--detector", "d", "--reid", "r")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -73,6 +74,7 @@ def test_detector_reid_and_tracker_follow_on_each_other(
         files.append(out / "best.pth")
     told = capsys.readouterr().out
     assert "MOT17 train: 2 videos, 16 frames, 16 key frames" in told
+    assert "left out: 0 pedestrians with flag 0, 8 people hard to judge" in told
     assert "of individuals" in told
     for recipe, file, column in zip(
         ("faster-rcnn_tiny_sample", "reid_tiny_sample"), files, ("box AP@50", "mAP"), strict=True
@@ -93,6 +95,9 @@ def test_detector_reid_and_tracker_follow_on_each_other(
     (out / "results" / f"{sequence.name}.txt").write_text("1,1,5,5,20,20,1,-1,-1,-1\n")
     score = ("eval", tracker, "--data-root", data, "--results", out / "results")
     assert halftrack(*score) == 0
+    (data / "MOT17/train/MOT17-60-FRCNN/gt/gt.txt").unlink()
+    assert halftrack("data", "check", "faster-rcnn_tiny_sample", "--data-root", data) == 1
+    assert "gt.txt: ground truth is missing" in capsys.readouterr().out
     film = ("track", sequence, "--recipe", tracker, *parts[:4], "--out", out)
     assert halftrack(*film) == 0
     assert "tracks in 8 frames" in capsys.readouterr().out
@@ -128,6 +133,14 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
         (("eval", TINY, "--data-root", "x"), "--checkpoint is missing: the weights of"),
         (("eval", TINY, "--data-root", "x", "--reid", "f"), "are a tracker's parts"),
         (("track", "x.mp4", "--recipe", TINY), "does not track"),
+        (
+            ("track", "x.mp4", "--recipe", "tracktor_tiny_sample", "--checkpoint", "c", *PARTS),
+            "--checkpoint holds both parts: leave out --detector and --reid",
+        ),
+        (
+            ("eval", "tracktor_tiny_sample", "--data-root", "x", "--results", "r", *PARTS),
+            "--results scores files",
+        ),
         (("train", "tracktor_tiny_sample", "--data-root", "x"), "put together from trained parts"),
         (("quickstart", "--task", "sot3"), "no task 'sot3'; there are vid, mot and all"),
         (("data", "sample", "x", "--layout", "coco"), "no layout 'coco'; there are vid, mot, sot"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -33,13 +33,13 @@ class SetReport:
     frames: int
     """Frames with a readable annotation."""
     key_frames: int
-    """Frames that training would draw as key frames; 0 for validation."""
+    """Frames that training could learn from; 0 for ImageNet's validation."""
     boxes_per_class: dict[str, int]
     """Usable boxes of each class."""
     unknown_objects: int
     """Objects of classes not asked for, left out."""
     degenerate_boxes: int
-    """Boxes under one pixel wide or high, left out."""
+    """Boxes under one pixel wide or high or, in MOTChallenge, outside their image; left out."""
     overhanging_boxes: int
     """Boxes that reach outside their image, clipped."""
     problems: tuple[Problem, ...]
@@ -76,7 +76,7 @@ class DataReport:
                 f"{report.key_frames} key frames",
                 f"  boxes: {boxes}",
                 f"  left out: {report.unknown_objects} objects of other classes, "
-                f"{report.degenerate_boxes} boxes under one pixel; "
+                f"{report.degenerate_boxes} boxes under one pixel or outside; "
                 f"clipped: {report.overhanging_boxes} boxes that reach outside their image",
                 f"  problems: {len(report.problems)}",
             ]
@@ -162,17 +162,22 @@ def _check_mot(
     """The sequences of each split; of ReID, the crops cut from them."""
     if isinstance(config, MotDetectionConfig):
         splits = dict.fromkeys((config.training_split, config.test_split))
+        public = config.public
     else:
-        splits = dict.fromkeys(("train",))
+        splits, public = dict.fromkeys(("train",)), False
     reports = []
     for split in splits:
         sequences = read_mot(
-            data_root, split, benchmark=config.benchmark, detectors=config.detectors
+            data_root,
+            split,
+            benchmark=config.benchmark,
+            detectors=config.detectors,
+            detections=public,
         )
         places = [(each, number) for each in sequences for number in each.frame_numbers]
         look = _decode_mot if decode else lambda place: _missing(place[0].path(place[1]))
         with ThreadPoolExecutor(threads) as pool:
-            problems = []
+            problems = [problem for each in sequences for problem in _lacking(each, split, public)]
             for done, problem in enumerate(pool.map(look, places), start=1):
                 if problem is not None:
                     problems.append(problem)
@@ -195,12 +200,20 @@ def _check_mot(
                 unknown_objects=(
                     left_out.other_classes + left_out.ignored_classes + left_out.flagged
                 ),
-                degenerate_boxes=left_out.degenerate,
+                degenerate_boxes=left_out.degenerate + left_out.outside,
                 overhanging_boxes=0,  # they may leave the image, and none is clipped
                 problems=tuple(problems),
             )
         )
     return DataReport(sets=tuple(reports), decoded=decode)
+
+
+def _lacking(sequence: MotSequence, split: str, public: bool) -> Iterator[Problem]:
+    """What training or testing would stop at before the first image."""
+    if sequence.truth is None and split != "test":
+        yield Problem(str(sequence.folder / "gt" / "gt.txt"), "ground truth is missing")
+    if public and sequence.detections is None:
+        yield Problem(str(sequence.folder / "det" / "det.txt"), "public detections are missing")
 
 
 def _decode_mot(place: tuple[MotSequence, int]) -> Problem | None:

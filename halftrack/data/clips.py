@@ -84,6 +84,12 @@ class TrainingClips:
         self.rank, self.world_size = rank, world_size
         self.skipped = SkipLedger() if skipped is None else skipped
         """What was left out so far."""
+        self.notes: tuple[str, ...] = tuple(
+            f"{index.num_frames} frames in {index.image_root}; left out: {index.unknown_objects} "
+            f"objects of other classes, {index.degenerate_boxes} boxes under one pixel"
+            for index in self.indexes
+        )
+        """What of the data is trained on and what is not, as lines of text."""
         for index in self.indexes:
             settle_problems(index, on_bad_sample, self.skipped)
         keys = [index.training_keys(min_size=settings.min_size) for index in self.indexes]

@@ -47,8 +47,6 @@ _JPEG_QUALITY = 95
 class CropRules:
     """Which boxes make a crop and which individuals are kept."""
 
-    min_visibility: float = 0.3
-    """Boxes of which a smaller share can be seen are left out."""
     min_crops: int = 8
     """Individuals with fewer crops are left out."""
     max_crops: int = 1000
@@ -101,6 +99,8 @@ class Crops:
     """``(n,)`` individual, 0-based in the order of ``names``, sorted."""
     names: tuple[str, ...]
     """Sequence and id of each individual, e.g. ``MOT17-02-FRCNN/3``."""
+    rare: int = 0
+    """Individuals left out for having too few crops."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -165,6 +165,10 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
         """What is drawn from."""
         self.settings = settings
         """How batches are drawn and prepared."""
+        self.notes = (
+            f"{len(crops)} crops of {crops.num_identities} individuals; "
+            f"left out: {crops.rare} individuals with too few",
+        )
         self._cutter = _Cutter(crops, cache_bytes=settings.cache_mb << 20)
 
     def sample(self, *, seed: int, epoch: int, index: int) -> CropBatch:
@@ -273,6 +277,7 @@ def crops_of(
         edges_xyxy=np.concatenate([none.reshape(0, 4), *edges]),
         labels=np.repeat(np.arange(len(kept)), counts),
         names=tuple(names),
+        rare=len(identities) - len(kept),
     )
 
 

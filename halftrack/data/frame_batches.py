@@ -99,6 +99,11 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
             world_size=world_size,
             skipped=skipped,
         )
+        small = len(sequences) - len(self.sequences)
+        self.notes = (
+            f"{self.num_samples} frames of {len(self.sequences)} sequences; "
+            f"left out: {self.left_out}, {small} sequences with sides under {settings.min_size} px",
+        )
 
     def sample(self, *, seed: int, epoch: int, index: int) -> Frame:
         """The frame of sample ``index``, whatever its place in the order.

@@ -40,9 +40,9 @@ Detectors = Literal["all", "DPM", "FRCNN", "SDP"]
 
 Doubles = npt.NDArray[np.float64]
 
-PEDESTRIAN = 1
-# Kept for evaluation as regions that cost nothing, not trained on: person on vehicle, static
-# person, distractor, reflection, crowd.
+_PEDESTRIAN = 1
+# People that are hard to judge, not trained on: person on vehicle, static person, distractor,
+# reflection, crowd. TrackEval removes results on them, but for crowds.
 _IGNORED_CLASSES = (2, 7, 8, 12, 13)
 _DETECTOR = re.compile(r"-(DPM|FRCNN|SDP)$")
 _DEFAULT_FRAME_RATE = 30.0
@@ -145,6 +145,13 @@ class LeftOutRows:
     degenerate: int = 0
     """Boxes narrower or lower than one pixel."""
 
+    def __str__(self) -> str:
+        return (
+            f"{self.flagged} pedestrians with flag 0, {self.ignored_classes} people hard to judge, "
+            f"{self.other_classes} other objects, {self.outside} boxes outside their image, "
+            f"{self.degenerate} under one pixel"
+        )
+
     def __add__(self, other: LeftOutRows) -> LeftOutRows:
         sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in _COUNTS}
         return LeftOutRows(**sums)
@@ -183,7 +190,7 @@ def read_mot(
         if value not in allowed:
             raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
     part = "test" if split == "test" else "train"
-    parent = find_mot(data_root, benchmark, part) / part
+    parent = _find_mot(data_root, benchmark, part) / part
     folders = sorted(folder for folder in parent.iterdir() if folder.is_dir())
     kept = [folder for folder in folders if _wanted(folder.name, detectors)]
     if not kept:
@@ -192,7 +199,7 @@ def read_mot(
     return tuple(_read_sequence(folder, split, detections=detections) for folder in kept)
 
 
-def find_mot(data_root: str | Path, benchmark: Benchmark, part: str) -> Path:
+def _find_mot(data_root: str | Path, benchmark: Benchmark, part: str) -> Path:
     """The benchmark's folder in ``data_root``, or ``data_root`` itself if it is one.
 
     Raises:
@@ -200,7 +207,9 @@ def find_mot(data_root: str | Path, benchmark: Benchmark, part: str) -> Path:
     """
     root = Path(data_root).expanduser().resolve()
     for candidate in (root / benchmark, root):
-        if (candidate / part).is_dir():
+        # A folder of another benchmark has the same parts.
+        foreign = candidate.name in get_args(Benchmark) and candidate.name != benchmark
+        if (candidate / part).is_dir() and not foreign:
             return candidate
     looked = " or ".join(f"{root}{below}/{part}" for below in (f"/{benchmark}", ""))
     raise DataError(str(root), f"no {benchmark} here: looked for {looked}")
@@ -224,7 +233,7 @@ def learned_rows(sequence: MotSequence, *, flag_zero: bool = False) -> tuple[Mot
         raise DataError(str(sequence.folder / "gt" / "gt.txt"), "ground truth is missing")
     height, width = sequence.size
     x1, y1, x2, y2 = rows.boxes_xyxy.T
-    pedestrian = rows.classes == PEDESTRIAN
+    pedestrian = rows.classes == _PEDESTRIAN
     hard_to_judge = np.isin(rows.classes, _IGNORED_CLASSES)
     flagged = pedestrian & ~rows.flags & (not flag_zero)
     seen = pedestrian & ~flagged

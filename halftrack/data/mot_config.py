@@ -314,9 +314,7 @@ class ReIDDataConfig:
             # mot2reid divides before it drops individuals with too few crops.
             trained = int(len(identities) * (1 - self.validation_share))
             identities = identities[trained:] if validation else identities[:trained]
-        rules = CropRules(
-            min_visibility=self.min_visibility, min_crops=self.min_crops, max_crops=self.max_crops
-        )
+        rules = CropRules(min_crops=self.min_crops, max_crops=self.max_crops)
         crops = crops_of(sequences, identities, rules)
         if crops.num_identities == 0:
             folders = ", ".join(str(sequence.folder) for sequence in sequences)

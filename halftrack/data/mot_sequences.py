@@ -83,14 +83,21 @@ class TestSequence:
             public = self._public.in_frame(frame_number).boxes_xyxy
             boxes_xyxy = torch.from_numpy(public.astype(np.float32))
             labels = torch.zeros(len(public), dtype=torch.int64, device="cpu")
+        path = self.record.path(frame_number)
         frame = prepare_frame(
-            self.record.path(frame_number),
+            path,
             sample_id=self.record.sample_id(frame_number),
             frame_index=frame_number - self.frame_numbers.start,
             image_scale=self._image_scale,
             boxes_xyxy=boxes_xyxy,
             labels=labels,
         )
+        width, height = (side / s for side, s in zip(frame.size[::-1], frame.scale_xy, strict=True))
+        if (round(height), round(width)) != self.size:
+            told = (round(height), round(width))
+            raise DataError(
+                path, f"image has height and width {told}, seqinfo.ini says {self.size}"
+            )
         if boxes_xyxy is None:
             return frame
         none = frame.boxes_xyxy[:0]

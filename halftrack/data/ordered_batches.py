@@ -67,6 +67,8 @@ class OrderedBatches(ABC, Generic[Sample, Batch]):
         self.rank, self.world_size = rank, world_size
         self.skipped = SkipLedger() if skipped is None else skipped
         """What was left out so far."""
+        self.notes: tuple[str, ...] = ()
+        """What of the data is trained on and what is not, as lines of text."""
         self._workers: SampleWorkers[_Key, _Prepared[Batch]] = SampleWorkers(self._prepare)
 
     @abstractmethod

@@ -2,7 +2,13 @@
 
 from halftrack.evaluation.coco_ap import coco_ap50
 from halftrack.evaluation.detection import DetectionMetrics, FrameDetections, FrameTruth
-from halftrack.evaluation.mot import MotMetrics, SequenceMetrics, SequenceTruth, score_tracks
+from halftrack.evaluation.mot import (
+    MotMetrics,
+    SequenceMetrics,
+    SequenceTruth,
+    check_truth,
+    score_tracks,
+)
 from halftrack.evaluation.mot_results import (
     ResultFolder,
     TrackRows,
@@ -25,6 +31,7 @@ __all__ = [
     "SequenceMetrics",
     "SequenceTruth",
     "TrackRows",
+    "check_truth",
     "coco_ap50",
     "motion_groups",
     "motion_iou",

@@ -30,7 +30,14 @@ from trackeval.utils import TrackEvalException
 
 from halftrack.evaluation.mot_results import TrackRows, check_column, check_rows, check_scores
 
-__all__ = ["Benchmark", "MotMetrics", "SequenceMetrics", "SequenceTruth", "score_tracks"]
+__all__ = [
+    "Benchmark",
+    "MotMetrics",
+    "SequenceMetrics",
+    "SequenceTruth",
+    "check_truth",
+    "score_tracks",
+]
 
 Benchmark = Literal["MOT15", "MOT16", "MOT17", "MOT20"]
 """Whose rules. MOT15 has neither classes nor pre-processing; in MOT20 vehicles distract too."""
@@ -167,10 +174,9 @@ def score_tracks(
     """
     if benchmark not in get_args(Benchmark):
         raise ValueError(f"benchmark {benchmark!r}, allowed are {', '.join(get_args(Benchmark))}")
-    by_class = preprocess and benchmark != "MOT15"
     _check_names([each.name for each in truths], results)
     for truth in truths:
-        _check_truth(truth, by_class=by_class)
+        check_truth(truth, benchmark=benchmark, preprocess=preprocess)
         what = f"result of {truth.name!r}"
         rows = results[truth.name]
         span = (truth.first_frame, truth.frames)
@@ -212,7 +218,15 @@ def _check_names(names: Sequence[str], results: Mapping[str, TrackRows]) -> None
         )
 
 
-def _check_truth(truth: SequenceTruth, *, by_class: bool) -> None:
+def check_truth(
+    truth: SequenceTruth, *, benchmark: Benchmark = "MOT17", preprocess: bool = True
+) -> None:
+    """Whether a sequence's ground truth can be scored, to be known before hours of tracking.
+
+    Raises:
+        ValueError: if it cannot; names sequence and row, and says what is allowed.
+    """
+    by_class = preprocess and benchmark != "MOT15"
     what = f"ground truth of {truth.name!r}"
     if not 1 <= truth.first_frame <= truth.frames:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""From uint8 images to network input, on whatever device they lie."""
+"""From images as they are read to network input, on whatever device they lie."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def normalise_and_pad(images: Sequence[Tensor], *, divisor: int) -> Tensor:
     """A batch ``(n, 3, H, W)`` in fp32: normalised, then padded with zeros right and below.
 
     Args:
-        images: uint8 ``(3, height, width)`` RGB, of any sizes.
+        images: ``(3, height, width)`` RGB, 0 to 255 in uint8 or float32, of any sizes.
         divisor: H and W are the largest height and width, rounded up to a multiple of it.
     """
     height = max(image.shape[-2] for image in images)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from torch import nn
 
 from halftrack.data import (
     MotDetectionConfig,
+    MotRows,
     MotSequences,
     SkipLedger,
     VidDataConfig,
@@ -152,22 +153,24 @@ class FrameDetectionRecipe(TrainedRecipe):
     ) -> Callable[[nn.Module], DetectionEvaluation]:
         """Detects in every frame of the validation sequences; scored on the rows that train."""
         sequences = self.data.test_sequences(data_root)
+        flag_zero = self.data.train_flag_zero
+        # All of it now: without ground truth a run shall end before its first step.
+        rows = {each.name: learned_rows(each.record, flag_zero=flag_zero)[0] for each in sequences}
 
         def score(model: nn.Module) -> DetectionEvaluation:
-            frames = _truths(sequences, progress)
+            frames = _truths(sequences, rows, progress)
             return _score(model, frames, Stopwatch(), self, device, sequences.skipped)
 
         return score
 
 
 def _truths(
-    sequences: MotSequences, progress: Progress | None
+    sequences: MotSequences, rows: Mapping[str, MotRows], progress: Progress | None
 ) -> Iterator[tuple[Frame, FrameTruth]]:
     """Every frame of the sequences and the pedestrians in it."""
     for done, sequence in enumerate(sequences, start=1):
-        rows, _ = learned_rows(sequence.record)
         for frame in sequence.frames():
-            inside = rows.in_frame(sequence.frame_numbers[frame.frame_index])
+            inside = rows[sequence.name].in_frame(sequence.frame_numbers[frame.frame_index])
             yield (
                 frame,
                 FrameTruth(

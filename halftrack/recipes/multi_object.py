@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -13,12 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from halftrack.data import MotDetectionConfig, ReIDDataConfig, SkipLedger, TestSequence
+from halftrack.data import (
+    DataError,
+    MotDetectionConfig,
+    MotSequences,
+    ReIDDataConfig,
+    SkipLedger,
+    TestSequence,
+)
 from halftrack.evaluation import (
     MotMetrics,
     RetrievalScores,
     SequenceTruth,
     TrackRows,
+    check_truth,
     read_result_folder,
     retrieval_scores,
     score_tracks,
@@ -36,6 +44,7 @@ __all__ = [
     "RetrievalEvaluation",
     "TrackingEvaluation",
     "TrackingRecipe",
+    "motion_notes",
     "score_results",
 ]
 
@@ -71,6 +80,13 @@ class ReIDRecipe(TrainedRecipe):
     """Architecture and its loss."""
     data: ReIDDataConfig
     """Which crops are cut and how they are sampled."""
+
+    def __post_init__(self) -> None:
+        if self.data.size != self.model.crop_size:
+            raise ValueError(
+                f"data.size={self.data.size} is what is trained on, model.crop_size="
+                f"{self.model.crop_size} what a tracker will embed: set both to the same"
+            )
 
     @property
     def backbone(self) -> ResNetConfig:
@@ -246,30 +262,41 @@ class TrackingRecipe(Recipe):
     def scorer(
         self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
     ) -> Callable[[nn.Module], TrackingEvaluation]:
-        """Tracks every validation sequence; TrackEval scores where there is ground truth."""
+        """Tracks every validation sequence; TrackEval scores where there is ground truth.
+
+        Raises:
+            DataError: if the data are not there or not readable, or if only some have ground truth.
+            ValueError: if ground truth cannot be scored.
+        """
         sequences = self.data.test_sequences(data_root)
-        truths = [_truth(sequence) for sequence in sequences if sequence.truth is not None]
+        scored = _has_truth(sequences)
+        for sequence in sequences if scored else ():
+            check_truth(_truth(sequence), benchmark=self.data.benchmark)
 
         def score(model: nn.Module) -> TrackingEvaluation:
             clock, precision, tracker = Stopwatch(), self.precision, self.new_tracker(model)
-            results, frames = {}, 0
+            results: dict[str, TrackRows] = {}
+            came: dict[str, list[int]] = {}
+            frames = 0
             with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
                 for sequence in sequences:
                     tracker.reset()
-                    rows = _Collected()
+                    rows, came[sequence.name] = _Collected(), []
                     for frame in sequence.frames():
                         with clock:
                             tracks = tracker.step(frame.to(device))
-                        rows.add(sequence.frame_numbers[frame.frame_index], tracks)
+                        number = sequence.frame_numbers[frame.frame_index]
+                        came[sequence.name].append(number)
+                        rows.add(number, tracks)
                         frames += 1
                         if progress is not None:
                             progress(frames, sequences.num_frames)
                     results[sequence.name] = rows.rows()
-            notes = list(left_out(sequences.skipped))
-            if isinstance(tracker.camera_motion, _Motion):
-                notes += tracker.camera_motion.notes()
+            notes = [*left_out(sequences.skipped), *motion_notes(tracker)]
             metrics = None
-            if len(truths) == len(sequences):
+            if scored:
+                # Of frames that could not be read nothing is asked.
+                truths = [_truth(sequence, came[sequence.name]) for sequence in sequences]
                 metrics = score_tracks(truths, results, benchmark=self.data.benchmark)
             return TrackingEvaluation(
                 metrics=metrics,
@@ -295,9 +322,9 @@ def score_results(
     if not isinstance(recipe, TrackingRecipe):
         raise ValueError(f"result files are of a tracker; {recipe.name} is none")
     sequences = recipe.data.test_sequences(data_root)
-    truths = [_truth(sequence) for sequence in sequences if sequence.truth is not None]
-    if len(truths) < len(sequences):
+    if not _has_truth(sequences):
         raise ValueError(f"{recipe.data.test_split} of {recipe.data.benchmark} has no ground truth")
+    truths = [_truth(sequence) for sequence in sequences]
     found = read_result_folder(Path(folder), sequences.names)
     extra = f"not read, of no sequence scored: {', '.join(found.extra)}"
     return TrackingEvaluation(
@@ -339,26 +366,46 @@ class _Motion:
 
     def __init__(self, ecc: EccMotion) -> None:
         self._ecc = ecc
-        self._lost: list[str] = []
+        self._first_lost = ""
+        self._lost = 0
 
     def __call__(self, previous: Frame, frame: Frame) -> Tensor:
         try:
             return self._ecc(previous.image, frame.image)
         except UncorrelatedFramesError:
-            self._lost.append(frame.sample_id)
+            self._first_lost = self._first_lost or frame.sample_id
+            self._lost += 1
             return torch.eye(2, 3, device=frame.image.device)
 
     def notes(self) -> list[str]:
         """A line on the frames whose motion was not found, if there are any."""
         if not self._lost:
             return []
-        more = "" if len(self._lost) == 1 else f" and {len(self._lost) - 1} more"
-        return [f"no camera motion aligned {self._lost[0]}{more}: taken as none"]
+        more = "" if self._lost == 1 else f" and {self._lost - 1} more"
+        return [f"no camera motion aligned {self._first_lost}{more}: taken as none"]
 
 
-def _truth(sequence: TestSequence) -> SequenceTruth:
+def motion_notes(tracker: Tracktor) -> list[str]:
+    """A line on frames whose camera motion a recipe's tracker did not find, if there are any."""
+    motion = tracker.camera_motion
+    return motion.notes() if isinstance(motion, _Motion) else []
+
+
+def _has_truth(sequences: MotSequences) -> bool:
+    """Whether the sequences have ground truth, all or none."""
+    missing = [each.record for each in sequences if each.truth is None]
+    if missing and len(missing) < len(sequences):
+        files = ", ".join(str(each.folder / "gt" / "gt.txt") for each in missing)
+        raise DataError(files, "ground truth is missing here, though other sequences have theirs")
+    return not missing
+
+
+def _truth(sequence: TestSequence, numbers: Sequence[int] | None = None) -> SequenceTruth:
+    """The ground truth of a sequence, or of some of its frames."""
     rows = sequence.truth
     assert rows is not None
+    if numbers is not None:
+        rows = rows.select(np.isin(rows.frame_numbers, numbers))
     return SequenceTruth(
         name=sequence.name,
         frames=sequence.frame_numbers.stop - 1,

@@ -57,9 +57,12 @@ class Evaluation(ABC):
 
 
 class TrainingSource(BatchSource, Protocol):
-    """What training reads, and the ledger of what it left out."""
+    """What training reads, and what it left out."""
 
+    notes: tuple[str, ...]
+    """What of the data is trained on and what is not, as lines of text."""
     skipped: SkipLedger
+    """What could not be read so far."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

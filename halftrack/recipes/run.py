@@ -117,6 +117,8 @@ def train(
     device = choose_device(device)
     recipe = recipe.settled(data_root)
     source = recipe.training_source(data_root, progress=_Told("training annotations"))
+    for line in source.notes:
+        print(line)
     score = recipe.scorer(data_root, device)
     # A resumed run gets its weights from the checkpoint.
     model = prepare_model(recipe, seed=seed, init="none" if resume else init, trust=trust)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from halftrack.data import SourceFrame, VideoSource, open_video
 from halftrack.frames import Tracks
-from halftrack.recipes.multi_object import TrackingRecipe
+from halftrack.recipes.multi_object import TrackingRecipe, motion_notes
 from halftrack.recipes.recipe import Recipe
 from halftrack.recipes.run import choose_device, open_model
 
@@ -24,15 +25,18 @@ def track(
     checkpoint: str | Path | None = None,
     device: torch.device | str | None = None,
     trust: bool = False,
+    say: Callable[[str], None] = print,
 ) -> Iterator[tuple[SourceFrame, Tracks]]:
     """Each frame of a video and the tracks seen in it; memory does not grow with its length.
 
     Args:
         recipe: a tracking recipe.
-        source: a video file, a folder of frames, a MOT sequence, or what ``open_video`` made of it.
+        source: a video file, a folder of frames, a MOT sequence, or what ``open_video`` made of it,
+            which is resized as the recipe says unless it was told a size of its own.
         checkpoint: weights of detector and ReID in one file; None for the files the recipe names.
         device: where to compute; the accelerator, if there is one, if None.
         trust: unpickle any object in a weights file.
+        say: told what was amiss, once the video has ended.
 
     Raises:
         DataError: if the video cannot be read.
@@ -46,14 +50,20 @@ def track(
             "private twin, or --set data.public=False"
         )
     if not isinstance(source, VideoSource):
-        source = open_video(source, image_scale=recipe.data.image_scale)
+        source = open_video(source)
+    if source.image_scale is None:
+        source = replace(source, image_scale=recipe.data.image_scale)
     device = choose_device(device)
     model = open_model(recipe, checkpoint, device, trust=trust)
-    return _steps(recipe, model, source, device)
+    return _steps(recipe, model, source, device, say)
 
 
 def _steps(
-    recipe: TrackingRecipe, model: nn.Module, source: VideoSource, device: torch.device
+    recipe: TrackingRecipe,
+    model: nn.Module,
+    source: VideoSource,
+    device: torch.device,
+    say: Callable[[str], None],
 ) -> Iterator[tuple[SourceFrame, Tracks]]:
     tracker, precision = recipe.new_tracker(model), recipe.precision
     for each in source:
@@ -61,3 +71,5 @@ def _steps(
         with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
             tracks = tracker.step(each.frame.to(device))
         yield each, tracks
+    for line in motion_notes(tracker):
+        say(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from halftrack.data import Benchmark, MotDetectionConfig, ReIDDataConfig
@@ -30,7 +31,7 @@ def detector(
     return FrameDetectionRecipe(
         name=_detector_name(benchmark, precision),
         summary=f"Tracktor's detector, Faster R-CNN R50-FPN, {benchmark} half-train",
-        model=FasterRCNNConfig(),
+        model=_model(benchmark),
         data=MotDetectionConfig(benchmark=benchmark),
         training=TrainingConfig(
             epochs=epochs,
@@ -91,7 +92,7 @@ def tracker(
             f"tracktor_faster-rcnn_r50_fpn_{half}{epochs}e_{benchmark.lower()}-{detections}-half"
         ),
         summary=f"Tracktor of {detector_recipe} and {reid_recipe}, {detections}, half-val{row}",
-        detector=FasterRCNNConfig(),
+        detector=_model(benchmark),
         detector_recipe=detector_recipe,
         detector_checkpoint=f"runs/{detector_recipe}_{precision}/best.pth",
         reid_recipe=reid_recipe,
@@ -227,6 +228,16 @@ def _tiny_backbone(outputs: tuple[int, ...]) -> ResNetConfig:
         frozen_stages=-1,
         frozen_bn=False,
         norm="group",
+    )
+
+
+def _model(benchmark: Benchmark) -> FasterRCNNConfig:
+    """The published detector; on MOT20, and there alone, it cuts boxes to the image."""
+    model = FasterRCNNConfig()
+    if benchmark != "MOT20":
+        return model
+    return replace(
+        model, rpn=replace(model.rpn, clip=True), roi_head=replace(model.roi_head, clip=True)
     )
 
 

@@ -36,7 +36,9 @@ def published_row(
         checkpoint: the weights that were scored; None for those the recipe names.
     """
     files = {"config": recipe.name, "checkpoint": "-" if checkpoint is None else str(checkpoint)}
-    speed = {"Inf time (fps)": f"{evaluation.frames_per_second:.1f}"}
+    speed = {"Inf time (fps)": "-"}  # of result files nobody knows
+    if evaluation.seconds:
+        speed = {"Inf time (fps)": f"{evaluation.frames_per_second:.1f}"}
     if isinstance(recipe, TrackingRecipe):
         assert isinstance(evaluation, TrackingEvaluation)
         return _tracking_row(recipe, evaluation, speed) | files

@@ -27,6 +27,8 @@ class TrackedVideo:
     """Frames tracked."""
     tracks: int
     """Individuals that were given an id."""
+    notes: tuple[str, ...]
+    """What was amiss, as lines of text."""
     files: tuple[Path, ...]
     """What was written."""
 
@@ -58,12 +60,18 @@ def track_video(
 
     Raises:
         DataError: if the video cannot be read.
-        ValueError, FileNotFoundError: if the recipe or its weights do not fit.
+        ValueError, FileNotFoundError: if the recipe or its weights do not fit, or what is written
+            would replace the video.
     """
     source = open_video(video, image_scale=recipe.data.image_scale)
-    steps = track(recipe, source, checkpoint=checkpoint, device=device, trust=trust)
-    out.mkdir(parents=True, exist_ok=True)
     files = [out / f"{source.name}{ending}" for ending in (".txt", ".jsonl", ".mp4")]
+    if Path(video).resolve() in [file.resolve() for file in files]:
+        raise ValueError(f"{video} would be replaced by its own tracks: choose another --out")
+    notes: list[str] = []
+    steps = track(
+        recipe, source, checkpoint=checkpoint, device=device, trust=trust, say=notes.append
+    )
+    out.mkdir(parents=True, exist_ok=True)
     trails = Trails()
     seen: set[int] = set()
     done = 0
@@ -86,4 +94,9 @@ def track_video(
             seen.update(tracks.ids.tolist())
             if progress is not None:
                 progress(done, total)
-    return TrackedVideo(frames=done, tracks=len(seen), files=tuple(files if film else files[:2]))
+    return TrackedVideo(
+        frames=done,
+        tracks=len(seen),
+        notes=tuple(notes),
+        files=tuple(files if film else files[:2]),
+    )

@@ -32,7 +32,9 @@ __all__ = ["Run", "TrainingConfig", "TrainingResult"]
 
 # What a resumed run may change, at any depth of its recipe: no weight depends on it.
 # ``on_bad_sample`` is among them for the run that stopped at a bad file.
-_FREE = frozenset({"workers", "log_every", "checkpoint_every", "keep_checkpoints", "on_bad_sample"})
+_FREE = frozenset(
+    {"workers", "log_every", "checkpoint_every", "keep_checkpoints", "on_bad_sample", "cache_mb"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from halftrack.data import DataError, MotDetectionConfig, SampleSettings, write_sample
 
@@ -37,6 +38,14 @@ def test_frames_come_in_order_with_public_boxes(sample: Path, threads: int) -> N
         corners = np.stack([left, top, left + width, top + height], axis=1) / 2
         np.testing.assert_allclose(frame.public_xyxy, corners.clip(0, [60, 36] * 2), atol=1e-4)
         assert len(frame.boxes_xyxy) == len(frame.labels) == 0
+
+
+def test_an_image_of_another_size_than_announced_is_named(sample: Path) -> None:
+    sequence = CONFIG.test_sequences(sample)[0]
+    path = sequence.path(sequence.frame_numbers[1])
+    Image.new("RGB", (60, 36)).save(path)
+    with pytest.raises(DataError, match=r"width \(36, 60\), seqinfo\.ini says \(72, 120\)"):
+        list(CONFIG.test_sequences(sample)[0].frames())
 
 
 def test_public_boxes_are_asked_for(sample: Path) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
+from PIL import Image
 from torch import Tensor
 
 import halftrack
-from halftrack.data import SampleSettings, open_video, write_sample
+from halftrack.data import DataError, SampleSettings, open_video, write_sample
 from halftrack.evaluation import write_results
 from halftrack.frames import Detections, Frame
 from halftrack.models import ReIDConfig
@@ -31,6 +33,8 @@ from halftrack.recipes import (
     score_results,
     train,
 )
+from halftrack.report.track_video import track_video
+from halftrack.report.video import VideoWriter
 from halftrack.tracking import Tracktor, TracktorConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -164,6 +168,15 @@ def test_the_published_trackers_repeat_the_defect_and_name_their_parts() -> None
     assert not load_recipe("tracktor_tiny_sample").tracker.compatible
 
 
+@pytest.mark.parametrize(("name", "clips"), [("4e_mot17", False), ("8e_mot20", True)])
+def test_boxes_are_cut_to_the_image_on_mot20_alone(name: str, clips: bool) -> None:
+    for model in (
+        load_recipe(f"faster-rcnn_r50_fpn_{name}-half").model,
+        load_recipe(f"tracktor_faster-rcnn_r50_fpn_{name}-private-half").detector,
+    ):
+        assert (model.rpn.clip, model.roi_head.clip) == (clips, clips)
+
+
 def test_identities_are_counted_from_the_data(data_root: Path) -> None:
     recipe = load_recipe("reid_tiny_sample")
     assert isinstance(recipe, ReIDRecipe)
@@ -251,22 +264,63 @@ def test_a_split_without_truth_gives_tracks_and_no_scores(
         score_results(tracker, tmp_path, data_root=tmp_path)
 
 
+def test_ground_truth_missing_in_part_or_whole_is_known_before_anything_runs(
+    tracker: TrackingRecipe, tmp_path: Path
+) -> None:
+    write_sample(tmp_path, SampleSettings(layout="mot", train_videos=0, val_videos=2, frames=8))
+    first, second = sorted(tmp_path.glob("MOT17/test/*/gt/gt.txt"))
+    first.unlink()
+    with pytest.raises(DataError, match=r"MOT17-60-FRCNN.*ground truth is missing here, though"):
+        tracker.scorer(tmp_path, torch.device("cpu"))
+    with pytest.raises(DataError, match=r"MOT17-60-FRCNN.*ground truth is missing"):
+        load_recipe("faster-rcnn_tiny_sample").scorer(tmp_path, torch.device("cpu"))
+    first.write_text("1,1,5,5,20,20,0,8,1\n")
+    with pytest.raises(ValueError, match="none of its 1 rows counts"):
+        tracker.scorer(tmp_path, torch.device("cpu"))
+    assert second.exists()
+
+
+def test_frames_that_could_not_be_read_are_no_misses(
+    tracker: TrackingRecipe, tmp_path: Path
+) -> None:
+    write_sample(tmp_path, SampleSettings(layout="mot", train_videos=0, val_videos=1, frames=8))
+    (sequence,) = (tmp_path / "MOT17/test").iterdir()
+    (sequence / "img1/000004.jpg").write_bytes(b"")
+    skipping = override(tracker, ["data.on_bad_sample=skip"])
+    scored = evaluate(skipping, data_root=tmp_path, checkpoint=None)
+    assert isinstance(scored, TrackingEvaluation)
+    rows = [line.split(",") for line in (sequence / "gt/gt.txt").read_text().splitlines()]
+    asked = sum(row[0] != "4" and row[6] == "1" for row in rows)
+    assert scored.flat()["gt_dets"] == asked < len(rows)
+    assert any("000004.jpg" in line for line in scored.skipped)
+
+
+def test_what_is_written_never_replaces_the_video(tracker: TrackingRecipe, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "street.mp4", size=(64, 64), frame_rate=10) as film:
+        film.write(torch.zeros((3, 64, 64), dtype=torch.uint8))
+    before = (tmp_path / "street.mp4").read_bytes()
+    with pytest.raises(ValueError, match=r"street\.mp4 would be replaced by its own tracks"):
+        track_video(tracker, tmp_path / "street.mp4", tmp_path)
+    assert (tmp_path / "street.mp4").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["street.mp4"]
+
+
+def test_reid_trains_on_the_size_a_tracker_will_embed() -> None:
+    with pytest.raises(ValueError, match=r"data\.size=\(128, 64\) is what is trained on"):
+        override(load_recipe("resnet50_b32x8_MOT17"), ["data.size=(128, 64)"])
+
+
 def test_a_cut_is_noted_and_tracking_goes_on(
     tracker: TrackingRecipe, data_root: Path, tmp_path: Path
 ) -> None:
-    from PIL import Image
-
     folder = next((data_root / "MOT17/test").iterdir())
     frames = sorted((folder / "img1").iterdir())[:3]
     for number, frame in enumerate(frames, start=1):
         Image.open(frame).save(tmp_path / f"{number}.png")
     Image.new("RGB", (320, 192)).save(tmp_path / "4.png")
-    model = tracker.load_model(None).eval()
-    state = tracker.new_tracker(model)
-    for each in open_video(tmp_path, image_scale=tracker.data.image_scale):
-        state.step(each.frame)
-    assert len(state.camera_motion.notes()) == 1  # type: ignore[union-attr]
-    assert "taken as none" in state.camera_motion.notes()[0]  # type: ignore[union-attr]
+    told: list[str] = []
+    assert len(list(halftrack.track(tracker, tmp_path, say=told.append))) == 4
+    assert told == [f"no camera motion aligned {tmp_path.name}/000003: taken as none"]
 
 
 def test_missing_weights_say_which_recipe_makes_them() -> None:
@@ -304,8 +358,6 @@ def test_every_field_of_a_tracker_can_be_set() -> None:
 def test_torchvisions_backbone_goes_into_detector_and_reid(
     monkeypatch: pytest.MonkeyPatch, data_root: Path
 ) -> None:
-    import torchvision
-
     state = torchvision.models.resnet18(weights=None).state_dict()
     monkeypatch.setattr(
         torchvision.models.ResNet18_Weights, "get_state_dict", lambda *_, **__: state
