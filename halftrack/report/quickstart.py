@@ -51,7 +51,8 @@ def run_quickstart(out: Path, *, task: str, seed: int, console: Console) -> None
         folder.mkdir(exist_ok=True)
         title, rows, files = TASKS[name](data_root, folder, seed, console)
         write_csv(folder / "table.csv", rows)
-        tables.append((render_table(rows, title=title), folder, ["table.csv", *files]))
+        table = render_table(_by_precision(rows), title=title)
+        tables.append((table, folder, ["table.csv", *files]))
     for table, folder, files in tables:
         console.print(table)
         console.print(f"results in {folder}: {', '.join(files)}", soft_wrap=True)
@@ -60,6 +61,12 @@ def run_quickstart(out: Path, *, task: str, seed: int, console: Console) -> None
         "rehearsed, which takes longer than fp32.",
         highlight=False,
     )
+
+
+def _by_precision(rows: list[Row]) -> list[Row]:
+    """A column for each precision, so that the table fits any terminal."""
+    names = [name for name in rows[0] if name != "precision"]
+    return [{"": name} | {str(row["precision"]): row[name] for row in rows} for name in names]
 
 
 def _vid(
