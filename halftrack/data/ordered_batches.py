@@ -1,4 +1,4 @@
-"""Batches in an order that depends on (seed, epoch) alone; what detectors and ReID share."""
+"""Batches in an order that depends on (seed, epoch) alone; what all training data share."""
 
 from __future__ import annotations
 

@@ -22,8 +22,7 @@ from halftrack.data import (
 )
 from halftrack.evaluation import DetectionMetrics, FrameDetections, FrameTruth, score_detections
 from halftrack.frames import Detections, Frame
-from halftrack.layers import ResNetConfig
-from halftrack.models import SELSA, FasterRCNN, FasterRCNNConfig, SelsaConfig
+from halftrack.models import FasterRCNNConfig, SelsaConfig
 from halftrack.recipes.recipe import Evaluation, Progress, TrainedRecipe, TrainingSource
 
 __all__ = [
@@ -72,17 +71,6 @@ class VideoDetectionRecipe(TrainedRecipe):
     data: VidDataConfig
     """What is read and how it is sampled."""
 
-    @property
-    def backbone(self) -> ResNetConfig:
-        """The model's feature extractor."""
-        return self.model.backbone
-
-    def build_model(self, *, seed: int = 0) -> SELSA:
-        """The model with random weights, a function of ``seed`` alone, on the CPU."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.model.build()
-
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None
     ) -> TrainingSource:
@@ -130,17 +118,6 @@ class FrameDetectionRecipe(TrainedRecipe):
     """Architecture and its loss, sampling and test settings."""
     data: MotDetectionConfig
     """What is read and how it is augmented."""
-
-    @property
-    def backbone(self) -> ResNetConfig:
-        """The model's feature extractor."""
-        return self.model.backbone
-
-    def build_model(self, *, seed: int = 0) -> FasterRCNN:
-        """The model with random weights, a function of ``seed`` alone, on the CPU."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.model.build()
 
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None

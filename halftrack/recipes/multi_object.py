@@ -32,7 +32,6 @@ from halftrack.evaluation import (
     score_tracks,
 )
 from halftrack.frames import Frame, Tracks
-from halftrack.layers import ResNetConfig
 from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
 from halftrack.recipes.detection import Stopwatch, left_out
 from halftrack.recipes.recipe import Evaluation, Progress, Recipe, TrainedRecipe, TrainingSource
@@ -88,26 +87,11 @@ class ReIDRecipe(TrainedRecipe):
                 f"{self.model.crop_size} what a tracker will embed: set both to the same"
             )
 
-    @property
-    def backbone(self) -> ResNetConfig:
-        """The model's feature extractor."""
-        return self.model.backbone
-
     def settled(self, data_root: str | Path) -> Self:
         """With the number of identities the data hold."""
         if self.model.identities is not None:
             return self
         return self._with_identities(self.data.num_identities(data_root))
-
-    def build_model(self, *, seed: int = 0) -> ReID:
-        """The model with random weights, a function of ``seed`` alone, on the CPU.
-
-        Raises:
-            ValueError: if the number of identities is not settled.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.model.build()
 
     def load_model(
         self, checkpoint: str | Path | None, *, seed: int = 0, trust: bool = False

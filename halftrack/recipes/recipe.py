@@ -56,6 +56,17 @@ class Evaluation(ABC):
         """Title and rows of what is shown beneath the published row."""
 
 
+class ModelConfig(Protocol):
+    """What a model is built from."""
+
+    @property
+    def backbone(self) -> ResNetConfig:
+        """The feature extractor."""
+
+    def build(self) -> nn.Module:
+        """The model with random weights."""
+
+
 class TrainingSource(BatchSource, Protocol):
     """What training reads, and what it left out."""
 
@@ -133,15 +144,22 @@ class TrainedRecipe(Recipe):
 
     backbone_path: ClassVar[str] = "backbone"
     """Where in the model the backbone is."""
+    model: ModelConfig
+    """Architecture and its loss, sampling and test settings."""
     training: TrainingConfig
     """How long, how fast."""
     backbone_weights: Literal["imagenet", "none"] = "imagenet"
     """Where the backbone starts: torchvision's ImageNet weights, or random."""
 
-    @property
-    @abstractmethod
-    def backbone(self) -> ResNetConfig:
-        """The model's feature extractor."""
+    def build_model(self, *, seed: int = 0) -> nn.Module:
+        """The model with random weights, a function of ``seed`` alone, on the CPU.
+
+        Raises:
+            ValueError: if something only the data can tell is not settled.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.model.build()
 
     @abstractmethod
     def training_source(

@@ -69,7 +69,7 @@ def prepare_model(
     if init is not None and str(init) != "none":
         say(f"weights from {init}: {load_weights(model, init, trust=trust)}")
     elif init is None and recipe.backbone_weights == "imagenet":
-        backbone = recipe.backbone
+        backbone = recipe.model.backbone
         weights = _IMAGENET.get((backbone.depth, backbone.groups))
         if weights is None:
             raise ValueError(

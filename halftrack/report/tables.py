@@ -46,7 +46,7 @@ def published_row(
     memory = "-" if memory_mb is None else f"{memory_mb / 1024:.2f}"
     row: dict[str, object] = {
         "Method": _METHODS[type(recipe)],
-        "Backbone": recipe.backbone.display_name,
+        "Backbone": recipe.model.backbone.display_name,
         "Style": "pytorch",
         "Lr schd": f"{recipe.training.epochs}e",
         "Mem (GB)": memory,
