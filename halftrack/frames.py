@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-__all__ = ["Clip", "CropBatch", "Detections", "Frame", "FrameBatch", "Tracks"]
+__all__ = ["Clip", "CropBatch", "Detections", "Frame", "FrameBatch", "PairBatch", "Tracks"]
 
 
 def _no_boxes() -> Tensor:
@@ -142,6 +142,42 @@ class CropBatch:
         """The same batch in page-locked memory (called by a pinning DataLoader)."""
         images, labels = self.images.pin_memory(), self.labels.pin_memory()
         return CropBatch(images=images, labels=labels, sample_ids=self.sample_ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairBatch:
+    """Training samples of single-object tracking: a template and a search region each."""
+
+    templates: Tensor
+    """float32 ``(n, 3, 127, 127)`` RGB, 0 to 255."""
+    searches: Tensor
+    """float32 ``(n, 3, 255, 255)`` RGB, 0 to 255."""
+    boxes_xyxy: Tensor
+    """float32 ``(n, 4)`` the object in each search region; of a negative pair another object."""
+    positive: Tensor
+    """bool ``(n,)``: both show the same object."""
+    sample_ids: tuple[str, ...]
+    """Where each pair was cut."""
+
+    def to(self, device: torch.device | str) -> PairBatch:
+        """The same batch with its tensors on ``device``."""
+        return replace(
+            self,
+            templates=self.templates.to(device, non_blocking=True),
+            searches=self.searches.to(device, non_blocking=True),
+            boxes_xyxy=self.boxes_xyxy.to(device, non_blocking=True),
+            positive=self.positive.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> PairBatch:
+        """The same batch in page-locked memory (called by a pinning DataLoader)."""
+        return replace(
+            self,
+            templates=self.templates.pin_memory(),
+            searches=self.searches.pin_memory(),
+            boxes_xyxy=self.boxes_xyxy.pin_memory(),
+            positive=self.positive.pin_memory(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ NAMES = {
         "StaticLossScale StepReport fp32_island optimizer_step"
     ),
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
-    "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch Tracks",
+    "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch PairBatch Tracks",
     "halftrack.layers": (
         "AnchorGrid ChannelMapper FPN ResNet ResNetConfig normalise_and_pad one_thread "
         "roi_align roi_align_pyramid"
