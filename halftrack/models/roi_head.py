@@ -71,9 +71,6 @@ class BBoxHead(nn.Module):
         self.shared_fcs = nn.ModuleList(
             [xavier_linear(in_channels * config.roi_size**2, width), xavier_linear(width, width)]
         )
-        for layer, std in ((self.fc_cls, 0.01), (self.fc_reg, 0.001)):
-            nn.init.normal_(layer.weight, std=std)
-            nn.init.zeros_(layer.bias)
 
     def forward(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and deltas of pooled rois."""
@@ -90,6 +87,10 @@ class RoIHead(nn.Module):
         super().__init__()
         self.config = config
         self.bbox_head = bbox_head
+        # Small: at first every roi is a bit of every class, and stays where it is.
+        for layer, std in ((bbox_head.fc_cls, 0.01), (bbox_head.fc_reg, 0.001)):
+            nn.init.normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
 
     @torch.no_grad()
     def sample(self, proposals_xyxy: Tensor, frame: Frame) -> SampledRoIs:
