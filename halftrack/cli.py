@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from halftrack.data import SampleSettings, check, write_sample
+from halftrack.data import PairDataConfig, SampleSettings, check, write_sample
 from halftrack.evaluation import write_results
 from halftrack.precision import NonFiniteGradientError
 from halftrack.recipes import (
@@ -161,11 +161,16 @@ def data_check(
     settings: Settings = None,
 ) -> None:
     """Count what a recipe would read and list what is wrong with it."""
+    config = _recipe(recipe, None, settings).data
+    if isinstance(config, PairDataConfig):
+        raise ValueError(
+            f"{recipe} reads pairs, which are not checked yet; check the recipes of its data sets"
+        )
     with Progress(console=console) as progress:
         task = progress.add_task("reading", total=None)
         report = check(
             data_root,
-            _recipe(recipe, None, settings).data,
+            config,
             decode=decode,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )

@@ -19,38 +19,42 @@ NAMES = {
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch PairBatch Tracks",
     "halftrack.layers": (
-        "AnchorGrid ChannelMapper FPN ResNet ResNetConfig normalise_and_pad one_thread "
-        "roi_align roi_align_pyramid"
+        "AnchorGrid ChannelMapper ConvNorm FPN LinearMapper ResNet ResNetConfig "
+        "depthwise_correlation normalise_and_pad one_thread roi_align roi_align_pyramid "
+        "siamese_anchors"
     ),
     "halftrack.models": (
         "FasterRCNN FasterRCNNConfig MatchingConfig RPNConfig ReID ReIDConfig RoIHeadConfig SELSA "
-        "SelsaConfig"
+        "SelsaConfig SiamRPN SiamRPNConfig"
     ),
     "halftrack.data": (
         "Benchmark Classes ClipSettings CropBatches Crops DataError DataReport FrameBatches "
         "FrameTruth IMAGENET_VID_CLASSES LeftOutRows MotDetectionConfig MotRows MotSequence "
-        "MotSequences Problem ReIDDataConfig SAMPLE_CLASSES SampleSettings SkipLedger "
-        "SourceFrame TestSequence TestVideo TestVideos TrainingClips VidDataConfig VideoIndex "
-        "VideoSource check learned_rows load_image open_video read_coco_vid read_imagenet_det "
-        "read_imagenet_vid read_mot write_sample"
+        "MotSequences PairBatches PairDataConfig Problem ReIDDataConfig SAMPLE_CLASSES "
+        "SampleSettings SkipLedger SotBenchmark SotSequence SotSplit SourceFrame TestSequence "
+        "TestTarget TestTargets TestVideo TestVideos TrackedObjects TrainingClips VidDataConfig "
+        "VideoIndex VideoSource check learned_rows load_image open_video read_coco_vid "
+        "read_imagenet_det read_imagenet_vid read_mot read_sot write_sample"
     ),
     "halftrack.evaluation": (
-        "DetectionMetrics FrameDetections FrameTruth MotMetrics ResultFolder RetrievalScores "
-        "SequenceMetrics SequenceTruth TrackRows check_truth coco_ap50 motion_groups motion_iou "
-        "read_result_folder read_results retrieval_scores score_detections score_tracks voc_ap50 "
+        "DetectionMetrics FrameDetections FrameTruth MotMetrics OpeMetrics OpeRule OpeScores "
+        "ResultFolder RetrievalScores SequenceMetrics SequenceTruth TargetTruth TrackRows "
+        "check_truth coco_ap50 motion_groups motion_iou read_boxes read_result_folder read_results "
+        "retrieval_scores score_detections score_ope score_tracks voc_ap50 write_boxes "
         "write_results"
     ),
     "halftrack.training": (
-        "Batch BatchSource LoadReport Phase StepSchedule TrainingConfig TrainingResult "
+        "Batch BatchSource LoadReport Phase Ramp StepSchedule TrainingConfig TrainingResult "
         "WeightAverage load_weights read_checkpoint total_loss train"
     ),
     "halftrack.tracking": (
-        "CameraMotion Detector EccMotion Embedder Tracktor TracktorConfig UncorrelatedFramesError "
-        "warp_boxes"
+        "CameraMotion Detector EccMotion Embedder SiameseConfig SiameseModel SiameseTracker "
+        "Tracktor TracktorConfig UncorrelatedFramesError warp_boxes"
     ),
     "halftrack.recipes": (
         "DetectionEvaluation Evaluation FrameDetectionRecipe RECIPES ReIDRecipe Recipe "
-        "RetrievalEvaluation TrackingEvaluation TrackingRecipe TrainedRecipe VideoDetectionRecipe "
+        "RetrievalEvaluation SingleObjectEvaluation SingleObjectRecipe TrackingEvaluation "
+        "TrackingRecipe TrainedRecipe VideoDetectionRecipe "
         "choose_device evaluate load_recipe open_model override prepare_model score_results track "
         "train"
     ),

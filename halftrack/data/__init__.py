@@ -21,9 +21,19 @@ from halftrack.data.mot_challenge import (
 )
 from halftrack.data.mot_config import MotDetectionConfig, ReIDDataConfig
 from halftrack.data.mot_sequences import MotSequences, TestSequence
+from halftrack.data.pair_config import PairDataConfig
+from halftrack.data.pairs import PairBatches, TrackedObjects
 from halftrack.data.problems import DataError, Problem, SkipLedger
 from halftrack.data.sample_video import SampleSettings, write_sample
 from halftrack.data.sample_world import SAMPLE_CLASSES
+from halftrack.data.sot_sequences import (
+    SotBenchmark,
+    SotSequence,
+    SotSplit,
+    TestTarget,
+    TestTargets,
+    read_sot,
+)
 from halftrack.data.video_source import SourceFrame, VideoSource, open_video
 from halftrack.data.videos import FrameTruth, TestVideo, TestVideos
 
@@ -44,14 +54,22 @@ __all__ = [
     "MotRows",
     "MotSequence",
     "MotSequences",
+    "PairBatches",
+    "PairDataConfig",
     "Problem",
     "ReIDDataConfig",
     "SampleSettings",
     "SkipLedger",
+    "SotBenchmark",
+    "SotSequence",
+    "SotSplit",
     "SourceFrame",
     "TestSequence",
+    "TestTarget",
+    "TestTargets",
     "TestVideo",
     "TestVideos",
+    "TrackedObjects",
     "TrainingClips",
     "VidDataConfig",
     "VideoIndex",
@@ -64,5 +82,6 @@ __all__ = [
     "read_imagenet_det",
     "read_imagenet_vid",
     "read_mot",
+    "read_sot",
     "write_sample",
 ]

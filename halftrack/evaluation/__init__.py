@@ -17,6 +17,15 @@ from halftrack.evaluation.mot_results import (
     write_results,
 )
 from halftrack.evaluation.motion import motion_groups, motion_iou
+from halftrack.evaluation.ope import (
+    OpeMetrics,
+    OpeRule,
+    OpeScores,
+    TargetTruth,
+    read_boxes,
+    score_ope,
+    write_boxes,
+)
 from halftrack.evaluation.retrieval import RetrievalScores, retrieval_scores
 from halftrack.evaluation.score import score_detections
 from halftrack.evaluation.voc_ap import voc_ap50
@@ -26,20 +35,27 @@ __all__ = [
     "FrameDetections",
     "FrameTruth",
     "MotMetrics",
+    "OpeMetrics",
+    "OpeRule",
+    "OpeScores",
     "ResultFolder",
     "RetrievalScores",
     "SequenceMetrics",
     "SequenceTruth",
+    "TargetTruth",
     "TrackRows",
     "check_truth",
     "coco_ap50",
     "motion_groups",
     "motion_iou",
+    "read_boxes",
     "read_result_folder",
     "read_results",
     "retrieval_scores",
     "score_detections",
+    "score_ope",
     "score_tracks",
     "voc_ap50",
+    "write_boxes",
     "write_results",
 ]

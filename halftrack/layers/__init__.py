@@ -1,7 +1,8 @@
 """Layers: what models are made of, with MMTracking's state-dict keys."""
 
-from halftrack.layers.anchors import AnchorGrid
-from halftrack.layers.necks import FPN, ChannelMapper
+from halftrack.layers.anchors import AnchorGrid, siamese_anchors
+from halftrack.layers.correlation import depthwise_correlation
+from halftrack.layers.necks import FPN, ChannelMapper, ConvNorm, LinearMapper
 from halftrack.layers.pixels import normalise_and_pad
 from halftrack.layers.resnet import ResNet, ResNetConfig
 from halftrack.layers.roi_align import roi_align, roi_align_pyramid
@@ -11,10 +12,14 @@ __all__ = [
     "FPN",
     "AnchorGrid",
     "ChannelMapper",
+    "ConvNorm",
+    "LinearMapper",
     "ResNet",
     "ResNetConfig",
+    "depthwise_correlation",
     "normalise_and_pad",
     "one_thread",
     "roi_align",
     "roi_align_pyramid",
+    "siamese_anchors",
 ]

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["FPN", "ChannelMapper"]
+from halftrack.layers.resnet import conv_bn
+
+__all__ = ["FPN", "ChannelMapper", "ConvNorm", "LinearMapper"]
 
 
 class _Conv(nn.Module):
@@ -22,6 +24,43 @@ class _Conv(nn.Module):
     def forward(self, features_bchw: Tensor) -> Tensor:
         mapped: Tensor = self.conv(features_bchw)
         return mapped
+
+
+class ConvNorm(nn.Module):
+    """A convolution without padding and its batch norm, under the keys ``conv`` and ``bn``."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, kernel: int, norm: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, bias=not norm)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        if norm:
+            self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, features_bchw: Tensor) -> Tensor:
+        """The normalised maps, or the convolution's where there is no norm."""
+        if not hasattr(self, "bn"):
+            plain: Tensor = self.conv(features_bchw)
+            return plain
+        return conv_bn(features_bchw, self.conv, self.bn)
+
+
+class LinearMapper(nn.Module):
+    """A 1x1 convolution and its batch norm for each map, nothing behind; keys as ChannelMapper's.
+
+    Args:
+        in_channels: of each map.
+        out_channels: of every map that goes out.
+    """
+
+    def __init__(self, *, in_channels: Sequence[int], out_channels: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([ConvNorm(c, out_channels, kernel=1) for c in in_channels])
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The mapped maps, in order."""
+        return [conv(x) for conv, x in zip(self.convs, maps, strict=True)]
 
 
 class ChannelMapper(nn.Module):

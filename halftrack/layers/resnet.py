@@ -39,10 +39,13 @@ class ResNetConfig:
     """Stride of each stage."""
     dilations: tuple[int, ...] = (1, 1, 1, 2)
     """Dilation of each stage, its first block included."""
+    siamese: bool = False
+    """SiamRPN++'s own padding and dilation (Li et al. 2019, arXiv 1812.11703): none around strided
+    convolutions, half the dilation in the first block of a stage, 3x3 shortcuts there."""
     outputs: tuple[int, ...] = (4,)
     """Stages (1 to 4) whose features are returned, in rising order."""
     frozen_stages: int = 1
-    """Stages, with the stem, whose parameters do not train; -1 for none."""
+    """Stages, with the stem, whose parameters do not train; -1 for none, not even the stem."""
     frozen_bn: bool = True
     """BN normalises with its running statistics in training too; scale and shift still train."""
     norm: Literal["batch", "group"] = "batch"
@@ -70,7 +73,8 @@ class ResNetConfig:
     def display_name(self) -> str:
         """As tables write it, e.g. R-50-DC5."""
         name = f"X-{self.depth}-{self.groups}x{self.width_per_group}d" if self.groups > 1 else ""
-        return f"{name or f'R-{self.depth}'}{'-DC5' if self.dilations[-1] > 1 else ''}"
+        dilated = "-DC5" if self.dilations[-1] > 1 and not self.siamese else ""
+        return f"{name or f'R-{self.depth}'}{dilated}{' (SOT)' if self.siamese else ''}"
 
 
 Norm = nn.BatchNorm2d | nn.GroupNorm
@@ -81,9 +85,9 @@ def conv_bn(x: Tensor, conv: nn.Conv2d, bn: Norm) -> Tensor:
 
     With fixed statistics BN is a scale and a shift, and these can move into the convolution's
     weights: ``conv(x, w * s) + (beta - mean * s)``, ``s = gamma / sqrt(var + eps)``. Gradients
-        reach w, gamma and beta through
-    the product. The convolution's own output is then never stored nor rounded, which nearly halves
-    the activations of a training step and spares two passes over them.
+    reach w, gamma and beta through the product. The convolution's own output is then never stored
+    nor rounded, which nearly halves the activations of a training step and spares two passes over
+    them.
     """
     if isinstance(bn, nn.GroupNorm) or bn.training:
         normed: Tensor = bn(conv(x))
@@ -123,11 +127,35 @@ def _fold(
     return weight * scale[:, None, None, None], beta - mean * scale
 
 
+@dataclass(frozen=True)
+class _Spatial:
+    """Geometry of the 3x3 convolution that opens a block, and of the shortcut beside it."""
+
+    stride: int = 1
+    dilation: int = 1
+    padding: int = 1
+    shortcut: int = 1  # kernel
+
+
+def _spatial(config: ResNetConfig, stage: int, block: int) -> _Spatial:
+    """The geometry of a block, both numbers counted from 0."""
+    dilation = config.dilations[stage]
+    if block:
+        return _Spatial(dilation=dilation, padding=dilation)
+    stride = config.strides[stage]
+    if not config.siamese:
+        return _Spatial(stride, dilation, dilation)
+    shortcut = 1 if stride == dilation == 1 else 3
+    dilation = max(dilation // 2, 1)
+    return _Spatial(stride, dilation, 0 if stride > 1 else dilation, shortcut)
+
+
 def _conv(
-    inp: int, out: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
+    inp: int, out: int, kernel: int, spatial: _Spatial | None = None, groups: int = 1
 ) -> nn.Conv2d:
-    padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(inp, out, kernel, stride, padding, dilation, groups, bias=False)
+    at = spatial or _Spatial(padding=kernel // 2)
+    padding, dilation = (0, 1) if kernel == 1 else (at.padding, at.dilation)
+    conv = nn.Conv2d(inp, out, kernel, at.stride, padding, dilation, groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv
 
@@ -153,17 +181,16 @@ class _BasicBlock(_Block):
         out: int,
         *,
         middle: int,
-        stride: int,
-        dilation: int,
+        spatial: _Spatial,
         groups: int,
         norm: Callable[[int], Norm],
     ) -> None:
         super().__init__()
-        self.conv1 = _conv(inp, out, 3, stride, dilation)
+        self.conv1 = _conv(inp, out, 3, spatial)
         self.bn1 = norm(out)
-        self.conv2 = _conv(out, out, 3, 1, dilation)
+        self.conv2 = _conv(out, out, 3, _Spatial(1, spatial.dilation, spatial.dilation))
         self.bn2 = norm(out)
-        self.downsample = _downsample(inp, out, stride, norm)
+        self.downsample = _downsample(inp, out, spatial, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         out = conv_bn(x, self.conv1, self.bn1).relu_()
@@ -178,19 +205,18 @@ class _Bottleneck(_Block):
         out: int,
         *,
         middle: int,
-        stride: int,
-        dilation: int,
+        spatial: _Spatial,
         groups: int,
         norm: Callable[[int], Norm],
     ) -> None:
         super().__init__()
         self.conv1 = _conv(inp, middle, 1)
         self.bn1 = norm(middle)
-        self.conv2 = _conv(middle, middle, 3, stride, dilation, groups)
+        self.conv2 = _conv(middle, middle, 3, spatial, groups)
         self.bn2 = norm(middle)
         self.conv3 = _conv(middle, out, 1)
         self.bn3 = norm(out)
-        self.downsample = _downsample(inp, out, stride, norm)
+        self.downsample = _downsample(inp, out, spatial, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         out = conv_bn(x, self.conv1, self.bn1).relu_()
@@ -200,11 +226,11 @@ class _Bottleneck(_Block):
 
 
 def _downsample(
-    inp: int, out: int, stride: int, norm: Callable[[int], Norm]
+    inp: int, out: int, spatial: _Spatial, norm: Callable[[int], Norm]
 ) -> nn.Sequential | None:
-    if inp == out and stride == 1:
+    if inp == out and spatial.stride == 1:
         return None
-    return nn.Sequential(_conv(inp, out, 1, stride), norm(out))
+    return nn.Sequential(_conv(inp, out, spatial.shortcut, spatial), norm(out))
 
 
 class ResNet(nn.Module):
@@ -219,7 +245,8 @@ class ResNet(nn.Module):
         if config.depth not in _BLOCKS:
             raise ValueError(f"ResNet depth {config.depth} is not one of {tuple(_BLOCKS)}")
         self.config = config
-        self.conv1 = _conv(3, config.base_channels, 7, 2)
+        stem = _Spatial(stride=2, padding=0 if config.siamese else 3)
+        self.conv1 = _conv(3, config.base_channels, 7, stem)
         norm = nn.BatchNorm2d if config.norm == "batch" else partial(nn.GroupNorm, 8)
         self.bn1 = norm(config.base_channels)
         channels = config.base_channels
@@ -234,8 +261,7 @@ class ResNet(nn.Module):
                         channels,
                         planes * expansion,
                         middle=middle,
-                        stride=config.strides[stage] if index == 0 else 1,
-                        dilation=config.dilations[stage],
+                        spatial=_spatial(config, stage, index),
                         groups=config.groups,
                         norm=norm,
                     )

@@ -6,6 +6,7 @@ from halftrack.models.reid import ReID, ReIDConfig
 from halftrack.models.roi_head import RoIHeadConfig
 from halftrack.models.rpn import RPNConfig
 from halftrack.models.selsa import SELSA, SelsaConfig
+from halftrack.models.siamrpn import SiamRPN, SiamRPNConfig
 
 __all__ = [
     "SELSA",
@@ -17,4 +18,6 @@ __all__ = [
     "ReIDConfig",
     "RoIHeadConfig",
     "SelsaConfig",
+    "SiamRPN",
+    "SiamRPNConfig",
 ]

@@ -15,6 +15,7 @@ from halftrack.recipes.multi_object import (
 from halftrack.recipes.names import RECIPES, load_recipe
 from halftrack.recipes.recipe import Evaluation, Recipe, TrainedRecipe, override
 from halftrack.recipes.run import choose_device, evaluate, open_model, prepare_model, train
+from halftrack.recipes.single_object import SingleObjectEvaluation, SingleObjectRecipe
 from halftrack.recipes.stream import track
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "ReIDRecipe",
     "Recipe",
     "RetrievalEvaluation",
+    "SingleObjectEvaluation",
+    "SingleObjectRecipe",
     "TrackingEvaluation",
     "TrackingRecipe",
     "TrainedRecipe",

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable
 from functools import partial
 
-from halftrack.recipes import selsa, tracktor
+from halftrack.recipes import selsa, siamrpn, tracktor
 from halftrack.recipes.recipe import Recipe
 
 __all__ = ["RECIPES", "load_recipe"]
@@ -48,7 +48,15 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         tracktor.tracker, "MOT20", public=True
     ),
     "tracktor_tiny_sample": tracktor.tiny_tracker,
+    "siamese_rpn_r50_20e_lasot": siamrpn.published,
+    "siamese_rpn_r50_fp16_20e_lasot": siamrpn.lasot_fp16,
+    "siamese_rpn_r50_20e_otb100": partial(siamrpn.published, "OTB100"),
+    "siamese_rpn_r50_20e_uav123": partial(siamrpn.published, "UAV123"),
+    "siamese_rpn_r50_20e_trackingnet": partial(siamrpn.published, "TrackingNet"),
+    "siamese_rpn_r50_20e_vot2018": partial(siamrpn.published, "VOT2018"),
+    "siamese_rpn_tiny_sample": siamrpn.tiny_sample,
 }
+_OTHER_NAMES = {"siamese_rpn_r50_fp16_1x_lasot": "siamese_rpn_r50_fp16_20e_lasot"}
 
 
 def load_recipe(name: str) -> Recipe:
@@ -57,6 +65,7 @@ def load_recipe(name: str) -> Recipe:
     Raises:
         ValueError: if there is none; names the nearest and lists all.
     """
+    name = _OTHER_NAMES.get(name, name)
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.0)
         raise ValueError(

@@ -14,7 +14,13 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from halftrack.data import MotDetectionConfig, ReIDDataConfig, SkipLedger, VidDataConfig
+from halftrack.data import (
+    MotDetectionConfig,
+    PairDataConfig,
+    ReIDDataConfig,
+    SkipLedger,
+    VidDataConfig,
+)
 from halftrack.layers import ResNetConfig
 from halftrack.precision import Precision
 from halftrack.training import BatchSource, TrainingConfig, load_weights
@@ -22,7 +28,7 @@ from halftrack.training import BatchSource, TrainingConfig, load_weights
 __all__ = ["Evaluation", "Progress", "Recipe", "TrainedRecipe", "TrainingSource", "override"]
 
 
-DataConfig = VidDataConfig | MotDetectionConfig | ReIDDataConfig
+DataConfig = VidDataConfig | MotDetectionConfig | ReIDDataConfig | PairDataConfig
 Progress = Callable[[int, int], None]
 """Told (done, in all)."""
 

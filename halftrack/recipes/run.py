@@ -71,7 +71,7 @@ def prepare_model(
     elif init is None and recipe.backbone_weights == "imagenet":
         backbone = recipe.model.backbone
         weights = _IMAGENET.get((backbone.depth, backbone.groups))
-        if weights is None:
+        if weights is None or backbone.siamese:  # whose shortcuts are of another size
             raise ValueError(
                 f"torchvision has no ImageNet weights for {backbone.display_name}: give a file "
                 "with --init, or --init none for random weights"

@@ -13,6 +13,7 @@ from halftrack.recipes import (
     FrameDetectionRecipe,
     Recipe,
     ReIDRecipe,
+    SingleObjectRecipe,
     TrackingEvaluation,
     TrackingRecipe,
     TrainedRecipe,
@@ -54,6 +55,8 @@ def published_row(
     scores = evaluation.flat()
     columns = {"coco_ap50": "box AP@50", "mAP": "mAP", "rank1": "Rank-1"}
     shown = {columns[key]: f"{100 * scores[key]:.1f}" for key in columns if key in scores}
+    percent = {"success": "Success", "norm_precision": "Norm precision", "precision": "Precision"}
+    shown |= {percent[key]: f"{scores[key]:.1f}" for key in percent if key in scores}
     return row | speed | shown | files
 
 
@@ -61,6 +64,7 @@ _METHODS: dict[type[Recipe], str] = {
     VideoDetectionRecipe: "SELSA",
     FrameDetectionRecipe: "Faster R-CNN FPN",
     ReIDRecipe: "ReID",
+    SingleObjectRecipe: "SiamRPN++",
 }
 
 

@@ -1,6 +1,7 @@
 """Tracking: what happens from frame to frame at inference; no gradients, no model classes."""
 
 from halftrack.tracking.camera_motion import EccMotion, UncorrelatedFramesError, warp_boxes
+from halftrack.tracking.siamese import SiameseConfig, SiameseModel, SiameseTracker
 from halftrack.tracking.tracktor import (
     CameraMotion,
     Detector,
@@ -14,6 +15,9 @@ __all__ = [
     "Detector",
     "EccMotion",
     "Embedder",
+    "SiameseConfig",
+    "SiameseModel",
+    "SiameseTracker",
     "Tracktor",
     "TracktorConfig",
     "UncorrelatedFramesError",

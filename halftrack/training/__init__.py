@@ -2,7 +2,7 @@
 
 from halftrack.training.checkpoint import LoadReport, load_weights, read_checkpoint
 from halftrack.training.loop import Batch, BatchSource, total_loss, train
-from halftrack.training.optimiser import Phase, StepSchedule, WeightAverage
+from halftrack.training.optimiser import Phase, Ramp, StepSchedule, WeightAverage
 from halftrack.training.run import TrainingConfig, TrainingResult
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "BatchSource",
     "LoadReport",
     "Phase",
+    "Ramp",
     "StepSchedule",
     "TrainingConfig",
     "TrainingResult",

@@ -1,12 +1,12 @@
-"""What moves the weights: SGD, the step schedule with warm-up, phases and the weight average.
+"""What moves the weights: SGD, the schedule of its rate, phases and the weight average.
 
-The schedule equals mmcv's ``StepLrUpdaterHook`` with ``warmup='linear'`` to the last digit, counted
-in taken steps.
+The step schedule equals mmcv's ``StepLrUpdaterHook`` with ``warmup='linear'`` to the last digit,
+counted in taken steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -19,6 +19,7 @@ from torch.optim import SGD, Optimizer
 __all__ = [
     "BatchStatistics",
     "Phase",
+    "Ramp",
     "StepSchedule",
     "WeightAverage",
     "apply_phases",
@@ -35,6 +36,27 @@ class Phase:
     """0-based epoch at whose start the phase begins."""
     trainable: tuple[str, ...]
     """Patterns (``fnmatch``) of parameter names that train; all others are frozen."""
+    batch_statistics: tuple[str, ...] = ()
+    """Patterns of module names whose batch norms, frozen until then, take statistics again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp:
+    """Epochs over which the learning rate goes from one share of itself to another, as a power."""
+
+    epochs: int
+    """Length."""
+    start: float
+    """Share of the rate in the first epoch."""
+    end: float
+    """Share it goes to."""
+    arrives: bool = True
+    """The last epoch has the end's share; else the epoch after it would have."""
+
+    def factor(self, epoch: int) -> float:
+        """The share in an epoch of the ramp, counted from 0."""
+        way = self.epochs - 1 if self.arrives else self.epochs
+        return float(self.start * (self.end / self.start) ** (epoch / max(way, 1)))
 
 
 def scaled_rate(published: float, *, clips_per_step: int, published_clips_per_step: int) -> float:
@@ -46,16 +68,43 @@ def scaled_rate(published: float, *, clips_per_step: int, published_clips_per_st
     return published * clips_per_step / published_clips_per_step
 
 
-def build_sgd(model: nn.Module, *, lr: float, momentum: float, weight_decay: float) -> SGD:
+def build_sgd(
+    model: nn.Module,
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    slower: Mapping[str, float] | None = None,
+) -> SGD:
     """SGD over every parameter, frozen ones included: they get no gradient and so no step.
 
     Built from named parameters, so that a non-finite gradient can be named.
+
+    Args:
+        model: whose parameters.
+        lr: learning rate.
+        momentum: SGD's.
+        weight_decay: SGD's.
+        slower: by a pattern of parameter names, what the rate of these is multiplied by.
+
+    Raises:
+        ValueError: if a pattern matches no parameter.
     """
-    return SGD(model.named_parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
+    groups: dict[float, list[tuple[str, nn.Parameter]]] = {1.0: []}
+    slower = slower or {}
+    unused = set(slower)
+    for name, parameter in model.named_parameters():
+        pattern = next((each for each in slower if fnmatchcase(name, each)), None)
+        unused.discard(pattern or "")
+        groups.setdefault(slower[pattern] if pattern else 1.0, []).append((name, parameter))
+    if unused:
+        raise ValueError(f"lr_factors: {sorted(unused)[0]!r} matches no parameter")
+    named = [{"params": rows, "lr": lr * factor} for factor, rows in groups.items() if rows]
+    return SGD(named, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
 class StepSchedule:
-    """Learning rates as a function of the taken steps alone.
+    """Learning rates as a function of the taken steps alone: steps with a warm-up, or else ramps.
 
     Raises:
         ValueError: if the milestones do not increase.
@@ -70,6 +119,7 @@ class StepSchedule:
         gamma: float,
         warmup_steps: int,
         warmup_ratio: float,
+        ramps: Sequence[Ramp] = (),
     ) -> None:
         if list(milestones) != sorted(set(milestones)):
             raise ValueError(f"schedule milestones must increase, got {tuple(milestones)}")
@@ -80,11 +130,16 @@ class StepSchedule:
         self._gamma = gamma
         self._warmup_steps = warmup_steps
         self._warmup_ratio = warmup_ratio
+        self._steps_per_epoch = steps_per_epoch
+        self._ramped = [ramp.factor(epoch) for ramp in ramps for epoch in range(ramp.epochs)]
         self.taken_steps = 0
         self._apply()
 
     def factor(self, taken_steps: int) -> float:
         """What the base rate is multiplied by after ``taken_steps`` steps."""
+        if self._ramped:
+            epoch = min(taken_steps // self._steps_per_epoch, len(self._ramped) - 1)
+            return self._ramped[epoch]
         decay = self._gamma ** sum(taken_steps >= milestone for milestone in self._milestones)
         if taken_steps >= self._warmup_steps:
             return float(decay)
@@ -215,6 +270,9 @@ class BatchStatistics:
 def apply_phases(model: nn.Module, phases: Sequence[Phase], epoch: int) -> None:
     """Freeze and thaw parameters as the last phase begun by ``epoch`` says; no phase, no change.
 
+    To be called in training mode, at the start of every epoch: ``model.train()`` freezes statistics
+    as the model says.
+
     Raises:
         ValueError: if a pattern matches no parameter.
     """
@@ -231,3 +289,13 @@ def apply_phases(model: nn.Module, phases: Sequence[Phase], epoch: int) -> None:
             )
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in current.trainable))
+    norms = {n: m for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    for pattern in current.batch_statistics:
+        thawed = [norm for name, norm in norms.items() if fnmatchcase(name, pattern)]
+        if not thawed:
+            raise ValueError(
+                f"phase from epoch {current.first_epoch}: {pattern!r} matches no batch norm; "
+                f"names look like {', '.join(list(norms)[:2])}"
+            )
+        for norm in thawed:
+            norm.train()

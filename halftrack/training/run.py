@@ -22,6 +22,7 @@ from halftrack.training.log import RunLog
 from halftrack.training.optimiser import (
     BatchStatistics,
     Phase,
+    Ramp,
     StepSchedule,
     WeightAverage,
     build_sgd,
@@ -59,6 +60,10 @@ class TrainingConfig:
     """Epochs, in taken steps, at which the rate decays."""
     gamma: float = 0.1
     """What the rate decays by."""
+    ramps: tuple[Ramp, ...] = ()
+    """Ramps of the rate, one after the other, in the place of warm-up and milestones."""
+    lr_factors: tuple[tuple[str, float], ...] = ()
+    """Patterns of parameter names, and what the rate of these is multiplied by."""
     published_clips_per_step: int = 8
     """Clips in a step of the published run: 8 GPUs with one each."""
     scale_lr: bool = True
@@ -150,7 +155,11 @@ class Run:
                 published_clips_per_step=config.published_clips_per_step,
             )
         self.optimizer = build_sgd(
-            model, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay
+            model,
+            lr=lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            slower=dict(config.lr_factors),
         )
         self.schedule = StepSchedule(
             [self.optimizer],
@@ -159,6 +168,7 @@ class Run:
             gamma=config.gamma,
             warmup_steps=config.warmup_steps,
             warmup_ratio=config.warmup_ratio,
+            ramps=config.ramps,
         )
         self.loss_scale = precision.new_loss_scale()
         self.average = WeightAverage(model, decay=config.ema_decay)

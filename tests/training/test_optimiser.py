@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from halftrack.training import Phase, StepSchedule, WeightAverage
+from halftrack.training import Phase, Ramp, StepSchedule, WeightAverage
 from halftrack.training.optimiser import BatchStatistics, apply_phases, build_sgd, scaled_rate
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "schedules.json").read_text())
+GOLDEN_FOLDER = Path(__file__).parents[1] / "golden"
+GOLDEN = json.loads((GOLDEN_FOLDER / "schedules.json").read_text())
 
 
 def linear() -> nn.Linear:
@@ -38,6 +39,29 @@ def test_rates_equal_mmcv_within_1e_9(task: str) -> None:
         if str(taken) in entry["lr_at_iter"]:
             assert abs(optimizer.param_groups[0]["lr"] - entry["lr_at_iter"][str(taken)]) < 1e-9
         rates.step()
+
+
+def test_ramps_equal_the_references_rates_of_siamrpn() -> None:
+    factors = json.loads((GOLDEN_FOLDER / "siamrpn_lr_factors.json").read_text())
+    optimizer = build_sgd(linear(), lr=0.005, momentum=0.9, weight_decay=1e-4)
+    up, down = Ramp(epochs=5, start=0.2, end=1.0, arrives=False), Ramp(epochs=15, start=1, end=0.1)
+    rates = schedule(optimizer, steps_per_epoch=3, ramps=(up, down))
+    for expected in factors["lr_factor_per_epoch"]:
+        for _ in range(3):
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(0.005 * expected, rel=1e-9)
+            rates.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0005)
+
+
+def test_parts_of_a_model_can_move_slower_and_stay_in_proportion() -> None:
+    model = nn.ModuleDict({"backbone": linear(), "head": linear()})
+    optimizer = build_sgd(model, lr=1.0, momentum=0.0, weight_decay=0.0, slower={"backbone.*": 0.1})
+    rates = schedule(optimizer, milestones=(1,))
+    for _ in range(3):
+        assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([rates.lr, rates.lr / 10])
+        rates.step()
+    with pytest.raises(ValueError, match=r"lr_factors: 'neck\.\*' matches no parameter"):
+        build_sgd(model, lr=1.0, momentum=0.0, weight_decay=0.0, slower={"neck.*": 0.1})
 
 
 def test_rate_scales_with_the_clips_in_a_step() -> None:

@@ -1,0 +1,337 @@
+"""How well one target is followed: one-pass evaluation (OPE), Wu et al. 2013, Fan et al. 2019.
+
+``mmtracking`` agrees with MMTracking 0.14's eval_sot_ope, ``official`` with LaSOT's rule. Both
+count IoU strictly above a threshold, so a perfect track has success 95.24, and divide by all
+frames, also by those whose target is absent and which can be no hit. They differ in:
+
+- Centres: a ground-truth centre at or below 0, or NaN, is at distance -1, a hit, in mmtracking;
+  officially only a box without area is (its IoU is -1, a miss, in both).
+- NaN in a result is a miss in mmtracking, an error officially.
+- mmtracking computes in float32, which decides IoUs that are equal to a threshold.
+
+LaSOT's kit also repairs results: its first box becomes the truth's, a box without area the one
+before it; and a box whose left or top is not positive has no area to it. None of it is done here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "OpeMetrics",
+    "OpeRule",
+    "OpeScores",
+    "TargetTruth",
+    "read_boxes",
+    "score_ope",
+    "write_boxes",
+]
+
+OpeRule = Literal["mmtracking", "official"]
+"""Whose rule. MMTracking's published numbers are by its own, and so are those of its users."""
+
+_SUCCESS = np.arange(21) * 0.05  # the reference's 0.6000000000000001 and the like
+_PIXELS = np.arange(51)
+_SHARES = np.arange(51) / 100.0
+_AT = 20  # position of 20 px and of 0.2
+_COLUMNS = "x,y,w,h"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TargetTruth:
+    """Where the target of one sequence is."""
+
+    name: str
+    """As in the results."""
+    boxes_xyxy: NDArray[np.floating]
+    """``(n, 4)``, one a frame; NaN or no area where there is nothing to be found."""
+    absent: NDArray[np.bool_]
+    """``(n,)``: frames that can be no hit but stay in the denominator; all False counts each."""
+    attributes: frozenset[str] = frozenset()
+    """What is hard in the sequence, under the benchmark's names."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpeScores:
+    """How well one sequence, or the mean of some, was tracked; all in percent of the frames."""
+
+    success_curve: NDArray[np.float64]
+    """``(21,)`` frames with IoU above 0, 0.05, ..., 1."""
+    precision_curve: NDArray[np.float64]
+    """``(51,)`` frames with a centre error of at most 0, 1, ..., 50 px."""
+    norm_precision_curve: NDArray[np.float64]
+    """``(51,)`` the same with the error in ground-truth sides: 0, 0.01, ..., 0.5."""
+    sequences: int = 1
+    """How many sequences this is the mean of."""
+
+    @property
+    def success(self) -> float:
+        """Success AUC: the mean of the curve."""
+        return float(self.success_curve.mean())
+
+    @property
+    def precision(self) -> float:
+        """At 20 px."""
+        return float(self.precision_curve[_AT])
+
+    @property
+    def norm_precision(self) -> float:
+        """At 0.2."""
+        return float(self.norm_precision_curve[_AT])
+
+    def flat(self) -> dict[str, float]:
+        """The three numbers under MMTracking's names."""
+        return {
+            "success": self.success,
+            "precision": self.precision,
+            "norm_precision": self.norm_precision,
+        }
+
+    def row(self) -> dict[str, object]:
+        """The three numbers as a table shows them, with one decimal."""
+        return {
+            "Success": round(self.success, 1),
+            "Precision": round(self.precision, 1),
+            "Norm. precision": round(self.norm_precision, 1),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpeMetrics:
+    """How well a tracker did on a benchmark."""
+
+    rule: OpeRule
+    """By which it was scored: say it beside the numbers."""
+    mean: OpeScores
+    """Over the sequences, each with the same weight."""
+    by_sequence: dict[str, OpeScores]
+    """Each sequence on its own, in the order of the truths."""
+    by_attribute: dict[str, OpeScores]
+    """Mean over the sequences with an attribute, sorted by name; empty where none is known."""
+
+    def flat(self) -> dict[str, float]:
+        """The mean under its names, as logged: ``success``, ``precision``, ``norm_precision``."""
+        return self.mean.flat()
+
+    def rows(self) -> list[dict[str, object]]:
+        """A table: one row a sequence, then MEAN."""
+        everything = {**self.by_sequence, "MEAN": self.mean}
+        return [{"Sequence": name, **each.row()} for name, each in everything.items()]
+
+    def attribute_rows(self) -> list[dict[str, object]]:
+        """A table: one row an attribute, with the number of its sequences."""
+        return [
+            {"Attribute": name, "Sequences": each.sequences, **each.row()}
+            for name, each in self.by_attribute.items()
+        ]
+
+
+def score_ope(
+    truths: Sequence[TargetTruth],
+    results: Mapping[str, NDArray[np.floating]],
+    *,
+    rule: OpeRule = "mmtracking",
+) -> OpeMetrics:
+    """Success, precision and normalised precision of every sequence and their means.
+
+    Args:
+        truths: one a sequence.
+        results: ``(n, 4)`` boxes x1, y1, x2, y2 by the names of the sequences, one a frame, the
+            first included.
+        rule: whose rule; the module's docstring says how the two differ.
+
+    Raises:
+        ValueError: for what cannot be scored; names sequence and frame, and says what is allowed.
+    """
+    if rule not in get_args(OpeRule):
+        raise ValueError(f"rule {rule!r}, allowed are {', '.join(get_args(OpeRule))}")
+    _check_names([each.name for each in truths], results)
+    by_sequence = {}
+    for truth in truths:
+        _check_truth(truth)
+        _check_result(truth, results[truth.name], rule)
+        by_sequence[truth.name] = _score(truth, results[truth.name], rule)
+    names = sorted(frozenset[str]().union(*(each.attributes for each in truths)))
+    return OpeMetrics(
+        rule=rule,
+        mean=_mean(list(by_sequence.values())),
+        by_sequence=by_sequence,
+        by_attribute={
+            name: _mean([by_sequence[each.name] for each in truths if name in each.attributes])
+            for name in names
+        },
+    )
+
+
+def _mean(scores: Sequence[OpeScores]) -> OpeScores:
+    return OpeScores(
+        success_curve=np.mean([each.success_curve for each in scores], axis=0),
+        precision_curve=np.mean([each.precision_curve for each in scores], axis=0),
+        norm_precision_curve=np.mean([each.norm_precision_curve for each in scores], axis=0),
+        sequences=len(scores),
+    )
+
+
+def _score(truth: TargetTruth, boxes_xyxy: NDArray[np.floating], rule: OpeRule) -> OpeScores:
+    kind = np.float32 if rule == "mmtracking" else np.float64
+    true_xyxy: NDArray[Any] = truth.boxes_xyxy[~truth.absent].astype(kind)
+    found_xyxy: NDArray[Any] = boxes_xyxy[~truth.absent].astype(kind)
+    sides = true_xyxy[:, 2:] - true_xyxy[:, :2]
+    has_area = (sides > 0).all(axis=1)
+    iou = np.full(len(sides), -1.0)
+    iou[has_area] = _iou(true_xyxy[has_area], found_xyxy[has_area])
+    centres = 0.5 * (true_xyxy[:, 2:] + true_xyxy[:, :2])
+    found = 0.5 * (found_xyxy[:, 2:] + found_xyxy[:, :2])
+    frames = len(truth.absent)
+    counted = has_area if rule == "official" else None
+    # A truth without area has no side to measure with: such errors may be infinite, or NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        pixels = _distances(centres, found, counted)
+        unit = sides + 1e-16
+        shares = _distances(centres / unit, found / unit, counted)
+    return OpeScores(
+        success_curve=100.0 * (iou[:, None] > _SUCCESS).sum(axis=0) / frames,
+        precision_curve=100.0 * (pixels[:, None] <= _PIXELS).sum(axis=0) / frames,
+        norm_precision_curve=100.0 * (shares[:, None] <= _SHARES).sum(axis=0) / frames,
+    )
+
+
+def _iou(true_xyxy: NDArray[Any], found_xyxy: NDArray[Any]) -> NDArray[Any]:
+    """``(n,)`` of each pair; in the order of mmdet's operations, for its very float32 numbers."""
+    ends = np.minimum(true_xyxy[:, 2:], found_xyxy[:, 2:])
+    inside = np.maximum(ends - np.maximum(true_xyxy[:, :2], found_xyxy[:, :2]), 0).prod(axis=1)
+    areas = [(each[:, 2:] - each[:, :2]).prod(axis=1) for each in (true_xyxy, found_xyxy)]
+    shared: NDArray[Any] = inside / np.maximum(areas[0] + areas[1] - inside, 1e-6)
+    return shared
+
+
+def _distances(
+    centres: NDArray[Any], found: NDArray[Any], counted: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
+    """``(n,)`` from the true centre to that found; -1, a hit, where the truth does not count."""
+    if counted is None:
+        x, y = centres.T
+        counted = (x > 0) & (y > 0)
+    distances = np.full(len(centres), -1.0)
+    distances[counted] = np.sqrt(np.square(centres[counted] - found[counted]).sum(axis=1))
+    return distances
+
+
+def _check_names(names: Sequence[str], results: Mapping[str, object]) -> None:
+    if not names:
+        raise ValueError("no ground truth, expected that of at least one sequence")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"ground truth of {', '.join(twice)} given more than once")
+    missing = [name for name in names if name not in results]
+    if missing:
+        raise ValueError(
+            f"no result of {', '.join(missing)}; there are results of "
+            f"{', '.join(results) or 'no sequence'}"
+        )
+    unknown = [name for name in results if name not in names]
+    if unknown:
+        raise ValueError(
+            f"result of {', '.join(unknown)} without ground truth, allowed are {', '.join(names)}"
+        )
+
+
+def _check_truth(truth: TargetTruth) -> None:
+    what = f"ground truth of {truth.name!r}"
+    _check_shape(what, truth.boxes_xyxy)
+    if not len(truth.boxes_xyxy):
+        raise ValueError(f"{what} has no frame, expected at least one")
+    if truth.absent.shape != truth.boxes_xyxy.shape[:1] or truth.absent.dtype != np.bool_:
+        raise ValueError(
+            f"{what}: absent is {truth.absent.dtype} {truth.absent.shape}, expected bool "
+            f"{truth.boxes_xyxy.shape[:1]}, one a box"
+        )
+
+
+def _check_result(truth: TargetTruth, boxes_xyxy: NDArray[np.floating], rule: OpeRule) -> None:
+    what = f"result of {truth.name!r}"
+    _check_shape(what, boxes_xyxy)
+    frames, found = len(truth.boxes_xyxy), len(boxes_xyxy)
+    if found != frames:
+        hint = "; of some test sets only the first is published, and a server scores results"
+        raise ValueError(
+            f"{what} has {found} boxes, its ground truth has {frames}; expected one a frame, the "
+            f"first included{hint if frames == 1 else ''}"
+        )
+    broken = np.flatnonzero(~np.isfinite(boxes_xyxy).all(axis=1))
+    if rule == "official" and len(broken):
+        raise ValueError(
+            f"{what} frame {broken[0]} has the box {boxes_xyxy[broken[0]].tolist()}, allowed by "
+            f"rule='official' are finite numbers (rule='mmtracking' takes the others for misses)"
+        )
+
+
+def _check_shape(what: str, boxes_xyxy: NDArray[np.generic]) -> None:
+    if boxes_xyxy.ndim != 2 or boxes_xyxy.shape[1] != 4:
+        raise ValueError(f"{what}: boxes_xyxy has shape {boxes_xyxy.shape}, expected (n, 4)")
+
+
+def write_boxes(path: Path, boxes_xyxy: NDArray[np.floating]) -> None:
+    """Write one sequence's boxes as LaSOT, TrackingNet and GOT-10k take them, ``x,y,w,h`` a line.
+
+    Left and top are x1 and y1 as they are: ground truth is read as written, in 1-based pixels where
+    it is in those, and a tracker that starts from it stays in them.
+
+    Args:
+        path: the file, replaced where it exists; its folder must exist.
+        boxes_xyxy: ``(n, 4)``, one a frame, the first included; written with four decimals.
+
+    Raises:
+        ValueError: for boxes that are not finite or turned inside out; names the frame.
+    """
+    _check_shape("track", boxes_xyxy)
+    boxes = boxes_xyxy.astype(np.float64)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    wrong = np.flatnonzero(~(np.isfinite(boxes).all(axis=1) & (sides >= 0).all(axis=1)))
+    if len(wrong):
+        raise ValueError(
+            f"track frame {wrong[0]} has the box {boxes[wrong[0]].tolist()}, allowed are finite "
+            "numbers x1 <= x2, y1 <= y2"
+        )
+    lines = np.concatenate([boxes[:, :2], sides], axis=1).tolist()
+    text = "".join(",".join(f"{value:.4f}" for value in line) + "\n" for line in lines)
+    path.write_text(text, encoding="utf-8")
+
+
+def read_boxes(path: Path) -> NDArray[np.float64]:
+    """Read one sequence's boxes ``(n, 4)`` x1, y1, x2, y2, whoever wrote their ``x,y,w,h`` lines.
+
+    Numbers may be separated by commas, tabs or spaces.
+
+    Raises:
+        ValueError: for an empty file or a malformed line; names file and line, quotes the text and
+            says what is allowed.
+    """
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
+    if not lines:
+        raise ValueError(f"{path} is empty, expected a line {_COLUMNS} for each frame")
+    table = [_parse(f"{path}, line {n}: {line!r}", line) for n, line in enumerate(lines, start=1)]
+    boxes = np.asarray(table)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
+
+
+def _parse(what: str, line: str) -> list[float]:
+    cells = re.split(r"\s*,\s*|\s+", line.strip())
+    if len(cells) != 4:
+        raise ValueError(f"{what} has {len(cells)} columns, expected 4: {_COLUMNS}")
+    try:
+        values = [float(cell) for cell in cells]
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
+    if not all(math.isfinite(value) for value in values) or min(values[2:]) < 0:
+        raise ValueError(f"{what}: allowed are finite numbers, width and height not below 0")
+    return values

@@ -1,0 +1,329 @@
+"""SiamRPN++ at test time: where the object of the first frame is in each one after it.
+
+Li et al., "SiamRPN++" (CVPR 2019). Must agree with MMTracking 0.14: SiamRPN.init and .track,
+SiameseRPNHead.get_bbox (its OPE mode; VOT's restarts after failures are left out).
+Legend: n anchors, in (row, column, anchor) order. State is kept on the CPU, in fp32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from halftrack.boxes import decode_deltas
+from halftrack.layers import siamese_anchors
+
+__all__ = ["SiameseConfig", "SiameseModel", "SiameseTracker"]
+
+_LEAST_SIDE = 10.0
+
+
+class SiameseModel(Protocol):
+    """Tells where in a search region the object of a template is."""
+
+    def embed(self, template_chw: Tensor, /) -> Any:
+        """What ``compare`` needs to know of a template; called once a video.
+
+        Args:
+            template_chw: float32 ``(3, 127, 127)`` RGB, 0 to 255, on the CPU.
+        """
+        ...
+
+    def compare(self, embedding: Any, search_chw: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Of every anchor the score ``(n,)`` and deltas ``(n, 4)``, on any device.
+
+        Args:
+            embedding: what ``embed`` answered.
+            search_chw: float32 ``(3, 255, 255)`` RGB, 0 to 255, on the CPU.
+
+        Returns:
+            The object class's share of the softmax, and (dx, dy, dw, dh) as ``decode_deltas`` has
+            them, in (row, column, anchor) order.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiameseConfig:
+    """Regions, anchors and how far to trust a change. The defaults are those published for LaSOT.
+
+    ===================== ========= ==== ================
+    published for         penalty_k lr   window_influence
+    ===================== ========= ==== ================
+    LaSOT and TrackingNet 0.05      0.38 0.42
+    OTB100                0.4       0.4  0.5
+    UAV123                0.1       0.5  0.1
+    VOT2018               0.04      0.33 0.44
+    ===================== ========= ==== ================
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    exemplar_size: int = 127
+    """Side of the template in network pixels."""
+    search_size: int = 255
+    """Side of the search region in network pixels."""
+    context_amount: float = 0.5
+    """Share of width plus height added to each side of the box before it is cut out."""
+    response_size: int = 25
+    """Side of the map of answers: the search region's 31 cells less 7 of the template, plus 1."""
+    anchor_stride: int = 8
+    """Network pixels between anchors."""
+    anchor_ratios: tuple[float, ...] = (0.33, 0.5, 1.0, 2.0, 3.0)
+    """Heights over widths of a cell's anchors."""
+    anchor_scale: int = 8
+    """Sides of an anchor in units of ``anchor_stride``."""
+    penalty_k: float = 0.05
+    """How much a change of size or of shape lowers an anchor's score."""
+    lr: float = 0.38
+    """Largest share of the new size in the box's smoothed size."""
+    window_influence: float = 0.42
+    """Share of the Hanning window, which prefers small motion, in an anchor's rank."""
+
+    def __post_init__(self) -> None:
+        counts = ("exemplar_size", "search_size", "response_size", "anchor_stride", "anchor_scale")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"SiameseConfig.{name} is {getattr(self, name)}, less than 1")
+        for name in ("context_amount", "penalty_k"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"SiameseConfig.{name} is {getattr(self, name)}, not 0 or more")
+        for name in ("lr", "window_influence"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"SiameseConfig.{name} is {getattr(self, name)}, not in [0, 1]")
+        most = self.anchor_stride**2  # beyond it a side is cut to no pixel at all
+        if not self.anchor_ratios or not all(1 / most <= r <= most for r in self.anchor_ratios):
+            raise ValueError(
+                f"SiameseConfig.anchor_ratios is {self.anchor_ratios}, not one or more in "
+                f"[1/{most}, {most}]"
+            )
+
+
+@dataclass(frozen=True)
+class _State:
+    embedding: Any
+    fill: Tensor  # (3,): what lies outside the image
+    box: Tensor  # (4,) cxcywh in original pixels, not rounded
+    shape: torch.Size
+    frame_index: int
+
+
+class SiameseTracker:
+    """Follows one object: ``start`` with its box, then one ``step`` a frame.
+
+    A step that raises changes nothing.
+    """
+
+    def __init__(self, model: SiameseModel, config: SiameseConfig) -> None:
+        self.model = model
+        self.config = config
+        self._anchors = siamese_anchors(
+            config.response_size,
+            config.response_size,
+            stride=config.anchor_stride,
+            scale=config.anchor_scale,
+            ratios=config.anchor_ratios,
+            device="cpu",
+        )
+        self._window = _window(config)
+        self._state: _State | None = None
+
+    @torch.no_grad()
+    def start(self, image: Tensor, box_xyxy: Tensor) -> None:
+        """Begin a video; what was followed before is forgotten.
+
+        Args:
+            image: uint8 ``(3, height, width)`` RGB, in original pixels.
+            box_xyxy: ``(4,)`` the object, at least partly inside the image.
+
+        Raises:
+            ValueError: for another kind of image, and for a box that is not finite, empty or
+                wholly outside the image.
+
+        Source: MMTracking 0.14, SiamRPN.init.
+        """
+        _check_image(image)
+        box = _centre_and_size(_checked_box(box_xyxy, image))
+        fill = image.to("cpu", torch.float32).mean(dim=(1, 2))
+        side = self._context_side(box).round()
+        template = _cut(image, box[:2], side, self.config.exemplar_size, fill)
+        self._state = _State(self.model.embed(template), fill, box, image.shape, frame_index=0)
+
+    @torch.no_grad()
+    def step(self, image: Tensor) -> tuple[Tensor, float]:
+        """The box ``(4,)`` xyxy in the next frame, in original pixels, and its score.
+
+        The box's centre stays in the image and its sides are at least 10 px and at most the
+        image's; parts of it may lie outside.
+
+        Raises:
+            RuntimeError: before ``start``.
+            ValueError: for an image unlike the first, and for answers of another shape or not
+                finite.
+
+        Source: MMTracking 0.14, SiamRPN.track and SiameseRPNHead.get_bbox.
+        """
+        state = self._state
+        if state is None:
+            raise RuntimeError("step before start: call start(image, box_xyxy) on the first frame")
+        frame_index = state.frame_index + 1
+        _check_image(image, like=state.shape)
+        exact = self._context_side(state.box)
+        side = (exact * (self.config.search_size / self.config.exemplar_size)).round()
+        search = _cut(image, state.box[:2], side, self.config.search_size, state.fill)
+        scores, deltas = self._compared(state.embedding, search, frame_index)
+        # Of the exact side, as the reference has it, though the rounded one was cut out.
+        scale = self.config.exemplar_size / exact
+        box, score = self._chosen(scores, deltas, state.box, scale)
+        box = _kept_within(_finite(box, "the box", frame_index), image.shape)
+        self._state = replace(state, box=box, frame_index=frame_index)
+        return torch.cat([box[:2] - box[2:] * 0.5, box[:2] + box[2:] * 0.5]), float(score)
+
+    def _context_side(self, box: Tensor) -> Tensor:
+        """Side of the square that shows the object and its surroundings, not rounded."""
+        sides = box[2:] + self.config.context_amount * (box[2] + box[3])
+        return (sides[0] * sides[1]).sqrt()
+
+    def _compared(self, embedding: Any, search: Tensor, frame_index: int) -> tuple[Tensor, Tensor]:
+        scores, deltas = self.model.compare(embedding, search)
+        count = len(self._anchors)
+        if scores.shape != (count,) or deltas.shape != (count, 4):
+            raise ValueError(
+                f"compare gave scores {tuple(scores.shape)} and deltas {tuple(deltas.shape)} in "
+                f"frame_index {frame_index}; ({count},) and ({count}, 4) are due: "
+                f"{self.config.response_size} rows, as many columns, "
+                f"{len(self.config.anchor_ratios)} anchors"
+            )
+        scores = _finite(scores, "scores", frame_index)  # host sync
+        return scores, _finite(deltas, "deltas", frame_index)
+
+    def _chosen(
+        self, scores: Tensor, deltas: Tensor, last: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The best anchor's box ``(4,)`` cxcywh in original pixels, its size smoothed; its score.
+
+        Args:
+            scores: ``(n,)``.
+            deltas: ``(n, 4)``.
+            last: ``(4,)`` cxcywh, the box in the frame before, in original pixels.
+            scale: network pixels per original pixel.
+        """
+        found = _centre_and_size(decode_deltas(self._anchors, deltas[:, None])[:, 0])
+        resized = _change(_padded_side(found) / _padded_side(last * scale))
+        reshaped = _change((last[2] / last[3]) / (found[:, 2] / found[:, 3]))
+        penalty = torch.exp((1 - reshaped * resized) * self.config.penalty_k)
+        influence = self.config.window_influence
+        rank = penalty * scores * (1 - influence) + self._window * influence  # fp64, as the window
+        best = int(rank.argmax())
+        box = found[best] / scale
+        share = penalty[best] * scores[best] * self.config.lr
+        size = last[2:] * (1 - share) + box[2:] * share
+        return torch.cat([last[:2] + box[:2], size]), scores[best]
+
+
+def _window(config: SiameseConfig) -> Tensor:
+    """fp64 ``(n,)``: 1 in the middle cell, 0 at the border, the same for all anchors of a cell."""
+    line = torch.hann_window(
+        config.response_size, periodic=False, dtype=torch.float64, device="cpu"
+    )
+    return torch.outer(line, line).flatten().repeat_interleave(len(config.anchor_ratios))
+
+
+def _padded_side(boxes: Tensor) -> Tensor:
+    """Sides ``(...)`` of squares like boxes ``(..., 4)`` cxcywh with half their girth around."""
+    width, height = boxes[..., 2], boxes[..., 3]
+    pad = (width + height) * 0.5
+    return ((width + pad) * (height + pad)).sqrt()
+
+
+def _change(ratio: Tensor) -> Tensor:
+    """1 for no change, more for a change either way."""
+    return torch.maximum(ratio, 1 / ratio)
+
+
+def _cut(image: Tensor, centre_xy: Tensor, side: Tensor, size: int, fill: Tensor) -> Tensor:
+    """The square around a centre, ``fill`` outside the image: float32 ``(3, size, size)``.
+
+    Equals torch's bilinear resize (no antialiasing) of the square cut out and filled, but reads
+    only the pixels it samples: a square of the size of the image costs no more than a small one.
+    """
+    height, width = image.shape[1:]
+    rows, down = _sampled(centre_xy[1], side, height, size)
+    columns, right = _sampled(centre_xy[0], side, width, size)
+    pixels = image[:, rows.clamp(0, height - 1)][:, :, columns.clamp(0, width - 1)]
+    inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
+    pixels = torch.where(inside, pixels.to("cpu", torch.float32), fill[:, None, None])
+    pixels = pixels[..., :size] * (1 - right) + pixels[..., size:] * right
+    down = down[:, None]
+    return pixels[:, :size] * (1 - down) + pixels[:, size:] * down
+
+
+def _sampled(centre: Tensor, side: Tensor, length: int, size: int) -> tuple[Tensor, Tensor]:
+    """Along one axis the pixels ``(2 * size,)`` to mix, and the share ``(size,)`` of the second.
+
+    The reference's span: ends truncated toward zero, the last included, unless it would be the
+    first beyond what the image and its padding have: then the span is a pixel shorter.
+    """
+    first, last = int(centre - side / 2), int(centre + side / 2)
+    count = max(min(last + 1, max(last, length)) - first, 1)
+    at = (torch.arange(size, device="cpu") + 0.5) * (count / size) - 0.5
+    at = at.clamp(min=0)
+    near = at.long()
+    far = (near + 1).clamp(max=count - 1)
+    return torch.cat([near, far]) + first, at - near
+
+
+def _centre_and_size(boxes_xyxy: Tensor) -> Tensor:
+    low, high = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
+    return torch.cat([(low + high) * 0.5, high - low], dim=-1)
+
+
+def _kept_within(box: Tensor, shape: torch.Size) -> Tensor:
+    """The box cxcywh with its centre in the image and its sides in [10, the image's]."""
+    extent = torch.tensor([shape[2], shape[1]], dtype=torch.float32, device="cpu")
+    centre = box[:2].clamp(min=0).minimum(extent)
+    return torch.cat([centre, box[2:].clamp(min=_LEAST_SIDE).minimum(extent)])
+
+
+def _check_image(image: Tensor, *, like: torch.Size | None = None) -> None:
+    kind = f"{image.dtype} {tuple(image.shape)}"
+    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
+        raise ValueError(f"the image is {kind}; torch.uint8 (3, height, width) is due")
+    if like is not None and image.shape != like:
+        raise ValueError(
+            f"the image is {kind}, the video's first was {tuple(like)}; all of a video are alike"
+        )
+
+
+def _checked_box(box_xyxy: Tensor, image: Tensor) -> Tensor:
+    """The box in fp32 on the CPU, or an error that says why nothing can be followed."""
+    if box_xyxy.shape != (4,):
+        raise ValueError(f"the start box is of shape {tuple(box_xyxy.shape)}; (4,) is due")
+    box = box_xyxy.to("cpu", torch.float32)
+    x1, y1, x2, y2 = box.tolist()
+    height, width = image.shape[1:]
+    if not torch.isfinite(box).all():
+        problem = "is not finite"
+    elif x2 <= x1 or y2 <= y1:
+        problem = "is empty; x1 < x2 and y1 < y2 are due"
+    elif x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        problem = f"is wholly outside the image of width {width} and height {height}"
+    else:
+        return box
+    raise ValueError(f"the start box xyxy {[x1, y1, x2, y2]} {problem}")
+
+
+def _finite(values: Tensor, what: str, frame_index: int) -> Tensor:
+    """The values in fp32 on the CPU, or an error that names the frame and the first bad row."""
+    values = values.to("cpu", torch.float32)
+    broken = (~torch.isfinite(values)).nonzero()[:, 0].unique().tolist()
+    if broken:
+        raise ValueError(
+            f"{what} of frame_index {frame_index} not finite in {len(broken)} of {len(values)} "
+            f"rows; row {broken[0]} is {values[broken[0]].tolist()}"
+        )
+    return values
