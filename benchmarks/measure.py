@@ -19,7 +19,16 @@ from torch import nn
 
 from halftrack.frames import Clip, Frame
 from halftrack.layers import ResNetConfig
-from halftrack.models import SELSA, FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig, SelsaConfig
+from halftrack.models import (
+    SELSA,
+    FasterRCNN,
+    FasterRCNNConfig,
+    ReID,
+    ReIDConfig,
+    SelsaConfig,
+    SiamRPN,
+    SiamRPNConfig,
+)
 
 __all__ = [
     "calibration_inference",
@@ -27,6 +36,7 @@ __all__ = [
     "golden_detector",
     "golden_reid",
     "golden_selsa",
+    "golden_siamrpn",
     "golden_video",
     "machine",
     "paired",
@@ -127,6 +137,13 @@ def golden_reid() -> ReID:
     """Tracktor's ReID R50, likewise."""
     model = ReIDConfig(identities=380).build()
     golden_weights(model, "reid_r50_state_dict.json", "reid")
+    return model
+
+
+def golden_siamrpn() -> SiamRPN:
+    """SiamRPN++ R50, likewise."""
+    model = SiamRPNConfig().build()
+    golden_weights(model, "siamrpn_state_dict.json", "sot")
     return model
 
 
