@@ -23,6 +23,7 @@ from halftrack.recipes import (
     RECIPES,
     Evaluation,
     Recipe,
+    SingleObjectRecipe,
     TrackingEvaluation,
     TrackingRecipe,
     load_recipe,
@@ -296,10 +297,28 @@ def _write_tracks(evaluation: TrackingEvaluation, out: Path) -> None:
         _tell(f"of another run, and still there: {', '.join(others)}")
 
 
+def _first_box(text: str) -> tuple[float, float, float, float]:
+    """Xyxy of ``x,y,w,h``, or of the first line of a file."""
+    if Path(text).is_file():
+        text = Path(text).read_text(encoding="utf-8").partition("\n")[0]
+    try:
+        x, y, width, height = (float(value) for value in text.replace(",", " ").split())
+    except ValueError:
+        raise ValueError(f"--init-box takes x,y,w,h or a file, got {text!r}") from None
+    return x, y, x + width, y + height
+
+
 @app.command()
 def track(
     video: Annotated[Path, typer.Argument(help="A video file, folder of frames, MOT sequence.")],
-    recipe: Annotated[str, typer.Option("--recipe", help="A tracking recipe.")],
+    recipe: Annotated[str, typer.Option("--recipe", help="A recipe that tracks.")],
+    init_box: Annotated[
+        str | None,
+        typer.Option(
+            help="x,y,w,h of the one object to follow in the first frame, or a file whose first "
+            "line says so."
+        ),
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights of both parts; else those the recipe names.")
     ] = None,
@@ -312,10 +331,11 @@ def track(
     trust: Trust = False,
     settings: Settings = None,
 ) -> None:
-    """Follow the objects of a video: MOT text, JSON lines and an H.264 film."""
+    """Follow the objects of a video, or one of them: MOT text, JSON lines, an H.264 film."""
     chosen = _with_parts(_recipe(recipe, precision, settings), checkpoint, detector, reid)
-    if not isinstance(chosen, TrackingRecipe):
+    if not isinstance(chosen, TrackingRecipe | SingleObjectRecipe):
         raise ValueError(f"{chosen.name} does not track: {chosen.summary}")
+    box = None if init_box is None else _first_box(init_box)
     try:
         with Progress(console=console) as progress:
             task = progress.add_task("tracking", total=None)
@@ -323,6 +343,7 @@ def track(
                 chosen,
                 video,
                 out,
+                init_box=box,
                 checkpoint=checkpoint,
                 device=device,
                 trust=trust,

@@ -134,6 +134,10 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
         (("eval", TINY, "--data-root", "x", "--reid", "f"), "are a tracker's parts"),
         (("track", "x.mp4", "--recipe", TINY), "does not track"),
         (
+            ("track", "x", "--recipe", "siamese_rpn_tiny_sample", "--init-box", "1,2,3"),
+            "--init-box takes x,y,w,h or a file, got '1,2,3'",
+        ),
+        (
             ("track", "x.mp4", "--recipe", "tracktor_tiny_sample", "--checkpoint", "c", *PARTS),
             "--checkpoint holds both parts: leave out --detector and --reid",
         ),

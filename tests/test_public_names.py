@@ -54,9 +54,8 @@ NAMES = {
     "halftrack.recipes": (
         "DetectionEvaluation Evaluation FrameDetectionRecipe RECIPES ReIDRecipe Recipe "
         "RetrievalEvaluation SingleObjectEvaluation SingleObjectRecipe TrackingEvaluation "
-        "TrackingRecipe TrainedRecipe VideoDetectionRecipe "
-        "choose_device evaluate load_recipe open_model override prepare_model score_results track "
-        "train"
+        "TrackingRecipe TrainedRecipe VideoDetectionRecipe choose_device evaluate follow "
+        "load_recipe open_model override prepare_model score_results track train"
     ),
     "halftrack.report": (
         "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "

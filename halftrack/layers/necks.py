@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,16 +28,22 @@ class _Conv(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """A convolution without padding and its batch norm, under the keys ``conv`` and ``bn``."""
+    """A convolution without padding and its norm, under the keys ``conv`` and ``bn``."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, kernel: int, norm: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel: int,
+        norm: Literal["batch", "group"] | None = "batch",
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, bias=not norm)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, bias=norm is None)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
-        if norm:
-            self.bn = nn.BatchNorm2d(out_channels)
+        if norm is not None:
+            group = norm == "group"
+            self.bn = nn.GroupNorm(8, out_channels) if group else nn.BatchNorm2d(out_channels)
 
     def forward(self, features_bchw: Tensor) -> Tensor:
         """The normalised maps, or the convolution's where there is no norm."""
@@ -47,16 +54,25 @@ class ConvNorm(nn.Module):
 
 
 class LinearMapper(nn.Module):
-    """A 1x1 convolution and its batch norm for each map, nothing behind; keys as ChannelMapper's.
+    """A 1x1 convolution and its norm for each map, nothing behind; keys as ChannelMapper's.
 
     Args:
         in_channels: of each map.
         out_channels: of every map that goes out.
+        norm: ``batch``, or ``group`` (8 groups).
     """
 
-    def __init__(self, *, in_channels: Sequence[int], out_channels: int) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: Sequence[int],
+        out_channels: int,
+        norm: Literal["batch", "group"] = "batch",
+    ) -> None:
         super().__init__()
-        self.convs = nn.ModuleList([ConvNorm(c, out_channels, kernel=1) for c in in_channels])
+        self.convs = nn.ModuleList(
+            [ConvNorm(c, out_channels, kernel=1, norm=norm) for c in in_channels]
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The mapped maps, in order."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +50,8 @@ class SiamRPNConfig:
     """The feature extractor."""
     channels: int = 256
     """Of every map behind the neck."""
+    norm: Literal["batch", "group"] = "batch"
+    """Of neck and head; ``group`` for training from scratch on few videos, as in the backbone."""
     template_cells: int = 7
     """Cells a side that are kept of the template's maps, around their centre."""
     stride: int = 8
@@ -97,7 +100,9 @@ class SiamRPN(nn.Module):
         self.config = config
         self.backbone = ResNet(config.backbone)
         self.neck = LinearMapper(
-            in_channels=config.backbone.out_channels, out_channels=config.channels
+            in_channels=config.backbone.out_channels,
+            out_channels=config.channels,
+            norm=config.norm,
         )
         self.head = _Head(config)
 
@@ -234,13 +239,14 @@ class SiamRPN(nn.Module):
 class _Branch(nn.Module):
     """One level's answer to one question: template and search region correlated, then judged."""
 
-    def __init__(self, channels: int, out_channels: int) -> None:
+    def __init__(self, config: SiamRPNConfig, out_channels: int) -> None:
         super().__init__()
-        self.kernel_convs = ConvNorm(channels, channels, kernel=3)
-        self.search_convs = ConvNorm(channels, channels, kernel=3)
+        channels, norm = config.channels, config.norm
+        self.kernel_convs = ConvNorm(channels, channels, kernel=3, norm=norm)
+        self.search_convs = ConvNorm(channels, channels, kernel=3, norm=norm)
         self.head_convs = nn.Sequential(
-            ConvNorm(channels, channels, kernel=1),
-            ConvNorm(channels, out_channels, kernel=1, norm=False),
+            ConvNorm(channels, channels, kernel=1, norm=norm),
+            ConvNorm(channels, out_channels, kernel=1, norm=None),
         )
 
     def embed(self, template_bchw: Tensor) -> Tensor:
@@ -267,8 +273,8 @@ class _Head(nn.Module):
         levels, anchors = len(config.backbone.outputs), len(config.ratios)
         self.cls_weight = nn.Parameter(torch.ones(levels))
         self.reg_weight = nn.Parameter(torch.ones(levels))
-        self.cls_heads = _branches(config.channels, 2 * anchors, levels)
-        self.reg_heads = _branches(config.channels, 4 * anchors, levels)
+        self.cls_heads = _branches(config, 2 * anchors)
+        self.reg_heads = _branches(config, 4 * anchors)
 
     def forward(
         self, templates: Sequence[Tensor], searches: Sequence[Tensor]
@@ -303,8 +309,8 @@ class _Head(nn.Module):
             yield score, box
 
 
-def _branches(channels: int, out_channels: int, levels: int) -> nn.ModuleList:
-    return nn.ModuleList([_Branch(channels, out_channels) for _ in range(levels)])
+def _branches(config: SiamRPNConfig, out_channels: int) -> nn.ModuleList:
+    return nn.ModuleList([_Branch(config, out_channels) for _ in config.backbone.outputs])
 
 
 def _by_anchor(maps: Tensor, values: int) -> Tensor:

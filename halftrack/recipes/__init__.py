@@ -16,7 +16,7 @@ from halftrack.recipes.names import RECIPES, load_recipe
 from halftrack.recipes.recipe import Evaluation, Recipe, TrainedRecipe, override
 from halftrack.recipes.run import choose_device, evaluate, open_model, prepare_model, train
 from halftrack.recipes.single_object import SingleObjectEvaluation, SingleObjectRecipe
-from halftrack.recipes.stream import track
+from halftrack.recipes.stream import follow, track
 
 __all__ = [
     "RECIPES",
@@ -34,6 +34,7 @@ __all__ = [
     "VideoDetectionRecipe",
     "choose_device",
     "evaluate",
+    "follow",
     "load_recipe",
     "open_model",
     "override",

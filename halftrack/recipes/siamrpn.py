@@ -91,6 +91,7 @@ def tiny_sample() -> SingleObjectRecipe:
                 norm="group",
             ),
             channels=32,
+            norm="group",
         ),
         data=PairDataConfig(
             training_sets=("lasot",), set_weights=(1.0,), pairs_per_batch=8, pairs_per_epoch=2400

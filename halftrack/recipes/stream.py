@@ -1,4 +1,4 @@
-"""Follow the objects of any video, frame by frame, with a tracking recipe."""
+"""Follow the objects of any video, or one of them, frame by frame, with a recipe that tracks."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from halftrack.data import SourceFrame, VideoSource, open_video
 from halftrack.frames import Tracks
 from halftrack.recipes.multi_object import TrackingRecipe, motion_notes
 from halftrack.recipes.recipe import Recipe
 from halftrack.recipes.run import choose_device, open_model
+from halftrack.recipes.single_object import SingleObjectRecipe
+from halftrack.tracking import SiameseTracker
 
-__all__ = ["track"]
+__all__ = ["follow", "track"]
 
 
 def track(
@@ -56,6 +58,58 @@ def track(
     device = choose_device(device)
     model = open_model(recipe, checkpoint, device, trust=trust)
     return _steps(recipe, model, source, device, say)
+
+
+def follow(
+    recipe: Recipe,
+    source: str | Path | VideoSource,
+    box_xyxy: tuple[float, float, float, float],
+    *,
+    checkpoint: str | Path,
+    device: torch.device | str | None = None,
+    trust: bool = False,
+) -> Iterator[tuple[SourceFrame, Tracks]]:
+    """Each frame of a video and where one object is, as the track with id 0.
+
+    Args:
+        recipe: a recipe of single-object tracking.
+        source: a video file, a folder of frames, or what ``open_video`` made of it.
+        box_xyxy: the object in the first frame, in original pixels.
+        checkpoint: the weights.
+        device: where to compute; the accelerator, if there is one, if None.
+        trust: unpickle any object in a weights file.
+
+    Raises:
+        DataError: if the video cannot be read.
+        ValueError, FileNotFoundError: a recipe that follows nobody, weights that are not there, and
+            at the first frame a box that is not in it.
+    """
+    if not isinstance(recipe, SingleObjectRecipe):
+        raise ValueError(f"{recipe.name} follows no single object: take a siamese_rpn_ recipe")
+    if not isinstance(source, VideoSource):
+        source = open_video(source)
+    device = choose_device(device)
+    model = open_model(recipe, checkpoint, device, trust=trust)
+    return _follow(recipe, model, source, torch.tensor(box_xyxy, device="cpu"), device)
+
+
+def _follow(
+    recipe: SingleObjectRecipe,
+    model: nn.Module,
+    source: VideoSource,
+    box_xyxy: Tensor,
+    device: torch.device,
+) -> Iterator[tuple[SourceFrame, Tracks]]:
+    tracker, precision = SiameseTracker(model, recipe.tracker), recipe.precision  # type: ignore[arg-type]
+    zero, score = torch.zeros(1, dtype=torch.int64, device="cpu"), 1.0
+    for number, each in enumerate(source):
+        with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
+            if number:
+                box_xyxy, score = tracker.step(each.image)
+            else:
+                tracker.start(each.image, box_xyxy)
+        scores = torch.tensor([score], device="cpu")
+        yield each, Tracks(ids=zero, boxes_xyxy=box_xyxy[None], scores=scores, labels=zero)
 
 
 def _steps(

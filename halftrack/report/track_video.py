@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from halftrack.data import open_video
-from halftrack.recipes import TrackingRecipe, track
+from halftrack.recipes import SingleObjectRecipe, TrackingRecipe, follow, track
 from halftrack.report.drawing import Trails, draw_tracks
 from halftrack.report.track_files import JsonLinesWriter, MotTextWriter
 from halftrack.report.video import VideoWriter
@@ -34,10 +34,11 @@ class TrackedVideo:
 
 
 def track_video(
-    recipe: TrackingRecipe,
+    recipe: TrackingRecipe | SingleObjectRecipe,
     video: str | Path,
     out: Path,
     *,
+    init_box: tuple[float, float, float, float] | None = None,
     checkpoint: str | Path | None = None,
     device: torch.device | str | None = None,
     trust: bool = False,
@@ -48,10 +49,11 @@ def track_video(
     """Track a video and write ``<name>.txt``, ``<name>.jsonl`` and ``<name>.mp4`` into ``out``.
 
     Args:
-        recipe: a tracking recipe.
+        recipe: a tracking recipe, or one of single-object tracking.
         video: a video file, a folder of frames or a MOT sequence.
         out: a folder, made where it does not exist.
-        checkpoint: weights of both parts in one file; None for the files the recipe names.
+        init_box: xyxy of the object to follow in the first frame; of single-object tracking alone.
+        checkpoint: the weights; None for the files a tracking recipe names.
         device: where to compute.
         trust: unpickle any object in a weights file.
         film: write the mp4 too.
@@ -63,14 +65,20 @@ def track_video(
         ValueError, FileNotFoundError: if the recipe or its weights do not fit, or what is written
             would replace the video.
     """
-    source = open_video(video, image_scale=recipe.data.image_scale)
+    source = open_video(video)
     files = [out / f"{source.name}{ending}" for ending in (".txt", ".jsonl", ".mp4")]
     if Path(video).resolve() in [file.resolve() for file in files]:
         raise ValueError(f"{video} would be replaced by its own tracks: choose another --out")
     notes: list[str] = []
-    steps = track(
-        recipe, source, checkpoint=checkpoint, device=device, trust=trust, say=notes.append
-    )
+    how = {"device": device, "trust": trust}
+    if isinstance(recipe, TrackingRecipe):
+        if init_box is not None:
+            raise ValueError(f"{recipe.name} finds its objects itself: leave out the first box")
+        steps = track(recipe, source, checkpoint=checkpoint, say=notes.append, **how)  # type: ignore[arg-type]
+    elif init_box is None or checkpoint is None:
+        raise ValueError(f"{recipe.name} needs the first box of its object, and a checkpoint")
+    else:
+        steps = follow(recipe, source, init_box, checkpoint=checkpoint, **how)  # type: ignore[arg-type]
     out.mkdir(parents=True, exist_ok=True)
     trails = Trails()
     seen: set[int] = set()

@@ -12,12 +12,14 @@ from halftrack.data import SampleSettings, write_sample
 from halftrack.recipes import (
     SingleObjectEvaluation,
     evaluate,
+    follow,
     load_recipe,
     override,
     prepare_model,
     train,
 )
 from halftrack.report import published_row
+from halftrack.report.track_video import track_video
 
 LASOT = "siamese_rpn_r50_20e_lasot"
 
@@ -86,6 +88,14 @@ def test_a_run_across_the_thaw_trains_scores_and_resumes_exactly(tmp_path: Path)
     assert boxes.shape == (8, 4)
     assert np.isfinite(boxes).all()
     assert scored.flat()["success"] == pytest.approx(whole.metrics["success"])
+    folder = next((tmp_path / "data/LaSOTBenchmark").glob(f"*/{name}"))
+    first = boxes[0].tolist()
+    found = [tracks for _, tracks in follow(recipe, folder / "img", first, checkpoint=best)]
+    assert np.allclose(np.stack([t.boxes_xyxy[0].numpy() for t in found]), boxes, atol=1e-3)
+    tracked = track_video(recipe, folder / "img", tmp_path, init_box=first, checkpoint=best)
+    assert (tracked.frames, tracked.tracks) == (8, 1)
+    with pytest.raises(ValueError, match="needs the first box of its object"):
+        track_video(recipe, folder / "img", tmp_path, checkpoint=best)
     row = published_row(recipe, scored, memory_mb=None, checkpoint=best)
     assert {"Method", "Success", "Norm precision"} <= set(row)
     assert name in str(scored.tables()["By sequence"])
