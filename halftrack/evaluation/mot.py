@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from trackeval.utils import TrackEvalException
 
 from halftrack.evaluation.mot_results import TrackRows, check_column, check_rows, check_scores
+from halftrack.evaluation.names import check_names
 
 __all__ = [
     "Benchmark",
@@ -174,7 +175,8 @@ def score_tracks(
     """
     if benchmark not in get_args(Benchmark):
         raise ValueError(f"benchmark {benchmark!r}, allowed are {', '.join(get_args(Benchmark))}")
-    _check_names([each.name for each in truths], results)
+    names = [each.name for each in truths]
+    check_names(names, results, hint=" (a result may have no rows)")
     for truth in truths:
         check_truth(truth, benchmark=benchmark, preprocess=preprocess)
         what = f"result of {truth.name!r}"
@@ -197,25 +199,6 @@ def score_tracks(
             for key, truth in zip(keys, truths, strict=True)
         },
     )
-
-
-def _check_names(names: Sequence[str], results: Mapping[str, TrackRows]) -> None:
-    if not names:
-        raise ValueError("no ground truth, expected that of at least one sequence")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"ground truth of {', '.join(twice)} given more than once")
-    missing = [name for name in names if name not in results]
-    if missing:
-        raise ValueError(
-            f"no result of {', '.join(missing)}; there are results of "
-            f"{', '.join(results) or 'no sequence'} (a result may have no rows)"
-        )
-    unknown = [name for name in results if name not in names]
-    if unknown:
-        raise ValueError(
-            f"result of {', '.join(unknown)} without ground truth, allowed are {', '.join(names)}"
-        )
 
 
 def check_truth(

@@ -25,6 +25,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from halftrack.evaluation.names import check_names
+
 __all__ = [
     "OpeMetrics",
     "OpeRule",
@@ -153,7 +155,7 @@ def score_ope(
     """
     if rule not in get_args(OpeRule):
         raise ValueError(f"rule {rule!r}, allowed are {', '.join(get_args(OpeRule))}")
-    _check_names([each.name for each in truths], results)
+    check_names([each.name for each in truths], results)
     by_sequence = {}
     for truth in truths:
         _check_truth(truth)
@@ -223,25 +225,6 @@ def _distances(
     distances = np.full(len(centres), -1.0)
     distances[counted] = np.sqrt(np.square(centres[counted] - found[counted]).sum(axis=1))
     return distances
-
-
-def _check_names(names: Sequence[str], results: Mapping[str, object]) -> None:
-    if not names:
-        raise ValueError("no ground truth, expected that of at least one sequence")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"ground truth of {', '.join(twice)} given more than once")
-    missing = [name for name in names if name not in results]
-    if missing:
-        raise ValueError(
-            f"no result of {', '.join(missing)}; there are results of "
-            f"{', '.join(results) or 'no sequence'}"
-        )
-    unknown = [name for name in results if name not in names]
-    if unknown:
-        raise ValueError(
-            f"result of {', '.join(unknown)} without ground truth, allowed are {', '.join(names)}"
-        )
 
 
 def _check_truth(truth: TargetTruth) -> None:

@@ -34,9 +34,17 @@ from halftrack.evaluation import (
 from halftrack.frames import Frame, Tracks
 from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
 from halftrack.recipes.detection import Stopwatch, left_out
-from halftrack.recipes.recipe import Evaluation, Progress, Recipe, TrainedRecipe, TrainingSource
+from halftrack.recipes.recipe import (
+    Evaluation,
+    Progress,
+    Recipe,
+    TrainedRecipe,
+    TrainingSource,
+    fill,
+    seeded,
+)
 from halftrack.tracking import EccMotion, Tracktor, TracktorConfig, UncorrelatedFramesError
-from halftrack.training import load_weights, read_checkpoint
+from halftrack.training import read_checkpoint
 
 __all__ = [
     "ReIDRecipe",
@@ -198,10 +206,7 @@ class TrackingRecipe(Recipe):
 
     def build_model(self, *, seed: int = 0) -> TracktorParts:
         """Both parts with random weights, a function of ``seed`` alone, on the CPU."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            detector = self.detector.build()
-            return TracktorParts(detector, None if self.reid is None else self.reid.build())
+        return seeded(self._build, seed)
 
     def load_model(
         self, checkpoint: str | Path | None, *, seed: int = 0, trust: bool = False
@@ -228,10 +233,12 @@ class TrackingRecipe(Recipe):
             recipe = dataclasses.replace(self, reid=reid)
         model = recipe.build_model(seed=seed)
         for part, file in files.items():
-            report = load_weights(getattr(model, part), file, trust=trust)
-            if report.missing or report.mismatched or report.unexpected:
-                raise ValueError(f"{file} does not fit the {part} of {self.name}: {report}")
+            fill(getattr(model, part), file, f"the {part} of {self.name}", trust=trust)
         return model
+
+    def _build(self) -> TracktorParts:
+        detector = self.detector.build()
+        return TracktorParts(detector, None if self.reid is None else self.reid.build())
 
     def new_tracker(self, model: nn.Module) -> Tracktor:
         """The state machine around a model of this recipe, on the model's device."""

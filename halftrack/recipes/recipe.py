@@ -25,10 +25,20 @@ from halftrack.layers import ResNetConfig
 from halftrack.precision import Precision
 from halftrack.training import BatchSource, TrainingConfig, load_weights
 
-__all__ = ["Evaluation", "Progress", "Recipe", "TrainedRecipe", "TrainingSource", "override"]
+__all__ = [
+    "Evaluation",
+    "Progress",
+    "Recipe",
+    "TrainedRecipe",
+    "TrainingSource",
+    "fill",
+    "override",
+    "seeded",
+]
 
 
 DataConfig = VidDataConfig | MotDetectionConfig | ReIDDataConfig | PairDataConfig
+ModelT = TypeVar("ModelT", bound=nn.Module)
 Progress = Callable[[int, int], None]
 """Told (done, in all)."""
 
@@ -119,10 +129,7 @@ class Recipe(ABC):
         """
         model = self.build_model(seed=seed)
         if checkpoint is not None:
-            report = load_weights(model, checkpoint, trust=trust)
-            # A larger model's file fills a smaller one and leaves keys over.
-            if report.missing or report.mismatched or report.unexpected:
-                raise ValueError(f"{checkpoint} does not fit {self.name}: {report}")
+            fill(model, checkpoint, self.name, trust=trust)
         return model
 
     def with_precision(self, name: str) -> Self:
@@ -163,9 +170,7 @@ class TrainedRecipe(Recipe):
         Raises:
             ValueError: if something only the data can tell is not settled.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.model.build()
+        return seeded(self.model.build, seed)
 
     @abstractmethod
     def training_source(
@@ -180,6 +185,25 @@ class TrainedRecipe(Recipe):
     def settled(self, data_root: str | Path) -> Self:
         """The recipe with what only the data can tell filled in; most have nothing of it."""
         return self
+
+
+def seeded(build: Callable[[], ModelT], seed: int) -> ModelT:
+    """What ``build`` makes, its random numbers a function of ``seed`` alone, on the CPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def fill(model: nn.Module, checkpoint: str | Path, what: str, *, trust: bool) -> None:
+    """Fill all of a model with all of a checkpoint, or of the part of it that is the model's.
+
+    Raises:
+        ValueError: if a key is missing, left over or of another shape; says of ``what``.
+    """
+    report = load_weights(model, checkpoint, trust=trust)
+    # A larger model's file fills a smaller one and leaves keys over.
+    if report.missing or report.mismatched or report.unexpected:
+        raise ValueError(f"{checkpoint} does not fit {what}: {report}")
 
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)

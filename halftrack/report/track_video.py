@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -43,7 +42,6 @@ def track_video(
     device: torch.device | str | None = None,
     trust: bool = False,
     film: bool = True,
-    limit: int | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> TrackedVideo:
     """Track a video and write ``<name>.txt``, ``<name>.jsonl`` and ``<name>.mp4`` into ``out``.
@@ -57,7 +55,6 @@ def track_video(
         device: where to compute.
         trust: unpickle any object in a weights file.
         film: write the mp4 too.
-        limit: stop after so many frames; None for all.
         progress: told (frames done, frames in all or None) after each.
 
     Raises:
@@ -83,9 +80,6 @@ def track_video(
     trails = Trails()
     seen: set[int] = set()
     done = 0
-    total = source.num_frames
-    if limit is not None:
-        total = limit if total is None else min(limit, total)
     with ExitStack() as stack:
         text = stack.enter_context(MotTextWriter(files[0]))
         lines = stack.enter_context(JsonLinesWriter(files[1]))
@@ -93,7 +87,7 @@ def track_video(
         if film:
             writer = VideoWriter(files[2], size=source.size, frame_rate=source.frame_rate)
             picture = stack.enter_context(writer)
-        for done, (each, tracks) in enumerate(itertools.islice(steps, limit), start=1):
+        for done, (each, tracks) in enumerate(steps, start=1):
             text.write(done, tracks)
             lines.write(done, tracks)
             if picture is not None:
@@ -101,7 +95,7 @@ def track_video(
                 picture.write(draw_tracks(each.image, tracks, trails=trails))
             seen.update(tracks.ids.tolist())
             if progress is not None:
-                progress(done, total)
+                progress(done, source.num_frames)
     return TrackedVideo(
         frames=done,
         tracks=len(seen),

@@ -57,14 +57,6 @@ def frame(golden: Any) -> Any:
     return make
 
 
-@pytest.fixture(params=["first_n", "seeded"])
-def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The sampler of a recorded training step: the first candidates, or torch's own draws."""
-    if request.param == "first_n":
-        monkeypatch.setattr(torch, "randperm", lambda n, **_: torch.arange(n))
-    return request.param
-
-
 def test_state_dict_keys_and_shapes_equal_the_references(model: FasterRCNN, entries: Any) -> None:
     assert keys_and_shapes(model) == [[key, shape] for key, shape, _ in entries]
 

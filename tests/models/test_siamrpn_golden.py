@@ -85,14 +85,6 @@ def test_anchors_equal_the_references(model: SiamRPN, golden: Any) -> None:
     assert_close(ours, golden["anchors"], share=0)
 
 
-@pytest.fixture(params=["first_n", "seeded"])
-def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The sampler of a recorded step: the first candidates, or torch's own draws."""
-    if request.param == "first_n":
-        monkeypatch.setattr(torch, "randperm", lambda n, **_: torch.arange(n))
-    return request.param
-
-
 def test_targets_equal_the_references(model: SiamRPN, golden: Any, mode: str) -> None:
     torch.manual_seed(0)
     boxes = torch.from_numpy(golden["target_gts"]).float()

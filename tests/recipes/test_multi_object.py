@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from golden import GOLDEN, load, recipe, weights
 from PIL import Image
 from torch import Tensor
 
@@ -37,16 +37,8 @@ from halftrack.report.track_video import track_video
 from halftrack.report.video import VideoWriter
 from halftrack.tracking import Tracktor, TracktorConfig
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 TRACKTOR = "tracktor_faster-rcnn_r50_fpn_4e_mot17-private-half"
 TRACKTOR_FP16 = "tracktor_faster-rcnn_r50_fpn_fp16_4e_mot17-private-half"
-
-
-def golden_recipe() -> Any:
-    spec = importlib.util.spec_from_file_location("golden_recipe", GOLDEN / "golden_recipe.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -93,18 +85,14 @@ def tracker(parts: dict[str, Path]) -> TrackingRecipe:
 
 
 def test_with_its_reid_network_every_frame_equals_the_reference() -> None:
-    with np.load(GOLDEN / "tracktor_scripted_A.npz") as file:
-        golden = dict(file)
-    module = golden_recipe()
+    golden, module = load("tracktor_scripted_A.npz"), recipe()
     clip, _ = module.make_clip("trackA", 14, 192, 320, 4, (3.0, -1.0))
     assert hashlib.sha256(clip.tobytes()).digest() == golden["frames_sha256"].tobytes()
     entries = json.loads((GOLDEN / "tracktor_state_dict.json").read_text())
     entries = [entry for entry in entries if entry[0].startswith("reid.")]
-    weights = module.fill_state_dict(entries, 1, "mot")
     reid = ReIDConfig(identities=380).build().eval()
-    reid.load_state_dict(
-        {key.removeprefix("reid."): torch.from_numpy(np.asarray(v)) for key, v in weights.items()}
-    )
+    values = weights(entries, "mot").items()
+    reid.load_state_dict({key.removeprefix("reid."): value for key, value in values})
 
     class Scripted:
         def detect(self, frame: Frame) -> Detections:

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from golden import GOLDEN, load, recipe, weights
 from torch import Tensor
 
 from halftrack.boxes import encode_deltas
+from halftrack.models import SiamRPNConfig
 from halftrack.tracking import SiameseConfig, SiameseModel, SiameseTracker
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 STEPS = range(1, 9)
 
 
-def load_recipe() -> Any:
-    spec = importlib.util.spec_from_file_location("golden_recipe", GOLDEN / "golden_recipe.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RECIPE = load_recipe()
+RECIPE = recipe()
 
 
 @pytest.fixture(scope="module")
 def golden() -> Any:
-    with np.load(GOLDEN / "siamrpn_tracking_A.npz") as file:
-        return dict(file)
+    return load("siamrpn_tracking_A.npz")
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +148,9 @@ def test_with_another_setting_it_does_not(
 
 @pytest.fixture(scope="module")
 def network() -> SiameseModel:
-    module = pytest.importorskip("halftrack.models.siamrpn")
+    model = SiamRPNConfig().build()
     entries = json.loads((GOLDEN / "siamrpn_state_dict.json").read_text())
-    values = RECIPE.fill_state_dict(entries, 1, "sot")
-    model = module.SiamRPNConfig().build()
-    model.load_state_dict({key: torch.from_numpy(np.asarray(v)) for key, v in values.items()})
+    model.load_state_dict(weights(entries, "sot"))
     return model.eval()
 
 

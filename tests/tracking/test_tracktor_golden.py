@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from golden import load, recipe
 from torch import Tensor
 
 from halftrack.frames import Detections, Frame
 from halftrack.layers import normalise_and_pad
 from halftrack.tracking import Tracktor, TracktorConfig
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def load_recipe() -> Any:
-    spec = importlib.util.spec_from_file_location("golden_recipe", GOLDEN / "golden_recipe.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RECIPE = load_recipe()
+RECIPE = recipe()
 
 
 @pytest.fixture(scope="module")
 def golden() -> Any:
-    with np.load(GOLDEN / "tracktor_scripted_A.npz") as file:
-        return dict(file)
+    return load("tracktor_scripted_A.npz")
 
 
 @pytest.fixture(scope="module")
