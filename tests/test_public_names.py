@@ -33,7 +33,7 @@ NAMES = {
         "MotSequences PairBatches PairDataConfig Problem ReIDDataConfig SAMPLE_CLASSES "
         "SampleSettings SkipLedger SotBenchmark SotSequence SotSplit SourceFrame TestSequence "
         "TestTarget TestTargets TestVideo TestVideos TrackedObjects TrainingClips VidDataConfig "
-        "VideoIndex VideoSource check learned_rows load_image open_video read_coco_vid "
+        "VideoIndex VideoSource check check_sot learned_rows load_image open_video read_coco_vid "
         "read_imagenet_det read_imagenet_vid read_mot read_sot write_sample"
     ),
     "halftrack.evaluation": (

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from halftrack.data.images import prepare_frame
-from halftrack.data.index import Integers, VideoIndex, settle_problems
+from halftrack.data.index import Integers, VideoIndex
 from halftrack.data.ordered_batches import OrderedBatches
-from halftrack.data.problems import DataError, OnBadSample, SkipLedger
+from halftrack.data.problems import DataError, OnBadSample, SkipLedger, settle_problems
 from halftrack.data.reference_sampling import bilateral_uniform, sample_random
 from halftrack.frames import Clip, Frame
 
@@ -58,7 +58,7 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
         """How clips are drawn and prepared."""
         skipped = SkipLedger() if skipped is None else skipped
         for index in self.indexes:
-            settle_problems(index, on_bad_sample, skipped)
+            settle_problems(index.problems, on_bad_sample, skipped)
         keys = [index.training_keys(min_size=settings.min_size) for index in self.indexes]
         self._source = np.repeat(np.arange(len(keys)), [len(k) for k in keys])
         self._frame: Integers = np.concatenate([np.empty(0, dtype=np.int64), *keys])

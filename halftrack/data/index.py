@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from halftrack.data.problems import DataError, OnBadSample, Problem, SkipLedger
+from halftrack.data.problems import Problem
 
-__all__ = ["Classes", "ParsedVideo", "VideoIndex", "assemble_index", "settle_problems"]
+__all__ = ["Classes", "ParsedVideo", "VideoIndex", "assemble_index"]
 
 Classes = tuple[tuple[str, str], ...]
 """The classes in label order, each as (name, wnid)."""
@@ -217,23 +217,6 @@ def assemble_index(
         degenerate_boxes=sum(video.degenerate_boxes for video in everything),
         overhanging_boxes=sum(video.overhanging_boxes for video in everything),
     )
-
-
-def settle_problems(index: VideoIndex, on_bad_sample: OnBadSample, skipped: SkipLedger) -> None:
-    """Raise the first problem found while reading annotations, or list them all as skipped.
-
-    Raises:
-        DataError: if there is a problem and ``on_bad_sample`` is ``"error"``.
-    """
-    if not index.problems:
-        return
-    if on_bad_sample == "error":
-        first, others = index.problems[0], len(index.problems) - 1
-        more = f" ({others} more problems: see `halftrack data check`)" if others else ""
-        allowed = '; on_bad_sample="skip" leaves such things out and lists them'
-        raise DataError(first.file, f"{first.reason}{more}{allowed}")
-    for problem in index.problems:
-        skipped.add(problem)
 
 
 def array_fields(index: VideoIndex) -> dict[str, npt.NDArray[np.generic]]:

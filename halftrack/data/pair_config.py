@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -9,17 +10,16 @@ from typing import Literal, get_args
 from halftrack.data.annotation_xml import Progress
 from halftrack.data.imagenet_vid import IMAGENET_VID_CLASSES, read_imagenet_vid
 from halftrack.data.index import Classes
-from halftrack.data.pairs import (
+from halftrack.data.pair_objects import (
     LasotSplit,
-    PairBatches,
-    PairSettings,
     TrackedObjects,
     objects_of,
     read_coco_objects,
     read_det_objects,
     read_lasot_objects,
 )
-from halftrack.data.problems import DataError, OnBadSample
+from halftrack.data.pairs import PairBatches, PairSettings
+from halftrack.data.problems import DataError, OnBadSample, Problem
 from halftrack.data.siamese_augment import BLUR_SIZES, ViewRanges
 from halftrack.data.siamese_crops import SiameseCrop
 
@@ -121,16 +121,54 @@ class PairDataConfig:
         Raises:
             DataError: if something is missing or malformed, or no set has a video to leave out.
         """
-        sets = [self._objects(name, data_root, processes, progress) for name in self.training_sets]
-        for name in self.sequences_left_out:
-            if not any(objects.named([name]).any() for objects in sets):
-                found = ", ".join(self.training_sets)
-                raise DataError(
-                    str(data_root), f"sequences_left_out has {name!r}, which is not in {found}"
-                )
-        if self.sequences_left_out:
-            sets = [objects.without(self.sequences_left_out) for objects in sets]
+        sets = [
+            self.read_set(name, data_root, processes=processes, progress=progress)
+            for name in self.training_sets
+        ]
+        for problem in self.left_out_problems(sets, data_root):
+            raise DataError(problem.file, problem.reason)
         return tuple(sets)
+
+    def read_set(
+        self,
+        name: PairSet,
+        data_root: str | Path,
+        *,
+        processes: int = 0,
+        progress: Progress | None = None,
+    ) -> TrackedObjects:
+        """The objects of one set, those of the videos left out not among them.
+
+        Raises:
+            DataError: if something is missing or malformed.
+        """
+        if name == "vid":
+            index = read_imagenet_vid(
+                data_root,
+                "train",
+                classes=self.vid_classes,
+                processes=processes,
+                progress=progress,
+            )
+            objects = objects_of(index, name)
+        elif name == "det":
+            objects = read_det_objects(data_root, processes=processes, progress=progress)
+        elif name == "coco":
+            objects = read_coco_objects(data_root)
+        else:
+            objects = read_lasot_objects(data_root, self.lasot_split)
+        return objects.without(self.sequences_left_out) if self.sequences_left_out else objects
+
+    def left_out_problems(
+        self, sets: Sequence[TrackedObjects], data_root: str | Path
+    ) -> tuple[Problem, ...]:
+        """Names in ``sequences_left_out`` that are in none of the sets, all of them given."""
+        found = ", ".join(self.training_sets)
+        return tuple(
+            Problem(str(data_root), f"sequences_left_out has {name!r}, which is not in {found}")
+            for name in self.sequences_left_out
+            if not any(objects.named([name]).any() for objects in sets)
+        )
 
     def training_batches(
         self,
@@ -186,24 +224,6 @@ class PairDataConfig:
             rank=rank,
             world_size=world_size,
         )
-
-    def _objects(
-        self, name: PairSet, data_root: str | Path, processes: int, progress: Progress | None
-    ) -> TrackedObjects:
-        if name == "vid":
-            index = read_imagenet_vid(
-                data_root,
-                "train",
-                classes=self.vid_classes,
-                processes=processes,
-                progress=progress,
-            )
-            return objects_of(index, name)
-        if name == "det":
-            return read_det_objects(data_root, processes=processes, progress=progress)
-        if name == "coco":
-            return read_coco_objects(data_root)
-        return read_lasot_objects(data_root, self.lasot_split)
 
 
 def _within(name: str, value: float | tuple[float, ...], low: float, high: float) -> None:

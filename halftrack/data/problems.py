@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["DataError", "OnBadSample", "Problem", "SkipLedger"]
+__all__ = ["DataError", "OnBadSample", "Problem", "SkipLedger", "noting", "settle_problems"]
 
 OnBadSample = Literal["error", "skip"]
 """At a bad file ``error`` raises a ``DataError``; ``skip`` leaves it out and lists it."""
@@ -39,6 +41,21 @@ class Problem:
         return f"{self.file}: {self.reason}"
 
 
+@contextmanager
+def noting(problems: list[Problem] | None) -> Iterator[None]:
+    """Within it a ``DataError`` is appended to ``problems`` and ends the block; None lets it pass.
+
+    Args:
+        problems: what was found so far.
+    """
+    try:
+        yield
+    except DataError as error:
+        if problems is None:
+            raise
+        problems.append(Problem(error.file, error.reason))
+
+
 @dataclass
 class SkipLedger:
     """Everything that was left out because the user chose ``on_bad_sample="skip"``."""
@@ -63,3 +80,22 @@ class SkipLedger:
         if len(self) > limit:
             lines.append(f"  ... and {len(self) - limit} more")
         return lines
+
+
+def settle_problems(
+    problems: Sequence[Problem], on_bad_sample: OnBadSample, skipped: SkipLedger
+) -> None:
+    """Raise the first problem found while reading annotations, or list them all as skipped.
+
+    Raises:
+        DataError: if there is a problem and ``on_bad_sample`` is ``"error"``.
+    """
+    if not problems:
+        return
+    if on_bad_sample == "error":
+        first, others = problems[0], len(problems) - 1
+        more = f" ({others} more problems: see `halftrack data check`)" if others else ""
+        allowed = '; on_bad_sample="skip" leaves such things out and lists them'
+        raise DataError(first.file, f"{first.reason}{more}{allowed}")
+    for problem in problems:
+        skipped.add(problem)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from halftrack.data.images import prepare_frame
-from halftrack.data.index import Booleans, Floats, Integers, VideoIndex, settle_problems
+from halftrack.data.index import Booleans, Floats, Integers, VideoIndex
 from halftrack.data.prefetch import read_ahead
-from halftrack.data.problems import DataError, OnBadSample, SkipLedger
+from halftrack.data.problems import DataError, OnBadSample, SkipLedger, settle_problems
 from halftrack.data.reference_sampling import adaptive_stride
 from halftrack.frames import Frame
 
@@ -153,7 +153,7 @@ class TestVideos:
         """All records, those of other ranks included."""
         self.skipped = SkipLedger() if skipped is None else skipped
         """What was left out so far."""
-        settle_problems(index, on_bad_sample, self.skipped)
+        settle_problems(index.problems, on_bad_sample, self.skipped)
         if index.num_videos == 0:
             raise DataError(index.image_root, "no video of the validation set was found")
         self.video_numbers = tuple(range(rank, index.num_videos, world_size))

@@ -39,7 +39,7 @@ def test_the_vid_layout_reads_without_a_problem(
     report = check(root, config, decode=True)
     assert report.ok, report.lines()
     trained = report.sets[0]
-    assert trained.frames == 48
+    assert trained.counts["frames"] == 48
     assert all(trained.boxes_per_class.values())
 
 

@@ -1,331 +1,53 @@
-"""Single-object data sets are read as downloaded; what is malformed is named with its line."""
+"""A sequence that cannot be tracked is refused: images or a first box are missing."""
 
 from __future__ import annotations
 
-import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from halftrack.data import DataError, SampleSettings, TestTargets, read_sot, write_sample
+from halftrack.data import DataError
+from halftrack.data.sot_sequences import trackable_sequence
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-BOX = "10,20,30,40"
-
-
-def write(path: Path, *lines: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines))
-    return path
-
-
-def images(folder: Path, name: str, numbers: range) -> None:
-    """Empty files: readers look whether images are there, not at them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in numbers:
-        (folder / name.format(number)).touch()
-
-
-def boxes(count: int, *, separator: str = ",") -> list[str]:
-    return [separator.join(map(str, (10 + n, 20, 30, 40))) for n in range(count)]
+BOXES = np.array([[10 + n, 20, 40 + n, 60] for n in range(6)], dtype=np.float64)
 
 
 @pytest.fixture
-def lasot(tmp_path: Path) -> Path:
-    with tarfile.open(GOLDEN / "fake_data.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    base = tmp_path / "fake_data/lasot/LaSOTBenchmark"
-    write(base / "testing_set.txt", "airplane-1", "cat-3")
-    return base
+def folder(tmp_path: Path) -> Path:
+    """Six empty files: whether images are there is looked for, not what they show."""
+    for number in range(1, 7):
+        (tmp_path / f"{number:08d}.jpg").touch()
+    return tmp_path
 
 
-def test_lasot_agrees_with_mmtracking(lasot: Path) -> None:
-    recorded = json.loads((GOLDEN / "evaluation/ope.json").read_text())
-    sequences = read_sot(lasot, "LaSOT")
-    assert [each.name for each in sequences] == ["airplane-1", "cat-3"]
-    assert sum(map(len, sequences)) == recorded["lasot_len"]
-    for sequence, name in zip(sequences, ("lasot_video0", "lasot_video1"), strict=True):
-        np.testing.assert_array_equal(sequence.truth(), recorded[name]["bboxes"])
-        assert (~sequence.absent).tolist() == recorded[name]["visible"]
-        np.testing.assert_array_equal(sequence.first_box_xyxy, recorded[name]["bboxes"][0])
-        assert sequence.attributes == frozenset()
+def test_frames_count_from_0_whatever_the_files_numbers_are(folder: Path) -> None:
+    whole = trackable_sequence("cat-3", folder, "{:08d}.jpg", BOXES)
+    assert (len(whole), len(whole.absent), whole.absent.any()) == (6, 6, False)
+    assert whole.path(0) == str(folder / "00000001.jpg")
+    np.testing.assert_array_equal(whole.truth(), BOXES)
+    part = trackable_sequence("cat-3", folder, "{:08d}.jpg", BOXES[:2], start=3, cut=True)
+    assert part.path(1) == str(folder / "00000004.jpg")
 
 
-def test_lasot_trains_on_what_is_not_listed_for_testing(lasot: Path) -> None:
-    outside, inside = (read_sot(root, "LaSOT", "train") for root in (lasot.parent, lasot))
-    assert [each.name for each in outside] == ["airplane-2", "zebra-10"]
-    assert [each.folder for each in outside] == [each.folder for each in inside]
+def test_boxes_and_images_are_as_many(folder: Path) -> None:
+    more = np.concatenate([BOXES, BOXES[:1]])
+    with pytest.raises(DataError, match=r"00000007.jpg: image is missing; cat-3 has 7 frames"):
+        trackable_sequence("cat-3", folder, "{:08d}.jpg", more)
+    with pytest.raises(DataError, match=r"5 boxes for more than 5 images"):
+        trackable_sequence("cat-3", folder, "{:08d}.jpg", BOXES[:5])
+    with pytest.raises(DataError, match=r"2 boxes for 6 images; expected one an image"):
+        trackable_sequence("cat-3", folder, "{:08d}.jpg", BOXES[:2], frames=6)
 
 
-def test_lasots_list_must_be_complete(lasot: Path) -> None:
-    write(lasot / "testing_set.txt", "cat-3", "cat-4", "cat-5")
-    with pytest.raises(DataError, match=r"testing_set.txt: 2 of its 3 sequences are not here, cat"):
-        read_sot(lasot, "LaSOT")
-    (lasot / "testing_set.txt").unlink()
-    with pytest.raises(DataError, match=r"testing_set.txt: file is missing"):
-        read_sot(lasot, "LaSOT")
-
-
-def test_lasots_attributes_are_those_of_its_kit(lasot: Path) -> None:
-    att = lasot.parent / "annos/att"
-    write(att / "airplane-1.txt", "0,1,0,0,0,1,0,0,1,0,0,0,1,0")
-    write(att / "cat-3.txt", ",".join("0" * 14))
-    first, second = read_sot(lasot, "LaSOT", attributes=att)
-    assert first.attributes == {"POC", "ROT", "SV", "LR"}
-    assert second.attributes == frozenset()
-    write(att / "cat-3.txt", "0,1")
-    with pytest.raises(DataError, match=r"cat-3.txt: 2 flags, expected 14"):
-        read_sot(lasot, "LaSOT", attributes=att)
-
-
-@pytest.mark.parametrize(
-    ("file", "lines", "reason"),
-    [
-        ("groundtruth.txt", [BOX, "1,2,x,4"], "line 2, '1,2,x,4': 'x' is not a number"),
-        ("groundtruth.txt", [BOX, "1,2,3"], "line 2, '1,2,3': 3 columns, expected 4"),
-        ("groundtruth.txt", [BOX, "1,2,,4"], "line 2, '1,2,,4': '' is not a number"),
-        ("groundtruth.txt", ["1,2,3", BOX], "line 1, '1,2,3': 3 columns, expected 4"),
-        ("groundtruth.txt", [BOX, "nan,2,3,4"], "line 2, 'nan,2,3,4': a value is not finite"),
-        ("groundtruth.txt", [BOX, "", BOX], "line 2 is empty"),
-        ("groundtruth.txt", [], "is empty"),
-        ("full_occlusion.txt", ["0,0,2,0,0,0"], "'2' is flag 3, allowed are 0 and 1"),
-        ("out_of_view.txt", ["0,0"], "2 flags, expected 6"),
-    ],
-)
-def test_a_malformed_line_is_named(file: str, lines: list[str], reason: str, lasot: Path) -> None:
-    write(lasot / "airplane/airplane-1" / file, *lines)
-    with pytest.raises(DataError, match=rf"airplane-1/{file}: {reason}"):
-        read_sot(lasot, "LaSOT")
-
-
-def test_boxes_and_images_are_as_many(lasot: Path) -> None:
-    folder = lasot / "airplane/airplane-1"
-    write(folder / "groundtruth.txt", *boxes(7))
-    for file in ("full_occlusion.txt", "out_of_view.txt"):
-        write(folder / file, "0,0,0,0,0,0,0")
-    with pytest.raises(DataError, match=r"00000007.jpg: image is missing; airplane-1 has 7 frames"):
-        read_sot(lasot, "LaSOT")
-    images(folder / "img", "{:08d}.jpg", range(7, 9))
-    with pytest.raises(DataError, match=r"airplane-1: 7 boxes for more than 7 images"):
-        read_sot(lasot, "LaSOT")
-
-
-def test_a_tracker_needs_a_box_to_start_from(lasot: Path) -> None:
-    write(lasot / "airplane/airplane-1/groundtruth.txt", "0,0,0,0", *boxes(5))
+def test_a_tracker_needs_a_box_to_start_from(folder: Path) -> None:
+    nothing = np.concatenate([np.zeros((1, 4)), BOXES[1:]])
     with pytest.raises(DataError, match=r"no tracker can start from the first box, \[0.0, 0.0"):
-        read_sot(lasot, "LaSOT")
+        trackable_sequence("cat-3", folder, "{:08d}.jpg", nothing)
 
 
-def test_otb_knows_its_exceptions(tmp_path: Path) -> None:
-    base = tmp_path / "OTB100"
-    for name, separator, file, first, count, name_of in [
-        ("Basketball", ",", "groundtruth_rect.txt", 1, 3, "img/{:04d}.jpg"),
-        ("Board", "\t", "groundtruth_rect.txt", 1, 3, "img/{:05d}.jpg"),
-        ("David", "\t", "groundtruth_rect.txt", 300, 3, "img/{:04d}.jpg"),
-        ("Human4", ",", "groundtruth_rect.1.txt", 1, 3, "img/{:04d}.jpg"),
-        ("Human4", ",", "groundtruth_rect.2.txt", 1, 3, "img/{:04d}.jpg"),
-        ("Jogging", " ", "groundtruth_rect.1.txt", 1, 3, "img/{:04d}.jpg"),
-        ("Jogging", " ", "groundtruth_rect.2.txt", 1, 3, "img/{:04d}.jpg"),
-        ("Tiger1", ",", "groundtruth_rect.txt", 6, 8, "img/{:04d}.jpg"),
-    ]:
-        write(base / name / file, *boxes(count, separator=separator))
-        (base / name / "img").mkdir(exist_ok=True)
-        # The videos go on after their sequences.
-        images(base / name, name_of, range(first, first + count + 4))
-    sequences = {each.name: each for each in read_sot(tmp_path, "OTB100")}
-    assert list(sequences) == [
-        *("Basketball", "Board", "David", "Human4-2", "Jogging-1", "Jogging-2", "Tiger1")
-    ]
-    assert {len(each) for each in sequences.values()} == {3}
-    for name, ending in {
-        "Basketball": "Basketball/img/0003.jpg",
-        "Board": "Board/img/00003.jpg",
-        "David": "David/img/0302.jpg",
-        "Jogging-2": "Jogging/img/0003.jpg",
-        "Tiger1": "Tiger1/img/0008.jpg",
-    }.items():
-        assert sequences[name].path(2).endswith(ending)
-    assert sequences["Board"].truth()[1].tolist() == [11, 20, 41, 60]
-    # Its first five boxes belong to frames before the first that is tracked.
-    assert sequences["Tiger1"].first_box_xyxy.tolist() == [15, 20, 45, 60]
-    assert not sequences["Tiger1"].absent.any()
-
-
-@pytest.fixture
-def uav(tmp_path: Path) -> Path:
-    base = tmp_path / "UAV123"
-    anno, video = base / "anno/UAV123", base / "data_seq/UAV123"
-    write(anno / "bird1_1.txt", *boxes(3))
-    write(anno / "bird1_2.txt", BOX, "NaN,NaN,NaN,NaN", BOX)
-    write(anno / "car1_s.txt", *boxes(2))
-    write(anno / "att/car1_s.txt", "1,0,0,0,0,0,0,0,0,0,0,1")
-    images(video / "bird1", "{:06d}.jpg", range(1, 4))
-    images(video / "bird1", "{:06d}.jpg", range(775, 778))
-    images(video / "car1_s", "{:06d}.jpg", range(1, 3))
-    return base
-
-
-def test_uav_cuts_sequences_from_videos(uav: Path) -> None:
-    first, second, third = read_sot(uav.parent, "UAV123")
-    assert [each.name for each in (first, second, third)] == ["bird1_1", "bird1_2", "car1_s"]
-    assert first.path(2).endswith("data_seq/UAV123/bird1/000003.jpg")
-    assert second.path(0).endswith("data_seq/UAV123/bird1/000775.jpg")
-    assert third.path(0).endswith("data_seq/UAV123/car1_s/000001.jpg")
-    # MMTracking counts its NaN boxes too, so they are not absent.
-    assert np.isnan(second.truth()[1]).all()
-    assert not second.absent.any()
-    assert (second.attributes, third.attributes) == (frozenset(), {"SV", "SOB"})
-    with pytest.raises(DataError, match=r"bird1_1.txt: file is missing"):
-        read_sot(uav, "UAV123", attributes=uav / "anno/UAV123/att")
-
-
-def test_uav_has_no_other_parts(uav: Path) -> None:
-    write(uav / "anno/UAV123/bird1_4.txt", BOX)
-    with pytest.raises(DataError, match=r"bird1_4.txt: bird1 has sequences 1 to 3, not 4"):
-        read_sot(uav, "UAV123")
-
-
-def test_trackingnet_numbers_images_from_0_and_keeps_its_test_boxes(tmp_path: Path) -> None:
-    base = tmp_path / "TrackingNet"
-    for part, count in (("TEST", 1), ("TRAIN_2", 3), ("TRAIN_10", 3)):
-        write(base / part / "anno/abc-1.txt", *boxes(count))
-        images(base / part / "frames/abc-1", "{}.jpg", range(11 if part == "TEST" else 3))
-    (test,) = read_sot(tmp_path, "TrackingNet")
-    assert len(test) == len(test.absent) == 11
-    assert test.path(10).endswith("TEST/frames/abc-1/10.jpg")
-    assert test.boxes_xyxy is None
-    assert test.first_box_xyxy.tolist() == [10, 20, 40, 60]
-    with pytest.raises(DataError, match=r"only the first of 11 boxes is published"):
-        test.truth()
-    trained = read_sot(base, "TrackingNet", "train")
-    assert [each.folder.parts[-3] for each in trained] == ["TRAIN_2", "TRAIN_10"]
-    assert {len(each.truth()) for each in trained} == {3}
-
-
-def test_got10k_marks_absence_and_keeps_its_test_boxes(tmp_path: Path) -> None:
-    base = tmp_path / "GOT-10k"
-    for split, count in (("val", 3), ("test", 1)):
-        for number in (1, 2):
-            folder = base / split / f"GOT-10k_{split.title()}_{number:06d}"
-            write(folder / "groundtruth.txt", *boxes(count))
-            images(folder, "{:08d}.jpg", range(1, 4))
-        write(base / split / "list.txt", folder.name)
-    write(base / "val/GOT-10k_Val_000002/absence.label", "0", "1", "0")
-    (validated,) = read_sot(tmp_path, "GOT-10k", "val")
-    assert validated.name == "GOT-10k_Val_000002"
-    assert validated.absent.tolist() == [False, True, False]
-    assert validated.path(0).endswith("GOT-10k_Val_000002/00000001.jpg")
-    (tested,) = read_sot(tmp_path, "GOT-10k")
-    assert (len(tested), tested.boxes_xyxy) == (3, None)
-    write(tested.folder / "groundtruth.txt", *boxes(2))
-    with pytest.raises(DataError, match=r"2 boxes for 3 images; expected one an image"):
-        read_sot(tmp_path, "GOT-10k")
-
-
-def test_vot_polygons_become_upright_boxes_of_their_area(tmp_path: Path) -> None:
-    base = tmp_path / "VOT2018"
-    write(base / "list.txt", "ants1", "bag")
-    # Upright, and a square of side 10 * sqrt(2) on its corner, whose hull has twice its area.
-    diamond = "60,40,70,50,60,60,50,50"
-    write(base / "ants1/groundtruth.txt", "10,20,40,20,40,60,10,60", diamond)
-    write(base / "bag/groundtruth.txt", *boxes(2))
-    for name in ("ants1", "bag"):
-        images(base / name / "color", "{:08d}.jpg", range(1, 3))
-    ants, bag = read_sot(tmp_path, "VOT2018")
-    side = 10 * 2**0.5
-    expected = [[10, 20, 40, 60], [60 - side / 2, 50 - side / 2, 60 + side / 2, 50 + side / 2]]
-    np.testing.assert_allclose(ants.truth(), expected)
-    assert ants.path(1).endswith("ants1/color/00000002.jpg")
-    assert bag.truth()[1].tolist() == [11, 20, 41, 60]
-    write(base / "bag/groundtruth.txt", BOX, "1,2,3,4,5,6")
-    with pytest.raises(DataError, match=r"line 2, '1,2,3,4,5,6': 6 columns, expected 4 or 8"):
-        read_sot(tmp_path, "VOT2018")
-
-
-@pytest.mark.parametrize(
-    ("given", "reason"),
-    [
-        ({"benchmark": "lasot"}, "benchmark='lasot': expected one of 'LaSOT', 'OTB100', "),
-        ({"benchmark": "OTB100", "split": "train"}, "split='train': OTB100 has 'test'"),
-        ({"split": "half-val"}, "split='half-val': LaSOT has 'train', 'test'"),
-        (
-            {"benchmark": "OTB100", "attributes": "att"},
-            "attributes='att': known are those of LaSOT, UAV123, not of OTB100",
-        ),
-    ],
-)
-def test_unknown_values_are_quoted_with_those_allowed(given, reason, tmp_path) -> None:
-    with pytest.raises(ValueError, match=reason):
-        read_sot(tmp_path, **{"benchmark": "LaSOT", **given})
-
-
-@pytest.mark.parametrize(
-    ("benchmark", "split", "sign"),
-    [
-        ("LaSOT", "test", "LaSOTBenchmark/*/*/groundtruth.txt"),
-        ("OTB100", "test", "otb100/data/*/groundtruth_rect*.txt"),
-        ("TrackingNet", "train", "trackingnet/TRAIN*/anno"),
-        ("GOT-10k", "val", "GOT-10k/val/*/groundtruth.txt"),
-    ],
-)
-def test_where_a_tree_was_looked_for_is_said(benchmark, split, sign, tmp_path) -> None:
-    with pytest.raises(DataError) as error:
-        read_sot(tmp_path, benchmark, split)
-    assert f"no {benchmark} here: looked for {tmp_path}" in str(error.value)
-    assert f"{tmp_path}/{sign} or " in str(error.value)
-
-
-@pytest.fixture
-def sample(tmp_path: Path) -> Path:
-    settings = SampleSettings(layout="sot", train_videos=1, val_videos=2, frames=9, size=(72, 120))
-    write_sample(tmp_path / "sample", settings)
-    return tmp_path / "sample"
-
-
-def test_the_sample_reads_without_a_problem(sample: Path) -> None:
-    trained, tested = (read_sot(sample, "LaSOT", split) for split in ("train", "test"))
-    assert [len(each) for each in (*trained, *tested)] == [9] * 3
-    assert any(each.absent.any() for each in tested)
-    for each in tested:
-        sides = each.truth()[:, 2:] - each.truth()[:, :2]
-        assert (sides[~each.absent] > 0).all()
-
-
-@pytest.mark.parametrize("threads", [0, 3])
-def test_frames_come_in_order_as_rgb_whatever_the_file(sample: Path, threads: int) -> None:
-    sequences = read_sot(sample, "LaSOT")
-    path = sequences[0].path(4)
-    with Image.open(path) as image:
-        image.convert("L").save(path)
-    target = TestTargets(sequences=sequences, threads=threads)[0]
-    frames = list(target.frames())
-    assert len(frames) == len(target) == 9
-    assert {(frame.dtype, tuple(frame.shape)) for frame in frames} == {(torch.uint8, (3, 72, 120))}
-    assert (frames[4][0] == frames[4][2]).all()
-    assert (frames[3][0] != frames[3][2]).any()
-    for frame_index in (0, 8):
-        with Image.open(sequences[0].path(frame_index)) as image:
-            stored = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-        assert (frames[frame_index].int() - stored.int()).abs().max() <= 3
-    np.testing.assert_array_equal(target.first_box_xyxy, target.record.truth()[0])
-
-
-def test_a_frame_that_cannot_be_read_ends_the_sequence(sample: Path) -> None:
-    (target, _) = TestTargets(sequences=read_sot(sample, "LaSOT"))
-    Path(target.record.path(5)).write_bytes(b"")
-    with pytest.raises(DataError, match=r"00000006.jpg: image is an empty file"):
-        list(target.frames())
-
-
-def test_ranks_share_whole_sequences(lasot: Path) -> None:
-    sequences = read_sot(lasot, "LaSOT")
-    shares = [TestTargets(sequences=sequences, rank=rank, world_size=2) for rank in range(2)]
-    assert [[each.name for each in share] for share in shares] == [["airplane-1"], ["cat-3"]]
-    assert [share.num_frames for share in shares] == [6, 8]
-    assert shares[1].names == ("airplane-1", "cat-3")
-    with pytest.raises(ValueError, match="rank=2, world_size=2"):
-        TestTargets(sequences=sequences, rank=2, world_size=2)
+def test_where_only_the_first_box_is_published_there_is_no_truth(folder: Path) -> None:
+    hidden = trackable_sequence("cat-3", folder, "{:08d}.jpg", BOXES[:1], frames=6)
+    assert hidden.first_box_xyxy.tolist() == [10, 20, 40, 60]
+    with pytest.raises(DataError, match=r"only the first of 6 boxes is published"):
+        hidden.truth()

@@ -1,0 +1,76 @@
+"""What checking a user's data found: counts of everything, and every problem with its file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from halftrack.data.problems import Problem
+
+__all__ = ["DataReport", "SetReport"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetReport:
+    """What one data set holds and what is wrong with it."""
+
+    name: str
+    """``train vid``, ``train lasot``, ``val vid``, ``LaSOT test``, or a MOTChallenge split."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """How much there is to learn from or to test on: ``videos`` or ``stills``, ``frames`` with a
+    readable annotation, ``key frames``, ... ; empty if the set could not be read."""
+    boxes_per_class: dict[str, int] = field(default_factory=dict)
+    """Usable boxes of each class; empty where classes do not matter."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """How much is not used, by what it is: ``boxes under one pixel``, ...; empty where all is."""
+    clipped_boxes: int | None = None
+    """Boxes that reach outside their image and are clipped; None where none is."""
+    problems: tuple[Problem, ...] = ()
+    """Everything that training or testing would stop at."""
+
+    def lines(self, limit: int) -> list[str]:
+        """Text for people, with at most ``limit`` problems."""
+        lines = [f"{self.name}: {_listed(self.counts) or 'could not be read'}"]
+        if self.boxes_per_class:
+            boxes = ", ".join(f"{name} {n}" for name, n in self.boxes_per_class.items() if n)
+            lines.append(f"  boxes: {boxes or 'none'}")
+        if self.left_out:
+            some = {what: n for what, n in self.left_out.items() if n}
+            line = f"  left out: {_listed(some) or 'nothing'}"
+            if self.clipped_boxes is not None:
+                line += f"; clipped: {self.clipped_boxes} boxes that reach outside their image"
+            lines.append(line)
+        lines.append(f"  problems: {len(self.problems)}")
+        lines += [f"    {problem}" for problem in self.problems[:limit]]
+        if len(self.problems) > limit:
+            lines.append(f"    ... and {len(self.problems) - limit} more")
+        return lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """The findings of a check."""
+
+    sets: tuple[SetReport, ...]
+    """One report a data set."""
+    decoded: bool
+    """True if every image was decoded, not only looked for."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """All problems of all sets."""
+        return tuple(problem for report in self.sets for problem in report.problems)
+
+    @property
+    def ok(self) -> bool:
+        """True if nothing is wrong."""
+        return not self.problems
+
+    def lines(self, limit: int = 50) -> list[str]:
+        """Text for people, with at most ``limit`` problems of each set."""
+        lines = [line for report in self.sets for line in report.lines(limit)]
+        images = "decoded" if self.decoded else "looked for, not decoded"
+        return [*lines, f"images were {images}; {'all is well' if self.ok else 'see problems'}"]
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n} {what}" for what, n in counts.items())
