@@ -16,15 +16,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from halftrack.data import PairDataConfig, SampleSettings, check, write_sample
-from halftrack.evaluation import write_results
+from halftrack.data import SampleSettings, check, check_sot, write_sample
 from halftrack.precision import NonFiniteGradientError
 from halftrack.recipes import (
     RECIPES,
     Evaluation,
     Recipe,
     SingleObjectRecipe,
-    TrackingEvaluation,
     TrackingRecipe,
     load_recipe,
     override,
@@ -32,8 +30,8 @@ from halftrack.recipes import (
 )
 from halftrack.recipes import evaluate as evaluate_recipe
 from halftrack.recipes import train as train_recipe
-from halftrack.report import published_row, render_table, write_csv
-from halftrack.report.curves import read_log
+from halftrack.report import published_row, read_log, render_table
+from halftrack.report.eval_files import write_evaluation
 from halftrack.report.quickstart import TASKS, run_quickstart
 from halftrack.report.track_video import track_video
 
@@ -162,19 +160,19 @@ def data_check(
     settings: Settings = None,
 ) -> None:
     """Count what a recipe would read and list what is wrong with it."""
-    config = _recipe(recipe, None, settings).data
-    if isinstance(config, PairDataConfig):
-        raise ValueError(
-            f"{recipe} reads pairs, which are not checked yet; check the recipes of its data sets"
-        )
-    with Progress(console=console) as progress:
-        task = progress.add_task("reading", total=None)
-        report = check(
-            data_root,
-            config,
-            decode=decode,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    chosen = _recipe(recipe, None, settings)
+    with Progress(console=console) as bar:
+        task = bar.add_task("reading", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        report = check(data_root, chosen.data, decode=decode, progress=progress)
+        if isinstance(chosen, SingleObjectRecipe):
+            tested = check_sot(
+                data_root, chosen.benchmark, chosen.split, decode=decode, progress=progress
+            )
+            report = replace(report, sets=(*report.sets, tested))
     for line in report.lines():
         _tell(line)
     if report.problems:
@@ -231,9 +229,9 @@ def evaluate(
     reid: ReIDFile = None,
     results: Annotated[
         Path | None,
-        typer.Option(help="Score a folder of MOTChallenge result files instead of a model."),
+        typer.Option(help="Score a folder of <sequence>.txt files instead of a model."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the numbers go as JSON and CSV.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where numbers and tracks go.")] = None,
     precision: PrecisionName = None,
     device: Device = None,
     trust: Trust = False,
@@ -274,27 +272,8 @@ def evaluate(
     console.print(evaluation.flat() or "no ground truth, so no scores")
     for line in evaluation.skipped:
         _tell(line)
-    out.mkdir(parents=True, exist_ok=True)
-    numbers = json.dumps(evaluation.numbers(), indent=2, allow_nan=False)
-    (out / "eval.json").write_text(numbers, encoding="utf-8")
-    write_csv(out / "eval.csv", [row])
-    _tell(f"written to {out / 'eval.json'} and {out / 'eval.csv'}")
-    if isinstance(evaluation, TrackingEvaluation) and results is None:
-        _write_tracks(evaluation, out)
-
-
-def _write_tracks(evaluation: TrackingEvaluation, out: Path) -> None:
-    """Scores by sequence as CSV, and a file for each sequence as the server takes them."""
-    if evaluation.metrics is not None:
-        write_csv(out / "sequences.csv", evaluation.metrics.rows())
-    folder = out / "results"
-    folder.mkdir(exist_ok=True)
-    others = sorted({file.stem for file in folder.glob("*.txt")} - set(evaluation.results))
-    for name, rows in evaluation.results.items():
-        write_results(folder / f"{name}.txt", rows)
-    _tell(f"tracks in {folder}, one file a sequence, ready for submission")
-    if others:
-        _tell(f"of another run, and still there: {', '.join(others)}")
+    for line in write_evaluation(out, chosen, evaluation, row=row, scored=results):
+        _tell(line)
 
 
 def _first_box(text: str) -> tuple[float, float, float, float]:

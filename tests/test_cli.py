@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+import torch
 
 from halftrack.cli import console, main
+from halftrack.recipes import load_recipe
 
 TINY = "selsa_tiny_sample"
 PARTS = ("--detector", "d", "--reid", "r")
@@ -105,10 +108,70 @@ def test_detector_reid_and_tracker_follow_on_each_other(
     assert (out / f"{sequence.name}.mp4").stat().st_size > 1000
 
 
+def test_following_one_object_leaves_scores_curves_and_files_that_score_alike(
+    halftrack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out, recipe = tmp_path / "data", tmp_path / "run", "siamese_rpn_tiny_sample"
+    size = ("--train-videos", 1, "--val-videos", 1, "--frames", 8)
+    assert halftrack("data", "sample", data, "--layout", "sot", *size) == 0
+    weights = out / "best.pth"
+    out.mkdir()
+    torch.save({"state_dict": load_recipe(recipe).build_model().state_dict()}, weights)
+    assert halftrack("eval", recipe, "--data-root", data, "--checkpoint", weights) == 0
+    told = capsys.readouterr().out
+    assert all(word in told for word in ("Norm precision", "MEAN", "By rule", "official"))
+    (sequence,) = (data / "LaSOTBenchmark/testing_set.txt").read_text().split()
+    assert len((out / "results" / f"{sequence}.txt").read_text().splitlines()) == 8
+    assert (out / "success.png").is_file()
+    scores = json.loads((out / "eval.json").read_text(), parse_constant=pytest.fail)
+    assert set(scores["by_sequence"]) == {sequence}
+
+    files = ("eval", recipe, "--data-root", data, "--results", out / "results")
+    assert halftrack(*files, "--out", tmp_path / "again", "--set", "rule=official") == 0
+    again = json.loads((tmp_path / "again/eval.json").read_text())
+    assert again["rule"] == "official"
+    assert again["mmtracking"] == pytest.approx(scores["mean"], abs=1e-3)
+
+    folder = data / f"GOT-10k/test/{sequence}"
+    (film,) = (data / "LaSOTBenchmark").glob(f"*/{sequence}")
+    folder.mkdir(parents=True)
+    (folder / "groundtruth.txt").write_text("100,100,40,30\n")
+    for image in (film / "img").iterdir():
+        image.rename(folder / image.name)
+    capsys.readouterr()
+    there = ("--out", tmp_path / "got", "--set", "benchmark=GOT-10k")
+    assert halftrack("eval", recipe, "--data-root", data, "--checkpoint", weights, *there) == 0
+    told = capsys.readouterr().out
+    assert "no ground truth, so no scores" in told
+    assert "GOT-10k_test.zip has 1 sequences, GOT-10k's server scores 180" in told
+    with ZipFile(tmp_path / "got/GOT-10k_test.zip") as package:
+        times = package.read(f"{sequence}/{sequence}_time.txt").decode().split()
+    assert len(times) == 8
+    assert min(map(float, times)) > 0
+
+
 @pytest.mark.parametrize("layout", ["mot", "sot"])
 def test_the_other_layouts_are_written_too(halftrack, tmp_path: Path, layout: str) -> None:
     size = ("--train-videos", 1, "--val-videos", 1, "--frames", 8)
     assert halftrack("data", "sample", tmp_path / "data", "--layout", layout, *size) == 0
+
+
+def test_pairs_and_the_sequences_that_score_them_are_checked(
+    halftrack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, recipe = tmp_path / "data", "siamese_rpn_tiny_sample"
+    size = ("--train-videos", 2, "--val-videos", 1, "--frames", 8)
+    assert halftrack("data", "sample", data, "--layout", "sot", *size) == 0
+    assert halftrack("data", "check", recipe, "--data-root", data, "--decode") == 0
+    told = capsys.readouterr().out
+    assert "train lasot: 2 videos, 16 frames, 2 objects" in told
+    assert "LaSOT test: 1 sequences, 8 frames" in told
+    assert "all is well" in told
+    more = ("--set", "data.training_sets=('coco','lasot')", "--set", "data.set_weights=(1,1)")
+    assert halftrack("data", "check", recipe, "--data-root", data, *more) == 1
+    told = capsys.readouterr().out
+    assert "no COCO here" in told
+    assert "train lasot: 2 videos" in told
 
 
 def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixture[str]) -> None:

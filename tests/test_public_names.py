@@ -37,9 +37,10 @@ NAMES = {
         "read_imagenet_det read_imagenet_vid read_mot read_sot write_sample"
     ),
     "halftrack.evaluation": (
-        "DetectionMetrics FrameDetections FrameTruth MotMetrics OpeMetrics OpeRule OpeScores "
-        "ResultFolder RetrievalScores SequenceMetrics SequenceTruth TargetTruth TrackRows "
-        "check_truth coco_ap50 motion_groups motion_iou read_boxes read_result_folder read_results "
+        "DetectionMetrics Equivalence FrameDetections FrameTruth MotMetrics OpeMetrics OpeRule "
+        "OpeScores ResultFolder RetrievalScores SequenceMetrics SequenceTruth TargetTruth "
+        "TrackRows check_truth coco_ap50 motion_groups motion_iou pack_got10k pack_trackingnet "
+        "paired_equivalence read_box_folder read_boxes read_result_folder read_results "
         "retrieval_scores score_detections score_ope score_tracks voc_ap50 write_boxes "
         "write_results"
     ),
@@ -59,7 +60,7 @@ NAMES = {
     ),
     "halftrack.report": (
         "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "
-        "plot_curves published_row read_log render_table write_csv"
+        "plot_curves plot_ope_curves published_row read_log render_table write_csv"
     ),
 }
 

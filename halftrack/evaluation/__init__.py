@@ -2,6 +2,7 @@
 
 from halftrack.evaluation.coco_ap import coco_ap50
 from halftrack.evaluation.detection import DetectionMetrics, FrameDetections, FrameTruth
+from halftrack.evaluation.equivalence import Equivalence, paired_equivalence
 from halftrack.evaluation.mot import (
     MotMetrics,
     SequenceMetrics,
@@ -10,28 +11,28 @@ from halftrack.evaluation.mot import (
     score_tracks,
 )
 from halftrack.evaluation.mot_results import (
-    ResultFolder,
     TrackRows,
     read_result_folder,
     read_results,
     write_results,
 )
 from halftrack.evaluation.motion import motion_groups, motion_iou
-from halftrack.evaluation.ope import (
-    OpeMetrics,
-    OpeRule,
-    OpeScores,
-    TargetTruth,
-    read_boxes,
-    score_ope,
-    write_boxes,
-)
+from halftrack.evaluation.ope import OpeMetrics, OpeRule, OpeScores, TargetTruth, score_ope
+from halftrack.evaluation.result_folder import ResultFolder
 from halftrack.evaluation.retrieval import RetrievalScores, retrieval_scores
 from halftrack.evaluation.score import score_detections
+from halftrack.evaluation.sot_results import (
+    pack_got10k,
+    pack_trackingnet,
+    read_box_folder,
+    read_boxes,
+    write_boxes,
+)
 from halftrack.evaluation.voc_ap import voc_ap50
 
 __all__ = [
     "DetectionMetrics",
+    "Equivalence",
     "FrameDetections",
     "FrameTruth",
     "MotMetrics",
@@ -48,6 +49,10 @@ __all__ = [
     "coco_ap50",
     "motion_groups",
     "motion_iou",
+    "pack_got10k",
+    "pack_trackingnet",
+    "paired_equivalence",
+    "read_box_folder",
     "read_boxes",
     "read_result_folder",
     "read_results",

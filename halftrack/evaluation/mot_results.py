@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from halftrack.evaluation.result_folder import ResultFolder, read_folder
+
 __all__ = [
-    "ResultFolder",
     "TrackRows",
     "check_rows",
     "read_result_folder",
@@ -41,16 +42,6 @@ class TrackRows:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ResultFolder:
-    """The results of a benchmark, as read from a folder."""
-
-    results: dict[str, TrackRows]
-    """Of each sequence asked for."""
-    extra: tuple[str, ...]
-    """Names of the folder's other files, which were not read."""
 
 
 def write_results(path: Path, rows: TrackRows) -> None:
@@ -120,31 +111,14 @@ def read_results(path: Path) -> TrackRows:
     )
 
 
-def read_result_folder(folder: Path, sequences: Sequence[str]) -> ResultFolder:
+def read_result_folder(folder: Path, sequences: Sequence[str]) -> ResultFolder[TrackRows]:
     """Read ``<sequence>.txt`` of each sequence.
 
     Raises:
         ValueError: if the folder or one of the files is missing, listing the files that are there,
             or if a file cannot be read as :func:`read_results` says.
     """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder; expected one with {_files(sequences)}")
-    present = sorted(each.name for each in folder.iterdir() if each.is_file())
-    wanted = {f"{name}.txt" for name in sequences}
-    extra = tuple(name for name in present if name not in wanted)
-    missing = [name for name in sequences if f"{name}.txt" not in present]
-    if missing:
-        known = [name for name in present if name in wanted]
-        raise ValueError(
-            f"{folder} has no {_files(missing)}; there are {', '.join(known) or 'none'} of the "
-            f"{len(wanted)} expected and, not asked for, {', '.join(extra) or 'none'}"
-        )
-    results = {name: read_results(folder / f"{name}.txt") for name in sequences}
-    return ResultFolder(results=results, extra=extra)
-
-
-def _files(sequences: Sequence[str]) -> str:
-    return ", ".join(f"{name}.txt" for name in sequences)
+    return read_folder(folder, sequences, read_results)
 
 
 def _parse(place: str, line: str) -> list[float]:

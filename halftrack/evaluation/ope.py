@@ -15,27 +15,17 @@ before it; and a box whose left or top is not positive has no area to it. None o
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halftrack.evaluation.names import check_names
+from halftrack.evaluation.sot_results import check_boxes
 
-__all__ = [
-    "OpeMetrics",
-    "OpeRule",
-    "OpeScores",
-    "TargetTruth",
-    "read_boxes",
-    "score_ope",
-    "write_boxes",
-]
+__all__ = ["OpeMetrics", "OpeRule", "OpeScores", "TargetTruth", "score_ope"]
 
 OpeRule = Literal["mmtracking", "official"]
 """Whose rule. MMTracking's published numbers are by its own, and so are those of its users."""
@@ -44,7 +34,6 @@ _SUCCESS = np.arange(21) * 0.05  # the reference's 0.6000000000000001 and the li
 _PIXELS = np.arange(51)
 _SHARES = np.arange(51) / 100.0
 _AT = 20  # position of 20 px and of 0.2
-_COLUMNS = "x,y,w,h"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,6 +84,18 @@ class OpeScores:
             "success": self.success,
             "precision": self.precision,
             "norm_precision": self.norm_precision,
+        }
+
+    def curves(self) -> dict[str, dict[str, list[float]]]:
+        """The three curves under their names: ``thresholds`` and ``percent`` of the frames."""
+        points = {
+            "success_curve": (_SUCCESS, self.success_curve),
+            "precision_curve": (_PIXELS, self.precision_curve),
+            "norm_precision_curve": (_SHARES, self.norm_precision_curve),
+        }
+        return {
+            name: {"thresholds": thresholds.round(2).tolist(), "percent": percent.tolist()}
+            for name, (thresholds, percent) in points.items()
         }
 
     def row(self) -> dict[str, object]:
@@ -229,7 +230,7 @@ def _distances(
 
 def _check_truth(truth: TargetTruth) -> None:
     what = f"ground truth of {truth.name!r}"
-    _check_shape(what, truth.boxes_xyxy)
+    check_boxes(what, truth.boxes_xyxy)
     if not len(truth.boxes_xyxy):
         raise ValueError(f"{what} has no frame, expected at least one")
     if truth.absent.shape != truth.boxes_xyxy.shape[:1] or truth.absent.dtype != np.bool_:
@@ -241,7 +242,7 @@ def _check_truth(truth: TargetTruth) -> None:
 
 def _check_result(truth: TargetTruth, boxes_xyxy: NDArray[np.floating], rule: OpeRule) -> None:
     what = f"result of {truth.name!r}"
-    _check_shape(what, boxes_xyxy)
+    check_boxes(what, boxes_xyxy)
     frames, found = len(truth.boxes_xyxy), len(boxes_xyxy)
     if found != frames:
         hint = "; of some test sets only the first is published, and a server scores results"
@@ -255,66 +256,3 @@ def _check_result(truth: TargetTruth, boxes_xyxy: NDArray[np.floating], rule: Op
             f"{what} frame {broken[0]} has the box {boxes_xyxy[broken[0]].tolist()}, allowed by "
             f"rule='official' are finite numbers (rule='mmtracking' takes the others for misses)"
         )
-
-
-def _check_shape(what: str, boxes_xyxy: NDArray[np.generic]) -> None:
-    if boxes_xyxy.ndim != 2 or boxes_xyxy.shape[1] != 4:
-        raise ValueError(f"{what}: boxes_xyxy has shape {boxes_xyxy.shape}, expected (n, 4)")
-
-
-def write_boxes(path: Path, boxes_xyxy: NDArray[np.floating]) -> None:
-    """Write one sequence's boxes as LaSOT, TrackingNet and GOT-10k take them, ``x,y,w,h`` a line.
-
-    Left and top are x1 and y1 as they are: ground truth is read as written, in 1-based pixels where
-    it is in those, and a tracker that starts from it stays in them.
-
-    Args:
-        path: the file, replaced where it exists; its folder must exist.
-        boxes_xyxy: ``(n, 4)``, one a frame, the first included; written with four decimals.
-
-    Raises:
-        ValueError: for boxes that are not finite or turned inside out; names the frame.
-    """
-    _check_shape("track", boxes_xyxy)
-    boxes = boxes_xyxy.astype(np.float64)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    wrong = np.flatnonzero(~(np.isfinite(boxes).all(axis=1) & (sides >= 0).all(axis=1)))
-    if len(wrong):
-        raise ValueError(
-            f"track frame {wrong[0]} has the box {boxes[wrong[0]].tolist()}, allowed are finite "
-            "numbers x1 <= x2, y1 <= y2"
-        )
-    lines = np.concatenate([boxes[:, :2], sides], axis=1).tolist()
-    text = "".join(",".join(f"{value:.4f}" for value in line) + "\n" for line in lines)
-    path.write_text(text, encoding="utf-8")
-
-
-def read_boxes(path: Path) -> NDArray[np.float64]:
-    """Read one sequence's boxes ``(n, 4)`` x1, y1, x2, y2, whoever wrote their ``x,y,w,h`` lines.
-
-    Numbers may be separated by commas, tabs or spaces.
-
-    Raises:
-        ValueError: for an empty file or a malformed line; names file and line, quotes the text and
-            says what is allowed.
-    """
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
-    if not lines:
-        raise ValueError(f"{path} is empty, expected a line {_COLUMNS} for each frame")
-    table = [_parse(f"{path}, line {n}: {line!r}", line) for n, line in enumerate(lines, start=1)]
-    boxes = np.asarray(table)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
-
-
-def _parse(what: str, line: str) -> list[float]:
-    cells = re.split(r"\s*,\s*|\s+", line.strip())
-    if len(cells) != 4:
-        raise ValueError(f"{what} has {len(cells)} columns, expected 4: {_COLUMNS}")
-    try:
-        values = [float(cell) for cell in cells]
-    except ValueError as error:
-        raise ValueError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
-    if not all(math.isfinite(value) for value in values) or min(values[2:]) < 0:
-        raise ValueError(f"{what}: allowed are finite numbers, width and height not below 0")
-    return values

@@ -10,11 +10,17 @@ from halftrack.recipes.multi_object import (
     RetrievalEvaluation,
     TrackingEvaluation,
     TrackingRecipe,
-    score_results,
 )
 from halftrack.recipes.names import RECIPES, load_recipe
 from halftrack.recipes.recipe import Evaluation, Recipe, TrainedRecipe, override
-from halftrack.recipes.run import choose_device, evaluate, open_model, prepare_model, train
+from halftrack.recipes.run import (
+    choose_device,
+    evaluate,
+    open_model,
+    prepare_model,
+    score_results,
+    train,
+)
 from halftrack.recipes.single_object import SingleObjectEvaluation, SingleObjectRecipe
 from halftrack.recipes.stream import follow, track
 

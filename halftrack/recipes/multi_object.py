@@ -52,7 +52,6 @@ __all__ = [
     "TrackingEvaluation",
     "TrackingRecipe",
     "motion_notes",
-    "score_results",
 ]
 
 _CLASSIFIER = "head.classifier.weight"
@@ -299,32 +298,26 @@ class TrackingRecipe(Recipe):
 
         return score
 
+    def score_results(self, folder: str | Path, *, data_root: str | Path) -> TrackingEvaluation:
+        """Score a folder of MOTChallenge result files on the validation sequences.
 
-def score_results(
-    recipe: Recipe, folder: str | Path, *, data_root: str | Path
-) -> TrackingEvaluation:
-    """Score a folder of MOTChallenge result files on the validation sequences of a recipe.
-
-    Raises:
-        DataError: if the data are not there or not readable.
-        ValueError: for a recipe that does not track, sequences without ground truth, and files that
-            are missing, empty or malformed.
-    """
-    if not isinstance(recipe, TrackingRecipe):
-        raise ValueError(f"result files are of a tracker; {recipe.name} is none")
-    sequences = recipe.data.test_sequences(data_root)
-    if not _has_truth(sequences):
-        raise ValueError(f"{recipe.data.test_split} of {recipe.data.benchmark} has no ground truth")
-    truths = [_truth(sequence) for sequence in sequences]
-    found = read_result_folder(Path(folder), sequences.names)
-    extra = f"not read, of no sequence scored: {', '.join(found.extra)}"
-    return TrackingEvaluation(
-        metrics=score_tracks(truths, found.results, benchmark=recipe.data.benchmark),
-        results=found.results,
-        frames=sequences.num_frames,
-        seconds=0.0,
-        skipped=(extra,) if found.extra else (),
-    )
+        Raises:
+            DataError: if the data are not there or not readable.
+            ValueError: for sequences without ground truth, and files that are missing, empty or
+                malformed.
+        """
+        sequences, data = self.data.test_sequences(data_root), self.data
+        if not _has_truth(sequences):
+            raise ValueError(f"{data.test_split} of {data.benchmark} has no ground truth")
+        truths = [_truth(sequence) for sequence in sequences]
+        found = read_result_folder(Path(folder), sequences.names)
+        return TrackingEvaluation(
+            metrics=score_tracks(truths, found.results, benchmark=data.benchmark),
+            results=found.results,
+            frames=sequences.num_frames,
+            seconds=0.0,
+            skipped=found.notes(),
+        )
 
 
 class _Collected:

@@ -182,6 +182,16 @@ class TrainedRecipe(Recipe):
             DataError: if the data are not there or not readable.
         """
 
+    def validator(
+        self, data_root: str | Path, device: torch.device
+    ) -> Callable[[nn.Module], Evaluation] | None:
+        """The scorer that training chooses the best weights by; None where nothing is measured.
+
+        Raises:
+            DataError: if the data are not there or not readable.
+        """
+        return self.scorer(data_root, device)
+
     def settled(self, data_root: str | Path) -> Self:
         """The recipe with what only the data can tell filled in; most have nothing of it."""
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,11 +12,20 @@ import torchvision
 from torch import nn
 
 from halftrack.recipes.detection import left_out
+from halftrack.recipes.multi_object import TrackingRecipe
 from halftrack.recipes.recipe import Evaluation, Progress, Recipe, TrainedRecipe
+from halftrack.recipes.single_object import SingleObjectRecipe
 from halftrack.training import TrainingResult, load_weights
 from halftrack.training import train as run_training
 
-__all__ = ["choose_device", "evaluate", "open_model", "prepare_model", "train"]
+__all__ = [
+    "choose_device",
+    "evaluate",
+    "open_model",
+    "prepare_model",
+    "score_results",
+    "train",
+]
 
 _IMAGENET = {
     (18, 1): torchvision.models.ResNet18_Weights.IMAGENET1K_V1,
@@ -119,11 +129,16 @@ def train(
     source = recipe.training_source(data_root, progress=_Told("training annotations"))
     for line in source.notes:
         print(line)
-    score = recipe.scorer(data_root, device)
+    score = recipe.validator(data_root, device)
+    if score is None:
+        print(
+            f"{recipe.name} is not scored while it trains, its test set has no ground truth here: "
+            "there will be no best.pth, take the last step_N.pth"
+        )
     # A resumed run gets its weights from the checkpoint.
     model = prepare_model(recipe, seed=seed, init="none" if resume else init, trust=trust)
 
-    def validate(model: nn.Module) -> dict[str, float]:
+    def validate(model: nn.Module, score: Callable[[nn.Module], Evaluation]) -> dict[str, float]:
         evaluation = score(model)
         for line in (*evaluation.skipped, *left_out(source.skipped)):
             print(line)
@@ -137,7 +152,7 @@ def train(
         out=Path(out),
         device=device,
         seed=seed,
-        evaluate=validate,
+        evaluate=None if score is None else partial(validate, score=score),
         recipe=recipe.to_dict(),
         resume=resume,
     )
@@ -164,6 +179,19 @@ def evaluate(
     device = choose_device(device)
     model = open_model(recipe, checkpoint, device, seed=seed, trust=trust)
     return recipe.scorer(data_root, device, progress=progress)(model)
+
+
+def score_results(recipe: Recipe, folder: str | Path, *, data_root: str | Path) -> Evaluation:
+    """Score a folder of ``<sequence>.txt`` on the validation videos of a recipe that tracks.
+
+    Raises:
+        DataError: if the data are not there or not readable.
+        ValueError: for a recipe that does not track, videos without ground truth, and files that
+            are missing, empty or malformed.
+    """
+    if not isinstance(recipe, TrackingRecipe | SingleObjectRecipe):
+        raise ValueError(f"result files are of a tracker; {recipe.name} is none")
+    return recipe.score_results(folder, data_root=data_root)
 
 
 def open_model(

@@ -2,6 +2,7 @@
 
 from halftrack.report.curves import plot_curves, read_log
 from halftrack.report.drawing import Trails, draw_detections, draw_tracks
+from halftrack.report.ope_curves import plot_ope_curves
 from halftrack.report.tables import published_row, render_table, write_csv
 from halftrack.report.track_files import JsonLinesWriter, MotTextWriter, TrackWriter
 from halftrack.report.video import VideoWriter
@@ -15,6 +16,7 @@ __all__ = [
     "draw_detections",
     "draw_tracks",
     "plot_curves",
+    "plot_ope_curves",
     "published_row",
     "read_log",
     "render_table",

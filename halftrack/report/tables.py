@@ -20,7 +20,7 @@ from halftrack.recipes import (
     VideoDetectionRecipe,
 )
 
-__all__ = ["published_row", "render_table", "write_csv"]
+__all__ = ["Row", "published_row", "render_table", "write_csv"]
 
 Row = Mapping[str, object]
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from halftrack.evaluation import TargetTruth, read_boxes, score_ope, write_boxes
+from halftrack.evaluation import TargetTruth, score_ope
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "evaluation"
 EXPECTED = json.loads((GOLDEN / "ope.json").read_text())
@@ -181,6 +179,17 @@ def test_curves_say_at_which_threshold_what_is_right():
     assert mean.success == pytest.approx(mean.success_curve.mean())
 
 
+def test_curves_come_with_their_thresholds_to_be_redrawn():
+    mean = score_ope([truth(BOX, BOX)], {"S": np.asarray([BOX, moved(20)])}).mean
+    curves = json.loads(json.dumps(mean.curves()))
+    assert curves["success_curve"]["thresholds"] == [round(0.05 * n, 2) for n in range(21)]
+    assert curves["success_curve"]["percent"] == [100.0] * 7 + [50.0] * 13 + [0.0]
+    assert curves["precision_curve"]["thresholds"] == list(range(51))
+    assert curves["precision_curve"]["percent"] == [50.0] * 20 + [100.0] * 31
+    assert curves["norm_precision_curve"]["thresholds"] == [n / 100 for n in range(51)]
+    assert curves["norm_precision_curve"]["percent"] == [50.0] * 50 + [100.0]
+
+
 def test_sequences_weigh_the_same_whatever_their_length():
     truths = [truth(*[BOX] * 9, name="long"), truth(BOX, name="short")]
     results = {"long": np.asarray([BOX] * 9), "short": np.asarray([moved(500)])}
@@ -250,61 +259,3 @@ def test_what_cannot_be_scored_is_named(truths, results, reason):
 def test_an_unknown_rule_is_quoted():
     with pytest.raises(ValueError, match="rule 'lasot', allowed are mmtracking, official"):
         score_ope([ONE], GOOD, rule="lasot")
-
-
-def test_a_result_line_is_the_corner_as_it_is_and_the_size(tmp_path):
-    path = tmp_path / "car-1.txt"
-    write_boxes(path, np.asarray([[1, 2, 11.5, 22], [-3.25, 0, 0, 7]]))
-    lines = ["1.0000,2.0000,10.5000,20.0000", "-3.2500,0.0000,3.2500,7.0000"]
-    assert path.read_text().splitlines() == lines
-
-
-@given(
-    corners=st.lists(
-        st.tuples(*[st.floats(-3000, 3000)] * 2, *[st.floats(0, 3000)] * 2), min_size=1, max_size=5
-    )
-)
-@settings(max_examples=30, deadline=None)
-def test_boxes_come_back_as_written(corners, tmp_path_factory):
-    path = tmp_path_factory.mktemp("boxes") / "S.txt"
-    boxes = np.asarray(corners)
-    boxes[:, 2:] += boxes[:, :2]
-    write_boxes(path, boxes.astype(np.float32))
-    np.testing.assert_allclose(read_boxes(path), boxes, atol=2e-3)
-
-
-@pytest.mark.parametrize("line", ["1,2,3,4", "1\t2\t3\t4", "1 2  3 4 ", "1.0, 2.0, 3.0, 4.0"])
-def test_files_of_others_are_read(line, tmp_path):
-    path = tmp_path / "S.txt"
-    path.write_text(f"{line}\r\n{line}\n\n")
-    assert read_boxes(path).tolist() == [[1, 2, 4, 6]] * 2
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("1,2,3", "has 3 columns, expected 4: x,y,w,h"),
-        ("1,2,,3,4", "has 5 columns"),
-        ("", "has 1 columns"),
-        ("1,2,x,4", "could not convert string to float: 'x', expected numbers: x,y,w,h"),
-        ("1,2,nan,4", "allowed are finite numbers, width and height not below 0"),
-        ("1,2,-3,4", "allowed are finite numbers, width and height not below 0"),
-    ],
-)
-def test_a_malformed_line_is_named(line, reason, tmp_path):
-    path = tmp_path / "S.txt"
-    path.write_text(f"1,2,3,4\n{line}\n1,2,3,4\n")
-    with pytest.raises(ValueError, match=rf"S\.txt, line 2: '{line}'.*{reason}"):
-        read_boxes(path)
-
-
-def test_an_empty_file_is_named(tmp_path):
-    (tmp_path / "S.txt").write_text("\n")
-    with pytest.raises(ValueError, match=r"S\.txt is empty, expected a line x,y,w,h"):
-        read_boxes(tmp_path / "S.txt")
-
-
-@pytest.mark.parametrize("box", [NAN, [5, 0, 4, 1]])
-def test_boxes_that_no_server_takes_are_not_written(box, tmp_path):
-    with pytest.raises(ValueError, match=r"track frame 1 has the box .*allowed are finite numbers"):
-        write_boxes(tmp_path / "S.txt", np.asarray([BOX, box]))

@@ -8,20 +8,53 @@ import numpy as np
 import pytest
 import torch
 
-from halftrack.data import SampleSettings, write_sample
+from halftrack.data import DataError, SampleSettings, write_sample
+from halftrack.evaluation import write_boxes
 from halftrack.recipes import (
     SingleObjectEvaluation,
+    SingleObjectRecipe,
     evaluate,
     follow,
     load_recipe,
     override,
     prepare_model,
+    score_results,
     train,
 )
 from halftrack.report import published_row
 from halftrack.report.track_video import track_video
 
 LASOT = "siamese_rpn_r50_20e_lasot"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def data_root(tmp_path: Path) -> Path:
+    """Sample video in LaSOT's layout, two films to train on and two to test on."""
+    settings = SampleSettings(layout="sot", train_videos=2, val_videos=2, frames=8)
+    return write_sample(tmp_path / "data", settings)
+
+
+@pytest.fixture
+def trackingnet(data_root: Path) -> Path:
+    """The films of the tests once more as a split of which only first boxes are published."""
+    base = data_root / "TrackingNet/TEST"
+    (base / "anno").mkdir(parents=True)
+    for name in (data_root / "LaSOTBenchmark/testing_set.txt").read_text().split():
+        (film,) = (data_root / "LaSOTBenchmark").glob(f"*/{name}")
+        first = (film / "groundtruth.txt").read_text().splitlines()[0]
+        (base / "anno" / f"{name}.txt").write_text(f"{first}\n")
+        frames = base / "frames" / name
+        frames.mkdir(parents=True)
+        for number, image in enumerate(sorted((film / "img").iterdir())):
+            (frames / f"{number}.jpg").symlink_to(image)
+    return base
+
+
+def tiny(*settings: str) -> SingleObjectRecipe:
+    recipe = load_recipe("siamese_rpn_tiny_sample")
+    assert isinstance(recipe, SingleObjectRecipe)
+    return override(recipe, settings)
 
 
 def test_the_published_settings_are_the_configs() -> None:
@@ -99,3 +132,82 @@ def test_a_run_across_the_thaw_trains_scores_and_resumes_exactly(tmp_path: Path)
     row = published_row(recipe, scored, memory_mb=None, checkpoint=best)
     assert {"Method", "Success", "Norm precision"} <= set(row)
     assert name in str(scored.tables()["By sequence"])
+
+
+def test_result_files_score_as_the_tracks_they_are_of(data_root: Path, tmp_path: Path) -> None:
+    scored = evaluate(tiny(), data_root=data_root, checkpoint=None)
+    assert isinstance(scored, SingleObjectEvaluation)
+    assert list(scored.metrics) == ["mmtracking", "official"]
+    assert {name: len(each) for name, each in scored.frame_seconds.items()} == dict.fromkeys(
+        scored.results, 8
+    )
+    assert all((each > 0).all() for each in scored.frame_seconds.values())
+    assert scored.seconds == pytest.approx(sum(map(np.sum, scored.frame_seconds.values())))
+    for name, boxes_xyxy in scored.results.items():
+        write_boxes(tmp_path / f"{name}.txt", boxes_xyxy)
+    again = score_results(tiny("rule=official"), tmp_path, data_root=data_root)
+    assert isinstance(again, SingleObjectEvaluation)
+    assert list(again.metrics) == ["official", "mmtracking"]
+    assert again.flat() == again.metrics["official"].flat()
+    assert again.numbers()["mmtracking"] == pytest.approx(scored.flat(), abs=1e-3)
+    assert [row["Rule"] for row in again.tables()["By rule"]] == ["official", "mmtracking"]
+    assert (again.frames, again.seconds, again.skipped) == (16, 0.0, ())
+    (tmp_path / "notes.md").touch()
+    noted = score_results(tiny(), tmp_path, data_root=data_root)
+    assert noted.skipped == ("not read, of no sequence scored: notes.md",)
+    (tmp_path / f"{name}.txt").unlink()
+    with pytest.raises(ValueError, match=rf"has no {name}.txt; there are"):
+        score_results(tiny(), tmp_path, data_root=data_root)
+
+
+def test_attributes_are_scored_where_their_folder_is_named(data_root: Path, tmp_path: Path) -> None:
+    names = (data_root / "LaSOTBenchmark/testing_set.txt").read_text().split()
+    for name, flag in zip(names, "01", strict=True):
+        (tmp_path / f"{name}.txt").write_text(f"{flag},1" + ",0" * 12)
+    recipe = tiny(f"attributes={tmp_path}")
+    scored = evaluate(recipe, data_root=data_root, checkpoint=None)
+    rows = scored.tables()["By attribute"]
+    assert [(row["Attribute"], row["Sequences"]) for row in rows] == [("IV", 1), ("POC", 2)]
+    assert set(scored.numbers()["by_attribute"]) == {"IV", "POC"}
+
+
+def test_a_split_without_truth_gives_tracks_and_no_scores(
+    trackingnet: Path, data_root: Path, tmp_path: Path
+) -> None:
+    recipe = tiny("benchmark=TrackingNet")
+    scored = evaluate(recipe, data_root=data_root, checkpoint=None)
+    assert isinstance(scored, SingleObjectEvaluation)
+    assert scored.flat() == scored.numbers() == scored.tables() == scored.metrics == {}
+    assert {boxes_xyxy.shape for boxes_xyxy in scored.results.values()} == {(8, 4)}
+    row = published_row(recipe, scored, memory_mb=None, checkpoint=None)
+    assert "Success" not in row
+    # Only the way in differs: what is tracked is the same.
+    known = evaluate(tiny(), data_root=data_root, checkpoint=None)
+    assert isinstance(known, SingleObjectEvaluation)
+    for name, boxes_xyxy in known.results.items():
+        np.testing.assert_array_equal(scored.results[name], boxes_xyxy)
+    with pytest.raises(ValueError, match=r"benchmark='TrackingNet', split='test': only the first"):
+        score_results(recipe, tmp_path, data_root=data_root)
+
+
+def test_training_goes_unscored_where_only_first_boxes_are_published(
+    trackingnet: Path, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = ("training.workers=0", "data.pairs_per_epoch=2", "data.pairs_per_batch=2")
+    epochs = ("training.epochs=1", "training.milestones=()")
+    recipe = tiny("benchmark=TrackingNet", *short, *epochs)
+    result = train(recipe, data_root=data_root, out=tmp_path / "run")
+    assert (result.steps, result.metrics) == (1, {})
+    assert "is not scored while it trains" in capsys.readouterr().out
+    assert not (tmp_path / "run/best.pth").exists()
+    scored = evaluate(recipe, data_root=data_root, checkpoint=tmp_path / "run/step_1.pth")
+    assert scored.frames == 2 * 8
+
+
+def test_truth_of_some_sequences_only_is_an_error_before_anything_runs(
+    trackingnet: Path, data_root: Path
+) -> None:
+    first = min((trackingnet / "anno").iterdir())
+    first.write_text(first.read_text() * 8)
+    with pytest.raises(DataError, match="only the first of 8 boxes is published"):
+        tiny("benchmark=TrackingNet").scorer(data_root, CPU)

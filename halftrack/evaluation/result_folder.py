@@ -1,0 +1,55 @@
+"""A folder of result files, one ``<sequence>.txt`` each, whatever their lines are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+__all__ = ["ResultFolder", "read_folder"]
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultFolder(Generic[ResultT]):
+    """The results of a benchmark, as read from a folder."""
+
+    results: dict[str, ResultT]
+    """Of each sequence asked for."""
+    extra: tuple[str, ...]
+    """Names of the folder's other files, which were not read."""
+
+    def notes(self) -> tuple[str, ...]:
+        """A line on the files that were not read, if there are any."""
+        return (f"not read, of no sequence scored: {', '.join(self.extra)}",) if self.extra else ()
+
+
+def read_folder(
+    folder: Path, sequences: Sequence[str], read: Callable[[Path], ResultT]
+) -> ResultFolder[ResultT]:
+    """Read ``<sequence>.txt`` of each sequence.
+
+    Raises:
+        ValueError: if the folder or one of the files is missing, listing the files that are there,
+            or if ``read`` cannot read a file.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder; expected one with {_files(sequences)}")
+    present = sorted(each.name for each in folder.iterdir() if each.is_file())
+    wanted = {f"{name}.txt" for name in sequences}
+    extra = tuple(name for name in present if name not in wanted)
+    missing = [name for name in sequences if f"{name}.txt" not in present]
+    if missing:
+        known = [name for name in present if name in wanted]
+        raise ValueError(
+            f"{folder} has no {_files(missing)}; there are {', '.join(known) or 'none'} of the "
+            f"{len(wanted)} expected and, not asked for, {', '.join(extra) or 'none'}"
+        )
+    results = {name: read(folder / f"{name}.txt") for name in sequences}
+    return ResultFolder(results=results, extra=extra)
+
+
+def _files(sequences: Sequence[str]) -> str:
+    return ", ".join(f"{name}.txt" for name in sequences)
