@@ -1,4 +1,4 @@
-"""The command line: ``halftrack recipes | show | data | train | eval | track | quickstart``.
+"""The command line: ``recipes | show | data | train | replay | eval | track | quickstart``.
 
 Exit codes: 0 done, 1 a run that failed, 2 unusable arguments or data, 130 / 143 ended by Ctrl-C /
 SIGTERM after saving.
@@ -29,6 +29,7 @@ from halftrack.recipes import (
     score_results,
 )
 from halftrack.recipes import evaluate as evaluate_recipe
+from halftrack.recipes import replay as replay_step
 from halftrack.recipes import train as train_recipe
 from halftrack.report import published_row, read_log, render_table
 from halftrack.report.eval_files import write_evaluation
@@ -216,6 +217,21 @@ def train(
         f"{result.steps} steps, {result.skipped} skipped, loss scale {result.loss_scale:g}; "
         f"results in {out}"
     )
+
+
+@app.command()
+def replay(
+    bundle: Annotated[Path, typer.Argument(help="A folder in a run's skipped/.")],
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu, cuda, ...; the run's own if left out.")
+    ] = None,
+) -> None:
+    """Run a skipped step again and say why it was skipped; exit code 1 if not as recorded."""
+    answer = replay_step(bundle, device=device)
+    for line in answer.lines():
+        _tell(line)
+    if not answer.same:
+        raise typer.Exit(1)
 
 
 @app.command("eval")

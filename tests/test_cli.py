@@ -46,6 +46,13 @@ def test_sample_check_train_and_eval_follow_on_each_other(
     train = ("train", TINY, "--data-root", data, "--out", out, "--precision", "fp16", *short)
     assert halftrack(*train) == 0
     assert "loss scale" in capsys.readouterr().out
+    bundle = out / "skipped/step_1"
+    assert halftrack("replay", bundle) == 0
+    assert "the same as recorded" in capsys.readouterr().out
+    recorded = (bundle / "bundle.json").read_text()
+    (bundle / "bundle.json").write_text(recorded.replace('"kind": "overflow"', '"kind": "NaN"'))
+    assert halftrack("replay", bundle) == 1
+    assert "recorded: backward" in capsys.readouterr().out
     assert halftrack(*train) == 2
     assert "already holds a run: resume it" in capsys.readouterr().err
     assert halftrack(*train, "--resume") == 0
@@ -210,6 +217,7 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
         ),
         (("train", "tracktor_tiny_sample", "--data-root", "x"), "put together from trained parts"),
         (("quickstart", "--task", "sot3"), "no task 'sot3'; there are vid, mot and all"),
+        (("replay", "nowhere"), "no replay bundle in nowhere: bundle.json is missing"),
         (("data", "sample", "x", "--layout", "coco"), "no layout 'coco'; there are vid, mot, sot"),
     ],
 )
@@ -225,4 +233,6 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(
 def test_help_names_every_command(halftrack, capsys: pytest.CaptureFixture[str]) -> None:
     assert halftrack("--help") == 0
     told = capsys.readouterr().out
-    assert all(name in told for name in ("recipes", "show", "data", "train", "eval", "track"))
+    assert all(
+        name in told for name in ("recipes", "show", "data", "train", "replay", "eval", "track")
+    )

@@ -13,8 +13,8 @@ import halftrack
 NAMES = {
     "halftrack": "__version__ evaluate load_recipe load_weights track train",
     "halftrack.precision": (
-        "DynamicLossScale LiveBytes LossScale NoLossScale NonFiniteGradientError Precision "
-        "StaticLossScale StepReport fp32_island optimizer_step"
+        "Culprit DynamicLossScale LiveBytes LossScale NoLossScale NonFiniteGradientError Precision "
+        "StaticLossScale StepReport find_culprit fp32_island optimizer_step"
     ),
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch PairBatch Tracks",
@@ -54,9 +54,9 @@ NAMES = {
     ),
     "halftrack.recipes": (
         "DetectionEvaluation Evaluation FrameDetectionRecipe RECIPES ReIDRecipe Recipe "
-        "RetrievalEvaluation SingleObjectEvaluation SingleObjectRecipe TrackingEvaluation "
+        "Replay RetrievalEvaluation SingleObjectEvaluation SingleObjectRecipe TrackingEvaluation "
         "TrackingRecipe TrainedRecipe VideoDetectionRecipe choose_device evaluate follow "
-        "load_recipe open_model override prepare_model score_results track train"
+        "load_recipe open_model override prepare_model replay score_results track train"
     ),
     "halftrack.report": (
         "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "

@@ -75,5 +75,8 @@ def test_an_fp16_step_walks_through_few_files_and_lines(
     }
     walked = {name: code_lines(PACKAGE / name) for name in ours if not name.startswith(LEFT_OUT)}
     assert {"training/loop.py", "models/selsa.py", "precision/step.py"} <= set(walked)
+    # Explaining a skipped step costs a step that is taken nothing.
+    explaining = {f"precision/{name}.py" for name in ("culprit", "nonfinite", "sites")}
+    assert not (explaining | {"training/skipped.py", "training/bundle.py"}) & set(walked)
     assert len(walked) <= 12, walked
     assert sum(walked.values()) <= 2500, walked

@@ -1,5 +1,6 @@
-"""Half precision, usable alone: policy, loss scales, the step, the memory meter."""
+"""Half precision, usable alone: policy, loss scales, the step, what goes wrong, what it holds."""
 
+from halftrack.precision.culprit import Culprit, find_culprit
 from halftrack.precision.loss_scale import (
     DynamicLossScale,
     LossScale,
@@ -11,6 +12,7 @@ from halftrack.precision.policy import Precision, fp32_island
 from halftrack.precision.step import NonFiniteGradientError, StepReport, optimizer_step
 
 __all__ = [
+    "Culprit",
     "DynamicLossScale",
     "LiveBytes",
     "LossScale",
@@ -19,6 +21,7 @@ __all__ = [
     "Precision",
     "StaticLossScale",
     "StepReport",
+    "find_culprit",
     "fp32_island",
     "optimizer_step",
 ]

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from halftrack.precision.loss_scale import LossScale
 
-__all__ = ["NonFiniteGradientError", "StepReport", "optimizer_step"]
+__all__ = ["NonFiniteGradientError", "StepReport", "optimizer_step", "unscale_and_norm"]
 
 
 class NonFiniteGradientError(RuntimeError):
@@ -62,7 +62,7 @@ def optimizer_step(
     """
     grads = (parameter.grad for _, parameter in _with_gradient(optimizers))
     gradients = [grad for grad in grads if grad is not None]
-    norm = _unscale_and_norm(gradients, loss_scale.value)
+    norm = unscale_and_norm(gradients, loss_scale.value)
     # A sum of finite squares can overflow fp32 too: such a step could not be clipped, and counts as
     # overflowed.
     found_inf = not math.isfinite(norm)
@@ -86,7 +86,7 @@ def optimizer_step(
     )
 
 
-def _unscale_and_norm(gradients: list[Tensor], scale: float) -> float:
+def unscale_and_norm(gradients: list[Tensor], scale: float) -> float:
     """Divide the gradients by the scale in place; their total norm (the step's one host sync)."""
     if not gradients:
         return 0.0

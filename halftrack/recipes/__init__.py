@@ -13,6 +13,7 @@ from halftrack.recipes.multi_object import (
 )
 from halftrack.recipes.names import RECIPES, load_recipe
 from halftrack.recipes.recipe import Evaluation, Recipe, TrainedRecipe, override
+from halftrack.recipes.replays import Replay, replay
 from halftrack.recipes.run import (
     choose_device,
     evaluate,
@@ -31,6 +32,7 @@ __all__ = [
     "FrameDetectionRecipe",
     "ReIDRecipe",
     "Recipe",
+    "Replay",
     "RetrievalEvaluation",
     "SingleObjectEvaluation",
     "SingleObjectRecipe",
@@ -45,6 +47,7 @@ __all__ = [
     "open_model",
     "override",
     "prepare_model",
+    "replay",
     "score_results",
     "track",
     "train",

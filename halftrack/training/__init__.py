@@ -1,7 +1,8 @@
 """Training: the loop in sight, what moves the weights, checkpoints and the log. Knows no task."""
 
+from halftrack.training.batches import Batch, BatchSource
 from halftrack.training.checkpoint import LoadReport, load_weights, read_checkpoint
-from halftrack.training.loop import Batch, BatchSource, total_loss, train
+from halftrack.training.loop import total_loss, train
 from halftrack.training.optimiser import Phase, Ramp, StepSchedule, WeightAverage
 from halftrack.training.run import TrainingConfig, TrainingResult
 

@@ -1,7 +1,8 @@
 """What a run tells: one JSON object a line in ``log.jsonl``, and progress on the terminal.
 
 Field names are MMTracking's (mode, epoch, iter, lr, memory, data_time, time, loss_*, loss,
-grad_norm), plus step, loss_scale and skipped. Times are seconds, memory is MB.
+grad_norm), plus step, loss_scale and skipped. The line of a skipped step has its culprit, and so
+has the ``stop`` line of a run that ended at one. Times are seconds, memory is MB.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 
 from halftrack.precision import StepReport
+from halftrack.training.skipped import Explanation
 
 __all__ = ["RunLog", "peak_memory_mb"]
 
@@ -144,9 +146,19 @@ class RunLog:
         self._sample_ids += sample_ids
 
     def record(
-        self, report: StepReport, *, lr: float, epoch: int, iteration: int, step: int
+        self,
+        report: StepReport,
+        *,
+        lr: float,
+        epoch: int,
+        iteration: int,
+        step: int,
+        why: Explanation | None = None,
     ) -> None:
-        """Close one step; ``epoch`` and ``iteration`` (within the epoch) are 1-based."""
+        """Close one step; ``epoch`` and ``iteration`` (within the epoch) are 1-based.
+
+        ``why`` explains a skipped one.
+        """
         self._steps_in_window += 1
         sample_ids, self._sample_ids = self._sample_ids, []
         if self._progress is not None:
@@ -159,10 +171,11 @@ class RunLog:
         }
         if report.skipped:
             self._skipped += 1
-            self.note(**place, **precision, sample_ids=sample_ids)
+            culprit = why and why.culprit and why.culprit.to_dict()
+            self.note(**place, **precision, sample_ids=sample_ids, culprit=culprit)
             self.say(
                 f"step {step}: skipped, non-finite gradients at loss scale {report.loss_scale:g} "
-                f"({self._skipped} skipped so far)"
+                f"({self._skipped} skipped so far){': ' + why.sentence if why else ''}"
             )
         if step % self._every and step != self._total_steps:
             return

@@ -12,39 +12,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from halftrack.precision import Precision, optimizer_step
+from halftrack.precision import NonFiniteGradientError, Precision, optimizer_step
+from halftrack.training.batches import Batch, BatchSource
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.run import Run, TrainingConfig, TrainingResult
 
-__all__ = ["Batch", "BatchSource", "total_loss", "train"]
-
-
-class Batch(Protocol):
-    """What the loop needs of one training sample."""
-
-    @property
-    def sample_ids(self) -> tuple[str, ...]:
-        """Names of what is in the batch."""
-
-    def to(self, device: torch.device | str) -> Self:
-        """The batch on another device."""
-
-
-class BatchSource(Protocol):
-    """Where training samples come from: an order that depends on (seed, epoch) alone."""
-
-    def __len__(self) -> int:
-        """Samples in an epoch."""
-
-    def batches(
-        self, *, seed: int, epoch: int, start: int, stop: int | None, workers: int, pin: bool
-    ) -> Iterator[Batch]:
-        """Samples ``start`` to ``stop`` of an epoch's order, which wraps around past its end."""
+__all__ = ["total_loss", "train"]
 
 
 def train(
@@ -90,20 +68,12 @@ def train(
         run.begin(resume=resume)
         for epoch in range(run.epochs_finished, config.epochs):
             apply_phases(model, config.phases, epoch)
-            first = run.clips_done - epoch * run.clips_per_epoch
-            loader = batches.batches(
-                seed=seed,
-                epoch=epoch,
-                start=first,
-                stop=run.clips_per_epoch,
-                workers=config.workers,
-                pin=device.type == "cuda",
-            )
-            for index, clip in enumerate(run.log.timed(loader), start=first):
-                clip = clip.to(device)
+            clips: list[tuple[Batch, int]] = []  # and seeds of the step under way
+            for index, clip in _clips(batches, run, seed=seed, epoch=epoch, device=device):
                 # Sampled anchors and rois follow from the clip's place alone: no resume can change
                 # them.
-                torch.manual_seed(_clip_seed(seed, epoch, index))
+                clips.append((clip, _clip_seed(seed, epoch, index)))
+                torch.manual_seed(clips[-1][1])
                 with precision.arithmetic(device):
                     with precision.autocast(device):
                         losses = model(clip)
@@ -113,22 +83,34 @@ def train(
                 run.clips_done += 1
                 if run.clips_done % config.accumulate:
                     continue
-                report = optimizer_step(
-                    [run.optimizer], run.loss_scale, max_grad_norm=config.max_grad_norm
-                )
+                try:
+                    report = optimizer_step(
+                        [run.optimizer], run.loss_scale, max_grad_norm=config.max_grad_norm
+                    )
+                except NonFiniteGradientError as error:
+                    run.explain_stop(error, clips, epoch=epoch)
+                    raise
                 result.steps += 1
                 result.skipped += report.skipped
                 result.loss_scale = run.loss_scale.value
-                lr = run.schedule.lr
+                lr, why = run.schedule.lr, None
                 if report.skipped:
                     run.statistics.put_back()
+                    why = run.skips.explain(
+                        clips, loss_scale=report.loss_scale, epoch=epoch, step=result.steps
+                    )
                 else:
                     run.schedule.step()
                     run.average.update(model)
                     run.statistics.keep()
-                iteration = (index + 1) // config.accumulate
+                clips.clear()
                 run.log.record(
-                    report, lr=lr, epoch=epoch + 1, iteration=iteration, step=result.steps
+                    report,
+                    lr=lr,
+                    epoch=epoch + 1,
+                    iteration=(index + 1) // config.accumulate,
+                    step=result.steps,
+                    why=why,
                 )
                 if received:
                     return run.stop(received[0])
@@ -148,6 +130,23 @@ def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
     if not terms:
         raise ValueError(f"the model returned no entry named loss..., only {sorted(losses)}")
     return torch.stack(terms).sum()
+
+
+def _clips(
+    batches: BatchSource, run: Run, *, seed: int, epoch: int, device: torch.device
+) -> Iterator[tuple[int, Batch]]:
+    """What is left of an epoch: each clip with its place in it, on the device."""
+    first = run.clips_done - epoch * run.clips_per_epoch
+    loader = batches.batches(
+        seed=seed,
+        epoch=epoch,
+        start=first,
+        stop=run.clips_per_epoch,
+        workers=run.config.workers,
+        pin=device.type == "cuda",
+    )
+    for index, clip in enumerate(run.log.timed(loader), start=first):
+        yield index, clip.to(device)
 
 
 def _clip_seed(seed: int, epoch: int, index: int) -> int:

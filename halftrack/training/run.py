@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from halftrack.precision import Precision
+from halftrack.precision import NonFiniteGradientError, Precision
+from halftrack.training.batches import Batch
 from halftrack.training.checkpoint import (
     code_versions,
     newest_checkpoint,
@@ -28,13 +29,22 @@ from halftrack.training.optimiser import (
     build_sgd,
     scaled_rate,
 )
+from halftrack.training.skipped import SkippedSteps
 
 __all__ = ["Run", "TrainingConfig", "TrainingResult"]
 
 # What a resumed run may change, at any depth of its recipe: no weight depends on it.
 # ``on_bad_sample`` is among them for the run that stopped at a bad file.
 _FREE = frozenset(
-    {"workers", "log_every", "checkpoint_every", "keep_checkpoints", "on_bad_sample", "cache_mb"}
+    {
+        "workers",
+        "log_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "replay_bundles",
+        "on_bad_sample",
+        "cache_mb",
+    }
 )
 
 
@@ -80,6 +90,10 @@ class TrainingConfig:
     """Step checkpoints kept; the best one is kept apart."""
     ema_decay: float | None = None
     """Decay of the weight average that is evaluated and kept as the best; None for no average."""
+    replay_bundles: int = 1
+    """Skipped steps kept for ``halftrack replay``, the run's first ones, and the one that ends it;
+    each is as large as the weights and its clips (R50: 250 MB). The log names every skip's cause
+    anyway."""
     workers: int = 2
     """Processes that load data."""
     log_every: int = 50
@@ -93,6 +107,10 @@ class TrainingConfig:
         for name in ("epochs", "accumulate", "evaluate_every", "keep_checkpoints", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        if self.replay_bundles < 0:
+            raise ValueError(
+                f"training.replay_bundles must be at least 0, got {self.replay_bundles}"
+            )
 
 
 @dataclass(kw_only=True)
@@ -173,6 +191,14 @@ class Run:
         self.loss_scale = precision.new_loss_scale()
         self.average = WeightAverage(model, decay=config.ema_decay)
         self.statistics = BatchStatistics(model)
+        self.skips = SkippedSteps(
+            model,
+            precision=precision,
+            device=device,
+            out=out,
+            recipe=recipe,
+            bundles=config.replay_bundles,
+        )
         self.clips_done = 0
         self.epochs_finished = 0
         self.result = TrainingResult()
@@ -206,6 +232,7 @@ class Run:
             raise ValueError(
                 f"{self._out} already holds a run: resume it (--resume) or choose another folder"
             )
+        self.skips.forget()
         self.log.load_state_dict({"position": 0, "losses": [], "skipped": 0})
         self.log.note(
             mode="meta",
@@ -274,6 +301,23 @@ class Run:
             f"stopped by signal {signal_number}; go on with --resume from {self.result.checkpoint}"
         )
         return self.result
+
+    def explain_stop(
+        self, error: NonFiniteGradientError, clips: Sequence[tuple[Batch, int]], *, epoch: int
+    ) -> None:
+        """Log why a step ends the run, and say so in the error."""
+        self.statistics.put_back()
+        scale, step = self.loss_scale.value, self.result.steps + 1
+        why = self.skips.explain(clips, loss_scale=scale, epoch=epoch, step=step, last=True)
+        self.log.note(
+            mode="stop",
+            epoch=epoch + 1,
+            step=step,
+            loss_scale=scale,
+            sample_ids=[name for batch, _ in clips for name in batch.sample_ids],
+            culprit=why.culprit and why.culprit.to_dict(),
+        )
+        error.add_note(why.sentence)
 
     def _meta(self) -> dict[str, Any]:
         return {

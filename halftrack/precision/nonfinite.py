@@ -1,0 +1,296 @@
+"""Where the non-finite numbers of a step come from: every op's result watched, both ways.
+
+A dispatch mode sees each op below autograd. What is not finite is traced from tensor to tensor, so
+that of all infinities the first one is found that the gradients descend from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+from halftrack.precision.sites import ModuleSites, op_name
+
+__all__ = ["Direction", "Event", "Kind", "NonFiniteTrace", "is_finite"]
+
+Direction = Literal["forward", "backward"]
+Kind = Literal["overflow", "NaN", "0 x inf", "infinity"]
+
+_HALF = (torch.float16, torch.bfloat16)
+# Rows that are picked out are no longer one a sample, even where there are as many.
+_PICKING = ("gather", "index", "index_select", "masked_select")
+# Memory nobody has written to holds anything, NaN too.
+_UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Event:
+    """A result that is not finite, or something non-finite that the step was handed."""
+
+    number: int
+    """Place in the order of events."""
+    module: str
+    """Path of the module that computed it, "" for the outermost; or the name of what was handed."""
+    operation: str
+    """The op, by the name of its forward pass; or what was handed."""
+    direction: Direction | None
+    """None for what was handed."""
+    kind: Kind
+    """What it holds and what that was made from."""
+    parents: tuple[Event, ...]
+    """The non-finite inputs."""
+    deliberate: bool
+    """An infinity from a constant, such as a mask: no fault as long as no NaN comes of it."""
+    dtype: torch.dtype
+    """Of the result."""
+    samples: tuple[str, ...]
+    """Samples that hold it, where the leading dimension is theirs."""
+    magnitude: float | None
+    """Largest size of the lost values, computed again in a wider type; None where that fails."""
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds neither NaN nor infinity (host sync)."""
+    if not tensor.is_floating_point() or tensor.layout != torch.strided:
+        return True
+    # One pass without a mask; only a sum that overflows asks for the second.
+    return math.isfinite(tensor.detach().sum(dtype=torch.float32)) or bool(
+        torch.isfinite(tensor).all()
+    )
+
+
+class NonFiniteTrace(TorchDispatchMode):
+    """Records a step's non-finite tensors; entered within ``precision.arithmetic``.
+
+    Args:
+        model: whose modules are named.
+        sample_ids: names of the batch's samples.
+    """
+
+    def __init__(self, model: nn.Module, sample_ids: Sequence[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._sample_ids = tuple(sample_ids)
+        self._shapes = {parameter.shape for parameter in model.parameters()}
+        self._sites = ModuleSites(model)
+        self._events: dict[int, tuple[StorageWeakRef, Event]] = {}
+        self._batched: dict[int, StorageWeakRef] = {}
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        self._sites.__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        super().__exit__(*details)  # type: ignore[no-untyped-call]
+        self._sites.__exit__(*details)
+
+    def hand_in(
+        self, tensor: Tensor, name: str, what: str, *, samples: tuple[str, ...] | None
+    ) -> None:
+        """Note a tensor that the step starts from.
+
+        ``samples`` are those it belongs to; None where its leading dimension is the batch's.
+        """
+        if samples is None:
+            self._mark_batched([tensor])
+        if not is_finite(tensor):
+            event = self._event(
+                tensor,
+                module=name,
+                operation=what,
+                kind="NaN" if bool(tensor.isnan().any()) else "infinity",
+                samples=self._samples(tensor) if samples is None else samples,
+            )
+            self._remember(tensor, event)
+
+    def origin(self, tensors: Iterable[Tensor]) -> Event | None:
+        """The first event that the non-finite ones of these tensors descend from, if there are any.
+
+        A deliberate infinity is named only where nothing else is to blame.
+        """
+        pending = [self._event_of(tensor) for tensor in tensors if not is_finite(tensor)]
+        line: set[Event] = set()
+        while pending:
+            event = pending.pop()
+            if event not in line:
+                line.add(event)
+                pending += event.parents
+        faults = [
+            event
+            for event in line
+            if not event.deliberate and all(parent.deliberate for parent in event.parents)
+        ]
+        return min(faults or line, key=lambda event: event.number, default=None)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        flat, structure = tree_flatten((args, kwargs or {}))
+        given = [value for value in flat if isinstance(value, Tensor)]
+        name = op_name(func)
+        site = self._sites.of_forward(name, given) if self._sites.forward else None
+        # What is overwritten must be looked at, and computed with again, as it was.
+        changes = func._schema.is_mutable or "batch_norm" in name
+        before = [_copy(value) for value in flat] if changes else flat
+        result = func(*args, **(kwargs or {}))
+        joined = name in ("cat", "stack") and len(given) == len(self._sample_ids)
+        if joined or (name not in _PICKING and any(map(self._is_batched, given))):
+            self._mark_batched(tree_leaves(result))
+        if name not in _UNWRITTEN and not func.is_view:
+            results = tree_leaves(result)
+            bad = [
+                place
+                for place, value in enumerate(results)
+                if isinstance(value, Tensor) and not is_finite(value)
+            ]
+            if bad:
+                widened = _Widened(func, before, structure, bad[0])
+                self._note(site, name, given, before, results, bad, widened)
+        if site is not None:
+            self._sites.inherit(given, result)
+        return result
+
+    def _note(
+        self,
+        site: tuple[str, str] | None,
+        name: str,
+        given: Sequence[Tensor],
+        before: Sequence[Any],
+        results: Sequence[Any],
+        bad: Sequence[int],
+        widened: _Widened,
+    ) -> None:
+        """One event for the non-finite results of an op."""
+        direction: Direction = "backward" if site is None else "forward"
+        module, operation = self._sites.of_backward(name) if site is None else site
+        values = [value for value in before if isinstance(value, Tensor)]
+        parents = tuple(
+            self._event_of(tensor, value)
+            for tensor, value in zip(given, values, strict=True)
+            if not is_finite(value)
+        )
+        first: Tensor = results[bad[0]]
+        has_nan = any(bool(results[place].isnan().any()) for place in bad)
+        constant = not any(value.is_floating_point() for value in values) or any(
+            isinstance(value, float) and not math.isfinite(value) for value in before
+        )
+        # A gradient is never infinite on purpose.
+        deliberate = (
+            direction == "forward"
+            and not has_nan
+            and (all(parent.deliberate for parent in parents) if parents else constant)
+        )
+        is_root = not deliberate and all(parent.deliberate for parent in parents)
+        magnitude = widened.magnitude(first) if is_root else None
+        kind: Kind = "infinity" if deliberate or parents else "overflow"
+        if has_nan and magnitude is None:
+            kind = "0 x inf" if parents else "NaN"
+        event = self._event(
+            first,
+            module=module,
+            operation=operation,
+            direction=direction,
+            kind=kind,
+            parents=parents,
+            deliberate=deliberate,
+            samples=self._samples(first),
+            magnitude=magnitude,
+        )
+        for place in bad:
+            self._remember(results[place], event)
+
+    def _event(self, tensor: Tensor, **fields: Any) -> Event:
+        self._count += 1
+        nothing = {"direction": None, "parents": (), "deliberate": False, "magnitude": None}
+        return Event(number=self._count, dtype=tensor.dtype, **(nothing | fields))
+
+    def _remember(self, tensor: Tensor, event: Event) -> None:
+        storage = tensor.untyped_storage()
+        # The weak reference keeps the address from being given to another storage.
+        self._events[storage._cdata] = (StorageWeakRef(storage), event)
+
+    def _event_of(self, tensor: Tensor, value: Tensor | None = None) -> Event:
+        """What made a non-finite tensor; one that no op was seen to make is a constant."""
+        known = self._events.get(tensor.untyped_storage()._cdata)
+        if known is None:
+            has_nan = bool((tensor if value is None else value).isnan().any())
+            event = self._event(
+                tensor,
+                module=self._sites.running,
+                operation="constant",
+                kind="NaN" if has_nan else "infinity",
+                deliberate=not has_nan,
+                samples=(),
+            )
+            self._remember(tensor, event)
+            return event
+        return known[1]
+
+    def _samples(self, tensor: Tensor) -> tuple[str, ...]:
+        """Who in the batch holds non-finite values, where the leading dimension is the batch's."""
+        if len(self._sample_ids) == 1:
+            return self._sample_ids
+        if not self._is_batched(tensor):
+            return ()
+        whole = tensor.isfinite().reshape(len(tensor), -1).all(dim=1).tolist()
+        return tuple(n for n, good in zip(self._sample_ids, whole, strict=True) if not good)
+
+    def _mark_batched(self, values: Iterable[Any]) -> None:
+        for value in values:
+            # A weight's gradient is of the batch and not by sample.
+            if (
+                isinstance(value, Tensor)
+                and self._counts(value)
+                and value.shape not in self._shapes
+            ):
+                storage = value.untyped_storage()
+                self._batched.setdefault(storage._cdata, StorageWeakRef(storage))
+
+    def _is_batched(self, tensor: Tensor) -> bool:
+        return self._counts(tensor) and tensor.untyped_storage()._cdata in self._batched
+
+    def _counts(self, tensor: Tensor) -> bool:
+        """Whether the leading dimension could be the batch's."""
+        return tensor.dim() > 0 and len(tensor) == len(self._sample_ids)
+
+
+class _Widened:
+    """An op that can be computed again with more range."""
+
+    def __init__(self, func: Any, flat: Sequence[Any], structure: Any, place: int) -> None:
+        self._func, self._flat, self._structure, self._place = func, flat, structure, place
+
+    def magnitude(self, lost: Tensor) -> float | None:
+        """Largest size of the lost values in the next wider type; None if it fails there too."""
+        if torch.Tag.nondeterministic_seeded in self._func.tags:
+            return None  # computing it again would move the random numbers of the step
+        wide = torch.float32 if lost.dtype in _HALF else torch.float64
+        args, kwargs = tree_unflatten([self._widen(v, wide) for v in self._flat], self._structure)
+        try:
+            with torch.no_grad(), torch.autocast(lost.device.type, enabled=False):
+                again = tree_leaves(self._func(*args, **kwargs))[self._place]
+        except (RuntimeError, TypeError):
+            return None  # not every op has every type on every device
+        largest = float(again[~lost.isfinite()].abs().max())
+        return largest if math.isfinite(largest) else None
+
+    @staticmethod
+    def _widen(value: Any, wide: torch.dtype) -> Any:
+        if isinstance(value, torch.dtype):
+            return wide if value.is_floating_point else value
+        if isinstance(value, Tensor):
+            return value.to(wide, copy=True) if value.is_floating_point() else value
+        return value
+
+
+def _copy(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else value

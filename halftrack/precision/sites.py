@@ -1,0 +1,121 @@
+"""Which module an op belongs to, in the forward pass and in the backward pass of what it made.
+
+Forward it is the module that runs, or the layer inside it whose weights the op takes; backward the
+autograd node that runs leads back to the op that made it, by its sequence number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._pytree import tree_leaves
+
+__all__ = ["ModuleSites", "op_name"]
+
+Site = tuple[str, str]
+"""Path of a module, "" for the outermost, and the name of an op."""
+
+
+def op_name(func: Any) -> str:
+    """``aten::_softmax`` as people say it."""
+    name = func._schema.name.partition("::")[2].strip("_")
+    return "cast" if name == "to_copy" else str(name)
+
+
+class ModuleSites:
+    """Follows the modules of a model while it is entered; asked from within a dispatch mode.
+
+    Args:
+        model: whose modules are named.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._paths = {id(module): path for path, module in model.named_modules()}
+        self._parameters = {id(p): n.rpartition(".")[0] for n, p in model.named_parameters()}
+        self._running: list[str] = []
+        self._made: dict[int, Site] = {}
+        self._owners: dict[int, tuple[StorageWeakRef, str]] = {}
+        self._last: Site = ("", "")
+        for path, module in model.named_modules():
+            # Not parameters and buffers alone: a module may keep what it made of them.
+            for held in tree_leaves(vars(module)):
+                if isinstance(held, Tensor):
+                    self._own(held, path)
+
+    def __enter__(self) -> Self:
+        hooks = torch.nn.modules.module
+        self._hooks = ExitStack()
+        self._hooks.enter_context(hooks.register_module_forward_pre_hook(self._entered))
+        self._hooks.enter_context(hooks.register_module_forward_hook(self._left, always_call=True))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hooks.close()
+
+    @property
+    def forward(self) -> bool:
+        """Whether an op is of the forward pass; a recomputed module's is, in the backward pass."""
+        return bool(self._running) or torch._C._current_graph_task_id() == -1
+
+    @property
+    def running(self) -> str:
+        """The module that runs."""
+        return self._running[-1] if self._running else ""
+
+    def of_forward(self, name: str, inputs: Sequence[Tensor]) -> Site:
+        """The site of an op about to run forward."""
+        module = self.running
+        # A layer whose weights another module computes with, as a folded norm does, is named.
+        owner = next((path for path in map(self._owner, inputs) if path is not None), None)
+        if owner is not None and (not module or owner.startswith(f"{module}.")):
+            module = owner
+        if torch.is_grad_enabled() and torch._C._current_graph_task_id() == -1:
+            # The node has its number before its op comes by; the first op after it is its own.
+            number = torch._C._autograd._get_sequence_nr() - 1
+            self._made.setdefault(number, (module, name))
+        return module, name
+
+    def of_backward(self, name: str) -> Site:
+        """The site in the forward pass of what the autograd node that runs goes back through."""
+        name = name.removesuffix("_data").removesuffix("_backward")
+        node = torch._C._current_autograd_node()
+        if node is None:  # gradients of two consumers are added between nodes
+            return self._last[0], name
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            self._last = (self._parameters.get(id(variable), ""), name)
+            return self._last
+        number = node._sequence_nr()
+        # Some nodes are made by no op of their own: the op before them is of the same module.
+        nearest = max((known for known in self._made if known <= number), default=-1)
+        module, operation = self._made.get(nearest, ("", name))
+        self._last = (module, operation if nearest == number else name)
+        return self._last
+
+    def inherit(self, inputs: Sequence[Tensor], result: Any) -> None:
+        """What is made of weights alone, such as a cast or a folded norm, belongs to the first."""
+        owners = [self._owner(tensor) for tensor in inputs]
+        if owners and owners[0] is not None and None not in owners:
+            for tensor in tree_leaves(result):
+                if isinstance(tensor, Tensor):
+                    self._own(tensor, owners[0])
+
+    def _own(self, tensor: Tensor, path: str) -> None:
+        storage = tensor.untyped_storage()
+        # The weak reference keeps the address from being given to another storage.
+        self._owners.setdefault(storage._cdata, (StorageWeakRef(storage), path))
+
+    def _owner(self, tensor: Tensor) -> str | None:
+        known = self._owners.get(tensor.untyped_storage()._cdata)
+        return None if known is None else known[1]
+
+    def _entered(self, module: nn.Module, _: Any) -> None:
+        self._running.append(self._paths.get(id(module), self.running))
+
+    def _left(self, *_: Any) -> None:
+        self._running.pop()

@@ -1,0 +1,101 @@
+"""A skipped step run again from its replay bundle: is its culprit still the one recorded?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from halftrack.precision import Culprit
+from halftrack.recipes.detection import FrameDetectionRecipe, VideoDetectionRecipe
+from halftrack.recipes.multi_object import ReIDRecipe
+from halftrack.recipes.recipe import TrainedRecipe
+from halftrack.recipes.run import choose_device
+from halftrack.recipes.single_object import SingleObjectRecipe
+from halftrack.training.bundle import ReplayBundle, read_bundle
+from halftrack.training.optimiser import apply_phases
+from halftrack.training.skipped import explain
+
+__all__ = ["Replay", "replay"]
+
+_RECIPES: tuple[type[TrainedRecipe], ...] = (
+    VideoDetectionRecipe,
+    FrameDetectionRecipe,
+    ReIDRecipe,
+    SingleObjectRecipe,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """How a skipped step went when it was run again."""
+
+    bundle: ReplayBundle
+    """The step as it was kept."""
+    found: Culprit | None
+    """What is to blame now; None if its gradients are finite."""
+
+    @property
+    def same(self) -> bool:
+        """Whether it is the culprit recorded."""
+        return self.found == self.bundle.culprit
+
+    def lines(self) -> list[str]:
+        """What was found, for people."""
+        bundle = self.bundle
+        recorded, found = bundle.culprit, self.found
+        place = f"step {bundle.step}, epoch {bundle.epoch + 1}, {bundle.precision.name}"
+        lines = [
+            f"{bundle.recipe['name']}: {place} at loss scale {bundle.loss_scale:g}",
+            f"found: {found or 'nothing, its gradients are finite'}",
+        ]
+        if self.same:
+            return [*lines, "the same as recorded"]
+        return [*lines, f"recorded: {recorded or 'nothing, its gradients were finite'}"]
+
+
+def replay(folder: str | Path, *, device: torch.device | str | None = None) -> Replay:
+    """Rebuild the model of a replay bundle and run its step again, exactly.
+
+    Args:
+        folder: the bundle.
+        device: where to run it; where it was run before, if left out.
+
+    Raises:
+        FileNotFoundError: if there is no bundle.
+        ValueError: if it cannot be read, is of no recipe of ours, or this machine lacks the device.
+    """
+    bundle = read_bundle(Path(folder))
+    device = choose_device(device or bundle.device)
+    recipe = _recipe(bundle.recipe)
+    layout = torch.channels_last if recipe.training.channels_last else torch.preserve_format
+    model = recipe.build_model().to(device, memory_format=layout).train()  # type: ignore[call-overload]
+    bundle.precision.keep_in_fp32(model)
+    apply_phases(model, recipe.training.phases, bundle.epoch)
+    model.load_state_dict(bundle.weights)
+    found = explain(
+        model,
+        [batch.to(device) for batch in bundle.batches],
+        bundle.seeds,
+        precision=bundle.precision,
+        loss_scale=bundle.loss_scale,
+        device=device,
+    )
+    return Replay(bundle=bundle, found=found)
+
+
+def _recipe(values: Mapping[str, Any]) -> TrainedRecipe:
+    """The recipe that ``to_dict`` gave these values: the one whose values are the same again."""
+    for kind in _RECIPES:
+        try:
+            recipe = TypeAdapter(kind).validate_python(values)
+        except ValidationError:
+            continue
+        if recipe.to_dict() == values:
+            return recipe
+    kinds = ", ".join(kind.__name__ for kind in _RECIPES)
+    raise ValueError(f"{values.get('name')!r} is no recipe of this version; tried {kinds}")

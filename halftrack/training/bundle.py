@@ -1,0 +1,192 @@
+"""A skipped step in a folder: everything it takes to run it again elsewhere, without pickle.
+
+``bundle.json`` says what was run and what was found, ``tensors.safetensors`` holds the weights and
+buffers before the step and its batches.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from halftrack.frames import Clip, CropBatch, Frame, FrameBatch, PairBatch
+from halftrack.precision import Culprit, Precision
+
+__all__ = ["ReplayBundle", "flatten", "read_bundle", "unflatten", "write_bundle"]
+
+_KINDS: tuple[type, ...] = (Clip, CropBatch, Frame, FrameBatch, PairBatch)
+_JSON, _TENSORS = "bundle.json", "tensors.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayBundle:
+    """One skipped step, as it was before it was attempted."""
+
+    recipe: dict[str, Any]
+    """The recipe as plain values."""
+    precision: Precision
+    """What the step computed in."""
+    loss_scale: float
+    """The scale it used."""
+    step: int
+    """Which attempt of the run it was, from 1 on."""
+    epoch: int
+    """Its epoch, from 0 on: decides which parameters train."""
+    batches: tuple[Any, ...]
+    """What it saw, in order, on the CPU."""
+    seeds: tuple[int, ...]
+    """Seed of all random numbers, for each batch: ``torch.manual_seed`` before its forward pass."""
+    weights: dict[str, Tensor]
+    """The model's state dict before the step."""
+    device: str
+    """Where it was computed."""
+    culprit: Culprit | None
+    """What was found to blame; None if the step was finite when it was run again."""
+    versions: dict[str, str | None]
+    """What computed it."""
+
+
+def write_bundle(bundle: ReplayBundle, folder: Path) -> None:
+    """Write a bundle; the folder is at every moment absent, the old one or the whole new one.
+
+    Raises:
+        TypeError: if a batch holds what is neither a tensor nor plain.
+    """
+    tensors: dict[str, Tensor] = {f"weights.{k}": v for k, v in bundle.weights.items()}
+    trees = []
+    for index, batch in enumerate(bundle.batches):
+        tree, own = flatten(batch, f"batches.{index}")
+        trees.append(tree)
+        tensors |= own
+    plain = {
+        "recipe": bundle.recipe,
+        "precision": dataclasses.asdict(bundle.precision),
+        "loss_scale": bundle.loss_scale,
+        "step": bundle.step,
+        "epoch": bundle.epoch,
+        "seeds": list(bundle.seeds),
+        "device": bundle.device,
+        "batches": trees,
+        "culprit": None if bundle.culprit is None else bundle.culprit.to_dict(),
+        "versions": bundle.versions,
+    }
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    text = json.dumps(plain, indent=2, allow_nan=False)
+    (partial / _JSON).write_text(text + "\n", encoding="utf-8")
+    # Copies: the format refuses tensors that share memory.
+    copies = {
+        name: t.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, t in tensors.items()
+    }
+    save_file(copies, partial / _TENSORS)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+
+
+def read_bundle(folder: Path, kinds: Sequence[type] = _KINDS) -> ReplayBundle:
+    """Read a bundle, on the CPU.
+
+    Args:
+        folder: where it lies.
+        kinds: the dataclasses that its batches may be made of.
+
+    Raises:
+        FileNotFoundError: if there is no bundle.
+        ValueError: if it is torn, or of other kinds of batch.
+    """
+    for name in (_JSON, _TENSORS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"no replay bundle in {folder}: {name} is missing")
+    try:
+        plain = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        tensors = load_file(folder / _TENSORS)
+        precision = plain["precision"]
+        found = plain["culprit"]
+        prefix = "weights."
+        return ReplayBundle(
+            recipe=plain["recipe"],
+            precision=Precision(**precision | {"keep_fp32": tuple(precision["keep_fp32"])}),
+            loss_scale=plain["loss_scale"],
+            step=plain["step"],
+            epoch=plain["epoch"],
+            batches=tuple(unflatten(tree, tensors, kinds) for tree in plain["batches"]),
+            seeds=tuple(plain["seeds"]),
+            device=plain["device"],
+            weights={
+                name.removeprefix(prefix): value
+                for name, value in tensors.items()
+                if name.startswith(prefix)
+            },
+            culprit=None if found is None else Culprit.from_dict(found),
+            versions=plain["versions"],
+        )
+    except (KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
+        raise ValueError(f"{folder} is not a readable replay bundle: {error!r}") from error
+
+
+def flatten(value: Any, name: str) -> tuple[Any, dict[str, Tensor]]:
+    """A value of dataclasses, tuples, lists, tensors and plain values as JSON and named tensors.
+
+    Raises:
+        TypeError: for anything else; names the place.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def plain(part: Any, place: str) -> Any:
+        if isinstance(part, Tensor):
+            tensors[place] = part
+            return {"tensor": place}
+        if dataclasses.is_dataclass(part) and not isinstance(part, type):
+            inside = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
+            values = {key: plain(item, f"{place}.{key}") for key, item in inside.items()}
+            return {"kind": type(part).__name__, "fields": values}
+        if type(part) in (tuple, list):
+            items = [plain(item, f"{place}.{index}") for index, item in enumerate(part)]
+            return {type(part).__name__: items}
+        if isinstance(part, float) and not math.isfinite(part):
+            return {"float": str(part)}
+        if part is None or isinstance(part, bool | int | float | str):
+            return part
+        raise TypeError(
+            f"{place} is a {type(part).__name__}; a replay bundle holds dataclasses, tuples, "
+            "lists, tensors and plain values"
+        )
+
+    return plain(value, name), tensors
+
+
+def unflatten(tree: Any, tensors: Mapping[str, Tensor], kinds: Sequence[type]) -> Any:
+    """What ``flatten`` was given.
+
+    Raises:
+        ValueError: for a dataclass that is not among ``kinds``; lists those.
+    """
+    if not isinstance(tree, dict):
+        return tree
+    if "tensor" in tree:
+        return tensors[tree["tensor"]]
+    if "float" in tree:
+        return float(tree["float"])
+    if "kind" in tree:
+        known = {kind.__name__: kind for kind in kinds}
+        if tree["kind"] not in known:
+            raise ValueError(f"no batch of kind {tree['kind']!r}; there are {', '.join(known)}")
+        fields = {k: unflatten(item, tensors, kinds) for k, item in tree["fields"].items()}
+        return known[tree["kind"]](**fields)
+    ((sequence, items),) = tree.items()
+    parts = (unflatten(item, tensors, kinds) for item in items)
+    return tuple(parts) if sequence == "tuple" else list(parts)

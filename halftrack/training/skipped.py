@@ -1,0 +1,151 @@
+"""What a run does with a step whose gradients were not finite: explains it, keeps it for replay.
+
+None of this runs in a step that is taken.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from halftrack.precision import Culprit, Precision, find_culprit
+from halftrack.training.batches import Batch
+from halftrack.training.bundle import ReplayBundle, write_bundle
+from halftrack.training.checkpoint import code_versions
+
+__all__ = ["Explanation", "SkippedSteps", "explain"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a step was skipped."""
+
+    culprit: Culprit | None
+    """The first non-finite tensor; None if the step was finite when it was run again."""
+    sentence: str
+    """For people, with the command that runs the step again."""
+
+
+def explain(
+    model: nn.Module,
+    batches: Sequence[Batch],
+    seeds: Sequence[int],
+    *,
+    precision: Precision,
+    loss_scale: float,
+    device: torch.device,
+) -> Culprit | None:
+    """Run a step of the loop again, exactly, and name its culprit; leaves the model as it is.
+
+    Args:
+        model: as it was before the step, on its device and in its mode.
+        batches: of the step, in order, on the device.
+        seeds: of the random numbers of each.
+        precision: what the step computed in.
+        loss_scale: the scale it used.
+        device: where it computed.
+    """
+    remaining = iter(seeds)
+
+    def losses(batch: Batch) -> dict[str, Tensor]:
+        torch.manual_seed(next(remaining))
+        named = model(batch).items()
+        return {name: loss / len(batches) for name, loss in named if name.startswith("loss")}
+
+    return find_culprit(
+        model, batches, losses, precision=precision, loss_scale=loss_scale, device=device
+    )
+
+
+class SkippedSteps:
+    """Explains the skipped steps of a run; the first ``bundles`` of them are kept for replay.
+
+    Args:
+        model: the run's module.
+        precision: what it computes in.
+        device: where.
+        out: the run's folder; bundles go to ``skipped/step_N`` in it.
+        recipe: plain values that say what is run.
+        bundles: how many to keep; the step that ends a run is kept beyond that, unless it is 0.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        precision: Precision,
+        device: torch.device,
+        out: Path,
+        recipe: Mapping[str, Any],
+        bundles: int,
+    ) -> None:
+        self._model, self._precision, self._device = model, precision, device
+        self._folder, self._recipe, self._bundles = out / "skipped", dict(recipe), bundles
+
+    def explain(
+        self,
+        clips: Sequence[tuple[Batch, int]],
+        *,
+        loss_scale: float,
+        epoch: int,
+        step: int,
+        last: bool = False,
+    ) -> Explanation:
+        """Name the culprit of a step, and write its bundle where there is room for one.
+
+        Args:
+            clips: batches and seeds of the step, in order.
+            loss_scale: the scale it used.
+            epoch: 0-based.
+            step: the attempt, 1-based.
+            last: whether the run ends with it.
+        """
+        batches = [batch for batch, _ in clips]
+        seeds = [seed for _, seed in clips]
+        culprit = explain(
+            self._model,
+            batches,
+            seeds,
+            precision=self._precision,
+            loss_scale=loss_scale,
+            device=self._device,
+        )
+        said = "no cause found: its gradients were finite when it was run again"
+        if culprit is not None:
+            said = str(culprit)
+        folder = self._folder / f"step_{step}"
+        if not self._bundles or (self._others(folder) >= self._bundles and not last):
+            return Explanation(culprit, said)
+        bundle = ReplayBundle(
+            recipe=self._recipe,
+            precision=self._precision,
+            loss_scale=loss_scale,
+            step=step,
+            epoch=epoch,
+            batches=tuple(batches),
+            seeds=tuple(seeds),
+            weights=self._model.state_dict(),
+            device=str(self._device),
+            culprit=culprit,
+            versions=code_versions(),
+        )
+        try:
+            write_bundle(bundle, folder)
+        except (TypeError, OSError) as error:  # a run goes on without it, but not silently
+            return Explanation(culprit, f"{said}; no replay bundle: {error}")
+        return Explanation(culprit, f"{said}; see it again: halftrack replay {folder}")
+
+    def forget(self) -> None:
+        """Delete the bundles that an earlier run left in the folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _others(self, folder: Path) -> int:
+        """Bundles kept beside this one; one half written is none."""
+        found = [path for path in self._folder.glob("step_*") if path.suffix != ".partial"]
+        return sum(path != folder for path in found)
