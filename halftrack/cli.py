@@ -1,4 +1,4 @@
-"""The command line: ``recipes | show | data | train | replay | eval | track | quickstart``.
+"""The command line: ``recipes | show | plan | data | train | replay | eval | track | quickstart``.
 
 Exit codes: 0 done, 1 a run that failed, 2 unusable arguments or data, 130 / 143 ended by Ctrl-C /
 SIGTERM after saving.
@@ -24,6 +24,7 @@ from halftrack.recipes import (
     Recipe,
     SingleObjectRecipe,
     TrackingRecipe,
+    TrainedRecipe,
     load_recipe,
     override,
     score_results,
@@ -33,7 +34,10 @@ from halftrack.recipes import replay as replay_step
 from halftrack.recipes import train as train_recipe
 from halftrack.report import published_row, read_log, render_table
 from halftrack.report.eval_files import write_evaluation
+from halftrack.report.gpu_memory import parse_memory
+from halftrack.report.plan import plan_memory
 from halftrack.report.quickstart import TASKS, run_quickstart
+from halftrack.report.step_sizes import resized
 from halftrack.report.track_video import track_video
 
 __all__ = ["main"]
@@ -120,6 +124,36 @@ def recipes() -> None:
 def show(recipe: RecipeName, precision: PrecisionName = None, settings: Settings = None) -> None:
     """Print every field of a recipe as JSON; each can be given to --set."""
     console.print_json(json.dumps(_recipe(recipe, precision, settings).to_dict()))
+
+
+@app.command()
+def plan(
+    recipe: RecipeName,
+    gpu_memory: Annotated[
+        str | None, typer.Option(help="Look for the largest sizes that fit, e.g. 11GB or 24GiB.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Height x width at network size, e.g. 608x1008.")
+    ] = None,
+    clips: Annotated[int | None, typer.Option(help="Samples that a step learns from.")] = None,
+    objects: Annotated[int, typer.Option(help="Objects in a frame of a detector.")] = 50,
+    out: Annotated[Path | None, typer.Option(help="A file for the plan as JSON.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Predict what a training step takes in memory, without computing it."""
+    chosen = _recipe(recipe, None, settings)
+    if not isinstance(chosen, TrainedRecipe):
+        raise ValueError(f"{chosen.name} has no training step: {chosen.summary}")
+    chosen = resized(chosen, image=image, clips=clips)
+    memory = None if gpu_memory is None else parse_memory(gpu_memory)
+    found = plan_memory(chosen, gpu_memory=memory, objects=objects)
+    for title, rows in found.tables().items():
+        console.print(render_table(rows, title=title))
+    for line in found.notes():
+        _tell(line)
+    if out is not None:
+        out.write_text(json.dumps(found.numbers(), indent=2), encoding="utf-8")
+        _tell(f"written to {out}")
 
 
 @data_app.command("sample")

@@ -12,6 +12,8 @@ import torch
 
 from halftrack.cli import console, main
 from halftrack.recipes import load_recipe
+from halftrack.report.memory import predicted_step
+from halftrack.report.step_sizes import with_identities
 
 TINY = "selsa_tiny_sample"
 PARTS = ("--detector", "d", "--reid", "r")
@@ -236,3 +238,38 @@ def test_help_names_every_command(halftrack, capsys: pytest.CaptureFixture[str])
     assert all(
         name in told for name in ("recipes", "show", "data", "train", "replay", "eval", "track")
     )
+
+
+def test_a_step_is_planned(
+    halftrack,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predicted = predicted_step(with_identities(load_recipe("reid_tiny_sample")))
+    monkeypatch.setattr("halftrack.report.plan.predicted_step", lambda *_, **__: predicted)
+    out = tmp_path / "plan.json"
+    sizes = ("--image", "32x32", "--clips", 2, "--gpu-memory", "1GiB", "--out", out)
+    assert halftrack("plan", "reid_tiny_sample", *sizes) == 0
+    told = capsys.readouterr().out
+    assert "reid_tiny_sample, 32x32, data.identities_per_batch=2" in told
+    plan = json.loads(out.read_text())
+    assert {step["precision"] for step in plan["steps"]} == {"fp32", "bf16", "fp16"}
+    assert plan["gpu_memory"] == 2**30
+    assert plan["steps"][0]["peak"] == predicted.peak
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((TINY, "--gpu-memory", "11"), "GPU memory '11': expected a number and MB, GB"),
+        ((TINY, "--image", "600"), "image '600': expected height x width in pixels"),
+        ((TINY, "--clips", 0), "training.accumulate must be at least 1, got 0"),
+        (("tracktor_tiny_sample",), "tracktor_tiny_sample has no training step"),
+    ],
+)
+def test_what_cannot_be_planned_is_said(
+    halftrack, arguments: tuple[object, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert halftrack("plan", *arguments) == 2
+    assert message in capsys.readouterr().err

@@ -14,7 +14,7 @@ NAMES = {
     "halftrack": "__version__ evaluate load_recipe load_weights track train",
     "halftrack.precision": (
         "Culprit DynamicLossScale LiveBytes LossScale NoLossScale NonFiniteGradientError Precision "
-        "StaticLossScale StepReport find_culprit fp32_island optimizer_step"
+        "ShapesOnly StaticLossScale StepReport find_culprit fp32_island optimizer_step"
     ),
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch PairBatch Tracks",

@@ -103,7 +103,7 @@ def _folded(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     sources = (conv.weight, bn.weight, bn.bias, bn.running_mean, bn.running_var)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in sources):
         return _fold(*sources, bn.eps)
-    stamp = tuple((id(t), t._version, t.data_ptr()) for t in sources if t is not None)
+    stamp = tuple((id(t), t._version, t.untyped_storage()._cdata) for t in sources if t is not None)
     kept = conv.__dict__.get("_kept_fold")
     if kept is None or kept[0] != stamp:
         kept = conv.__dict__["_kept_fold"] = (stamp, *_fold(*sources, bn.eps))

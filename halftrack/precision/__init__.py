@@ -9,6 +9,7 @@ from halftrack.precision.loss_scale import (
 )
 from halftrack.precision.memory import LiveBytes
 from halftrack.precision.policy import Precision, fp32_island
+from halftrack.precision.shapes import ShapesOnly
 from halftrack.precision.step import NonFiniteGradientError, StepReport, optimizer_step
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "NoLossScale",
     "NonFiniteGradientError",
     "Precision",
+    "ShapesOnly",
     "StaticLossScale",
     "StepReport",
     "find_culprit",

@@ -6,6 +6,7 @@ Counts what tensors hold; an allocator's slack and a library's workspace come on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -14,6 +15,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
 from halftrack.precision import rehearsal
 
@@ -22,6 +24,7 @@ __all__ = ["KINDS", "LiveBytes"]
 KINDS = ("parameters", "gradients", "optimizer", "cast weights", "activations", "temporaries")
 """What live bytes are told apart into; buffers count as parameters."""
 
+_OF_MODULES = ("cast weights", "activations")
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -30,7 +33,8 @@ class LiveBytes(TorchDispatchMode):
 
     ``peak`` is in bytes, ``peak_by_kind`` says what was alive then. Activations are what the
     forward pass made and the backward pass has not yet freed; temporaries are what the backward
-    pass and the step themselves make.
+    pass and the step themselves make. ``peak_by_module`` tells activations and cast weights apart
+    by the path of the innermost module whose ``forward`` made them, ``""`` for the model's own.
 
     Args:
         model: its parameters and buffers are known from the start.
@@ -42,7 +46,11 @@ class LiveBytes(TorchDispatchMode):
         self._model, self._optimizers = model, optimizers
         self.peak = 0
         self.peak_by_kind: dict[str, int] = dict.fromkeys(KINDS, 0)
-        self._alive: dict[int, tuple[StorageWeakRef, int, str]] = {}
+        self.peak_by_module: dict[str, int] = {}
+        self._alive: dict[int, tuple[StorageWeakRef, int, str, str]] = {}
+        self._total = 0  # of what is alive, and of what died since the last sweep
+        self._running: list[str] = []
+        self._hooks: list[RemovableHandle] = []
         self._parameters = {id(p): p for p in model.parameters()}
         self._gradient_shapes = {p.shape for p in model.parameters() if p.requires_grad}
         self._backward_seen = False
@@ -56,6 +64,11 @@ class LiveBytes(TorchDispatchMode):
         for tensor in self._optimizer_state():
             self._add(tensor, "optimizer")
         self._meet_peak()
+        for path, module in self._model.named_modules():
+            begin = partial(self._begin_module, path)
+            self._hooks.append(module.register_forward_pre_hook(begin))
+            # Always: a recomputed forward pass ends in an exception.
+            self._hooks.append(module.register_forward_hook(self._end_module, always_call=True))
         rehearsal.observers.append(self.saw)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -63,6 +76,8 @@ class LiveBytes(TorchDispatchMode):
     def __exit__(self, *details: Any) -> None:
         super().__exit__(*details)  # type: ignore[no-untyped-call]
         rehearsal.observers.remove(self.saw)
+        while self._hooks:
+            self._hooks.pop().remove()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -79,7 +94,6 @@ class LiveBytes(TorchDispatchMode):
                 self._add(tensor, self._kind_of(func, args, tensor))
                 fresh = True
         if fresh:
-            self._sweep()
             self._meet_peak()
 
     def _kind_of(self, func: Any, args: tuple[Any, ...], tensor: Tensor) -> str:
@@ -93,6 +107,12 @@ class LiveBytes(TorchDispatchMode):
         is_cast = func is torch.ops.aten._to_copy.default and tensor.dtype in _HALF
         return "cast weights" if is_cast and id(source) in self._parameters else "activations"
 
+    def _begin_module(self, path: str, *_: object) -> None:
+        self._running.append(path)
+
+    def _end_module(self, *_: object) -> None:
+        self._running.pop()
+
     def _optimizer_state(self) -> Iterator[Tensor]:
         for optimizer in self._optimizers:
             for state in optimizer.state.values():
@@ -101,16 +121,20 @@ class LiveBytes(TorchDispatchMode):
     def _add(self, tensor: Tensor, kind: str) -> None:
         storage = tensor.untyped_storage()
         if storage._cdata not in self._alive:
-            self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes(), kind)
-
-    def _sweep(self) -> None:
-        self._alive = {k: entry for k, entry in self._alive.items() if not entry[0].expired()}
+            path = self._running[-1] if self._running else ""
+            self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes(), kind, path)
+            self._total += storage.nbytes()
 
     def _meet_peak(self) -> None:
-        total = sum(size for _, size, _ in self._alive.values())
-        if total > self.peak:
-            self.peak = total
-            by_kind = dict.fromkeys(KINDS, 0)
-            for _, size, kind in self._alive.values():
-                by_kind[kind] += size
-            self.peak_by_kind = by_kind
+        if self._total <= self.peak:
+            return
+        self._alive = {k: entry for k, entry in self._alive.items() if not entry[0].expired()}
+        self._total = sum(size for _, size, _, _ in self._alive.values())
+        if self._total > self.peak:
+            self.peak = self._total
+            self.peak_by_kind = dict.fromkeys(KINDS, 0)
+            self.peak_by_module = {}
+            for _, size, kind, path in self._alive.values():
+                self.peak_by_kind[kind] += size
+                if kind in _OF_MODULES:
+                    self.peak_by_module[path] = self.peak_by_module.get(path, 0) + size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -51,3 +52,42 @@ def test_a_rehearsed_product_is_counted_as_on_a_gpu() -> None:
     assert meter.peak == 2 * half + 3 * half
     assert meter.peak_by_kind["cast weights"] == half
     assert y.dtype == torch.float16
+
+
+def test_activations_are_told_apart_by_the_module_that_made_them() -> None:
+    model = nn.Sequential(nn.Linear(10, 20), nn.Sequential(nn.Linear(20, 30), nn.ReLU()))
+    x = torch.ones(1, 10)
+    with LiveBytes(model) as meter:
+        out = model(x)
+    assert meter.peak_by_module == {"0": 20 * 4, "1.0": 30 * 4, "1.1": 30 * 4}
+    assert sum(meter.peak_by_module.values()) == meter.peak_by_kind["activations"]
+    del out
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_a_failed_forward_pass_leaves_no_module_running() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise ValueError("broken")
+
+    model = nn.Sequential(Broken())
+    with LiveBytes(model) as meter:
+        with pytest.raises(ValueError, match="broken"):
+            model(torch.ones(1))
+        kept = torch.ones(100)
+    assert meter.peak_by_module == {"": 400}
+    del kept
+
+
+def test_the_peak_counts_what_is_alive_then_whatever_died_before() -> None:
+    """Two thirds die between; a meter that sweeps late must not count them at the next rise."""
+    with LiveBytes(nn.Linear(1, 1, bias=False)) as meter:
+        first = torch.empty(3000)
+        del first
+        second = torch.empty(1000)
+        third = torch.empty(1500)
+    assert meter.peak == 3000 * 4 + 4
+    with meter:
+        fourth = torch.empty(1000)
+    assert meter.peak == 3500 * 4 + 4
+    del second, third, fourth
