@@ -13,8 +13,9 @@ import halftrack
 NAMES = {
     "halftrack": "__version__ evaluate load_recipe load_weights track train",
     "halftrack.precision": (
-        "Culprit DynamicLossScale LiveBytes LossScale NoLossScale NonFiniteGradientError Precision "
-        "ShapesOnly StaticLossScale StepReport find_culprit fp32_island optimizer_step"
+        "Culprit DynamicLossScale Histogram LiveBytes LossScale LossScaleAdvice NoLossScale "
+        "NonFiniteGradientError Precision RangeMeter Ranges ShapesOnly StaticLossScale StepReport "
+        "find_culprit fp32_island optimizer_step"
     ),
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch PairBatch Tracks",

@@ -1,6 +1,8 @@
 """Half precision, usable alone: policy, loss scales, the step, what goes wrong, what it holds."""
 
+from halftrack.precision.advice import LossScaleAdvice
 from halftrack.precision.culprit import Culprit, find_culprit
+from halftrack.precision.histogram import Histogram
 from halftrack.precision.loss_scale import (
     DynamicLossScale,
     LossScale,
@@ -9,17 +11,22 @@ from halftrack.precision.loss_scale import (
 )
 from halftrack.precision.memory import LiveBytes
 from halftrack.precision.policy import Precision, fp32_island
+from halftrack.precision.ranges import RangeMeter, Ranges
 from halftrack.precision.shapes import ShapesOnly
 from halftrack.precision.step import NonFiniteGradientError, StepReport, optimizer_step
 
 __all__ = [
     "Culprit",
     "DynamicLossScale",
+    "Histogram",
     "LiveBytes",
     "LossScale",
+    "LossScaleAdvice",
     "NoLossScale",
     "NonFiniteGradientError",
     "Precision",
+    "RangeMeter",
+    "Ranges",
     "ShapesOnly",
     "StaticLossScale",
     "StepReport",

@@ -24,7 +24,7 @@ from halftrack.precision.autocast_lists import (
     WIDEST,
 )
 
-__all__ = ["forget_cast_weights", "observers", "rehearsal"]
+__all__ = ["PRODUCTS", "forget_cast_weights", "is_rehearsing", "observers", "rehearsal"]
 
 _aten = torch.ops.aten
 _KEY = "AutocastCPU"
@@ -263,6 +263,9 @@ _ARITHMETIC: dict[Any, Kernel] = {op: _accumulate(op) for op in _ACCUMULATED}
 _ARITHMETIC |= {op: _normalise(op) for op in _NORMALISED}
 _ARITHMETIC[_aten.convolution_backward.default] = _convolution_backward
 
+PRODUCTS = frozenset(_ARITHMETIC)
+"""The ops that are computed as tensor cores do."""
+
 
 observers: list[Kernel] = []
 """Called with (op, arguments, result) of each rehearsed op; its inner copies stay hidden."""
@@ -291,6 +294,11 @@ class _TensorCores(TorchDispatchMode):
 _depth = 0
 _library: torch.library.Library | None = None
 _known_kernels: dict[str, Kernel] = {}
+
+
+def is_rehearsing() -> bool:
+    """Whether a ``rehearsal`` is entered."""
+    return _depth > 0
 
 
 @contextmanager

@@ -1,0 +1,277 @@
+"""What half precision rounds in a training step, by module: histograms of the values before it.
+
+As figures 2 and 3 of Micikevicius et al. 2017 (arXiv 1710.03740), gradients in unscaled units.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from halftrack.precision import rehearsal
+from halftrack.precision.histogram import Histogram, exponent_of
+
+__all__ = ["RangeMeter", "Ranges"]
+
+ByModule = Mapping[str, Histogram]
+_aten = torch.ops.aten
+_HALF = (torch.float16, torch.bfloat16)
+_CASTS = {_aten._to_copy.default, _aten.to.dtype}
+# Kernels that compute halves in fp32 and round once; in place, the op with the same result.
+_ROUNDED = {
+    _aten.sum.dim_IntList: _aten.sum.dim_IntList,
+    _aten.mul.Tensor: _aten.mul.Tensor,
+    _aten.mul_.Tensor: _aten.mul.Tensor,
+    _aten.div.Tensor: _aten.div.Tensor,
+    _aten.div_.Tensor: _aten.div.Tensor,
+}
+_SUMS = {
+    _aten.add.Tensor: _aten.add.Tensor,
+    _aten.add_.Tensor: _aten.add.Tensor,
+    _aten.sub.Tensor: _aten.sub.Tensor,
+    _aten.sub_.Tensor: _aten.sub.Tensor,
+}
+_RATIO_THAT_LOSES = {torch.float16: 11, torch.bfloat16: 8}
+"""Octaves between weight and update from which half weights would not change: 2048 and 256."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranges:
+    """Histograms by module path; ``+`` adds those of two steps.
+
+    Paths are those of ``named_modules``; what ran in no submodule, such as losses, is under ``""``.
+    """
+
+    activations: ByModule = field(default_factory=dict)
+    """What the forward pass rounded to half, before it was rounded."""
+    activation_gradients: ByModule = field(default_factory=dict)
+    """What the backward pass did, without the loss scale, but for:"""
+    weight_gradients: ByModule = field(default_factory=dict)
+    """Gradients shaped as a parameter of the module or within it. Those of fp32 islands are never
+    rounded, and not here."""
+    updates: ByModule = field(default_factory=dict)
+    """What the optimizers added to the weights."""
+    update_ratios: ByModule = field(default_factory=dict)
+    """Weight over update, where the weight did change; from 2048 (fp16) or 256 (bf16) on, a weight
+    kept in half would not have."""
+
+    @property
+    def gradients(self) -> ByModule:
+        """All that the backward pass rounded to half, of activations and of weights."""
+        return _joined(self.activation_gradients, self.weight_gradients)
+
+    def near_overflow(self, octaves: int = 2) -> dict[str, int]:
+        """Modules whose activations come within ``octaves`` of fp16's last, with the headroom.
+
+        The headroom counts the octaves up to 32768; in the last it is 0, and negative where a value
+        becomes infinite.
+        """
+        found = {path: histogram.headroom for path, histogram in self.activations.items()}
+        return {path: room for path, room in found.items() if room is not None and room <= octaves}
+
+    def lost_updates(self, dtype: torch.dtype = torch.float16) -> dict[str, float]:
+        """Share of each module's updates that weights kept in ``dtype`` would lose.
+
+        Raises:
+            ValueError: unless it is fp16 or bf16.
+        """
+        if dtype not in _RATIO_THAT_LOSES:
+            allowed = ", ".join(map(str, _RATIO_THAT_LOSES))
+            raise ValueError(f"weights lose updates in {allowed}, got {dtype}")
+        loses = _RATIO_THAT_LOSES[dtype]
+        return {
+            path: (ratios.at_least(loses) + ratios.infs) / ratios.total
+            for path, ratios in self.update_ratios.items()
+            if ratios.total
+        }
+
+    def __add__(self, other: Ranges) -> Ranges:
+        both = ((each.name, getattr(other, each.name)) for each in fields(self))
+        return Ranges(**{name: _joined(getattr(self, name), theirs) for name, theirs in both})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that ``from_dict`` takes back, as JSON holds them."""
+        return {
+            each.name: {path: h.to_dict() for path, h in getattr(self, each.name).items()}
+            for each in fields(self)
+        }
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """The ranges that ``to_dict`` wrote.
+
+        Raises:
+            KeyError: if an entry is missing.
+        """
+        return cls(
+            **{
+                each.name: {path: Histogram.from_dict(h) for path, h in plain[each.name].items()}
+                for each in fields(cls)
+            }
+        )
+
+
+class RangeMeter(TorchDispatchMode):
+    """Meter around one training step, entered before ``Precision.arithmetic``.
+
+    ``ranges`` holds what it saw. A step without the meter pays nothing for it.
+
+    Seen are the values that become half: casts from fp32, rehearsed products before their one
+    rounding, and what elementwise products, quotients and reductions of halves are before theirs.
+    In the forward pass so are elementwise sums; backward they lose nothing to 0 and are left out.
+    Not seen is what stays fp32 (fp32 islands, losses, softmax) and what only moves or selects
+    halves (relu, pooling, indexing). On a device that computes in half itself, matrix products and
+    convolutions are seen after they are rounded.
+
+    A value belongs to the innermost module whose ``forward`` runs or, backward, ran there; folded
+    convolutions, which are not called, belong to their block. Half copies of weights are told by
+    their shape and left out.
+
+    Args:
+        model: its modules are told apart; hooks are on it only while the meter is.
+        loss_scale: the one the step uses; a power of two.
+
+    Raises:
+        ValueError: for another loss scale.
+        RuntimeError: on entering, if a rehearsal or another meter of it would see the step first.
+    """
+
+    def __init__(self, model: nn.Module, *, loss_scale: float = 1.0) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._model = model
+        self._exponent = exponent_of(loss_scale)
+        self._found: dict[str, dict[str, Histogram]] = {each.name: {} for each in fields(Ranges)}
+        self._running: list[str] = []
+        # The number of the first autograd node from which on the module beside it ran, ascending.
+        self._nodes: list[int] = []
+        self._owners: list[str] = []
+        self._hooks: list[Any] = []
+        self._weight_shapes = {
+            path: {shape for p in module.parameters() for shape in (p.shape, p.shape[::-1])}
+            for path, module in model.named_modules()
+        }
+
+    @property
+    def ranges(self) -> Ranges:
+        """What was seen so far."""
+        return Ranges(**{name: dict(found) for name, found in self._found.items()})
+
+    def __enter__(self) -> Self:
+        if rehearsal.is_rehearsing() or rehearsal.observers:
+            raise RuntimeError(
+                "enter the RangeMeter before precision.arithmetic and precision.autocast, and not "
+                "together with LiveBytes: what they see first is hidden from it"
+            )
+        for path, module in self._model.named_modules():
+            self._hooks += [
+                module.register_forward_pre_hook(self._on_entry(path)),
+                module.register_forward_hook(self._on_exit, always_call=True),
+            ]
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        super().__exit__(*details)  # type: ignore[no-untyped-call]
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    @contextmanager
+    def updates(self) -> Iterator[None]:
+        """Around the optimizers' step: what it adds to each trainable weight."""
+        trained = [
+            (path, parameter)
+            for path, module in self._model.named_modules()
+            for parameter in module.parameters(recurse=False)
+            if parameter.requires_grad
+        ]
+        before = [parameter.detach().clone() for _, parameter in trained]
+        yield
+        for (path, parameter), old in zip(trained, before, strict=True):
+            update = parameter.detach() - old
+            changed = update != 0
+            self._add("updates", path, Histogram.of(update))
+            self._add("update_ratios", path, Histogram.of(old[changed] / update[changed]))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        backward = torch._C._current_graph_task_id() != -1
+        if backward and self._running:  # recomputed activations, seen before
+            return func(*args, **kwargs)
+        exact = _ROUNDED.get(func) or (None if backward else _SUMS.get(func))
+        unrounded = None
+        if exact is not None and any(map(_half, args)):
+            # Before the op, which may change its operands in place.
+            unrounded = exact(*tree_map(_widened, args), **kwargs)
+        result = func(*args, **kwargs)
+        if unrounded is not None:
+            if _half(result):
+                self._saw([unrounded], backward)
+        elif func in _CASTS:
+            if _half(result) and args[0].dtype == torch.float32:
+                self._saw([args[0]], backward)
+        elif func in rehearsal.PRODUCTS:
+            self._saw([x for x in tree_leaves(result) if _half(x)], backward)
+        return result
+
+    def _saw(self, values: list[Tensor], backward: bool) -> None:
+        path = self._owner() if backward else self._innermost
+        for tensor in values:
+            is_weight = tensor.shape in self._weight_shapes[path]
+            if backward:
+                kind = "weight_gradients" if is_weight else "activation_gradients"
+                self._add(kind, path, Histogram.of(tensor).shifted(-self._exponent))
+            elif not is_weight:
+                self._add("activations", path, Histogram.of(tensor))
+
+    def _add(self, kind: str, path: str, histogram: Histogram) -> None:
+        found = self._found[kind]
+        found[path] = found[path] + histogram if path in found else histogram
+
+    @property
+    def _innermost(self) -> str:
+        return self._running[-1] if self._running else ""
+
+    def _owner(self) -> str:
+        """The module that ran when the present autograd node was made."""
+        node = torch._C._current_autograd_node()
+        place = bisect_right(self._nodes, node._sequence_nr()) if node is not None else 0
+        return self._owners[place - 1] if place else ""
+
+    def _on_entry(self, path: str) -> Callable[..., None]:
+        def entered(*_: Any) -> None:
+            self._running.append(path)
+            self._mark()
+
+        return entered
+
+    def _on_exit(self, *_: Any) -> None:
+        self._running.pop()
+        self._mark()
+
+    def _mark(self) -> None:
+        self._nodes.append(torch._C._autograd._get_sequence_nr())
+        self._owners.append(self._innermost)
+
+
+def _half(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype in _HALF
+
+
+def _widened(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype in _HALF else value
+
+
+def _joined(mine: ByModule, theirs: ByModule) -> dict[str, Histogram]:
+    none = Histogram()
+    return {path: mine.get(path, none) + theirs.get(path, none) for path in {**mine, **theirs}}
