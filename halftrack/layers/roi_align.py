@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -49,7 +50,7 @@ def roi_align_pyramid(
     Source: mmdet 2.28, SingleRoIExtractor.map_roi_levels.
     """
     sides = area(rois[:, 1:]).clamp(min=0).sqrt()
-    levels = torch.log2(sides / _FINEST + 1e-6).floor().clamp(0, len(maps) - 1)
+    levels = torch.log2(sides / _FINEST + 1e-6).floor().clamp(0, len(maps) - 1).nan_to_num(0.0)
     parts, places = [], []
     for level, (features, stride) in enumerate(zip(maps, strides, strict=True)):
         rows = torch.nonzero(levels == level).flatten()
@@ -60,6 +61,12 @@ def roi_align_pyramid(
 
 @fp32_island
 def _pool(features_bchw: Tensor, rois: Tensor, stride: int, size: int, sampling: int) -> Tensor:
+    # At a roi that is not finite the CPU kernel reads beyond the map, and the process dies; a GPU's
+    # answers NaN, from which a skipped step and its culprit follow.
+    if rois.is_cpu and not math.isfinite(rois.sum()):
+        broken = ~rois.isfinite().all(dim=1)
+        whole = _pool(features_bchw, rois.masked_fill(broken[:, None], 0.0), stride, size, sampling)
+        return whole.masked_fill(broken[:, None, None, None], float("nan"))
     pooled: Tensor = torchvision.ops.roi_align(
         features_bchw, rois, (size, size), 1.0 / stride, sampling, True
     )
