@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from halftrack.cli import console, main
-from halftrack.recipes import load_recipe
+from halftrack.recipes import load_recipe, override
 from halftrack.report.memory import predicted_step
 from halftrack.report.step_sizes import with_identities
 
@@ -125,8 +125,12 @@ def test_following_one_object_leaves_scores_curves_and_files_that_score_alike(
     assert halftrack("data", "sample", data, "--layout", "sot", *size) == 0
     weights = out / "best.pth"
     out.mkdir()
-    torch.save({"state_dict": load_recipe(recipe).build_model().state_dict()}, weights)
-    assert halftrack("eval", recipe, "--data-root", data, "--checkpoint", weights) == 0
+    # Norms that keep features in range without any training.
+    norms = ("--set", "model.norm=group", "--set", "model.backbone.norm=group")
+    untrained = override(load_recipe(recipe), norms[1::2]).build_model()
+    torch.save({"state_dict": untrained.state_dict()}, weights)
+    there = ("--data-root", data, "--checkpoint", weights)
+    assert halftrack("eval", recipe, *there, *norms) == 0
     told = capsys.readouterr().out
     assert all(word in told for word in ("Norm precision", "MEAN", "By rule", "official"))
     (sequence,) = (data / "LaSOTBenchmark/testing_set.txt").read_text().split()
@@ -148,8 +152,8 @@ def test_following_one_object_leaves_scores_curves_and_files_that_score_alike(
     for image in (film / "img").iterdir():
         image.rename(folder / image.name)
     capsys.readouterr()
-    there = ("--out", tmp_path / "got", "--set", "benchmark=GOT-10k")
-    assert halftrack("eval", recipe, "--data-root", data, "--checkpoint", weights, *there) == 0
+    got = ("--out", tmp_path / "got", "--set", "benchmark=GOT-10k")
+    assert halftrack("eval", recipe, *there, *norms, *got) == 0
     told = capsys.readouterr().out
     assert "no ground truth, so no scores" in told
     assert "GOT-10k_test.zip has 1 sequences, GOT-10k's server scores 180" in told
@@ -218,7 +222,7 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
             "--results scores files",
         ),
         (("train", "tracktor_tiny_sample", "--data-root", "x"), "put together from trained parts"),
-        (("quickstart", "--task", "sot3"), "no task 'sot3'; there are vid, mot and all"),
+        (("quickstart", "--task", "sot3"), "no task 'sot3'; there are vid, mot, sot and all"),
         (("replay", "nowhere"), "no replay bundle in nowhere: bundle.json is missing"),
         (("data", "sample", "x", "--layout", "coco"), "no layout 'coco'; there are vid, mot, sot"),
     ],

@@ -212,7 +212,7 @@ def _write_sot(base: Path, settings: SampleSettings) -> Iterator[None]:
         folder = base / class_name / name
         (folder / "img").mkdir(parents=True)
         rng = _rng(settings, name)
-        absences: tuple[Absence, ...] = ("none", "hidden", "outside")
+        absences: tuple[Absence, ...] = ("none", "hidden", "none", "outside", "none")
         # One companion of the target's own class, so that colour alone does not find it.
         labels = [label, label, int(rng.integers(len(SAMPLE_CLASSES)))]
         boxes, hidden, outside = [], [], []

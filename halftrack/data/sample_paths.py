@@ -85,7 +85,8 @@ def excursion(rng: np.random.Generator, *, frames: int, size: tuple[int, int]) -
     sizes = _sizes(rng, frames, height, largest=0.34)
     start = rng.uniform(0.25, 0.45) * width
     out = np.sin(np.pi * np.arange(frames) / max(frames - 1, 1)) ** 2
-    x = start - out * (start + sizes.max())
+    # Just out of sight: it comes back where it left, soon enough for one who waits.
+    x = start - out * (start + 0.62 * sizes.max())
     if rng.uniform() < 0.5:
         x = width - x
     y = height * (rng.uniform(0.35, 0.65) + 0.08 * np.sin(np.arange(frames) / rng.uniform(6, 12)))

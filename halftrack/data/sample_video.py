@@ -19,7 +19,7 @@ from halftrack.data.sample_layouts import LAYOUT_FOLDERS, Layout, SampleSettings
 __all__ = ["Layout", "SampleSettings", "write_sample"]
 
 _MARKER = "halftrack_sample.json"
-_GENERATOR = 2  # raised when the same settings give other video
+_GENERATOR = 3  # raised when the same settings give other video
 
 
 def write_sample(

@@ -210,9 +210,12 @@ def _wall(
     path: Path,
     camera: NDArray[np.float64],
 ) -> _Post:
-    """A wall wide enough to hide the individual for a while in mid-film."""
+    """A wall that hides the individual for some frames in mid-film.
+
+    Little wider than what it hides: who waits in place sees the individual come out again.
+    """
     middle = len(path.sizes) // 2
-    wide = int(np.ceil(1.7 * path.sizes.max())) + 4
+    wide = int(np.ceil(1.25 * path.sizes.max())) + 4
     picture = post(rng, (size[0] + 2 * margin + 2, wide), planks=True)
     left = path.centres[middle, 0] + camera[middle, 0] - wide / 2
     return _Post(picture=picture, corner=(float(left), -margin - 1.0))

@@ -140,7 +140,10 @@ def _read_folder(folder: Path) -> _Found:
     if (folder / "seqinfo.ini").exists():
         return _read_sequence(folder)
     files = _frame_files(folder)
-    return _Found(folder.resolve().name, _DEFAULT_RATE, len(files), lambda: _load(files))
+    whole = folder.resolve()
+    # LaSOT, OTB and MOTChallenge name the sequence one folder above.
+    name = whole.parent.name if whole.name in ("img", "img1") else whole.name
+    return _Found(name, _DEFAULT_RATE, len(files), lambda: _load(files))
 
 
 def _read_sequence(folder: Path) -> _Found:

@@ -74,37 +74,52 @@ def lasot_fp16() -> SingleObjectRecipe:
 
 
 def tiny_sample() -> SingleObjectRecipe:
-    """A narrow SiamRPN++ for the sample video; the same code, in a minute or two."""
+    """A narrow SiamRPN++ for the sample video; the same code, at three quarters of the size.
+
+    Half of its pairs are negative, of which more anchors count, and colours are left as they are:
+    sixty objects are few to learn from that one of a kind is not the other.
+    """
     return SingleObjectRecipe(
         name="siamese_rpn_tiny_sample",
         summary="a narrow SiamRPN++ R18 for sample video, on a laptop",
         model=SiamRPNConfig(
             backbone=ResNetConfig(
                 depth=18,
-                base_channels=16,
+                base_channels=8,
                 strides=(1, 2, 1, 1),
                 dilations=(1, 1, 2, 4),
                 siamese=True,
                 outputs=(2, 3, 4),
                 frozen_stages=-1,
                 frozen_bn=False,
-                norm="group",
             ),
             channels=32,
-            norm="group",
+            scale=6.0,
+            search_size=191,
+            matching=replace(SiamRPNConfig.matching, samples=256, positive_share=0.0625),
+            negatives=64,
         ),
         data=PairDataConfig(
-            training_sets=("lasot",), set_weights=(1.0,), pairs_per_batch=8, pairs_per_epoch=2400
+            training_sets=("lasot",),
+            set_weights=(1.0,),
+            positive_share=0.5,
+            template_size=95,
+            search_size=191,
+            crop_size=383,
+            shift=(3, 48),
+            colour_probability=(0.0, 0.0),
+            pairs_per_batch=8,
+            pairs_per_epoch=1280,
         ),
-        tracker=SiameseConfig(),
+        tracker=SiameseConfig(exemplar_size=95, search_size=191, response_size=17, anchor_scale=6),
         training=TrainingConfig(
-            epochs=2,
-            lr=0.02,
+            epochs=3,
+            lr=0.04,
             published_clips_per_step=1,
             max_grad_norm=5.0,
             warmup_steps=40,
-            milestones=(1,),
-            evaluate_every=2,
+            milestones=(2,),
+            evaluate_every=3,
             best_metric="success",
             log_every=20,
         ),

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from halftrack.data import SampleSettings, load_image, write_sample
+from halftrack.data import SampleSettings, load_image, read_sot, write_sample
 from halftrack.recipes import (
     DetectionEvaluation,
+    SingleObjectEvaluation,
+    SingleObjectRecipe,
     TrackingRecipe,
     TrainedRecipe,
     VideoDetectionRecipe,
@@ -22,6 +24,7 @@ from halftrack.recipes import (
 from halftrack.report.curves import plot_curves
 from halftrack.report.drawing import draw_detections
 from halftrack.report.memory import step_memory
+from halftrack.report.ope_curves import OPE_PICTURES, plot_ope_curves
 from halftrack.report.tables import render_table, write_csv
 from halftrack.report.track_video import track_video
 from halftrack.training import TrainingResult
@@ -45,8 +48,7 @@ def run_quickstart(out: Path, *, task: str, seed: int, console: Console) -> None
     tables = []
     for name in TASKS if task == "all" else (task,):
         console.print(f"filming sample video, {name} ...")
-        settings = SampleSettings(layout=name, seed=seed)  # type: ignore[arg-type]
-        data_root = write_sample(out / "data", settings, overwrite=True)
+        data_root = write_sample(out / "data", _settings(name, seed), overwrite=True)
         folder = out / name
         folder.mkdir(exist_ok=True)
         title, rows, files = TASKS[name](data_root, folder, seed, console)
@@ -61,6 +63,12 @@ def run_quickstart(out: Path, *, task: str, seed: int, console: Console) -> None
         "rehearsed, which takes longer than fp32.",
         highlight=False,
     )
+
+
+def _settings(layout: str, seed: int) -> SampleSettings:
+    """What a task films: more videos of single objects, as each has but one to learn from."""
+    settings = SampleSettings(layout=layout, seed=seed)  # type: ignore[arg-type]
+    return replace(settings, train_videos=60) if layout == "sot" else settings
 
 
 def _by_precision(rows: list[Row]) -> list[Row]:
@@ -134,9 +142,43 @@ def _mot(
     return title, rows, ["curves.png", *(file.name for file in film.files)]
 
 
+def _sot(
+    data_root: Path, out: Path, seed: int, console: Console
+) -> tuple[str, list[Row], list[str]]:
+    """SiamRPN++: single-object tracking."""
+    recipe = load_recipe("siamese_rpn_tiny_sample")
+    assert isinstance(recipe, SingleObjectRecipe)
+    rows: list[Row] = []
+    logs, scores = {}, {}
+    for name in _PRECISIONS:
+        console.rule(f"SiamRPN++, {name}")
+        folder, start = _fresh(out / name), time.perf_counter()
+        chosen = recipe.with_precision(name)
+        result = train(chosen, data_root=data_root, out=folder, seed=seed)
+        logs[name] = folder / "log.jsonl"
+        found = evaluate(chosen, data_root=data_root, checkpoint=folder / "best.pth")
+        assert isinstance(found, SingleObjectEvaluation)
+        scores[name] = found.metrics[recipe.rule].mean
+        percent = {key: f"{value:.1f}" for key, value in scores[name].row().items()}
+        rows.append({"precision": name} | percent | _costs(chosen, data_root, [result], start))
+    plot_curves(out / "curves.png", logs)
+    plot_ope_curves(out, scores, title="sample video")
+    first = read_sot(data_root, recipe.benchmark)[0]
+    film = track_video(
+        chosen,
+        Path(first.path(0)).parent,
+        out,
+        init_box=tuple(first.first_box_xyxy.tolist()),
+        checkpoint=folder / "best.pth",
+    )
+    files = ["curves.png", *OPE_PICTURES, *(file.name for file in film.files)]
+    return "Tiny SiamRPN++ on unseen sample video", rows, files
+
+
 TASKS: dict[str, Callable[[Path, Path, int, Console], tuple[str, list[Row], list[str]]]] = {
     "vid": _vid,
     "mot": _mot,
+    "sot": _sot,
 }
 """The tasks by the layout of their sample video."""
 

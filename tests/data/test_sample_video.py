@@ -60,7 +60,7 @@ def test_the_mot_layout_has_official_columns_and_individuals(tmp_path: Path) -> 
 
 
 def test_the_sot_layout_flags_absence(tmp_path: Path) -> None:
-    settings = SampleSettings(layout="sot", train_videos=3, val_videos=0, frames=40)
+    settings = SampleSettings(layout="sot", train_videos=4, val_videos=0, frames=40)
     root = write_sample(tmp_path / "data", settings)
     absent = []
     for truth in sorted((root / "LaSOTBenchmark").rglob("groundtruth.txt")):

@@ -96,6 +96,12 @@ def test_a_folder_is_read_in_natural_order_and_only_its_images(tmp_path: Path) -
     assert lefts == [8, 12, 16]
 
 
+@pytest.mark.parametrize("images", ["img", "img1"])
+def test_a_sequence_of_a_benchmark_has_the_name_of_its_folder(tmp_path: Path, images: str) -> None:
+    write_images(tmp_path / "car-1" / images, ["00000001.png"])
+    assert open_video(tmp_path / "car-1" / images).name == "car-1"
+
+
 def write_sequence(folder: Path, *, rate: str = "frameRate=7", length: int = 3) -> None:
     write_images(folder / "img1", [f"{number:06d}.png" for number in range(1, 4)])
     (folder / "seqinfo.ini").write_text(

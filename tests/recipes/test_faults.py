@@ -73,12 +73,23 @@ def frozen_recipe() -> TrainedRecipe:
     return replace(recipe, model=replace(recipe.model, backbone=backbone))
 
 
+def siamrpn_recipe() -> TrainedRecipe:
+    """SiamRPN++ whose norms keep random features in range without any training."""
+    recipe = load_recipe("siamese_rpn_tiny_sample")
+    backbone = replace(recipe.model.backbone, base_channels=16, norm="group")
+    model = replace(
+        recipe.model, backbone=backbone, norm="group", search_size=255, scale=8.0, negatives=16
+    )
+    matching = replace(model.matching, samples=64, positive_share=0.25)
+    return replace(recipe, model=replace(model, matching=matching))
+
+
 RECIPES: dict[str, tuple[Callable[[], TrainedRecipe], Callable[[], object]]] = {
     "selsa": (partial(load_recipe, "selsa_tiny_sample"), clip),
     "frozen": (frozen_recipe, clip),
     "faster-rcnn": (partial(load_recipe, "faster-rcnn_tiny_sample"), frames),
     "reid": (reid_recipe, crops),
-    "siamrpn": (partial(load_recipe, "siamese_rpn_tiny_sample"), pairs),
+    "siamrpn": (siamrpn_recipe, pairs),
 }
 
 
