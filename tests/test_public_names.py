@@ -13,9 +13,9 @@ import halftrack
 NAMES = {
     "halftrack": "__version__ evaluate load_recipe load_weights track train",
     "halftrack.precision": (
-        "Culprit DynamicLossScale Histogram LiveBytes LossScale LossScaleAdvice NoLossScale "
-        "NonFiniteGradientError Precision RangeMeter Ranges ShapesOnly StaticLossScale StepReport "
-        "find_culprit fp32_island optimizer_step"
+        "Culprit DynamicLossScale Histogram Islands LiveBytes LossScale LossScaleAdvice "
+        "NoLossScale NonFiniteGradientError Precision RangeMeter Ranges ShapesOnly "
+        "StaticLossScale StepReport find_culprit find_islands fp32_island optimizer_step"
     ),
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch PairBatch Tracks",
@@ -57,7 +57,7 @@ NAMES = {
         "DetectionEvaluation Evaluation FrameDetectionRecipe RECIPES ReIDRecipe Recipe "
         "Replay RetrievalEvaluation SingleObjectEvaluation SingleObjectRecipe TrackingEvaluation "
         "TrackingRecipe TrainedRecipe VideoDetectionRecipe choose_device evaluate follow "
-        "load_recipe open_model override prepare_model replay score_results track train"
+        "islands_of load_recipe open_model override prepare_model replay score_results track train"
     ),
     "halftrack.report": (
         "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "

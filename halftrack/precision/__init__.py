@@ -3,6 +3,7 @@
 from halftrack.precision.advice import LossScaleAdvice
 from halftrack.precision.culprit import Culprit, find_culprit
 from halftrack.precision.histogram import Histogram
+from halftrack.precision.islands import Islands, find_islands
 from halftrack.precision.loss_scale import (
     DynamicLossScale,
     LossScale,
@@ -19,6 +20,7 @@ __all__ = [
     "Culprit",
     "DynamicLossScale",
     "Histogram",
+    "Islands",
     "LiveBytes",
     "LossScale",
     "LossScaleAdvice",
@@ -31,6 +33,7 @@ __all__ = [
     "StaticLossScale",
     "StepReport",
     "find_culprit",
+    "find_islands",
     "fp32_island",
     "optimizer_step",
 ]

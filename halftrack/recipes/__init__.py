@@ -5,6 +5,7 @@ from halftrack.recipes.detection import (
     FrameDetectionRecipe,
     VideoDetectionRecipe,
 )
+from halftrack.recipes.islands import islands_of
 from halftrack.recipes.multi_object import (
     ReIDRecipe,
     RetrievalEvaluation,
@@ -43,6 +44,7 @@ __all__ = [
     "choose_device",
     "evaluate",
     "follow",
+    "islands_of",
     "load_recipe",
     "open_model",
     "override",
