@@ -1,7 +1,7 @@
-"""The command line: ``recipes | show | plan | data | train | replay | eval | track | quickstart``.
+"""The command line: a function a command.
 
-Exit codes: 0 done, 1 a run that failed, 2 unusable arguments or data, 130 / 143 ended by Ctrl-C /
-SIGTERM after saving.
+Exit codes: 0 done, 1 a run that failed, 2 unusable
+arguments or data, 130 / 143 ended by Ctrl-C / SIGTERM after saving.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from halftrack.recipes import train as train_recipe
 from halftrack.report import published_row, read_log, render_table
 from halftrack.report.eval_files import write_evaluation
 from halftrack.report.gpu_memory import parse_memory
+from halftrack.report.parity import run_parity
 from halftrack.report.plan import plan_memory
 from halftrack.report.quickstart import TASKS, run_quickstart
 from halftrack.report.step_sizes import resized
@@ -68,6 +69,10 @@ Settings = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Origin of all randomness.")]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, ...; the accelerator if left out.")
+]
+Init = Annotated[
+    str | None,
+    typer.Option(help="Weights to start from (halftrack, MMTracking, torchvision), or none."),
 ]
 DetectorFile = Annotated[
     str | None,
@@ -220,10 +225,7 @@ def train(
     data_root: DataRoot,
     out: Annotated[Path | None, typer.Option(help="Where checkpoints and the log go.")] = None,
     precision: PrecisionName = None,
-    init: Annotated[
-        str | None,
-        typer.Option(help="Weights to start from (halftrack, MMTracking, torchvision), or none."),
-    ] = None,
+    init: Init = None,
     seed: Seed = 0,
     device: Device = None,
     resume: Annotated[
@@ -251,6 +253,45 @@ def train(
         f"{result.steps} steps, {result.skipped} skipped, loss scale {result.loss_scale:g}; "
         f"results in {out}"
     )
+
+
+@app.command()
+def parity(
+    recipe: RecipeName,
+    data_root: DataRoot,
+    seeds: Annotated[int, typer.Option(help="Pairs of runs, decided beforehand.")],
+    precision: Annotated[str, typer.Option(help="fp16 or bf16.")] = "fp16",
+    margin: Annotated[
+        float,
+        typer.Option(help="Mean difference that counts as none, in points: hundredths of AP50."),
+    ] = 1.0,
+    out: Annotated[Path | None, typer.Option(help="Where runs and results go.")] = None,
+    init: Init = None,
+    device: Device = None,
+    trust: Trust = False,
+    settings: Settings = None,
+) -> None:
+    """Train pairs of runs in fp32 and half precision and test whether half is as good."""
+    chosen = _recipe(recipe, None, settings)
+    out = out or Path("runs") / f"{chosen.name}_parity_{precision}"
+    found = run_parity(
+        chosen,
+        data_root=data_root,
+        out=out,
+        seeds=seeds,
+        precision=precision,
+        margin=margin,
+        init=init,
+        device=device,
+        trust=trust,
+        console=console,
+    )
+    for line in found.notes():
+        _tell(line)
+    _tell(found.verdict)
+    if found.interrupted is not None:
+        raise typer.Exit(128 + found.interrupted)
+    _tell(f"results in {out}: parity.json, parity.csv, parity.png")
 
 
 @app.command()

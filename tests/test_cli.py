@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from zipfile import ZipFile
 
 import pytest
 import torch
 
+from halftrack import cli
 from halftrack.cli import console, main
 from halftrack.recipes import load_recipe, override
 from halftrack.report.memory import predicted_step
@@ -187,6 +189,23 @@ def test_pairs_and_the_sequences_that_score_them_are_checked(
     assert "train lasot: 2 videos" in told
 
 
+@pytest.mark.parametrize(("interrupted", "code"), [(None, 0), (15, 143)])
+def test_parity_tells_its_verdict_and_ends_as_its_runs_did(
+    halftrack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    interrupted: int | None,
+    code: int,
+) -> None:
+    found = SimpleNamespace(notes=lambda: ["a note"], verdict="as good", interrupted=interrupted)
+    asked = {}
+    monkeypatch.setattr(cli, "run_parity", lambda _, **how: asked.update(how) or found)
+    assert halftrack("parity", TINY, "--data-root", "x", "--seeds", 3, "--margin", 2) == code
+    assert (asked["seeds"], asked["margin"], asked["precision"]) == (3, 2.0, "fp16")
+    assert asked["out"] == Path(f"runs/{TINY}_parity_fp16")
+    assert capsys.readouterr().out.splitlines()[:2] == ["a note", "as good"]
+
+
 def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixture[str]) -> None:
     assert halftrack("recipes") == 0
     assert TINY in capsys.readouterr().out
@@ -223,6 +242,10 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
         ),
         (("train", "tracktor_tiny_sample", "--data-root", "x"), "put together from trained parts"),
         (("quickstart", "--task", "sot3"), "no task 'sot3'; there are vid, mot, sot and all"),
+        (
+            ("parity", "tracktor_tiny_sample", "--data-root", "x", "--seeds", 2),
+            "compare its parts, faster-rcnn_tiny_sample and reid_tiny_sample",
+        ),
         (("replay", "nowhere"), "no replay bundle in nowhere: bundle.json is missing"),
         (("data", "sample", "x", "--layout", "coco"), "no layout 'coco'; there are vid, mot, sot"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,37 +32,47 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def plot_curves(path: Path, runs: Mapping[str, Path]) -> None:
+def plot_curves(path: Path, runs: Mapping[str, Path | Sequence[Path]]) -> None:
     """Draw loss, gradient norm and loss scale of several runs into one PNG; skipped steps as marks.
 
     Args:
         path: the picture to write.
-        runs: label of each run and its ``log.jsonl``.
+        runs: label and ``log.jsonl`` of each run, or the logs of several, in one colour.
     """
+    logs = {
+        label: [read_log(log) for log in ([given] if isinstance(given, Path) else given)]
+        for label, given in runs.items()
+    }
     figure = Figure(figsize=(11, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 3)
-    for panel, (field, label) in zip(
-        panels,
-        (("loss", "loss"), ("grad_norm", "gradient norm"), ("loss_scale", "loss scale")),
-        strict=True,
-    ):
-        for log in runs.values():
-            # The log writes "inf" and "nan" as text: JSON has no such numbers.
-            points = [
-                (r["step"], float(r[field]))
-                for r in read_log(log)
-                if r.get("mode") == "train" and field in r
-            ]
-            panel.plot(*zip(*((x, y) for x, y in points if math.isfinite(y)), strict=True))
+    for number, (label, group) in enumerate(logs.items()):
+        for place, records in enumerate(group):
+            for panel, field in zip(panels, ("loss", "grad_norm", "loss_scale"), strict=True):
+                panel.plot(
+                    *_points(records, field),
+                    color=f"C{number}",
+                    alpha=1.0 if len(group) == 1 else 0.6,
+                    label=None if place else label,
+                )
+            skips = [r for r in records if r.get("skipped") is True]
+            places = [r["step"] for r in skips], [r["loss_scale"] for r in skips]
+            panels[2].scatter(*places, marker="x", color=f"C{number}", zorder=3)
+    titles = ("loss", "gradient norm", "loss scale (x: skipped step)")
+    for panel, title in zip(panels, titles, strict=True):
         panel.set_xlabel("step")
-        panel.set_title(label)
+        panel.set_title(title)
         panel.grid(alpha=0.3)
-    for number, log in enumerate(runs.values()):
-        skips = [r for r in read_log(log) if r.get("skipped") is True]
-        places = [r["step"] for r in skips], [r["loss_scale"] for r in skips]
-        panels[2].scatter(*places, marker="x", color=f"C{number}", zorder=3)
-    panels[2].set_title("loss scale (x: skipped step)")
     panels[2].set_yscale("log", base=2)
-    panels[0].legend(list(runs))
+    panels[0].legend()
     figure.savefig(path, dpi=110)
+
+
+def _points(records: Sequence[Mapping[str, Any]], field: str) -> tuple[list[int], list[float]]:
+    """Steps and finite values of a field of the train lines."""
+    # The log writes "inf" and "nan" as text: JSON has no such numbers.
+    values = [
+        (r["step"], float(r[field])) for r in records if r.get("mode") == "train" and field in r
+    ]
+    finite = [(step, value) for step, value in values if math.isfinite(value)]
+    return [step for step, _ in finite], [value for _, value in finite]

@@ -22,7 +22,7 @@ from halftrack.training.batches import Batch, BatchSource
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.run import Run, TrainingConfig, TrainingResult
 
-__all__ = ["total_loss", "train"]
+__all__ = ["clip_seed", "total_loss", "train"]
 
 
 def train(
@@ -72,7 +72,7 @@ def train(
             for index, clip in _clips(batches, run, seed=seed, epoch=epoch, device=device):
                 # Sampled anchors and rois follow from the clip's place alone: no resume can change
                 # them.
-                clips.append((clip, _clip_seed(seed, epoch, index)))
+                clips.append((clip, clip_seed(seed, epoch, index)))
                 torch.manual_seed(clips[-1][1])
                 with precision.arithmetic(device):
                     with precision.autocast(device):
@@ -149,7 +149,7 @@ def _clips(
         yield index, clip.to(device)
 
 
-def _clip_seed(seed: int, epoch: int, index: int) -> int:
+def clip_seed(seed: int, epoch: int, index: int) -> int:
     """63 bits that depend on all three numbers, whatever their size."""
     digest = hashlib.sha256(f"{seed}:{epoch}:{index}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

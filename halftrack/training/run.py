@@ -31,7 +31,7 @@ from halftrack.training.optimiser import (
 )
 from halftrack.training.skipped import SkippedSteps
 
-__all__ = ["Run", "TrainingConfig", "TrainingResult"]
+__all__ = ["Run", "TrainingConfig", "TrainingResult", "check_same_run"]
 
 # What a resumed run may change, at any depth of its recipe: no weight depends on it.
 # ``on_bad_sample`` is among them for the run that stopped at a bad file.
@@ -348,18 +348,7 @@ class Run:
         }
 
     def _restore(self, path: Path, state: Mapping[str, Any]) -> None:
-        meta = state["meta"]
-        if meta["seed"] != self._seed:
-            raise ValueError(
-                f"{path} was trained with seed {meta['seed']}, this run has {self._seed}"
-            )
-        was, now = _numerical(meta["recipe"]), _numerical(self._recipe)
-        for name in sorted(set(was) | set(now)):
-            if was.get(name) != now.get(name):
-                raise ValueError(
-                    f"{path} is of another recipe: {name} was {was.get(name)!r}, "
-                    f"now {now.get(name)!r}"
-                )
+        check_same_run(path, state["meta"], recipe=self._recipe, seed=self._seed)
         self.model.load_state_dict(state["state_dict"])
         self.statistics.keep()
         self.optimizer.load_state_dict(state["optimizer"])
@@ -374,6 +363,30 @@ class Run:
         self.result.best, self.result.checkpoint = position["best"], path
         self.result.loss_scale = self.loss_scale.value
         self.result.metrics = position["metrics"]
+
+
+def check_same_run(
+    path: Path, meta: Mapping[str, Any], *, recipe: Mapping[str, Any], seed: int
+) -> None:
+    """Make sure that a file is of the run at hand; what cannot change a weight may differ.
+
+    Args:
+        path: the checkpoint or log, for the error.
+        meta: what it says of its run.
+        recipe: plain values that say what is run now.
+        seed: of the run now.
+
+    Raises:
+        ValueError: if it is of another recipe or seed; names the first field that differs.
+    """
+    if meta["seed"] != seed:
+        raise ValueError(f"{path} was trained with seed {meta['seed']}, this run has {seed}")
+    was, now = _numerical(meta["recipe"]), _numerical(recipe)
+    for name in sorted(set(was) | set(now)):
+        if was.get(name) != now.get(name):
+            raise ValueError(
+                f"{path} is of another recipe: {name} was {was.get(name)!r}, now {now.get(name)!r}"
+            )
 
 
 def _numerical(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from halftrack.evaluation import DetectionMetrics
@@ -60,6 +61,21 @@ def test_curves_are_drawn_from_logs(tmp_path: Path) -> None:
     plot_curves(tmp_path / "curves.png", {"fp16": log})
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.width > 800
+
+
+def test_logs_of_one_label_share_its_colour_and_one_line_of_the_legend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log.jsonl"
+    row = {"mode": "train", "step": 1, "loss": "nan", "grad_norm": 1.0, "loss_scale": 512.0}
+    log.write_text(json.dumps(row) + "\n")
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    plot_curves(tmp_path / "curves.png", {"fp32": [log, log], "fp16": [log]})
+    panels = drawn[0].axes
+    for panel in panels:
+        assert [line.get_color() for line in panel.lines] == ["C0", "C0", "C1"]
+    assert [text.get_text() for text in panels[0].get_legend().get_texts()] == ["fp32", "fp16"]
 
 
 def test_a_broken_log_names_file_and_line(tmp_path: Path) -> None:

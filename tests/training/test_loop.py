@@ -47,10 +47,10 @@ def test_two_clips_make_one_step_with_their_mean_gradient(tiny: ModuleType, tmp_
     model, result = tiny.run(tmp_path, config, batches=tiny.TinySource(2), evaluate=None)
     expected = tiny.TinyModel().train()
     total = torch.zeros((), device="cpu")
-    from halftrack.training.loop import _clip_seed
+    from halftrack.training.loop import clip_seed
 
     for index, batch in enumerate(tiny.TinySource(2).batches(seed=3, epoch=0)):
-        torch.manual_seed(_clip_seed(3, 0, index))
+        torch.manual_seed(clip_seed(3, 0, index))
         losses = expected(batch)
         total = total + (losses["loss_fit"] + losses["loss_size"]) / 2
     total.backward()
