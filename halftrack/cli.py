@@ -1,6 +1,6 @@
 """The command line: a function a command.
 
-Exit codes: 0 done, 1 a run that failed, 2 unusable
+Exit codes: 0 done, 1 a run that failed or a rehearsal after which something must change, 2 unusable
 arguments or data, 130 / 143 ended by Ctrl-C / SIGTERM after saving.
 """
 
@@ -33,11 +33,15 @@ from halftrack.recipes import evaluate as evaluate_recipe
 from halftrack.recipes import replay as replay_step
 from halftrack.recipes import train as train_recipe
 from halftrack.report import published_row, read_log, render_table
+from halftrack.report.answers import answers, memory_rows, module_rows, must_change
 from halftrack.report.eval_files import write_evaluation
 from halftrack.report.gpu_memory import parse_memory
+from halftrack.report.page import write_page
 from halftrack.report.parity import run_parity
 from halftrack.report.plan import plan_memory
 from halftrack.report.quickstart import TASKS, run_quickstart
+from halftrack.report.rehearse import rehearsable
+from halftrack.report.rehearse import rehearse as rehearse_recipe
 from halftrack.report.step_sizes import resized
 from halftrack.report.track_video import track_video
 
@@ -159,6 +163,72 @@ def plan(
     if out is not None:
         out.write_text(json.dumps(found.numbers(), indent=2), encoding="utf-8")
         _tell(f"written to {out}")
+
+
+@app.command()
+def rehearse(
+    recipe: RecipeName,
+    data_root: Annotated[
+        Path | None, typer.Option(help="The recipe's data; sample video if left out.")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp16 or bf16; if left out the recipe's own, and fp16 for fp32."),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Training steps to take.")] = 50,
+    every: Annotated[int, typer.Option(help="Steps from one that is measured to the next.")] = 10,
+    image: Annotated[
+        str | None, typer.Option(help="Smaller images, height x width, e.g. 304x512.")
+    ] = None,
+    clips: Annotated[int | None, typer.Option(help="Samples that a step learns from.")] = None,
+    islands: Annotated[
+        bool, typer.Option("--islands", help="Search the modules that must stay in fp32.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Where page and numbers go.")] = None,
+    init: Init = None,
+    seed: Seed = 0,
+    trust: Trust = False,
+    settings: Settings = None,
+) -> None:
+    """Begin a recipe's run on this CPU with a GPU's half precision; exit code 1 if it must change.
+
+    Answers what overflows, why steps are skipped, what must stay in fp32 and how much memory a step
+    takes, here and as an HTML page. Memory is that of the recipe's own sizes.
+    """
+    chosen = override(rehearsable(load_recipe(recipe), precision), settings or ())
+    out = out or Path("runs") / f"{chosen.name}_rehearsal_{chosen.precision.name}"
+    with Progress(console=console) as progress:
+        task = progress.add_task("rehearsing", total=steps)
+        found = rehearse_recipe(
+            chosen,
+            data_root=data_root,
+            out=out,
+            steps=steps,
+            every=every,
+            image=image,
+            clips=clips,
+            islands=islands,
+            init=init,
+            seed=seed,
+            trust=trust,
+            say=_tell,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    for answer in answers(found):
+        console.print(f"\n[bold]{escape(answer.question)}[/]")
+        _tell(answer.words)
+    notable = [row for row in module_rows(found) if row["what to do"] != "-"]
+    if notable:
+        console.print(render_table(notable, title="Modules to look at"))
+    console.print(render_table(memory_rows(found), title="Peak of a training step"))
+    changes = must_change(found)
+    for change in changes:
+        _tell(f"must change: {change}")
+    _tell(f"written to {write_page(found, out)}")
+    if found.interrupted:
+        raise typer.Exit(130)
+    if changes:
+        raise typer.Exit(1)
 
 
 @data_app.command("sample")

@@ -246,6 +246,10 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
             ("parity", "tracktor_tiny_sample", "--data-root", "x", "--seeds", 2),
             "compare its parts, faster-rcnn_tiny_sample and reid_tiny_sample",
         ),
+        (("rehearse", "tracktor_tiny_sample"), "tracktor_tiny_sample has no training step"),
+        (("rehearse", TINY, "--precision", "fp32"), "'fp32' has nothing to rehearse"),
+        (("rehearse", TINY, "--data-root", "nowhere", "--init", "none"), "no ImageNet here"),
+        (("rehearse", TINY, "--steps", "0"), "steps=0: expected at least 1"),
         (("replay", "nowhere"), "no replay bundle in nowhere: bundle.json is missing"),
         (("data", "sample", "x", "--layout", "coco"), "no layout 'coco'; there are vid, mot, sot"),
     ],
@@ -284,6 +288,28 @@ def test_a_step_is_planned(
     assert {step["precision"] for step in plan["steps"]} == {"fp32", "bf16", "fp16"}
     assert plan["gpu_memory"] == 2**30
     assert plan["steps"][0]["peak"] == predicted.peak
+
+
+def test_a_rehearsal_leaves_a_page_and_its_exit_code_says_whether_something_must_change(
+    halftrack,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("halftrack.report.sample_data._VIDEOS", 2)
+    recipe, out = "reid_tiny_sample", tmp_path / "rehearsal"
+    few = ("min_crops=2", "max_crops=4", "identities_per_batch=3", "crops_per_identity=2")
+    crops = tuple(word for each in few for word in ("--set", f"data.{each}"))
+    start = ("rehearse", recipe, "--steps", 1, "--out", out, *crops)
+    assert halftrack(*start, "--set", "precision.loss_scale=128.0") == 0
+    told = capsys.readouterr().out
+    assert "Which modules must stay in fp32?" in told
+    assert "Peak of a training step" in told
+    assert f"written to {out / 'rehearsal.html'}" in told
+    assert json.loads((out / "rehearsal.json").read_text())["precision"]["loss_scale"] == 128.0
+    assert "reid_tiny_sample" in (out / "rehearsal.html").read_text()
+    assert halftrack(*start, "--set", "precision.loss_scale=16777216.0") == 1
+    assert "must change: --set precision.loss_scale=" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,10 @@ class LossScaleAdvice:
     @property
     def recommended(self) -> float | None:
         """The scale in the middle of the safe range, as far from overflow as from loss."""
-        if self.safe is None:
+        safe = self.safe
+        if safe is None:
             return None
-        octave = next(e for e in _EXPONENTS if 4.0**e >= self.safe[0] * self.safe[1])
+        octave = next(e for e in _EXPONENTS if 4.0**e >= safe[0] * safe[1])
         return 2.0**octave
 
     @property

@@ -14,7 +14,7 @@ from halftrack.report.largest import Largest, largest_image, most_samples
 from halftrack.report.memory import predicted_step
 from halftrack.report.step_sizes import IDENTITIES, image_size, sharing, with_identities
 
-__all__ = ["MemoryPlan", "StepMemory", "plan_memory"]
+__all__ = ["MemoryPlan", "StepMemory", "folded", "plan_memory"]
 
 _PRECISIONS = ("fp32", "bf16", "fp16")
 
@@ -129,7 +129,7 @@ class MemoryPlan:
         """Parts of the model that hold a MiB or more, in the recipe's last phase."""
         own = (self.steps[-1].first_epoch, self.steps[0].recompute, False)
         columns = {
-            step.precision: _folded(step.by_module)
+            step.precision: folded(step.by_module)
             for step in self.steps
             if (step.first_epoch, step.recompute, step.accumulates) == own
         }
@@ -239,7 +239,7 @@ def _all_largest(
             yield largest_image(chosen, peak, budget)
 
 
-def _folded(by_module: dict[str, int]) -> dict[str, int]:
+def folded(by_module: dict[str, int]) -> dict[str, int]:
     """Sizes by the part of the path before its first number, in the order of the forward pass."""
     sizes: dict[str, int] = {}
     for path, size in by_module.items():
