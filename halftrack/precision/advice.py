@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from halftrack.precision.histogram import Histogram
+from halftrack.precision.sites import OUTERMOST
 
 __all__ = ["LossScaleAdvice"]
 
@@ -39,7 +40,7 @@ class LossScaleAdvice:
         for path, histogram in self.gradients.items():
             if histogram.nonfinite:
                 raise ValueError(
-                    f"{histogram.nonfinite} gradients of {path or 'the model itself'} are not "
+                    f"{histogram.nonfinite} gradients of {path or OUTERMOST} are not "
                     "finite: take the histograms at a smaller loss scale"
                 )
 

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from halftrack.precision.nonfinite import Direction, Event, Kind, NonFiniteTrace, is_finite
 from halftrack.precision.policy import Precision
+from halftrack.precision.sites import OUTERMOST
 from halftrack.precision.step import unscale_and_norm
 
 __all__ = ["Culprit", "find_culprit"]
 
-_OUTERMOST = "the model itself"
 _HANDED_IN = ("batch", "parameter", "buffer")
 # Halfway between 65504, the largest finite half, and what would be the next: it rounds to infinity.
 _HALF_LIMIT = 65520.0
@@ -127,7 +127,7 @@ class Culprit:
             return f"it fits at loss scale {self.fits_at:g} or less (was {self.loss_scale:g})"
         if self.kind != "overflow" or self.magnitude is None or self.dtype == "float32":
             return "no loss scale helps, nor does fp32: look at what it was given"
-        if self.where == _OUTERMOST:
+        if self.where == OUTERMOST:
             return "no loss scale helps; compute it within fp32_island"
         return f"no loss scale helps; keep {self.where} in fp32 (precision.keep_fp32)"
 
@@ -206,7 +206,7 @@ class _Rerun:
             # Gradients grow with the scale: the largest power of two that stays below the limit.
             fits_at = 2.0 ** (math.ceil(math.log2(limit / magnitude * self._loss_scale)) - 1)
         return Culprit(
-            where=event.module or _OUTERMOST,
+            where=event.module or OUTERMOST,
             operation=event.operation,
             direction=event.direction,
             kind=event.kind,

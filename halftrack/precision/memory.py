@@ -6,7 +6,6 @@ Counts what tensors hold; an allocator's slack and a library's workspace come on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any, Self
 
 import torch
@@ -15,9 +14,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.hooks import RemovableHandle
 
 from halftrack.precision import rehearsal
+from halftrack.precision.sites import RunningModules
 
 __all__ = ["KINDS", "LiveBytes"]
 
@@ -49,8 +48,7 @@ class LiveBytes(TorchDispatchMode):
         self.peak_by_module: dict[str, int] = {}
         self._alive: dict[int, tuple[StorageWeakRef, int, str, str]] = {}
         self._total = 0  # of what is alive, and of what died since the last sweep
-        self._running: list[str] = []
-        self._hooks: list[RemovableHandle] = []
+        self._running = RunningModules(model)
         self._parameters = {id(p): p for p in model.parameters()}
         self._gradient_shapes = {p.shape for p in model.parameters() if p.requires_grad}
         self._backward_seen = False
@@ -64,11 +62,7 @@ class LiveBytes(TorchDispatchMode):
         for tensor in self._optimizer_state():
             self._add(tensor, "optimizer")
         self._meet_peak()
-        for path, module in self._model.named_modules():
-            begin = partial(self._begin_module, path)
-            self._hooks.append(module.register_forward_pre_hook(begin))
-            # Always: a recomputed forward pass ends in an exception.
-            self._hooks.append(module.register_forward_hook(self._end_module, always_call=True))
+        self._running.__enter__()
         rehearsal.observers.append(self.saw)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -76,8 +70,7 @@ class LiveBytes(TorchDispatchMode):
     def __exit__(self, *details: Any) -> None:
         super().__exit__(*details)  # type: ignore[no-untyped-call]
         rehearsal.observers.remove(self.saw)
-        while self._hooks:
-            self._hooks.pop().remove()
+        self._running.__exit__(*details)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -107,12 +100,6 @@ class LiveBytes(TorchDispatchMode):
         is_cast = func is torch.ops.aten._to_copy.default and tensor.dtype in _HALF
         return "cast weights" if is_cast and id(source) in self._parameters else "activations"
 
-    def _begin_module(self, path: str, *_: object) -> None:
-        self._running.append(path)
-
-    def _end_module(self, *_: object) -> None:
-        self._running.pop()
-
     def _optimizer_state(self) -> Iterator[Tensor]:
         for optimizer in self._optimizers:
             for state in optimizer.state.values():
@@ -121,7 +108,7 @@ class LiveBytes(TorchDispatchMode):
     def _add(self, tensor: Tensor, kind: str) -> None:
         storage = tensor.untyped_storage()
         if storage._cdata not in self._alive:
-            path = self._running[-1] if self._running else ""
+            path = self._running.innermost
             self._alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes(), kind, path)
             self._total += storage.nbytes()
 

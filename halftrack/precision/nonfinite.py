@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from halftrack.precision.sites import ModuleSites, op_name
 
-__all__ = ["Direction", "Event", "Kind", "NonFiniteTrace", "is_finite"]
+__all__ = ["UNWRITTEN", "Direction", "Event", "Kind", "NonFiniteTrace", "is_finite"]
 
 Direction = Literal["forward", "backward"]
 Kind = Literal["overflow", "NaN", "0 x inf", "infinity"]
@@ -27,8 +27,8 @@ Kind = Literal["overflow", "NaN", "0 x inf", "infinity"]
 _HALF = (torch.float16, torch.bfloat16)
 # Rows that are picked out are no longer one a sample, even where there are as many.
 _PICKING = ("gather", "index", "index_select", "masked_select")
-# Memory nobody has written to holds anything, NaN too.
-_UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
+UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
+"""Ops, by ``op_name``, whose result nobody has written to: it holds anything, NaN too."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,7 +145,7 @@ class NonFiniteTrace(TorchDispatchMode):
         joined = name in ("cat", "stack") and len(given) == len(self._sample_ids)
         if joined or (name not in _PICKING and any(map(self._is_batched, given))):
             self._mark_batched(tree_leaves(result))
-        if name not in _UNWRITTEN and not func.is_view:
+        if name not in UNWRITTEN and not func.is_view:
             results = tree_leaves(result)
             bad = [
                 place

@@ -6,7 +6,7 @@ As figures 2 and 3 of Micikevicius et al. 2017 (arXiv 1710.03740), gradients in 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from halftrack.precision import rehearsal
 from halftrack.precision.histogram import Histogram, exponent_of
+from halftrack.precision.sites import RunningModules
 
 __all__ = ["RangeMeter", "Ranges"]
 
@@ -149,11 +150,10 @@ class RangeMeter(TorchDispatchMode):
         self._model = model
         self._exponent = exponent_of(loss_scale)
         self._found: dict[str, dict[str, Histogram]] = {each.name: {} for each in fields(Ranges)}
-        self._running: list[str] = []
+        self._running = RunningModules(model, self._mark)
         # The number of the first autograd node from which on the module beside it ran, ascending.
         self._nodes: list[int] = []
         self._owners: list[str] = []
-        self._hooks: list[Any] = []
         self._weight_shapes = {
             path: {shape for p in module.parameters() for shape in (p.shape, p.shape[::-1])}
             for path, module in model.named_modules()
@@ -170,19 +170,13 @@ class RangeMeter(TorchDispatchMode):
                 "enter the RangeMeter before precision.arithmetic and precision.autocast, and not "
                 "together with LiveBytes: what they see first is hidden from it"
             )
-        for path, module in self._model.named_modules():
-            self._hooks += [
-                module.register_forward_pre_hook(self._on_entry(path)),
-                module.register_forward_hook(self._on_exit, always_call=True),
-            ]
+        self._running.__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *details: Any) -> None:
         super().__exit__(*details)  # type: ignore[no-untyped-call]
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
+        self._running.__exit__(*details)
 
     @contextmanager
     def updates(self) -> Iterator[None]:
@@ -225,7 +219,7 @@ class RangeMeter(TorchDispatchMode):
         return result
 
     def _saw(self, values: list[Tensor], backward: bool) -> None:
-        path = self._owner() if backward else self._innermost
+        path = self._owner() if backward else self._running.innermost
         for tensor in values:
             is_weight = tensor.shape in self._weight_shapes[path]
             if backward:
@@ -238,30 +232,15 @@ class RangeMeter(TorchDispatchMode):
         found = self._found[kind]
         found[path] = found[path] + histogram if path in found else histogram
 
-    @property
-    def _innermost(self) -> str:
-        return self._running[-1] if self._running else ""
-
     def _owner(self) -> str:
         """The module that ran when the present autograd node was made."""
         node = torch._C._current_autograd_node()
         place = bisect_right(self._nodes, node._sequence_nr()) if node is not None else 0
         return self._owners[place - 1] if place else ""
 
-    def _on_entry(self, path: str) -> Callable[..., None]:
-        def entered(*_: Any) -> None:
-            self._running.append(path)
-            self._mark()
-
-        return entered
-
-    def _on_exit(self, *_: Any) -> None:
-        self._running.pop()
-        self._mark()
-
     def _mark(self) -> None:
         self._nodes.append(torch._C._autograd._get_sequence_nr())
-        self._owners.append(self._innermost)
+        self._owners.append(self._running.innermost)
 
 
 def _half(value: Any) -> bool:

@@ -6,16 +6,20 @@ autograd node that runs leads back to the op that made it, by its sequence numbe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
 
-__all__ = ["ModuleSites", "op_name"]
+__all__ = ["OUTERMOST", "ModuleSites", "RunningModules", "op_name"]
+
+OUTERMOST = "the model itself"
+"""What people are told in the place of the path ""."""
 
 Site = tuple[str, str]
 """Path of a module, "" for the outermost, and the name of an op."""
@@ -27,6 +31,47 @@ def op_name(func: Any) -> str:
     return "cast" if name == "to_copy" else str(name)
 
 
+class RunningModules:
+    """The modules of a model whose ``forward`` runs, followed by hooks while it is entered.
+
+    Args:
+        model: whose modules are named, as ``named_modules`` has it.
+        changed: called whenever another one has become the innermost.
+    """
+
+    def __init__(self, model: nn.Module, changed: Callable[[], None] = lambda: None) -> None:
+        self._model, self._changed = model, changed
+        self._paths: list[str] = []
+        self._hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        for path, module in self._model.named_modules():
+            self._hooks.append(module.register_forward_pre_hook(partial(self._entered, path)))
+            # Always: a recomputed forward pass ends in an exception.
+            self._hooks.append(module.register_forward_hook(self._left, always_call=True))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._hooks:
+            self._hooks.pop().remove()
+
+    def __bool__(self) -> bool:
+        return bool(self._paths)
+
+    @property
+    def innermost(self) -> str:
+        """Path of the one that was called last; "" for the outermost, and while none runs."""
+        return self._paths[-1] if self._paths else ""
+
+    def _entered(self, path: str, *_: object) -> None:
+        self._paths.append(path)
+        self._changed()
+
+    def _left(self, *_: object) -> None:
+        self._paths.pop()
+        self._changed()
+
+
 class ModuleSites:
     """Follows the modules of a model while it is entered; asked from within a dispatch mode.
 
@@ -35,9 +80,8 @@ class ModuleSites:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._paths = {id(module): path for path, module in model.named_modules()}
         self._parameters = {id(p): n.rpartition(".")[0] for n, p in model.named_parameters()}
-        self._running: list[str] = []
+        self._running = RunningModules(model)
         self._made: dict[int, Site] = {}
         self._owners: dict[int, tuple[StorageWeakRef, str]] = {}
         self._last: Site = ("", "")
@@ -48,14 +92,11 @@ class ModuleSites:
                     self._own(held, path)
 
     def __enter__(self) -> Self:
-        hooks = torch.nn.modules.module
-        self._hooks = ExitStack()
-        self._hooks.enter_context(hooks.register_module_forward_pre_hook(self._entered))
-        self._hooks.enter_context(hooks.register_module_forward_hook(self._left, always_call=True))
+        self._running.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._hooks.close()
+    def __exit__(self, *details: object) -> None:
+        self._running.__exit__(*details)
 
     @property
     def forward(self) -> bool:
@@ -65,7 +106,7 @@ class ModuleSites:
     @property
     def running(self) -> str:
         """The module that runs."""
-        return self._running[-1] if self._running else ""
+        return self._running.innermost
 
     def of_forward(self, name: str, inputs: Sequence[Tensor]) -> Site:
         """The site of an op about to run forward."""
@@ -113,9 +154,3 @@ class ModuleSites:
     def _owner(self, tensor: Tensor) -> str | None:
         known = self._owners.get(tensor.untyped_storage()._cdata)
         return None if known is None else known[1]
-
-    def _entered(self, module: nn.Module, _: Any) -> None:
-        self._running.append(self._paths.get(id(module), self.running))
-
-    def _left(self, *_: Any) -> None:
-        self._running.pop()

@@ -14,22 +14,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from halftrack.precision import Islands, Precision, find_islands
-from halftrack.precision.nonfinite import is_finite
+from halftrack.precision.nonfinite import UNWRITTEN, is_finite
+from halftrack.precision.sites import op_name
 from halftrack.precision.step import unscale_and_norm
 from halftrack.recipes.recipe import TrainedRecipe
 from halftrack.training import Batch, total_loss
 from halftrack.training.optimiser import apply_phases
 
 __all__ = ["islands_of"]
-
-# Memory nobody has written to holds anything, NaN too.
-_UNWRITTEN = {
-    torch.ops.aten.empty.memory_format,
-    torch.ops.aten.empty_like.default,
-    torch.ops.aten.empty_strided.default,
-    torch.ops.aten.new_empty.default,
-    torch.ops.aten.new_empty_strided.default,
-}
 
 
 def islands_of(
@@ -112,7 +104,7 @@ class _HalfWatch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self.clean and not func.is_view and func not in _UNWRITTEN:
+        if self.clean and not func.is_view and op_name(func) not in UNWRITTEN:
             self.clean = all(is_finite(value) for value in tree_leaves(result) if _is_half(value))
         return result
 

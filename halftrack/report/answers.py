@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from halftrack.precision import Histogram, LossScaleAdvice
 from halftrack.precision.histogram import exponent_of
+from halftrack.precision.sites import OUTERMOST
 from halftrack.report.rehearse import Rehearsal
 
 __all__ = ["Answer", "answers", "memory_rows", "module_rows", "must_change", "share"]
@@ -58,7 +59,7 @@ def module_rows(rehearsal: Rehearsal) -> list[Row]:
             lost = share(advice.lost_share(scale, path))
         rows.append(
             {
-                "module": _name(path),
+                "module": path or OUTERMOST,
                 "largest activation": _largest(activations),
                 "headroom": "-" if activations.headroom is None else activations.headroom,
                 "largest gradient": _largest(gradient),
@@ -129,7 +130,7 @@ def _forward(rehearsal: Rehearsal) -> str:
     left = f"{room} octaves below" if room else "within"
     return (
         f"Forward nothing overflows: the largest value, of the order of {_largest(histogram)} in "
-        f"{_name(path)}, is {left} fp16's last octave."
+        f"{path or OUTERMOST}, is {left} fp16's last octave."
     )
 
 
@@ -161,7 +162,7 @@ def _backward(rehearsal: Rehearsal) -> Iterator[str]:
         worst = max(lost_updates, key=lost_updates.__getitem__)
         yield (
             f"Weights kept in fp16 would lose up to {share(lost_updates[worst])} of their updates "
-            f"({_name(worst)}); they are kept in fp32."
+            f"({worst or OUTERMOST}); they are kept in fp32."
         )
 
 
@@ -291,14 +292,10 @@ def _largest(histogram: Histogram) -> str:
 
 
 def _names(paths: Iterable[str]) -> str:
-    first, *others = [_name(path) for path in paths]
+    first, *others = [path or OUTERMOST for path in paths]
     named = [first, *others[: _NAMED - 1]]
     more = len(others) + 1 - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
-
-
-def _name(path: str) -> str:
-    return path or "the model itself"
 
 
 def _quoted(paths: tuple[str, ...]) -> str:

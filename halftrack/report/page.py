@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from halftrack.precision import Histogram, LossScaleAdvice
+from halftrack.precision.sites import OUTERMOST
 from halftrack.report.answers import answers, memory_rows, module_rows, must_change
 from halftrack.report.plan import folded
 from halftrack.report.rehearse import Rehearsal
@@ -175,9 +176,9 @@ def _ranges(rehearsal: Rehearsal) -> Iterator[str]:
     yield '<div class="charts">'
     rooms = {p: h.headroom for p, h in ranges.activations.items() if h.headroom is not None}
     for path in sorted(rooms, key=rooms.__getitem__)[:_WORST]:
-        yield _histogram(f"Activations of {_name(path)}", ranges.activations[path], None)
+        yield _histogram(f"Activations of {path or OUTERMOST}", ranges.activations[path], None)
     for path in _most_lost(advice):
-        title = f"Gradients of {_name(path)}"
+        title = f"Gradients of {path or OUTERMOST}"
         yield _histogram(title, ranges.gradients[path], scale, gradient=True)
     yield "</div>"
     yield _table(module_rows(rehearsal))
@@ -202,7 +203,7 @@ def _lost(advice: LossScaleAdvice | None) -> str:
         scales = [2.0**k for k in _SCALES]
         lines["all modules"] = [(s, advice.lost_share(s)) for s in scales]
         for path in _most_lost(advice)[:1]:
-            lines[_name(path)] = [(s, advice.lost_share(s, path)) for s in scales]
+            lines[path or OUTERMOST] = [(s, advice.lost_share(s, path)) for s in scales]
         told = "share that becomes 0 or infinite; blue is the range that is safe"
         if advice.safe is None:
             told = "share that becomes 0 or infinite; no range is safe"
@@ -293,10 +294,6 @@ def _most_lost(advice: LossScaleAdvice | None) -> list[str]:
 
 def _sum(found: Mapping[str, Histogram]) -> Histogram:
     return sum(found.values(), start=Histogram())
-
-
-def _name(path: str) -> str:
-    return path or "the model itself"
 
 
 def _figure(name: str, chart: str, told: str) -> str:

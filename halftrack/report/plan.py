@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from halftrack.precision.sites import OUTERMOST
 from halftrack.recipes import SingleObjectRecipe, TrainedRecipe
 from halftrack.report.gpu_memory import CONTEXT, live_that_fits, on_a_gpu
 from halftrack.report.largest import Largest, largest_image, most_samples
@@ -244,7 +245,7 @@ def folded(by_module: dict[str, int]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for path, size in by_module.items():
         names = itertools.takewhile(lambda name: not name.isdigit(), path.split("."))
-        part = ".".join(names) or "the model itself"
+        part = ".".join(names) or OUTERMOST
         sizes[part] = sizes.get(part, 0) + size
     return sizes
 
