@@ -18,6 +18,7 @@ from halftrack.recipes.run import choose_device
 from halftrack.recipes.single_object import SingleObjectRecipe
 from halftrack.training.bundle import ReplayBundle, read_bundle
 from halftrack.training.optimiser import apply_phases
+from halftrack.training.run import placed
 from halftrack.training.skipped import explain
 
 __all__ = ["Replay", "replay"]
@@ -72,8 +73,7 @@ def replay(folder: str | Path, *, device: torch.device | str | None = None) -> R
     bundle = read_bundle(Path(folder))
     device = choose_device(device or bundle.device)
     recipe = _recipe(bundle.recipe)
-    layout = torch.channels_last if recipe.training.channels_last else torch.preserve_format
-    model = recipe.build_model().to(device, memory_format=layout).train()  # type: ignore[call-overload]
+    model = placed(recipe.build_model(), recipe.training, device)
     bundle.precision.keep_in_fp32(model)
     apply_phases(model, recipe.training.phases, bundle.epoch)
     model.load_state_dict(bundle.weights)

@@ -105,7 +105,9 @@ class SingleObjectRecipe(TrainedRecipe):
         self, data_root: str | Path, device: torch.device
     ) -> Callable[[nn.Module], SingleObjectEvaluation] | None:
         """The scorer; None of sequences without ground truth, TrackingNet's and GOT-10k's tests."""
-        return self.scorer(data_root, device) if _truths(self._sequences(data_root)) else None
+        sequences = self._sequences(data_root)
+        truths = _truths(sequences)
+        return self._scorer(sequences, truths, device, None) if truths else None
 
     def scorer(
         self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
@@ -116,7 +118,15 @@ class SingleObjectRecipe(TrainedRecipe):
             DataError: if the data are not there or not readable, or if only some have ground truth.
         """
         sequences = self._sequences(data_root)
-        truths = _truths(sequences)
+        return self._scorer(sequences, _truths(sequences), device, progress)
+
+    def _scorer(
+        self,
+        sequences: Sequence[SotSequence],
+        truths: Sequence[TargetTruth],
+        device: torch.device,
+        progress: Progress | None,
+    ) -> Callable[[nn.Module], SingleObjectEvaluation]:
         targets = TestTargets(sequences=sequences)
 
         def score(model: nn.Module) -> SingleObjectEvaluation:

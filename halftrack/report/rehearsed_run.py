@@ -19,7 +19,7 @@ from halftrack.recipes.islands import islands_of
 from halftrack.training import Batch, total_loss
 from halftrack.training.loop import clip_seed
 from halftrack.training.optimiser import apply_phases
-from halftrack.training.run import Run
+from halftrack.training.run import Run, placed
 
 __all__ = ["RehearsedRun", "RehearsedStep"]
 
@@ -64,8 +64,7 @@ class RehearsedRun:
         # Nobody replays a rehearsal.
         config = replace(recipe.training, replay_bundles=0)
         model = prepare_model(recipe, seed=self._seed, init=init, trust=trust, say=note)
-        layout = torch.channels_last if config.channels_last else torch.preserve_format
-        model = model.to(_CPU, memory_format=layout).train()  # type: ignore[call-overload]
+        model = placed(model, config, _CPU)
         if init == "none":
             note("random weights: what trained ones do may differ; give some with --init")
             if _take_statistics(model, self._first_clip()):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from halftrack.precision import NonFiniteGradientError, Precision, optimizer_step
 from halftrack.training.batches import Batch, BatchSource
 from halftrack.training.optimiser import apply_phases
-from halftrack.training.run import Run, TrainingConfig, TrainingResult
+from halftrack.training.run import Run, TrainingConfig, TrainingResult, placed
 
 __all__ = ["clip_seed", "total_loss", "train"]
 
@@ -50,8 +50,7 @@ def train(
         recipe or seed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    layout = torch.channels_last if config.channels_last else torch.preserve_format
-    model = model.to(device, memory_format=layout).train()  # type: ignore[call-overload]
+    model = placed(model, config, device)
     precision.keep_in_fp32(model)
     run = Run(
         model=model,

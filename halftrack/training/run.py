@@ -31,7 +31,7 @@ from halftrack.training.optimiser import (
 )
 from halftrack.training.skipped import SkippedSteps
 
-__all__ = ["Run", "TrainingConfig", "TrainingResult", "check_same_run"]
+__all__ = ["Run", "TrainingConfig", "TrainingResult", "check_same_run", "placed"]
 
 # What a resumed run may change, at any depth of its recipe: no weight depends on it.
 # ``on_bad_sample`` is among them for the run that stopped at a bad file.
@@ -131,6 +131,13 @@ class TrainingResult:
     """The newest checkpoint."""
     interrupted: int | None = None
     """The signal that ended the run early, None if it ran to its end."""
+
+
+def placed(model: nn.Module, config: TrainingConfig, device: torch.device) -> nn.Module:
+    """The model on its device, in the memory layout it trains in, and in training mode."""
+    layout = torch.channels_last if config.channels_last else torch.preserve_format
+    moved: nn.Module = model.to(device, memory_format=layout)  # type: ignore[call-overload]
+    return moved.train()
 
 
 class Run:
