@@ -10,44 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_pairs import SMALL, film
 
 from halftrack.data import (
-    SAMPLE_CLASSES,
     DataError,
     PairBatches,
-    PairDataConfig,
     SampleSettings,
     write_sample,
 )
 from halftrack.data.pairs import draw_pair
 
-SMALL = PairDataConfig(
-    training_sets=("lasot",),
-    set_weights=(1.0,),
-    vid_classes=SAMPLE_CLASSES,
-    template_size=31,
-    search_size=63,
-    crop_size=127,
-    shift=(1, 16),
-    pairs_per_batch=4,
-    pairs_per_epoch=12,
-)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pairs")
-    for layout in ("sot", "vid"):
-        write_sample(
-            root,
-            SampleSettings(layout=layout, train_videos=3, val_videos=1, frames=12, size=(72, 120)),
-        )
-    return root
+    return film(tmp_path_factory.mktemp("pairs"))
 
 
 def drawn(batches: PairBatches, **how) -> list[tuple]:
