@@ -60,14 +60,17 @@ class Histogram:
 
     @classmethod
     def _of_fp32(cls, flat: Tensor) -> Self:
-        octaves = _octaves(flat.view(torch.int32)).tolist()
-        finite = {e - _BIAS: octaves[e] for e in range(1, 255) if any(octaves[e])}
-        zeros, *subnormal = octaves[0]
-        infs, *nans = octaves[255]
+        octaves: dict[int, list[int]] = {0: [0, 0, 0], 255: [0, 0, 0]}
+        found = _octaves(flat.view(torch.int32))
+        occupied = found.nonzero().flatten()
+        for place, count in zip(occupied.tolist(), found[occupied].tolist(), strict=True):
+            octaves.setdefault(place // 3, [0, 0, 0])[place % 3] = count
+        zeros, *subnormal = octaves.pop(0)
+        infs, *nans = octaves.pop(255)
         histogram = cls(
-            counts={e: sum(octave) for e, octave in finite.items()},
-            powers={e: power for e, (power, _, _) in finite.items() if power},
-            tops={e: top for e, (_, _, top) in finite.items() if top},
+            counts={e - _BIAS: sum(octave) for e, octave in octaves.items()},
+            powers={e - _BIAS: power for e, (power, _, _) in octaves.items() if power},
+            tops={e - _BIAS: top for e, (_, _, top) in octaves.items() if top},
             zeros=zeros,
             infs=infs,
             nans=sum(nans),
@@ -175,7 +178,7 @@ def exponent_of(scale: float) -> int:
 
 
 def _octaves(bits: Tensor) -> Tensor:
-    """int64 ``(256, 3)``: fp32 values of each exponent field by place in their octave.
+    """int64 ``(256 * 3,)``: fp32 values of each exponent field by third of their octave.
 
     First the power of two itself, last what eleven bits round to the next. Zeros come out as the
     power of field 0, infinities as that of field 255.
@@ -191,7 +194,7 @@ def _octaves(bits: Tensor) -> Tensor:
         places = (magnitude - 1).bitwise_right_shift_(23).add_(magnitude >> 23)
         places.add_(magnitude.add_(1 << 12).bitwise_right_shift_(23)).add_(1)
         found += torch.bincount(places, minlength=len(found))
-    return found.view(256, 3)
+    return found
 
 
 def _sum(mine: Mapping[int, int], theirs: Mapping[int, int]) -> dict[int, int]:

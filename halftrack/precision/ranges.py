@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import torch
@@ -181,19 +181,19 @@ class RangeMeter(TorchDispatchMode):
     @contextmanager
     def updates(self) -> Iterator[None]:
         """Around the optimizers' step: what it adds to each trainable weight."""
-        trained = [
-            (path, parameter)
+        trained = {
+            path: [p for p in module.parameters(recurse=False) if p.requires_grad]
             for path, module in self._model.named_modules()
-            for parameter in module.parameters(recurse=False)
-            if parameter.requires_grad
-        ]
-        before = [parameter.detach().clone() for _, parameter in trained]
+        }
+        before = {path: _flat(parameters) for path, parameters in trained.items() if parameters}
         yield
-        for (path, parameter), old in zip(trained, before, strict=True):
-            update = parameter.detach() - old
-            changed = update != 0
-            self._add("updates", path, Histogram.of(update))
-            self._add("update_ratios", path, Histogram.of(old[changed] / update[changed]))
+        for path, old in before.items():
+            update = _flat(trained[path]) - old
+            updates = Histogram.of(update)
+            # Put to 0 rather than picked out, which takes several times as long.
+            ratios = Histogram.of((old / update).masked_fill_(update == 0, 0.0))
+            self._add("updates", path, updates)
+            self._add("update_ratios", path, replace(ratios, zeros=ratios.zeros - updates.zeros))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -241,6 +241,11 @@ class RangeMeter(TorchDispatchMode):
     def _mark(self) -> None:
         self._nodes.append(torch._C._autograd._get_sequence_nr())
         self._owners.append(self._running.innermost)
+
+
+def _flat(parameters: list[nn.Parameter]) -> Tensor:
+    """A copy of them in one row."""
+    return torch.cat([parameter.detach().flatten() for parameter in parameters])
 
 
 def _half(value: Any) -> bool:
