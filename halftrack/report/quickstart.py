@@ -32,6 +32,7 @@ from halftrack.training import TrainingResult
 __all__ = ["TASKS", "run_quickstart"]
 
 _PRECISIONS = ("fp32", "bf16", "fp16")
+_TRAINING_VIDEOS = {"vid": 14, "mot": 10, "sot": 60}
 Row = dict[str, object]
 
 
@@ -66,9 +67,9 @@ def run_quickstart(out: Path, *, task: str, seed: int, console: Console) -> None
 
 
 def _settings(layout: str, seed: int) -> SampleSettings:
-    """What a task films: more videos of single objects, as each has but one to learn from."""
+    """What a task films: fewer streets, full of people, than single objects."""
     settings = SampleSettings(layout=layout, seed=seed)  # type: ignore[arg-type]
-    return replace(settings, train_videos=60) if layout == "sot" else settings
+    return replace(settings, train_videos=_TRAINING_VIDEOS[layout])
 
 
 def _by_precision(rows: list[Row]) -> list[Row]:
