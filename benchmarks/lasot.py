@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +21,23 @@ import numpy.typing as npt
 from measure import machine
 from PIL import Image, ImageDraw
 
-from halftrack.data import PairDataConfig, SampleSettings, SotSequence, read_sot, write_sample
+from halftrack.data import (
+    PairDataConfig,
+    SampleSettings,
+    SotSequence,
+    learned_rows,
+    read_mot,
+    read_sot,
+    write_sample,
+)
 from halftrack.evaluation import TargetTruth, score_ope
 from halftrack.recipes import SingleObjectRecipe, follow, load_recipe, train
 
 # The ImageNet VID videos that look as if they were filmed beside a LaSOT sequence.
 TWINS = {"car-1": ("car1a",), "motorcycle-2": ("moto2a",)}
-PEOPLE = "PETS09-S2L1"
 EVERY = 4  # of so many frames one gives stills
-PATCHES = 2  # in each
+PATCHES = 2  # in each, found in so many tries:
+TRIES = 40
 
 Boxes = npt.NDArray[np.float64]
 
@@ -91,13 +99,12 @@ def real_tracks(data_root: Path) -> Iterator[tuple[str, list[Path], Boxes]]:
             boxes = objects.boxes_xyxy[first:stop].astype(np.float64)
             boxes[:, 2:] -= boxes[:, :2]
             yield name, [Path(objects.path(box)) for box in range(first, stop)], boxes
-    folder = data_root / "MOT17" / "train" / PEOPLE
-    rows = np.loadtxt(folder / "gt" / "gt.txt", delimiter=",")
-    rows = rows[rows[:, 6] == 1]
-    for person in np.unique(rows[:, 1]):
-        own = rows[rows[:, 1] == person]
-        frames = [folder / "img1" / f"{int(number):06d}.jpg" for number in own[:, 0]]
-        yield f"{PEOPLE}-{int(person)}", frames, own[:, 2:6]
+    for sequence in read_mot(data_root, "train", detectors="FRCNN"):
+        people, _ = learned_rows(sequence)
+        for person in np.unique(people.ids):
+            own = people.select(people.ids == person)
+            frames = [Path(sequence.path(number)) for number in own.frame_numbers]
+            yield f"{sequence.name}-{person}", frames, own.boxes_ltwh
 
 
 def write_track(folder: Path, frames: Sequence[Path], boxes_xywh: Boxes) -> None:
@@ -122,7 +129,7 @@ def write_stills(folder: Path, stills: Mapping[Path, Sequence[Boxes]]) -> None:
         pixels = np.asarray(Image.open(file).convert("L"), dtype=np.float32)
         height, width = pixels.shape
         images.append({"id": number, "file_name": link.name, "width": width, "height": height})
-        for box in (*objects, *textured(pixels, rng)):
+        for box in (*objects, *islice(textured(pixels, rng), PATCHES)):
             annotations.append(
                 {
                     "id": len(annotations),
@@ -146,15 +153,13 @@ def write_stills(folder: Path, stills: Mapping[Path, Sequence[Boxes]]) -> None:
 
 
 def textured(grey: npt.NDArray[np.float32], rng: np.random.Generator) -> Iterator[Boxes]:
-    """Boxes x, y, w, h of up to ``PATCHES`` patches that are not all alike inside."""
+    """Boxes x, y, w, h of patches, those that are not all alike inside."""
     height, width = grey.shape
-    found = 0
-    for _ in range(20 * PATCHES):
+    for _ in range(TRIES):
         side = min(height, width) * 2.0 ** rng.uniform(-4, -1.5)
         w, h = side * 2.0 ** rng.uniform(-0.4, 0.4, size=2)
         x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
-        if found < PATCHES and grey[int(y) : int(y + h) + 1, int(x) : int(x + w) + 1].std() > 25:
-            found += 1
+        if grey[int(y) : int(y + h) + 1, int(x) : int(x + w) + 1].std() > 25:
             yield np.array([x, y, w, h])
 
 
