@@ -62,6 +62,9 @@ class PairDataConfig:
     """Largest share by which template and search region are scaled, drawn for each axis."""
     colour_probability: tuple[float, float] = (1.0, 1.0)
     """Chance that colours of template and search region are moved."""
+    brightness: tuple[float, float] = (0.0, 0.0)
+    """Largest share by which template and search region become brighter or darker, each drawn
+    apart; published is none."""
     blur_probability: tuple[float, float] = (0.0, 0.2)
     """Chance that template and search region are blurred."""
     grey_probability: float = 0.0
@@ -95,6 +98,7 @@ class PairDataConfig:
             _within(name, getattr(self, name), 0, 1)
         _within("blur_probability", self.blur_probability, 0, 1)
         _within("scale", self.scale, 0, 0.99)
+        _within("brightness", self.brightness, 0, 1)
         _within("shift", self.shift, 0, float("inf"))
         _within("context", self.context, 0, float("inf"))
         _within("cache_mb", self.cache_mb, 0, float("inf"))
@@ -198,6 +202,7 @@ class PairDataConfig:
                 shift=self.shift[place],
                 scale=self.scale[place],
                 colour_probability=self.colour_probability[place],
+                brightness=self.brightness[place],
                 blur_probability=self.blur_probability[place],
             )
             for place, size in enumerate((self.template_size, self.search_size))

@@ -66,6 +66,8 @@ class ViewRanges:
     """Largest share by which it shows more or less of the crop, drawn for each axis."""
     colour_probability: float = 1.0
     """Chance that its colours are moved."""
+    brightness: float = 0.0
+    """Largest share by which it becomes brighter or darker."""
     blur_probability: float = 0.0
     """Chance that it is blurred."""
 
@@ -89,7 +91,9 @@ class View:
     shift_xy: tuple[float, float] = (0.0, 0.0)
     """How far it is moved on the crop, in the crop's pixels; less where the crop ends."""
     grey: bool = False
-    """All three channels become the brightness."""
+    """All three channels become the luminance."""
+    brightness: float = 1.0
+    """What all values are multiplied by."""
     colour: tuple[float, float, float] | None = None
     """How far colours are moved along each principal colour, in standard deviations."""
     blur: Blur | None = None
@@ -109,11 +113,14 @@ def draw_view(ranges: ViewRanges, rng: random.Random, *, grey: bool = False) -> 
     colour = None
     if rng.random() < ranges.colour_probability:
         colour = (rng.gauss(), rng.gauss(), rng.gauss())
+    # Drawn only where asked for: the published recipes' draws stay what they were.
+    brightness = 1 + rng.uniform(-ranges.brightness, ranges.brightness) if ranges.brightness else 1
     blurred = rng.random() < ranges.blur_probability
     return View(
         scale_xy=(scale_x, scale_y),
         shift_xy=(shift_x, shift_y),
         grey=grey,
+        brightness=brightness,
         colour=colour,
         blur=Blur(size=rng.choice(BLUR_SIZES), vertical=rng.random()) if blurred else None,
     )
@@ -170,7 +177,7 @@ def shift_scale(
 
 
 def recolour(pixels: Tensor, view: View) -> Tensor:
-    """The other steps of a view: grey, moved colours, blur.
+    """The other steps of a view: grey, brightness, moved colours, blur.
 
     Args:
         pixels: float32 ``(3, height, width)`` RGB, 0 to 255; its memory may be reused.
@@ -180,6 +187,8 @@ def recolour(pixels: Tensor, view: View) -> Tensor:
         # The reference turns the crop grey; both are linear, so the order does not matter.
         weights = torch.tensor(_GREY, dtype=torch.float32, device="cpu")
         pixels = torch.einsum("chw,c->hw", pixels, weights).expand(3, -1, -1).contiguous()
+    if view.brightness != 1:
+        pixels = pixels.mul_(view.brightness)
     if view.colour is not None:
         offset = _COLOURS @ np.array(view.colour)
         pixels = pixels.sub_(torch.from_numpy(offset.astype(np.float32))[:, None, None])

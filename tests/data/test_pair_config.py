@@ -18,7 +18,7 @@ def test_the_defaults_are_the_published_recipe() -> None:
     assert (config.template_size, config.search_size, config.crop_size) == (127, 255, 511)
     assert (config.shift, config.scale) == ((4, 64), (0.05, 0.18))
     assert (config.colour_probability, config.blur_probability) == ((1, 1), (0, 0.2))
-    assert (config.grey_probability, config.cache_mb) == (0, 0)
+    assert (config.grey_probability, config.brightness, config.cache_mb) == (0, (0, 0), 0)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,7 @@ def test_the_defaults_are_the_published_recipe() -> None:
         ("positive_share", 1.5, "positive_share=1.5: expected 0 to 1"),
         ("blur_probability", (0, -0.1), "blur_probability="),
         ("scale", (0.1, 1.0), "scale="),
+        ("brightness", (0.0, 1.5), "brightness=.*expected 0 to 1"),
         ("shift", (-1, 4), "shift=.*expected 0 or more"),
         ("frame_range", 0, "frame_range=0: expected 1 or more"),
         ("pairs_per_epoch", 0, "pairs_per_epoch=0"),

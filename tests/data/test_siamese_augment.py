@@ -44,6 +44,7 @@ def test_views_are_drawn_in_their_ranges() -> None:
     assert len(blurs) == pytest.approx(1000, abs=100)
     assert {each.size for each in blurs} == set(BLUR_SIZES)
     assert not any(view.grey for view in views)
+    assert {view.brightness for view in views} == {1}
     assert draw_view(RANGES, rng, grey=True).grey
 
 
@@ -54,6 +55,18 @@ def test_a_probability_of_0_never_and_of_1_always_happens() -> None:
     for _ in range(50):
         assert (draw_view(never, rng).colour, draw_view(never, rng).blur) == (None, None)
         assert draw_view(always, rng).blur is not None
+
+
+def test_brightness_is_drawn_in_its_range_and_multiplies_before_colours_are_moved() -> None:
+    rng = random.Random(0)
+    lit = replace(RANGES, brightness=0.5)
+    factors = [draw_view(lit, rng).brightness for _ in range(1000)]
+    assert 0.5 <= min(factors) < 0.51
+    assert 1.49 < max(factors) <= 1.5
+    image, moved = noise(31), View(colour=(0.0, 2.0, -1.0))
+    offset = recolour(image.clone(), moved) - image
+    darker = recolour(image.clone(), replace(moved, brightness=0.5))
+    np.testing.assert_allclose(darker, image * 0.5 + offset, rtol=0, atol=1e-4)
 
 
 def test_the_box_moves_with_the_pixels() -> None:
