@@ -13,7 +13,7 @@ import torch
 
 from halftrack import cli
 from halftrack.cli import console, main
-from halftrack.recipes import load_recipe, override
+from halftrack.recipes import load_recipe
 from halftrack.report.memory import predicted_step
 from halftrack.report.step_sizes import with_identities
 
@@ -127,12 +127,10 @@ def test_following_one_object_leaves_scores_curves_and_files_that_score_alike(
     assert halftrack("data", "sample", data, "--layout", "sot", *size) == 0
     weights = out / "best.pth"
     out.mkdir()
-    # Norms that keep features in range without any training.
-    norms = ("--set", "model.norm=group", "--set", "model.backbone.norm=group")
-    untrained = override(load_recipe(recipe), norms[1::2]).build_model()
+    untrained = load_recipe(recipe).build_model()
     torch.save({"state_dict": untrained.state_dict()}, weights)
     there = ("--data-root", data, "--checkpoint", weights)
-    assert halftrack("eval", recipe, *there, *norms) == 0
+    assert halftrack("eval", recipe, *there) == 0
     told = capsys.readouterr().out
     assert all(word in told for word in ("Norm precision", "MEAN", "By rule", "official"))
     (sequence,) = (data / "LaSOTBenchmark/testing_set.txt").read_text().split()
@@ -155,7 +153,7 @@ def test_following_one_object_leaves_scores_curves_and_files_that_score_alike(
         image.rename(folder / image.name)
     capsys.readouterr()
     got = ("--out", tmp_path / "got", "--set", "benchmark=GOT-10k")
-    assert halftrack("eval", recipe, *there, *norms, *got) == 0
+    assert halftrack("eval", recipe, *there, *got) == 0
     told = capsys.readouterr().out
     assert "no ground truth, so no scores" in told
     assert "GOT-10k_test.zip has 1 sequences, GOT-10k's server scores 180" in told

@@ -52,10 +52,10 @@ def trackingnet(data_root: Path) -> Path:
 
 
 def tiny(*settings: str) -> SingleObjectRecipe:
-    """The recipe with norms that keep features in range without any training."""
+    """The recipe, other fields set."""
     recipe = load_recipe("siamese_rpn_tiny_sample")
     assert isinstance(recipe, SingleObjectRecipe)
-    return override(recipe, ["model.norm=group", "model.backbone.norm=group", *settings])
+    return override(recipe, settings)
 
 
 def test_the_published_settings_are_the_configs() -> None:
