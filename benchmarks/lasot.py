@@ -44,7 +44,7 @@ Boxes = npt.NDArray[np.float64]
 
 
 def recipe(steps: int) -> SingleObjectRecipe:
-    """The tiny recipe, on objects of real frames too.
+    """The tiny recipe without batch statistics, on objects of real frames too.
 
     Sizes vary more than in the published recipe, and anchors farther off learn where the object is:
     in so few steps the boxes otherwise stay those of the anchors. Light varies too, as it does in
@@ -56,7 +56,12 @@ def recipe(steps: int) -> SingleObjectRecipe:
     return replace(
         tiny,
         name="siamese_rpn_real_video",
-        model=replace(tiny.model, matching=matching, box_weight=2.4),
+        model=replace(
+            tiny.model,
+            backbone=replace(tiny.model.backbone, norm="group"),
+            matching=matching,
+            box_weight=2.4,
+        ),
         data=replace(
             tiny.data,
             training_sets=("lasot", "coco"),

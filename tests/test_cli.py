@@ -13,7 +13,7 @@ import torch
 
 from halftrack import cli
 from halftrack.cli import console, main
-from halftrack.recipes import load_recipe
+from halftrack.recipes import load_recipe, override
 from halftrack.report.memory import predicted_step
 from halftrack.report.step_sizes import with_identities
 
@@ -127,10 +127,12 @@ def test_following_one_object_leaves_scores_curves_and_files_that_score_alike(
     assert halftrack("data", "sample", data, "--layout", "sot", *size) == 0
     weights = out / "best.pth"
     out.mkdir()
-    untrained = load_recipe(recipe).build_model()
+    # A norm that keeps features in range without any training.
+    norm = ("--set", "model.backbone.norm=group")
+    untrained = override(load_recipe(recipe), norm[1:]).build_model()
     torch.save({"state_dict": untrained.state_dict()}, weights)
     there = ("--data-root", data, "--checkpoint", weights)
-    assert halftrack("eval", recipe, *there) == 0
+    assert halftrack("eval", recipe, *there, *norm) == 0
     told = capsys.readouterr().out
     assert all(word in told for word in ("Norm precision", "MEAN", "By rule", "official"))
     (sequence,) = (data / "LaSOTBenchmark/testing_set.txt").read_text().split()
@@ -153,7 +155,7 @@ def test_following_one_object_leaves_scores_curves_and_files_that_score_alike(
         image.rename(folder / image.name)
     capsys.readouterr()
     got = ("--out", tmp_path / "got", "--set", "benchmark=GOT-10k")
-    assert halftrack("eval", recipe, *there, *got) == 0
+    assert halftrack("eval", recipe, *there, *norm, *got) == 0
     told = capsys.readouterr().out
     assert "no ground truth, so no scores" in told
     assert "GOT-10k_test.zip has 1 sequences, GOT-10k's server scores 180" in told

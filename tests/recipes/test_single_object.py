@@ -52,10 +52,10 @@ def trackingnet(data_root: Path) -> Path:
 
 
 def tiny(*settings: str) -> SingleObjectRecipe:
-    """The recipe, other fields set."""
+    """The recipe with a norm that keeps features in range without any training."""
     recipe = load_recipe("siamese_rpn_tiny_sample")
     assert isinstance(recipe, SingleObjectRecipe)
-    return override(recipe, settings)
+    return override(recipe, ["model.backbone.norm=group", *settings])
 
 
 def test_the_published_settings_are_the_configs() -> None:
