@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
 from halftrack.precision import rehearsal
@@ -40,6 +40,8 @@ _SUMS = {
     _aten.sub.Tensor: _aten.sub.Tensor,
     _aten.sub_.Tensor: _aten.sub.Tensor,
 }
+# Looked up first: most ops of a step are none of these, and to hash an op takes its time.
+_SEEN = frozenset({*_CASTS, *_ROUNDED, *_SUMS, *rehearsal.PRODUCTS})
 _RATIO_THAT_LOSES = {torch.float16: 11, torch.bfloat16: 8}
 """Octaves between weight and update from which half weights would not change: 2048 and 256."""
 
@@ -187,18 +189,22 @@ class RangeMeter(TorchDispatchMode):
         }
         before = {path: _flat(parameters) for path, parameters in trained.items() if parameters}
         yield
-        for path, old in before.items():
-            update = _flat(trained[path]) - old
-            updates = Histogram.of(update)
-            # Put to 0 rather than picked out, which takes several times as long.
-            ratios = Histogram.of((old / update).masked_fill_(update == 0, 0.0))
-            self._add("updates", path, updates)
-            self._add("update_ratios", path, replace(ratios, zeros=ratios.zeros - updates.zeros))
+        with _disable_current_modes():  # counting takes hundreds of small ops, none the step's
+            for path, old in before.items():
+                update = _flat(trained[path]) - old
+                updates = Histogram.of(update)
+                # Put to 0 rather than picked out, which takes several times as long.
+                ratios = Histogram.of((old / update).masked_fill_(update == 0, 0.0))
+                ratios = replace(ratios, zeros=ratios.zeros - updates.zeros)
+                self._add("updates", path, updates)
+                self._add("update_ratios", path, ratios)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func not in _SEEN:
+            return func(*args, **kwargs)
         backward = torch._C._current_graph_task_id() != -1
         if backward and self._running:  # recomputed activations, seen before
             return func(*args, **kwargs)
