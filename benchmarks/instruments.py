@@ -31,8 +31,8 @@ from halftrack.training import TrainingConfig, total_loss, train
 from halftrack.training.loop import clip_seed
 from halftrack.training.optimiser import build_sgd
 
-# The shortest step, one with batch norm, and the first at its published size: what is trained on
-# (sample video in the layout of), and which share of the rounds it gets.
+# The shortest step, one with batch norm, and the first at its published size: the layout of the
+# sample video it learns from, and its share of the rounds.
 RECIPES = {
     "reid_tiny_sample": ("mot", 1.0),
     "selsa_tiny_sample": ("vid", 1.0),
@@ -174,14 +174,14 @@ def short(recipe: TrainedRecipe, precision: Precision) -> TrainedRecipe:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=120)
-    all_rounds = parser.parse_args().rounds
+    asked = parser.parse_args().rounds
     print("| recipe | precision | idle | under RangeMeter | and its updates | left | pairs |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for name, (layout, share) in RECIPES.items():
-            rounds = max(1, round(all_rounds * share))
+            rounds = max(2, round(asked * share))  # the loop's first step is not counted
             settings = SampleSettings(layout=layout, train_videos=4, val_videos=1, frames=12)
-            data_root = write_sample(Path(folder) / layout, settings, overwrite=True)
+            data_root = write_sample(Path(folder) / layout, settings)
             recipe = load_recipe(name)
             assert isinstance(recipe, TrainedRecipe)
             recipe = recipe.settled(data_root)
