@@ -129,8 +129,9 @@ def in_use(recipe: TrainedRecipe, batch: Any, *, rounds: int) -> list[list[float
     def under_meter(*, updates: bool) -> None:
         with RangeMeter(metered.model, loss_scale=scale) as meter:
             metered.gradients(batch, 0)
-            with meter.updates() if updates else nullcontext():
-                metered.update()
+        with meter.updates() if updates else nullcontext():
+            metered.update()
+        meter.ranges  # noqa: B018 - what it saw is read, too
 
     works = [
         lambda: plain(batch),

@@ -7,18 +7,29 @@ at which rounding to fp16 cuts through an octave, so that they answer for any lo
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Histogram", "exponent_of"]
+__all__ = ["Histogram", "HistogramCounter", "exponent_of"]
+
+Key = TypeVar("Key")
+Counts = NDArray[np.int64]
 
 _COUNTED = (torch.float32, torch.float16, torch.bfloat16)
-_CHUNK = 1 << 16  # values that stay in a core's cache while they are counted
+_CHUNK = 1 << 15  # values that stay in a core's cache while they are counted
 _BIAS = 127
+_THIRDS = 256 * 3
+_CARRY = 1 + (1 << 11)
+"""Carries from the last of eleven bits into the exponent, to which it adds 1 besides."""
+_LANES = 4  # neighbours are counted apart: a core waits to add to what it has just added to
+_CARRY_IN_LANES = (_CARRY + np.arange(_CHUNK) % _LANES * (_THIRDS << 11)).astype(np.int32)
 _TIE = -25
 """fp16 rounds 2^-25 itself to 0 (a tie, to even), and whatever is larger to 2^-24 or more."""
 _TOP = 15
@@ -45,41 +56,16 @@ class Histogram:
     nans: int = 0
     """NaNs."""
 
-    @classmethod
-    def of(cls, values: Tensor) -> Self:
+    @staticmethod
+    def of(values: Tensor) -> Histogram:
         """Count a tensor of any shape on any device (one host sync).
 
         Raises:
             TypeError: unless it is fp32, fp16 or bf16.
         """
-        if values.dtype not in _COUNTED:
-            allowed = ", ".join(str(dtype) for dtype in _COUNTED)
-            raise TypeError(f"a histogram is of {allowed}, got {values.dtype}")
-        # fp32 holds every half exactly, and its normal numbers the halves' subnormal ones.
-        return cls._of_fp32(values.detach().float().reshape(-1))
-
-    @classmethod
-    def _of_fp32(cls, flat: Tensor) -> Self:
-        octaves: dict[int, list[int]] = {0: [0, 0, 0], 255: [0, 0, 0]}
-        found = _octaves(flat.view(torch.int32))
-        occupied = found.nonzero().flatten()
-        for place, count in zip(occupied.tolist(), found[occupied].tolist(), strict=True):
-            octaves.setdefault(place // 3, [0, 0, 0])[place % 3] = count
-        zeros, *subnormal = octaves.pop(0)
-        infs, *nans = octaves.pop(255)
-        histogram = cls(
-            counts={e - _BIAS: sum(octave) for e, octave in octaves.items()},
-            powers={e - _BIAS: power for e, (power, _, _) in octaves.items() if power},
-            tops={e - _BIAS: top for e, (_, _, top) in octaves.items() if top},
-            zeros=zeros,
-            infs=infs,
-            nans=sum(nans),
-        )
-        if not any(subnormal):
-            return histogram
-        # Subnormal numbers of fp32 have no exponent of their own until they are made larger.
-        tiny = flat[(flat != 0) & (flat.abs() < 2.0**-126)]
-        return histogram + cls._of_fp32(tiny * 2.0**64).shifted(-64)
+        counter: HistogramCounter[None] = HistogramCounter()
+        counter.count(None, values)
+        return counter.histograms()[None]
 
     @property
     def nonzero(self) -> int:
@@ -165,6 +151,55 @@ class Histogram:
         return cls(**octaves, zeros=plain["zeros"], infs=plain["infs"], nans=plain["nans"])
 
 
+class HistogramCounter(Generic[Key]):
+    """Counts tensors by key; what was counted is read all at once, which costs little a key."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[Key, int], Counts] = defaultdict(_no_counts)
+
+    def count(self, key: Key, values: Tensor, *, exponent: int = 0) -> None:
+        """Add ``values / 2^exponent``, a tensor of any shape on any device (one host sync).
+
+        Raises:
+            TypeError: unless it is fp32, fp16 or bf16.
+        """
+        if values.dtype not in _COUNTED:
+            allowed = ", ".join(str(dtype) for dtype in _COUNTED)
+            raise TypeError(f"a histogram is of {allowed}, got {values.dtype}")
+        # fp32 holds every half exactly, and its normal numbers the halves' subnormal ones.
+        flat = values.detach().float().reshape(-1)
+        found = _octaves(flat)
+        if found[1:3].any():
+            # Subnormal numbers of fp32 have no exponent of their own until they are made larger.
+            found[1:3] = 0
+            tiny = flat[(flat != 0) & (flat.abs() < 2.0**-126)]
+            self.count(key, tiny * 2.0**64, exponent=exponent + 64)
+        self._counts[key, exponent] += found
+
+    def histograms(self) -> dict[Key, Histogram]:
+        """What has been counted so far."""
+        exponents = [exponent for _, exponent in self._counts]
+        thirds = np.array(list(self._counts.values())).reshape(-1, 256, 3)
+        zeros = thirds[:, 0, 0].tolist()
+        infs, *nans = thirds[:, 255].T.tolist()
+        thirds[:, [0, 255]] = 0
+        counts = _by_exponent(thirds.sum(2), exponents)
+        powers = _by_exponent(thirds[:, :, 0], exponents)
+        tops = _by_exponent(thirds[:, :, 2], exponents)
+        found: dict[Key, Histogram] = {}
+        for row, (key, _) in enumerate(self._counts):
+            histogram = Histogram(
+                counts=counts[row],
+                powers=powers[row],
+                tops=tops[row],
+                zeros=zeros[row],
+                infs=infs[row],
+                nans=sum(each[row] for each in nans),
+            )
+            found[key] = found[key] + histogram if key in found else histogram
+        return found
+
+
 def exponent_of(scale: float) -> int:
     """The k of ``scale = 2^k``.
 
@@ -177,24 +212,58 @@ def exponent_of(scale: float) -> int:
     return exponent - 1
 
 
-def _octaves(bits: Tensor) -> Tensor:
-    """int64 ``(256 * 3,)``: fp32 values of each exponent field by third of their octave.
+def _octaves(flat: Tensor) -> Counts:
+    """How often each third of an octave occurs in fp32 values, ``(768,)``."""
+    bits = flat.view(torch.int32)
+    counts: Counts
+    if bits.device.type != "cpu":
+        counts = torch.bincount(_thirds(bits, _CARRY), minlength=_THIRDS).cpu().numpy()
+        return counts
+    # NumPy starts a small operation in a third of torch's time, and one core is enough for them.
+    array = bits.numpy()
+    lanes = np.zeros(_LANES * _THIRDS, dtype=np.int64)
+    for start in range(0, len(array), _CHUNK):
+        chunk = array[start : start + _CHUNK]
+        thirds = torch.from_numpy(_thirds(chunk, _CARRY_IN_LANES[: len(chunk)]))
+        lanes += torch.bincount(thirds, minlength=len(lanes)).numpy()
+    counts = lanes.reshape(_LANES, _THIRDS).sum(axis=0)
+    return counts
 
-    First the power of two itself, last what eleven bits round to the next. Zeros come out as the
-    power of field 0, infinities as that of field 255.
+
+def _thirds(bits: Any, carry: Any) -> Any:
+    """The third of an octave that each value lies in, 3e and up for the exponent e.
+
+    First the power of two itself, last what eleven bits round to the next. Exponents are as they
+    are kept, 0 to 255: zeros come out as the power of 0, infinities as that of 255.
+
+    Args:
+        bits: int32 of fp32 values, an array or a tensor.
+        carry: ``_CARRY``, or an array with what the results are to be moved by.
     """
-    # Elsewhere than on a CPU many small kernels would cost more than they save.
-    size = _CHUNK if bits.device.type == "cpu" else max(len(bits), 1)
-    found = torch.zeros(256 * 3, dtype=torch.int64, device=bits.device)
-    for chunk in bits.split(size):
-        # One NaN stands for all: the largest would run over below.
-        magnitude = (chunk & 0x7FFFFFFF).clamp_(max=0x7F800001)
-        # The field e of |x| thrice, of which the second is e - 1 at a power of two and the third
-        # e + 1 where rounding carries: with 1 the sum is 3e, 3e + 1 or 3e + 2.
-        places = (magnitude - 1).bitwise_right_shift_(23).add_(magnitude >> 23)
-        places.add_(magnitude.add_(1 << 12).bitwise_right_shift_(23)).add_(1)
-        found += torch.bincount(places, minlength=len(found))
-    return found
+    magnitude = bits & 0x7FFFFFFF
+    # The exponent of |x| thrice, of which the first is e - 1 at a power of two and the last e + 1
+    # where rounding carries: with 1 the sum is 3e, 3e + 1 or 3e + 2.
+    thirds = magnitude - 1
+    thirds >>= 23
+    magnitude >>= 12  # what rounding looks at, with room for its carry
+    thirds += magnitude >> 11
+    magnitude += carry
+    magnitude >>= 11
+    thirds += magnitude
+    return thirds
+
+
+def _no_counts() -> Counts:
+    return np.zeros(_THIRDS, dtype=np.int64)
+
+
+def _by_exponent(table: Counts, exponents: list[int]) -> list[dict[int, int]]:
+    """What is not 0 in the rows of an ``(N, 256)`` table of values times ``2^exponent``."""
+    rows: list[dict[int, int]] = [{} for _ in exponents]
+    where = table.nonzero()
+    for row, place, number in zip(*map(np.ndarray.tolist, (*where, table[where])), strict=True):
+        rows[row][place - _BIAS - exponents[row]] = number
+    return rows
 
 
 def _sum(mine: Mapping[int, int], theirs: Mapping[int, int]) -> dict[int, int]:

@@ -13,11 +13,10 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from halftrack.precision import rehearsal
-from halftrack.precision.histogram import Histogram, exponent_of
+from halftrack.precision.histogram import Histogram, HistogramCounter, exponent_of
 from halftrack.precision.sites import RunningModules
 
 __all__ = ["RangeMeter", "Ranges"]
@@ -151,7 +150,7 @@ class RangeMeter(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._model = model
         self._exponent = exponent_of(loss_scale)
-        self._found: dict[str, dict[str, Histogram]] = {each.name: {} for each in fields(Ranges)}
+        self._counter: HistogramCounter[tuple[str, str]] = HistogramCounter()
         self._running = RunningModules(model, self._mark)
         # The number of the first autograd node from which on the module beside it ran, ascending.
         self._nodes: list[int] = []
@@ -164,7 +163,13 @@ class RangeMeter(TorchDispatchMode):
     @property
     def ranges(self) -> Ranges:
         """What was seen so far."""
-        return Ranges(**{name: dict(found) for name, found in self._found.items()})
+        found: dict[str, dict[str, Histogram]] = {each.name: {} for each in fields(Ranges)}
+        for (kind, path), histogram in self._counter.histograms().items():
+            found[kind][path] = histogram
+        for path, ratios in found["update_ratios"].items():  # of the weights that did change
+            unchanged = found["updates"][path].zeros
+            found["update_ratios"][path] = replace(ratios, zeros=ratios.zeros - unchanged)
+        return Ranges(**found)
 
     def __enter__(self) -> Self:
         if rehearsal.is_rehearsing() or rehearsal.observers:
@@ -189,15 +194,12 @@ class RangeMeter(TorchDispatchMode):
         }
         before = {path: _flat(parameters) for path, parameters in trained.items() if parameters}
         yield
-        with _disable_current_modes():  # counting takes hundreds of small ops, none the step's
-            for path, old in before.items():
-                update = _flat(trained[path]) - old
-                updates = Histogram.of(update)
-                # Put to 0 rather than picked out, which takes several times as long.
-                ratios = Histogram.of((old / update).masked_fill_(update == 0, 0.0))
-                ratios = replace(ratios, zeros=ratios.zeros - updates.zeros)
-                self._add("updates", path, updates)
-                self._add("update_ratios", path, ratios)
+        for path, old in before.items():
+            update = _flat(trained[path]).sub_(old)
+            self._counter.count(("updates", path), update)
+            # Put to 0 rather than picked out, which takes several times as long.
+            ratios = old.div_(update).masked_fill_(update == 0, 0.0)
+            self._counter.count(("update_ratios", path), ratios)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -212,7 +214,7 @@ class RangeMeter(TorchDispatchMode):
         unrounded = None
         if exact is not None and any(map(_half, args)):
             # Before the op, which may change its operands in place.
-            unrounded = exact(*tree_map(_widened, args), **kwargs)
+            unrounded = exact(*map(_widened, args), **kwargs)
         result = func(*args, **kwargs)
         if unrounded is not None:
             if _half(result):
@@ -221,7 +223,8 @@ class RangeMeter(TorchDispatchMode):
             if _half(result) and args[0].dtype == torch.float32:
                 self._saw([args[0]], backward)
         elif func in rehearsal.PRODUCTS:
-            self._saw([x for x in tree_leaves(result) if _half(x)], backward)
+            results = result if isinstance(result, tuple) else (result,)
+            self._saw([each for each in results if _half(each)], backward)
         return result
 
     def _saw(self, values: list[Tensor], backward: bool) -> None:
@@ -230,13 +233,9 @@ class RangeMeter(TorchDispatchMode):
             is_weight = tensor.shape in self._weight_shapes[path]
             if backward:
                 kind = "weight_gradients" if is_weight else "activation_gradients"
-                self._add(kind, path, Histogram.of(tensor).shifted(-self._exponent))
+                self._counter.count((kind, path), tensor, exponent=self._exponent)
             elif not is_weight:
-                self._add("activations", path, Histogram.of(tensor))
-
-    def _add(self, kind: str, path: str, histogram: Histogram) -> None:
-        found = self._found[kind]
-        found[path] = found[path] + histogram if path in found else histogram
+                self._counter.count(("activations", path), tensor)
 
     def _owner(self) -> str:
         """The module that ran when the present autograd node was made."""
