@@ -168,24 +168,27 @@ class HistogramCounter(Generic[Key]):
             raise TypeError(f"a histogram is of {allowed}, got {values.dtype}")
         # fp32 holds every half exactly, and its normal numbers the halves' subnormal ones.
         flat = values.detach().float().reshape(-1)
-        found = _octaves(flat)
-        if found[1:3].any():
+        lanes = self._counts[key, exponent]
+        _count(flat, lanes)
+        subnormal = lanes[:, 1:3]
+        if subnormal.any():
             # Subnormal numbers of fp32 have no exponent of their own until they are made larger.
-            found[1:3] = 0
+            subnormal.fill(0)
             tiny = flat[(flat != 0) & (flat.abs() < 2.0**-126)]
             self.count(key, tiny * 2.0**64, exponent=exponent + 64)
-        self._counts[key, exponent] += found
 
     def histograms(self) -> dict[Key, Histogram]:
         """What has been counted so far."""
         exponents = [exponent for _, exponent in self._counts]
-        thirds = np.array(list(self._counts.values())).reshape(-1, 256, 3)
+        lanes = np.array(list(self._counts.values())).reshape(-1, _LANES, 256, 3)
+        thirds = lanes.sum(axis=1)
         zeros = thirds[:, 0, 0].tolist()
         infs, *nans = thirds[:, 255].T.tolist()
         thirds[:, [0, 255]] = 0
-        counts = _by_exponent(thirds.sum(2), exponents)
-        powers = _by_exponent(thirds[:, :, 0], exponents)
-        tops = _by_exponent(thirds[:, :, 2], exponents)
+        first, middle, last = (thirds[:, :, third] for third in range(3))
+        counts = _by_exponent(first + middle + last, exponents)
+        powers = _by_exponent(first, exponents)
+        tops = _by_exponent(last, exponents)
         found: dict[Key, Histogram] = {}
         for row, (key, _) in enumerate(self._counts):
             histogram = Histogram(
@@ -212,22 +215,18 @@ def exponent_of(scale: float) -> int:
     return exponent - 1
 
 
-def _octaves(flat: Tensor) -> Counts:
-    """How often each third of an octave occurs in fp32 values, ``(768,)``."""
+def _count(flat: Tensor, lanes: Counts) -> None:
+    """Add how often each third of an octave occurs in fp32 values to ``(_LANES, _THIRDS)``."""
     bits = flat.view(torch.int32)
-    counts: Counts
     if bits.device.type != "cpu":
-        counts = torch.bincount(_thirds(bits, _CARRY), minlength=_THIRDS).cpu().numpy()
-        return counts
+        lanes[0] += torch.bincount(_thirds(bits, _CARRY), minlength=_THIRDS).cpu().numpy()
+        return
     # NumPy starts a small operation in a third of torch's time, and one core is enough for them.
-    array = bits.numpy()
-    lanes = np.zeros(_LANES * _THIRDS, dtype=np.int64)
+    array, places = bits.numpy(), lanes.reshape(-1)
     for start in range(0, len(array), _CHUNK):
         chunk = array[start : start + _CHUNK]
         thirds = torch.from_numpy(_thirds(chunk, _CARRY_IN_LANES[: len(chunk)]))
-        lanes += torch.bincount(thirds, minlength=len(lanes)).numpy()
-    counts = lanes.reshape(_LANES, _THIRDS).sum(axis=0)
-    return counts
+        places += torch.bincount(thirds, minlength=len(places)).numpy()
 
 
 def _thirds(bits: Any, carry: Any) -> Any:
@@ -254,7 +253,7 @@ def _thirds(bits: Any, carry: Any) -> Any:
 
 
 def _no_counts() -> Counts:
-    return np.zeros(_THIRDS, dtype=np.int64)
+    return np.zeros((_LANES, _THIRDS), dtype=np.int64)
 
 
 def _by_exponent(table: Counts, exponents: list[int]) -> list[dict[int, int]]:

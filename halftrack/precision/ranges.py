@@ -192,13 +192,16 @@ class RangeMeter(TorchDispatchMode):
             path: [p for p in module.parameters(recurse=False) if p.requires_grad]
             for path, module in self._model.named_modules()
         }
-        before = {path: _flat(parameters) for path, parameters in trained.items() if parameters}
+        trained = {path: parameters for path, parameters in trained.items() if parameters}
+        sizes = [sum(p.numel() for p in parameters) for parameters in trained.values()]
+        weights = [p for parameters in trained.values() for p in parameters]
+        old = _flat(weights)
         yield
-        for path, old in before.items():
-            update = _flat(trained[path]).sub_(old)
-            self._counter.count(("updates", path), update)
-            # Put to 0 rather than picked out, which takes several times as long.
-            ratios = old.div_(update).masked_fill_(update == 0, 0.0)
+        update = _flat(weights).sub_(old)
+        # Put to 0 rather than picked out, which takes several times as long.
+        ratio = old.div_(update).masked_fill_(update == 0, 0.0)
+        for path, own, ratios in zip(trained, update.split(sizes), ratio.split(sizes), strict=True):
+            self._counter.count(("updates", path), own)
             self._counter.count(("update_ratios", path), ratios)
 
     def __torch_dispatch__(
