@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import torch
+
+from halftrack.recipes import choose_device
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,3 +16,9 @@ def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(params=dict.fromkeys(("cpu", choose_device(None).type)))
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The CPU, and the accelerator on a machine that has one."""
+    return torch.device(request.param)

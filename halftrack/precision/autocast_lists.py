@@ -6,7 +6,7 @@ overloads. Fused recurrent kernels that exist on CUDA only are left out (``CUDA_
 
 from __future__ import annotations
 
-__all__ = ["CUDA_ONLY", "FP32", "FP32_SET_DTYPE", "LOWER_PRECISION", "NORMS", "WIDEST"]
+__all__ = ["CUDA_ONLY", "FP32", "FP32_SET_DTYPE", "LOWER_PRECISION", "NEWER", "NORMS", "WIDEST"]
 
 LOWER_PRECISION = (
     "_convolution.deprecated",
@@ -140,6 +140,9 @@ WIDEST = (
     "scatter_add",
 )
 """Ops of several tensors that must agree: all are cast to the widest floating type among them."""
+
+NEWER = ("rms_norm",)
+"""Listed by later releases than the oldest that is supported; rehearsed with every one."""
 
 CUDA_ONLY = {
     "_thnn_fused_lstm_cell": "fused CUDA kernel",

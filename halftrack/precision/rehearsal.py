@@ -8,6 +8,7 @@ accumulation, one rounding, in the backward pass too.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -332,8 +333,11 @@ def _enter() -> None:
     if not _known_kernels:
         _known_kernels.update(_kernels())
     _library = torch.library.Library("aten", "IMPL")
-    for name, kernel in _known_kernels.items():
-        _library.impl(name, kernel, _KEY, allow_override=True)
+    with warnings.catch_warnings():
+        # Some releases of torch say so once, on the user's terminal.
+        warnings.filterwarnings("ignore", "Warning only once for all operators")
+        for name, kernel in _known_kernels.items():
+            _library.impl(name, kernel, _KEY, allow_override=True)
 
 
 def _leave() -> None:

@@ -6,6 +6,7 @@ autograd node that runs leads back to the op that made it, by its sequence numbe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
@@ -23,12 +24,13 @@ OUTERMOST = "the model itself"
 
 Site = tuple[str, str]
 """Path of a module, "" for the outermost, and the name of an op."""
+_BATCH_NORM = re.compile("^(native|cudnn|miopen)_batch_norm(_legit)?")
 
 
 def op_name(func: Any) -> str:
-    """``aten::_softmax`` as people say it."""
+    """``aten::_softmax`` as people say it, and by one name on every device."""
     name = func._schema.name.partition("::")[2].strip("_")
-    return "cast" if name == "to_copy" else str(name)
+    return "cast" if name == "to_copy" else _BATCH_NORM.sub("batch_norm", name)
 
 
 class RunningModules:

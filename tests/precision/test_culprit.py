@@ -383,7 +383,7 @@ def test_a_negative_variance_is_named_at_its_batch_norm() -> None:
     model = net()
     model.norm.eval()
     spoil(model, "norm.running_var", -1.0)
-    assert facts(culprit_of(model)) == ("norm", "native_batch_norm", "forward", "NaN", None)
+    assert facts(culprit_of(model)) == ("norm", "batch_norm", "forward", "NaN", None)
 
 
 @pytest.mark.parametrize(

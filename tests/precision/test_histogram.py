@@ -27,8 +27,8 @@ def by_frexp(values: Tensor) -> dict[str, dict[int, int]]:
     return {name: dict(Counter(exponents[chosen].tolist())) for name, chosen in kinds.items()}
 
 
-def check(values: Tensor) -> None:
-    histogram, expected = Histogram.of(values), by_frexp(values)
+def check(values: Tensor, device: torch.device) -> None:
+    histogram, expected = Histogram.of(values.to(device)), by_frexp(values)
     assert histogram.counts == expected["counts"]
     assert histogram.powers == expected["powers"]
     assert histogram.tops == expected["tops"]
@@ -40,29 +40,29 @@ def check(values: Tensor) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_every_power_of_two_and_its_neighbours_are_counted_as_frexp_has_them(
-    dtype: torch.dtype,
+    dtype: torch.dtype, device: torch.device
 ) -> None:
     powers = 2.0 ** torch.arange(-149, 128, dtype=torch.float64)
     powers = powers[(powers.to(dtype) != 0) & powers.to(dtype).isfinite()].to(dtype)
     largest = torch.full_like(powers, torch.finfo(dtype).max)
     below = torch.nextafter(powers.float(), torch.zeros(())).to(dtype)
     above = torch.minimum(powers * (1 + torch.finfo(dtype).eps), largest)
-    check(torch.cat([powers, -powers, below, above, largest, -largest]))
+    check(torch.cat([powers, -powers, below, above, largest, -largest]), device)
 
 
-def test_zeros_of_both_signs_infinities_and_every_nan_are_told_apart() -> None:
+def test_zeros_of_both_signs_infinities_and_every_nan_are_told_apart(device: torch.device) -> None:
     strange = torch.tensor([0x7F800001, 0x7FC00000, 0x7FFFFFFF, -1], dtype=torch.int32)
     values = torch.tensor([0.0, -0.0, INF, -INF, -INF, 1.0, 65504.0])
-    check(torch.cat([values, strange.view(torch.float32)]))
+    check(torch.cat([values, strange.view(torch.float32)]), device)
     assert Histogram.of(strange.view(torch.float32)) == Histogram(nans=4)
 
 
-def test_more_values_than_are_counted_at_once() -> None:
+def test_more_values_than_are_counted_at_once(device: torch.device) -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(3, 70_001, generator=generator) * 1e-3
     values[1, ::3] = 0.0
-    check(values)
-    check(values.t())
+    check(values, device)
+    check(values.t(), device)
 
 
 def test_nothing_is_counted_in_an_empty_tensor() -> None:

@@ -40,7 +40,7 @@ class Net(nn.Module):
         x = self.stem(images).relu()
         x = checkpoint(self.body, x, use_reentrant=False) if self.recompute else self.body(x)
         logits: Tensor = self.fc(self.gate(x).flatten(1))
-        return F.cross_entropy(logits.float(), torch.arange(len(images)))
+        return F.cross_entropy(logits.float(), torch.arange(len(images), device=images.device))
 
 
 class Gate(nn.Module):
@@ -61,10 +61,11 @@ def images() -> Tensor:
 
 def step(model: nn.Module, *, scale: float, weight: float = 1.0, name: str = "fp16") -> None:
     precision = Precision(name, scale if name == "fp16" else None)
+    device = next(model.parameters()).device
     model.zero_grad(set_to_none=True)
-    with precision.arithmetic("cpu"):
-        with precision.autocast("cpu"):
-            loss = model(images()) * weight
+    with precision.arithmetic(device):
+        with precision.autocast(device):
+            loss = model(images().to(device)) * weight
         precision.new_loss_scale().scale(loss).backward()
 
 
@@ -124,8 +125,8 @@ def test_gradients_are_told_without_the_loss_scale() -> None:
     assert small.weight_gradients["fc"].nonzero
 
 
-def test_values_belong_to_the_module_that_ran_forward_and_backward() -> None:
-    ranges = measured(Net(), scale=512.0)
+def test_values_belong_to_the_module_that_ran_forward_and_backward(device: torch.device) -> None:
+    ranges = measured(Net().to(device), scale=512.0)
     assert set(ranges.activations) == {"stem", "body.0", "body.2", "gate", "fc"}
     assert set(ranges.weight_gradients) == {"stem", "body.0", "body.2", "fc"}
     assert set(ranges.activation_gradients) == {"", "body.0", "body.2", "gate", "fc"}
