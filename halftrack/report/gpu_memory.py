@@ -1,7 +1,8 @@
 """What a GPU holds beyond live bytes: its allocator's rounding, cuDNN's workspace, the context.
 
-Nobody measured it here. It comes from three training runs whose memory was published and whose live
-bytes are known, too few to tell a share of the live bytes from a constant: it may be either.
+It comes from three training runs of MMTracking whose memory was published and whose live bytes are
+known, and from fifteen steps of halftrack on one H200 (``benchmarks/gpu.md``). They are too few to
+tell a share of the live bytes from a constant: it may be either.
 """
 
 from __future__ import annotations
@@ -10,15 +11,23 @@ import re
 
 __all__ = ["CONTEXT", "live_that_fits", "on_a_gpu", "parse_memory"]
 
-GIB = 2**30
-CONTEXT = GIB // 2
-"""Bytes set aside for the driver's context, which published figures leave out: an assumption."""
-# Live and published GiB of MMTracking's steps; SiamRPN++'s live bytes are predicted (at 8 pairs
-# prediction and reference agree). Published is taken for torch's max_memory_allocated in GiB: read
-# as 1e9 bytes, SiamRPN++ would have held less than its tensors.
-_FP32 = ((2.91, 3.49), (7.21, 7.54))  # SELSA R50, SiamRPN++ R50 at 28 pairs, thawed
-_FP16 = ((1.83, 2.71),)  # SELSA R50
-_PUBLISHED = {"fp32": _FP32, "bf16": _FP32 + _FP16, "fp16": _FP32 + _FP16}
+MIB = 2**20
+CONTEXT = 819 * MIB
+"""Bytes set aside for the driver and its kernels: 773 to 791 MiB on the H200, 0.8 GiB here."""
+# MiB, live and then in torch's allocator. Published of MMTracking: SELSA R50, and in fp32 SiamRPN++
+# R50 at 28 pairs, thawed, its live bytes predicted (at 8 pairs prediction and reference agree). The
+# figures are taken for GiB of torch's max_memory_allocated: read as 1e9 bytes, SiamRPN++ would have
+# held less than its tensors. Measured: SELSA, MOT17's detector, ReID, SiamRPN++ frozen and thawed.
+_FP32 = (
+    *((2980, 3574), (7383, 7721)),
+    *((2066, 2144), (1686, 1725), (1947, 2004), (1693, 1725), (7379, 7434)),
+)
+_HALF = (
+    (1874, 2775),
+    *((1374, 1396), (1036, 1083), (1147, 1163), (1384, 1421), (4313, 4379)),  # bf16
+    *((1374, 1399), (1036, 1085), (1147, 1166), (1384, 1425), (4313, 4379)),  # fp16
+)
+_KNOWN = {"fp32": _FP32, "bf16": _HALF, "fp16": _HALF}
 _UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -26,14 +35,13 @@ def on_a_gpu(precision: str, live: int) -> tuple[int, int]:
     """Bytes of a GPU's allocator, least and most, where tensors hold ``live``; no context.
 
     Args:
-        precision: fp32, bf16 or fp16. One run was published in fp16 and none in bf16: their range
-            takes in that of fp32.
+        precision: fp32, bf16 or fp16. No bf16 run was published: the two halves share their range.
         live: bytes.
     """
     readings = [
         reading
-        for before, after in _PUBLISHED[precision]
-        for reading in (live * after / before, live + (after - before) * GIB)
+        for before, after in _KNOWN[precision]
+        for reading in (live * after / before, live + (after - before) * MIB)
     ]
     return round(min(readings)), round(max(readings))
 
@@ -43,8 +51,8 @@ def live_that_fits(precision: str, gpu_memory: int) -> float:
     room = gpu_memory - CONTEXT
     return min(
         reading
-        for before, after in _PUBLISHED[precision]
-        for reading in (room * before / after, room - (after - before) * GIB)
+        for before, after in _KNOWN[precision]
+        for reading in (room * before / after, room - (after - before) * MIB)
     )
 
 
