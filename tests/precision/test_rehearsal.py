@@ -322,6 +322,11 @@ def test_a_sum_past_65504_is_infinite_and_a_fp32_kernel_is_not(device: torch.dev
         assert torch.ones(70000, dtype=torch.float16).sum().item() == 70000.0
 
 
+# How many input gradients are the correctly rounded ones depends on the order in which a CPU's
+# library sums: with AVX-512 one shape has 99.77%, and what is left is explained there too.
+LEAST_DX = 0.997 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 0.998
+
+
 def check_explained(ours: Tensor, exact: Tensor, sizes: Tensor, *, terms: int) -> None:
     """Half a unit of fp16, and what summing ``terms`` products in fp32 may be off.
 
@@ -370,9 +375,8 @@ def test_convolutions_are_the_correctly_rounded_result(
     exact = F.conv2d(exact_x, w.double(), stride=stride, padding=padding, dilation=dilation)
     (exact_dx,) = torch.autograd.grad(exact, exact_x, upstream.double())
     assert (y == exact.half()).double().mean() >= 0.99
-    # The stem's input is the image, which needs no gradient. How many are depends on the order in
-    # which a CPU's library sums: 99.8% with AVX2, 99.7% with AVX-512.
-    assert inp == 3 or (dx == exact_dx.half()).double().mean() >= 0.99
+    # The stem's input is the image, which needs no gradient.
+    assert inp == 3 or (dx == exact_dx.half()).double().mean() >= LEAST_DX
     sizes_x = x.detach().double().abs().requires_grad_()
     sizes = F.conv2d(sizes_x, w.double().abs(), stride=stride, padding=padding, dilation=dilation)
     (sizes_dx,) = torch.autograd.grad(sizes, sizes_x, upstream.double().abs())
@@ -392,7 +396,7 @@ def test_linears_are_the_correctly_rounded_result(inp: int, out: int) -> None:
     exact, sizes = (F.linear(a, b) for a, b in _with_sizes(x.detach(), w))
     exact_dx, sizes_dx = (a @ b for a, b in _with_sizes(upstream, w))
     assert (y == exact.half()).double().mean() >= 0.99
-    assert (dx == exact_dx.half()).double().mean() >= 0.99
+    assert (dx == exact_dx.half()).double().mean() >= LEAST_DX
     check_explained(y, exact, sizes, terms=inp)
     check_explained(dx, exact_dx, sizes_dx, terms=out)
 
