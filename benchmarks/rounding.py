@@ -1,12 +1,13 @@
 """How often a rehearsed product is the correctly rounded one, on every shape of SELSA R50.
 
-    python benchmarks/rounding.py [--size 320 512]
+    python benchmarks/rounding.py [--size 320 512] [--device cuda]
 
 Each convolution and linear layer gets the map it meets in a training step of that image size,
 normal weights and activations; forward, input gradient and weight gradient are held against fp64,
 rounded once. Whatever is not equal must lie within half a unit of fp16 and what summing in fp32
 explains (Higham and Mary 2019: sqrt(terms) * 2^-24 * sum of the products' sizes). The stem and the
-first stage are frozen: no gradient passes them in training.
+first stage are frozen: no gradient passes them in training. On an accelerator the products are its
+own, not rehearsed.
 """
 
 from __future__ import annotations
@@ -90,17 +91,17 @@ def products(height: int, width: int) -> list[Product]:
 Shares = dict[str, float]
 
 
-def equal_shares(product: Product, *, seed: int = 0) -> tuple[Shares, bool]:
+def equal_shares(product: Product, device: torch.device, *, seed: int = 0) -> tuple[Shares, bool]:
     """Share of correctly rounded elements of y, dx and dw, and whether the rest is explained."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
+        return torch.randn(*shape, generator=generator).to(device)
 
     terms = math.prod(product.w_shape[1:])
     x = normal(*product.x_shape).relu_().half()
     w = (normal(*product.w_shape) * (2.0 / terms) ** 0.5).half()
-    with FP16.arithmetic("cpu"):
+    with FP16.arithmetic(device):
         ours = _three(product.run, x, w, lambda shape: normal(*shape).half())
         upstream = ours.pop("upstream")
     exact = _three(product.run, x.double(), w.double(), lambda _: upstream.double())
@@ -133,12 +134,14 @@ def _three(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, nargs=2, default=[320, 512])
-    height, width = parser.parse_args().size
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    asked = parser.parse_args()
+    height, width = asked.size
     print("| product | input | forward | input gradient | weight gradient | rest explained |")
     print("|---|---|---|---|---|---|")
     least = {"y": 1.0, "dx": 1.0, "dw": 1.0}
     for product in products(height, width):
-        shares, explained = equal_shares(product)
+        shares, explained = equal_shares(product, asked.device)
         least = {name: min(value, shares[name]) for name, value in least.items()}
         cells = " | ".join(f"{100 * shares[name]:.2f}%" for name in least)
         size = "x".join(map(str, product.x_shape))
