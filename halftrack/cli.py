@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import Progress
 
 from halftrack.data import SampleSettings, check, check_sot, write_sample
@@ -50,6 +51,7 @@ __all__ = ["main"]
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",  # fills the lines of a docstring anew
     pretty_exceptions_enable=False,
     help="Trains, evaluates and runs video perception models in half precision.",
 )
@@ -122,11 +124,10 @@ def _with_parts(
 @app.command()
 def recipes() -> None:
     """List the recipes."""
-    rows = []
-    for name in RECIPES:
+    for name in RECIPES:  # a name is there to be copied: on a line of its own, however narrow
         recipe = load_recipe(name)
-        rows.append({"recipe": name, "precision": recipe.precision.name, "what": recipe.summary})
-    console.print(render_table(rows))
+        console.print(f"[bold]{name}[/bold]  {recipe.precision.name}", soft_wrap=True)
+        console.print(Padding(recipe.summary, (0, 0, 0, 4)))
 
 
 @app.command()
@@ -216,7 +217,7 @@ def rehearse(
         )
     for answer in answers(found):
         console.print(f"\n[bold]{escape(answer.question)}[/]")
-        _tell(answer.words)
+        console.print(answer.words, markup=False, highlight=False)
     notable = [row for row in module_rows(found) if row["what to do"] != "-"]
     if notable:
         console.print(render_table(notable, title="Modules to look at"))

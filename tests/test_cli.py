@@ -13,7 +13,7 @@ import torch
 
 from halftrack import cli
 from halftrack.cli import console, main
-from halftrack.recipes import load_recipe, override
+from halftrack.recipes import RECIPES, load_recipe, override
 from halftrack.report.memory import predicted_step
 from halftrack.report.step_sizes import with_identities
 
@@ -208,7 +208,10 @@ def test_parity_tells_its_verdict_and_ends_as_its_runs_did(
 
 def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixture[str]) -> None:
     assert halftrack("recipes") == 0
-    assert TINY in capsys.readouterr().out
+    listed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [words for words in listed if words[0] in RECIPES] == [
+        [name, load_recipe(name).precision.name] for name in RECIPES
+    ]
     assert halftrack("show", TINY, "--precision", "fp16", "--set", "training.lr=0.5") == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["training"]["lr"] == 0.5
@@ -282,7 +285,7 @@ def test_a_step_is_planned(
     out = tmp_path / "plan.json"
     sizes = ("--image", "32x32", "--clips", 2, "--gpu-memory", "1GiB", "--out", out)
     assert halftrack("plan", "reid_tiny_sample", *sizes) == 0
-    told = capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
     assert "reid_tiny_sample, 32x32, data.identities_per_batch=2" in told
     plan = json.loads(out.read_text())
     assert {step["precision"] for step in plan["steps"]} == {"fp32", "bf16", "fp16"}

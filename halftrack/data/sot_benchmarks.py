@@ -103,7 +103,9 @@ def read_sot(
     flags = None if attributes is None else Path(attributes).expanduser()
     sequences = tuple(layout.read(base, split, flags, problems))
     if not sequences and not problems:
-        raise DataError(str(base), f"no sequence of {benchmark} {split} here")
+        others = ", ".join(repr(other) for other in layout.splits if other != split)
+        hint = f"; other splits are {others}" if others else ""
+        raise DataError(str(base), f"no sequence of {benchmark} {split} here{hint}")
     return sequences
 
 

@@ -222,7 +222,8 @@ RecipeT = TypeVar("RecipeT", bound=Recipe)
 def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
     """Set fields from ``path=value`` texts, e.g. ``training.lr=0.02``.
 
-    Values are Python literals (numbers, True, None, tuples); anything else is taken as text.
+    Values are Python literals (numbers, True, None, tuples); anything else is taken as text. A
+    tuple needs no brackets: ``data.training_sets=vid,det``, ``precision.keep_fp32=neck``.
 
     Raises:
         ValueError: for a field that does not exist (the nearest one is named) or a value of the
@@ -233,16 +234,18 @@ def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
         path, separator, text = assignment.partition("=")
         if not separator:
             raise ValueError(f"--set takes field=value, got {assignment!r}")
-        _assign(values, path.strip(), _literal(text.strip()))
+        _assign(values, path.strip(), text.strip())
     try:
         return TypeAdapter(type(recipe)).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "value_error":  # our own, which quotes what it was given
+            raise ValueError(f"recipe field {field}: {first['ctx']['error']}") from error
         raise ValueError(f"recipe field {field}: {first['msg']}, got {first['input']!r}") from error
 
 
-def _assign(values: dict[str, Any], path: str, value: Any) -> None:
+def _assign(values: dict[str, Any], path: str, text: str) -> None:
     *parents, last = path.split(".")
     place: Any = values
     for part in parents:
@@ -251,7 +254,7 @@ def _assign(values: dict[str, Any], path: str, value: Any) -> None:
         known = _paths(values)
         near = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
         raise ValueError(f"no recipe field {path!r}; the nearest is {near[0]!r}")
-    place[last] = value
+    place[last] = _items(text) if isinstance(place[last], tuple) else _literal(text)
 
 
 def _paths(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -268,6 +271,13 @@ def _literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def _items(text: str) -> Any:
+    value = _literal(text)
+    if value == text:  # words
+        return tuple(_literal(word.strip()) for word in text.split(","))
+    return value if value is None or isinstance(value, tuple | list) else (value,)
 
 
 def _plain(value: Any) -> Any:

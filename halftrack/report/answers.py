@@ -243,8 +243,7 @@ def _on_memory(rehearsal: Rehearsal) -> Answer:
     question = "How much memory does a step take?"
     by_name = {step.precision: step for step in rehearsal.memory}
     sizes = ", ".join(f"{_size(step.peak)} in {name}" for name, step in by_name.items())
-    height, width = rehearsal.planned_image
-    words = f"A step at {height}x{width} holds {sizes}."
+    words = f"A step at {rehearsal.planned_sizes} holds {sizes}."
     own = by_name.get(rehearsal.precision.name)
     if own is not None:
         low, high = map(_size, own.on_a_gpu)

@@ -247,10 +247,10 @@ def _steps(rehearsal: Rehearsal) -> Iterator[str]:
 
 def _memory(rehearsal: Rehearsal) -> Iterator[str]:
     yield "<h2>Memory</h2>"
-    height, width = rehearsal.planned_image
     yield _paragraph(
-        f"The peak of live tensors in a training step at {height}x{width}, predicted without "
-        "computing it, and what published runs of a GPU's allocator would make of it."
+        f"The peak of live tensors in a training step at {rehearsal.planned_sizes}, predicted "
+        "without computing it, and what a GPU's allocator held in measured and published runs "
+        "would make of it."
     )
     kinds = {
         step.precision: {kind: size / 2**20 for kind, size in step.by_kind.items()}

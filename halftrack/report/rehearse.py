@@ -23,7 +23,7 @@ from halftrack.report.memory import predicted_step
 from halftrack.report.plan import StepMemory
 from halftrack.report.rehearsed_run import RehearsedRun, RehearsedStep
 from halftrack.report.sample_data import film_for, reading_sample
-from halftrack.report.step_sizes import image_size, resized, with_identities
+from halftrack.report.step_sizes import image_size, resized, sharing, with_identities
 from halftrack.training.checkpoint import code_versions
 
 __all__ = ["Rehearsal", "rehearsable", "rehearse"]
@@ -43,8 +43,8 @@ class Rehearsal:
     """What was learned from."""
     image: tuple[int, int]
     """Height and width of the largest image."""
-    planned_image: tuple[int, int]
-    """Those of the recipe, for which the memory is."""
+    planned_sizes: str
+    """The recipe's own image and number of samples that share a pass: the memory is theirs."""
     planned_steps: int
     """How many steps there were to be."""
     memory: tuple[StepMemory, ...]
@@ -185,13 +185,14 @@ def rehearse(
         note(f"sample video in place of the data of {recipe.name}: give --data-root for real ones")
         if init is None:
             init = "none"
+    height, width = image_size(planned)
     found = Rehearsal(
         recipe=recipe.name,
         precision=recipe.precision,
         seed=seed,
         data=data,
         image=image_size(recipe),
-        planned_image=image_size(planned),
+        planned_sizes=f"{height}x{width} ({sharing(planned)})",
         planned_steps=steps,
         memory=tuple(_memory(planned)),
     )

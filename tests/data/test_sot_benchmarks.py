@@ -59,6 +59,13 @@ def test_lasot_trains_on_what_is_not_listed_for_testing(lasot: Path) -> None:
     assert [each.folder for each in outside] == [each.folder for each in inside]
 
 
+def test_a_split_without_sequences_names_the_others(lasot: Path) -> None:
+    names = [folder.name for folder in lasot.glob("*/*-*") if folder.is_dir()]
+    write(lasot / "testing_set.txt", *names)
+    with pytest.raises(DataError, match=r"no sequence of LaSOT train here; other splits are 'test"):
+        read_sot(lasot, "LaSOT", "train")
+
+
 def test_lasots_list_must_be_complete(lasot: Path) -> None:
     write(lasot / "testing_set.txt", "cat-3", "cat-4", "cat-5")
     with pytest.raises(DataError, match=r"testing_set.txt: 2 of its 3 sequences are not here, cat"):

@@ -75,11 +75,34 @@ def test_every_field_can_be_set_to_what_it_is() -> None:
         ("model.backbone.depth=34", r"model.backbone.depth: .*18, 50 or 101.*34"),
         ("data.scale_jitter=(2, 1)", r"expected 0 < low <= high"),
         ("training.lr", r"takes field=value, got 'training.lr'"),
+        ("data.scale_jitter=2,1", r"recipe field data: scale_jitter=[^{]*$"),
     ],
 )
 def test_a_wrong_setting_is_named(assignment: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         override(load_recipe(R50), [assignment])
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("neck", ("neck",)),
+        ("neck,roi_head.bbox_head", ("neck", "roi_head.bbox_head")),
+        ("'neck'", ("neck",)),
+        ("('neck',)", ("neck",)),
+        ("['neck', 'rpn']", ("neck", "rpn")),
+        ("()", ()),
+    ],
+)
+def test_a_tuple_is_set_without_brackets(text: str, items: tuple[str, ...]) -> None:
+    recipe = override(load_recipe(R50), [f"precision.keep_fp32={text}"])
+    assert recipe.precision.keep_fp32 == items
+
+
+def test_a_number_alone_is_a_tuple_of_one() -> None:
+    settings = ["data.training_sets=lasot", "data.set_weights=1"]
+    data = override(load_recipe("siamese_rpn_r50_20e_lasot"), settings).to_dict()["data"]
+    assert (data["training_sets"], data["set_weights"]) == (["lasot"], [1.0])
 
 
 def test_random_weights_are_a_function_of_the_seed_alone() -> None:

@@ -81,7 +81,7 @@ EMPTY = Rehearsal(
     seed=0,
     data="sample video",
     image=(64, 64),
-    planned_image=(600, 1000),
+    planned_sizes="600x1000 (data.num_references=2)",
     planned_steps=50,
     memory=(),
     versions={"halftrack": "0", "git": None},
