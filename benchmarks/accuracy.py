@@ -19,7 +19,7 @@ from pathlib import Path
 
 from measure import machine
 
-from halftrack.data import SampleSettings, write_sample
+from halftrack.synthetic import SampleSettings, write_sample
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 RECIPE = "selsa_tiny_sample"

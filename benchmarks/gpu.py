@@ -39,9 +39,9 @@ from tracktor import crop_batch, frame_batch
 
 from halftrack.precision import LiveBytes, Precision, optimizer_step
 from halftrack.recipes import TrainedRecipe, choose_device, override
-from halftrack.report.gpu_memory import on_a_gpu
-from halftrack.report.memory import predicted_step
-from halftrack.report.step_sizes import training_batch
+from halftrack.studies.memory.gpu import on_a_gpu
+from halftrack.studies.memory.step import predicted_step
+from halftrack.studies.memory.step_sizes import training_batch
 from halftrack.training import total_loss
 from halftrack.training.optimiser import apply_phases, build_sgd
 from halftrack.training.run import placed

@@ -24,9 +24,9 @@ import torch
 from measure import machine, paired
 from torch import nn
 
-from halftrack.data import SampleSettings, write_sample
 from halftrack.precision import Precision, RangeMeter, optimizer_step
 from halftrack.recipes import TrainedRecipe, load_recipe
+from halftrack.synthetic import SampleSettings, write_sample
 from halftrack.training import TrainingConfig, total_loss, train
 from halftrack.training.loop import clip_seed
 from halftrack.training.optimiser import build_sgd

@@ -21,17 +21,10 @@ import numpy.typing as npt
 from measure import machine
 from PIL import Image, ImageDraw
 
-from halftrack.data import (
-    PairDataConfig,
-    SampleSettings,
-    SotSequence,
-    learned_rows,
-    read_mot,
-    read_sot,
-    write_sample,
-)
+from halftrack.data import PairDataConfig, SotSequence, learned_rows, read_mot, read_sot
 from halftrack.evaluation import TargetTruth, score_ope
 from halftrack.recipes import SingleObjectRecipe, follow, load_recipe, train
+from halftrack.synthetic import SampleSettings, write_sample
 from halftrack.tracking import SiameseConfig
 
 # The ImageNet VID videos that look as if they were filmed beside a LaSOT sequence.

@@ -26,7 +26,6 @@ from matplotlib.figure import Figure
 from measure import machine
 from torch import nn
 
-from halftrack.data import SampleSettings, write_sample
 from halftrack.precision import (
     Histogram,
     LossScaleAdvice,
@@ -36,6 +35,7 @@ from halftrack.precision import (
     optimizer_step,
 )
 from halftrack.recipes import TrainedRecipe, load_recipe
+from halftrack.synthetic import SampleSettings, write_sample
 from halftrack.training import total_loss
 from halftrack.training.optimiser import build_sgd
 

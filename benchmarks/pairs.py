@@ -19,9 +19,9 @@ from measure import machine
 from torch.utils.data import DataLoader, Dataset
 
 from halftrack.data import PairBatches, PairDataConfig
-from halftrack.data.pairs import draw_pair
-from halftrack.data.reference_sampling import epoch_order, sample_random
-from halftrack.data.siamese_augment import View
+from halftrack.data.randomness import epoch_order, sample_random
+from halftrack.data.sot.augment import View
+from halftrack.data.sot.pairs import draw_pair
 
 CONFIG = PairDataConfig(
     training_sets=("lasot", "vid"), set_weights=(0.5, 0.5), lasot_split="all", pairs_per_epoch=5000

@@ -17,9 +17,9 @@ from measure import golden_weights, machine
 
 from halftrack.precision import LiveBytes, Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
-from halftrack.report.memory import metered_step, predicted_step
-from halftrack.report.plan import plan_memory
-from halftrack.report.step_sizes import image_fields, training_batch
+from halftrack.studies.memory.plan import plan_memory
+from halftrack.studies.memory.step import metered_step, predicted_step
+from halftrack.studies.memory.step_sizes import image_fields, training_batch
 from halftrack.training.optimiser import apply_phases
 
 OBJECTS = 20

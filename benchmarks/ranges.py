@@ -34,10 +34,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from halftrack.data import SampleSettings, write_sample
 from halftrack.frames import CropBatch, FrameBatch, PairBatch
 from halftrack.precision import LossScaleAdvice, Precision, RangeMeter
 from halftrack.recipes import TrainedRecipe, load_recipe
+from halftrack.synthetic import SampleSettings, write_sample
 from halftrack.training import total_loss
 
 SCALES = (1.0, 8.0, 512.0, 4096.0, 65536.0)

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import Progress
 
-from halftrack.data import SampleSettings, check, check_sot, write_sample
+from halftrack.data import check, check_sot
 from halftrack.precision import NonFiniteGradientError
 from halftrack.recipes import (
     RECIPES,
@@ -34,17 +34,18 @@ from halftrack.recipes import evaluate as evaluate_recipe
 from halftrack.recipes import replay as replay_step
 from halftrack.recipes import train as train_recipe
 from halftrack.report import published_row, read_log, render_table
-from halftrack.report.answers import answers, memory_rows, module_rows, must_change
 from halftrack.report.eval_files import write_evaluation
-from halftrack.report.gpu_memory import parse_memory
-from halftrack.report.page import write_page
-from halftrack.report.parity import run_parity
-from halftrack.report.plan import plan_memory
-from halftrack.report.quickstart import TASKS, run_quickstart
-from halftrack.report.rehearse import rehearsable
-from halftrack.report.rehearse import rehearse as rehearse_recipe
-from halftrack.report.step_sizes import resized
 from halftrack.report.track_video import track_video
+from halftrack.studies.memory.gpu import parse_memory
+from halftrack.studies.memory.plan import plan_memory
+from halftrack.studies.memory.step_sizes import resized
+from halftrack.studies.parity import run_parity
+from halftrack.studies.quickstart import TASKS, run_quickstart
+from halftrack.studies.rehearsal.answers import answers, memory_rows, module_rows, must_change
+from halftrack.studies.rehearsal.page import write_page
+from halftrack.studies.rehearsal.rehearse import rehearsable
+from halftrack.studies.rehearsal.rehearse import rehearse as rehearse_recipe
+from halftrack.synthetic import SampleSettings, write_sample
 
 __all__ = ["main"]
 

@@ -14,8 +14,8 @@ import torch
 from halftrack import cli
 from halftrack.cli import console, main
 from halftrack.recipes import RECIPES, load_recipe, override
-from halftrack.report.memory import predicted_step
-from halftrack.report.step_sizes import with_identities
+from halftrack.studies.memory.step import predicted_step
+from halftrack.studies.memory.step_sizes import with_identities
 
 TINY = "selsa_tiny_sample"
 PARTS = ("--detector", "d", "--reid", "r")
@@ -281,7 +281,7 @@ def test_a_step_is_planned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     predicted = predicted_step(with_identities(load_recipe("reid_tiny_sample")))
-    monkeypatch.setattr("halftrack.report.plan.predicted_step", lambda *_, **__: predicted)
+    monkeypatch.setattr("halftrack.studies.memory.plan.predicted_step", lambda *_, **__: predicted)
     out = tmp_path / "plan.json"
     sizes = ("--image", "32x32", "--clips", 2, "--gpu-memory", "1GiB", "--out", out)
     assert halftrack("plan", "reid_tiny_sample", *sizes) == 0
@@ -299,7 +299,7 @@ def test_a_rehearsal_leaves_a_page_and_its_exit_code_says_whether_something_must
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("halftrack.report.sample_data._VIDEOS", 2)
+    monkeypatch.setattr("halftrack.studies.rehearsal.sample_data._VIDEOS", 2)
     recipe, out = "reid_tiny_sample", tmp_path / "rehearsal"
     few = ("min_crops=2", "max_crops=4", "identities_per_batch=3", "crops_per_identity=2")
     crops = tuple(word for each in few for word in ("--set", f"data.{each}"))

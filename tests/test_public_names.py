@@ -31,12 +31,13 @@ NAMES = {
     "halftrack.data": (
         "Benchmark Classes ClipSettings CropBatches Crops DataError DataReport FrameBatches "
         "FrameTruth IMAGENET_VID_CLASSES LeftOutRows MotDetectionConfig MotRows MotSequence "
-        "MotSequences PairBatches PairDataConfig Problem ReIDDataConfig SAMPLE_CLASSES "
-        "SampleSettings SkipLedger SotBenchmark SotSequence SotSplit SourceFrame TestSequence "
+        "MotSequences PairBatches PairDataConfig Problem ReIDDataConfig "
+        "SkipLedger SotBenchmark SotSequence SotSplit SourceFrame TestSequence "
         "TestTarget TestTargets TestVideo TestVideos TrackedObjects TrainingClips VidDataConfig "
         "VideoIndex VideoSource check check_sot learned_rows load_image open_video read_coco_vid "
-        "read_imagenet_det read_imagenet_vid read_mot read_sot write_sample"
+        "read_imagenet_det read_imagenet_vid read_mot read_sot"
     ),
+    "halftrack.synthetic": "Layout SAMPLE_CLASSES SampleSettings write_sample",
     "halftrack.evaluation": (
         "DetectionMetrics Equivalence FrameDetections FrameTruth MotMetrics OpeMetrics OpeRule "
         "OpeScores ResultFolder RetrievalScores SequenceMetrics SequenceTruth TargetTruth "
@@ -57,7 +58,7 @@ NAMES = {
         "DetectionEvaluation Evaluation FrameDetectionRecipe RECIPES ReIDRecipe Recipe "
         "Replay RetrievalEvaluation SingleObjectEvaluation SingleObjectRecipe TrackingEvaluation "
         "TrackingRecipe TrainedRecipe VideoDetectionRecipe choose_device evaluate follow "
-        "islands_of load_recipe open_model override prepare_model replay score_results track train"
+        "load_recipe open_model override prepare_model replay score_results track train"
     ),
     "halftrack.report": (
         "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "

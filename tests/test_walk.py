@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import halftrack
-from halftrack.data import SampleSettings, write_sample
-from halftrack.data.clips import TrainingClips
+from halftrack.data.vid.clips import TrainingClips
 from halftrack.recipes import load_recipe, train
+from halftrack.synthetic import SampleSettings, write_sample
 
 PACKAGE = Path(halftrack.__file__).parent
 LEFT_OUT = ("data/", "layers/", "precision/rehearsal.py")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Protocol, Self, TypeVar
 
 from halftrack.data.problems import DataError, OnBadSample, Problem, SkipLedger
-from halftrack.data.reference_sampling import epoch_order, sample_random
+from halftrack.data.randomness import epoch_order, sample_random
 from halftrack.data.workers import SampleWorkers
 
 __all__ = ["OrderedBatches"]

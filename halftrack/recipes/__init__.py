@@ -1,19 +1,19 @@
 """Recipes: complete runs under their published names, and the only place where the parts meet."""
 
-from halftrack.recipes.detection import (
+from halftrack.recipes.kinds.detection import (
     DetectionEvaluation,
     FrameDetectionRecipe,
     VideoDetectionRecipe,
 )
-from halftrack.recipes.islands import islands_of
-from halftrack.recipes.multi_object import (
+from halftrack.recipes.kinds.multi_object import (
     ReIDRecipe,
     RetrievalEvaluation,
     TrackingEvaluation,
     TrackingRecipe,
 )
+from halftrack.recipes.kinds.recipe import Evaluation, Recipe, TrainedRecipe, override
+from halftrack.recipes.kinds.single_object import SingleObjectEvaluation, SingleObjectRecipe
 from halftrack.recipes.names import RECIPES, load_recipe
-from halftrack.recipes.recipe import Evaluation, Recipe, TrainedRecipe, override
 from halftrack.recipes.replays import Replay, replay
 from halftrack.recipes.run import (
     choose_device,
@@ -23,7 +23,6 @@ from halftrack.recipes.run import (
     score_results,
     train,
 )
-from halftrack.recipes.single_object import SingleObjectEvaluation, SingleObjectRecipe
 from halftrack.recipes.stream import follow, track
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "choose_device",
     "evaluate",
     "follow",
-    "islands_of",
     "load_recipe",
     "open_model",
     "override",

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Callable
 from functools import partial
 
-from halftrack.recipes import selsa, siamrpn, tracktor
-from halftrack.recipes.recipe import Recipe
+from halftrack.recipes.kinds.recipe import Recipe
+from halftrack.recipes.published import selsa, siamrpn, tracktor
 
 __all__ = ["RECIPES", "load_recipe"]
 

@@ -11,11 +11,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from halftrack.precision import Culprit
-from halftrack.recipes.detection import FrameDetectionRecipe, VideoDetectionRecipe
-from halftrack.recipes.multi_object import ReIDRecipe
-from halftrack.recipes.recipe import TrainedRecipe
+from halftrack.recipes.kinds.detection import FrameDetectionRecipe, VideoDetectionRecipe
+from halftrack.recipes.kinds.multi_object import ReIDRecipe
+from halftrack.recipes.kinds.recipe import TrainedRecipe
+from halftrack.recipes.kinds.single_object import SingleObjectRecipe
 from halftrack.recipes.run import choose_device
-from halftrack.recipes.single_object import SingleObjectRecipe
 from halftrack.training.bundle import ReplayBundle, read_bundle
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.run import placed

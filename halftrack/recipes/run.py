@@ -11,10 +11,10 @@ import torch
 import torchvision
 from torch import nn
 
-from halftrack.recipes.detection import left_out
-from halftrack.recipes.multi_object import TrackingRecipe
-from halftrack.recipes.recipe import Evaluation, Progress, Recipe, TrainedRecipe
-from halftrack.recipes.single_object import SingleObjectRecipe
+from halftrack.recipes.kinds.detection import left_out
+from halftrack.recipes.kinds.multi_object import TrackingRecipe
+from halftrack.recipes.kinds.recipe import Evaluation, Progress, Recipe, TrainedRecipe
+from halftrack.recipes.kinds.single_object import SingleObjectRecipe
 from halftrack.training import TrainingResult, load_weights
 from halftrack.training import train as run_training
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from halftrack.data import SourceFrame, VideoSource, open_video
 from halftrack.frames import Tracks
-from halftrack.recipes.multi_object import TrackingRecipe, motion_notes
-from halftrack.recipes.recipe import Recipe
+from halftrack.recipes.kinds.multi_object import TrackingRecipe, motion_notes
+from halftrack.recipes.kinds.recipe import Recipe
+from halftrack.recipes.kinds.single_object import SingleObjectRecipe
 from halftrack.recipes.run import choose_device, open_model
-from halftrack.recipes.single_object import SingleObjectRecipe
 from halftrack.tracking import SiameseTracker
 
 __all__ = ["follow", "track"]

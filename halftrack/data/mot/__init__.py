@@ -1,0 +1,1 @@
+"""MOTChallenge: frames and crops to train on, sequences to test on."""

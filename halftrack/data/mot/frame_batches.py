@@ -1,0 +1,219 @@
+"""Training samples of a detector on MOTChallenge: single frames, distorted, cropped and mirrored.
+
+Must agree with mmdet 2.28's pipeline of configs/det/faster-rcnn_r50_fpn_4e_mot17-half.py. What
+happens to a frame is a function of (seed, epoch, sample index): never of worker, rank or history.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from halftrack.data.images import load_image, network_size
+from halftrack.data.mot.mot_challenge import LeftOutRows, MotRows, MotSequence, learned_rows
+from halftrack.data.mot.photometric import Distortion, DistortionRanges, distort, draw_distortion
+from halftrack.data.ordered_batches import OrderedBatches
+from halftrack.data.problems import DataError, OnBadSample, SkipLedger
+from halftrack.data.randomness import sample_random
+from halftrack.frames import Frame, FrameBatch
+
+__all__ = ["FrameBatches", "FrameDecisions", "FrameSettings", "draw_decisions", "load_frame"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameSettings:
+    """How a training frame is drawn and prepared."""
+
+    image_scale: tuple[int, int] = (1088, 1088)
+    """Greatest long and short side at network size, in pixels."""
+    ratio_range: tuple[float, float] = (0.8, 1.2)
+    """``image_scale`` is multiplied by a number drawn from this range."""
+    distortion: DistortionRanges | None = field(default_factory=DistortionRanges)
+    """How far colours may be distorted; None leaves them alone."""
+    crop_size: tuple[int, int] = (1088, 1088)
+    """Height and width that a larger image is cropped to, at a place drawn."""
+    flip_probability: float = 0.5
+    """Chance that a frame is mirrored."""
+    min_size: int = 32
+    """Images with a smaller side are not trained on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameDecisions:
+    """What is done to one training frame, in this order."""
+
+    image_scale: tuple[int, int]
+    """Greatest long and short side that the frame is resized to, keeping its ratio."""
+    distortion: Distortion | None
+    """What happens to its colours."""
+    crop_yx: tuple[int, int]
+    """Top left corner of the crop in the resized frame."""
+    flipped: bool
+    """Mirrored left to right."""
+
+
+class FrameBatches(OrderedBatches[Frame, FrameBatch]):
+    """Frames of one or more sequences that hold a box to learn from, so many a batch."""
+
+    def __init__(
+        self,
+        *,
+        sequences: Sequence[MotSequence],
+        settings: FrameSettings,
+        images_per_batch: int = 2,
+        flag_zero: bool = False,
+        on_bad_sample: OnBadSample = "error",
+        rank: int = 0,
+        world_size: int = 1,
+        skipped: SkipLedger | None = None,
+    ) -> None:
+        self.sequences = tuple(each for each in sequences if min(each.size) >= settings.min_size)
+        """The sequences, in the order in which samples are counted."""
+        self.settings = settings
+        """How frames are drawn and prepared."""
+        self._rows: list[MotRows] = []
+        self.left_out = LeftOutRows()
+        """Rows of the ground truth that are not learned from."""
+        for sequence in self.sequences:
+            rows, left_out = learned_rows(sequence, flag_zero=flag_zero)
+            self._rows.append(rows)
+            self.left_out += left_out
+        numbers = [np.unique(rows.frame_numbers) for rows in self._rows]
+        self._sequence = np.repeat(np.arange(len(numbers)), [len(each) for each in numbers])
+        self._frame_number = np.concatenate([np.empty(0, dtype=np.int64), *numbers])
+        if len(self._frame_number) == 0:
+            folders = ", ".join(str(sequence.folder) for sequence in sequences) or "no sequence"
+            reason = "no frame with a pedestrian to learn from"
+            raise DataError(folders, f"{reason} and sides of at least {settings.min_size} px")
+        super().__init__(
+            num_samples=len(self._frame_number),
+            samples_per_batch=images_per_batch,
+            on_bad_sample=on_bad_sample,
+            rank=rank,
+            world_size=world_size,
+            skipped=skipped,
+        )
+        small = len(sequences) - len(self.sequences)
+        self.notes = (
+            f"{self.num_samples} frames of {len(self.sequences)} sequences; "
+            f"left out: {self.left_out}, {small} sequences with sides under {settings.min_size} px",
+        )
+
+    def sample(self, *, seed: int, epoch: int, index: int) -> Frame:
+        """The frame of sample ``index``, whatever its place in the order.
+
+        Raises:
+            DataError: if its image cannot be used.
+        """
+        number = int(self._sequence[index])
+        sequence = self.sequences[number]
+        rng = sample_random(seed, epoch, index)
+        return load_frame(
+            sequence,
+            int(self._frame_number[index]),
+            rows=self._rows[number],
+            decisions=draw_decisions(self.settings, sequence.size, rng),
+            crop_size=self.settings.crop_size,
+        )
+
+    def collate(self, samples: Sequence[Frame]) -> FrameBatch:
+        """The frames as one batch."""
+        return FrameBatch(frames=tuple(samples))
+
+
+def draw_decisions(
+    settings: FrameSettings, size: tuple[int, int], rng: random.Random
+) -> FrameDecisions:
+    """Draw what is done to a frame.
+
+    Args:
+        settings: what may be done.
+        size: height and width of the frame.
+        rng: source of chance.
+    """
+    factor = rng.uniform(*settings.ratio_range)
+    first, second = settings.image_scale
+    image_scale = (int(first * factor), int(second * factor))
+    ranges = settings.distortion
+    distortion = None if ranges is None else draw_distortion(ranges, rng)
+    resized = network_size(*size, image_scale)
+    top, left = (
+        rng.randint(0, max(0, side - crop))
+        for side, crop in zip(resized, settings.crop_size, strict=True)
+    )
+    return FrameDecisions(
+        image_scale=image_scale,
+        distortion=distortion,
+        crop_yx=(top, left),
+        flipped=rng.random() < settings.flip_probability,
+    )
+
+
+def load_frame(
+    sequence: MotSequence,
+    frame_number: int,
+    *,
+    rows: MotRows,
+    decisions: FrameDecisions,
+    crop_size: tuple[int, int],
+) -> Frame:
+    """Prepare one training frame, all choices made.
+
+    Boxes are not clipped, and those that the crop leaves outside stay, as in the reference.
+
+    Args:
+        sequence: where the frame lies.
+        frame_number: which frame, 1-based.
+        rows: ground truth to learn from, of any frames.
+        decisions: what is done to it.
+        crop_size: height and width of the crop.
+
+    Raises:
+        DataError: if the image cannot be used.
+    """
+    path = sequence.path(frame_number)
+    image = load_image(path)
+    if image.shape[-2:] != sequence.size:
+        told = "x".join(map(str, image.shape[-2:]))
+        wanted = "x".join(map(str, sequence.size))
+        raise DataError(path, f"image is {told} (height x width), seqinfo.ini says {wanted}")
+    boxes = torch.from_numpy(rows.in_frame(frame_number).boxes_xyxy.astype(np.float32))
+    prepared, boxes, scale_xy = _transform(image, boxes, decisions, crop_size)
+    return Frame(
+        image=prepared,
+        sample_id=sequence.sample_id(frame_number),
+        frame_index=frame_number - sequence.frame_numbers.start,
+        scale_xy=scale_xy,
+        flipped=decisions.flipped,
+        boxes_xyxy=boxes,
+        labels=torch.zeros(len(boxes), dtype=torch.int64, device="cpu"),
+    )
+
+
+def _transform(
+    image: Tensor, boxes_xyxy: Tensor, decisions: FrameDecisions, crop_size: tuple[int, int]
+) -> tuple[Tensor, Tensor, tuple[float, float]]:
+    """Image, boxes, and network pixels per original pixel, horizontally and vertically."""
+    old_height, old_width = image.shape[-2:]
+    height, width = network_size(old_height, old_width, decisions.image_scale)
+    # antialias off is OpenCV's INTER_LINEAR; in float, as the reference loads to float.
+    pixels = F.interpolate(image.float()[None], size=(height, width), mode="bilinear")[0]
+    (top, left), (crop_height, crop_width) = decisions.crop_yx, crop_size
+    # Colours change pixel by pixel: cropping first gives the same values for less work.
+    pixels = pixels[:, top : top + crop_height, left : left + crop_width].contiguous()
+    if decisions.distortion is not None:
+        pixels = distort(pixels, decisions.distortion)
+    scale_xy = (width / old_width, height / old_height)
+    boxes_xyxy = boxes_xyxy * torch.tensor(scale_xy * 2, dtype=torch.float32, device="cpu")
+    boxes_xyxy -= torch.tensor((left, top) * 2, dtype=torch.float32, device="cpu")
+    if decisions.flipped:
+        pixels = pixels.flip(-1)
+        x1, y1, x2, y2 = boxes_xyxy.unbind(-1)
+        boxes_xyxy = torch.stack([pixels.shape[-1] - x2, y1, pixels.shape[-1] - x1, y2], dim=-1)
+    return pixels, boxes_xyxy, scale_xy

@@ -1,0 +1,154 @@
+"""MOTChallenge sequences for testing: every frame of a split in order, with public detections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from halftrack.data.images import prepare_frame
+from halftrack.data.mot.mot_challenge import MotRows, MotSequence
+from halftrack.data.prefetch import read_ahead
+from halftrack.data.problems import DataError, OnBadSample, SkipLedger
+from halftrack.frames import Frame
+
+__all__ = ["MotSequences", "TestSequence"]
+
+
+class TestSequence:
+    """The frames of one sequence that belong to the split, and their ground truth."""
+
+    __test__ = False  # Not a pytest class, whatever its name.
+
+    def __init__(
+        self,
+        *,
+        sequence: MotSequence,
+        image_scale: tuple[int, int] = (1088, 1088),
+        public: bool = False,
+        on_bad_sample: OnBadSample = "error",
+        skipped: SkipLedger | None = None,
+        threads: int = 2,
+    ) -> None:
+        if public and sequence.detections is None:
+            file = str(sequence.folder / "det" / "det.txt")
+            raise DataError(file, "public=True asks for public detections, which are not here")
+        self.record = sequence
+        """What was read of it."""
+        self._image_scale = image_scale
+        self._public = sequence.detections if public else None
+        self._on_bad_sample = on_bad_sample
+        self._skipped = SkipLedger() if skipped is None else skipped
+        self._threads = threads
+        self.name = sequence.name
+        """Name of its folder, which is also that of a results file."""
+        self.frame_numbers = sequence.frame_numbers
+        """Frames of the split, 1-based and counted in the whole sequence."""
+        self.size = sequence.size
+        """Original height and width of its images."""
+        self.frame_rate = sequence.frame_rate
+        """Frames a second."""
+        self.truth: MotRows | None = sequence.truth
+        """Ground truth of these frames, all its classes; None where none is published."""
+
+    def __len__(self) -> int:
+        return len(self.frame_numbers)
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame in order, read ahead by threads; ``frame_index`` counts from 0.
+
+        Bad frames, where they are skipped, are missing here: score only the frames that came.
+
+        Raises:
+            DataError: if an image cannot be used, unless bad ones are skipped.
+        """
+        return read_ahead(
+            self._load,
+            self.frame_numbers,
+            threads=self._threads,
+            on_bad_sample=self._on_bad_sample,
+            skipped=self._skipped,
+        )
+
+    def path(self, frame_number: int) -> str:
+        """Where a frame's image lies."""
+        return self.record.path(frame_number)
+
+    def _load(self, frame_number: int) -> Frame:
+        boxes_xyxy, labels = None, None
+        if self._public is not None:
+            # Clipped to the image with it, as the reference's resize does.
+            public = self._public.in_frame(frame_number).boxes_xyxy
+            boxes_xyxy = torch.from_numpy(public.astype(np.float32))
+            labels = torch.zeros(len(public), dtype=torch.int64, device="cpu")
+        path = self.record.path(frame_number)
+        frame = prepare_frame(
+            path,
+            sample_id=self.record.sample_id(frame_number),
+            frame_index=frame_number - self.frame_numbers.start,
+            image_scale=self._image_scale,
+            boxes_xyxy=boxes_xyxy,
+            labels=labels,
+        )
+        width, height = (side / s for side, s in zip(frame.size[::-1], frame.scale_xy, strict=True))
+        if (round(height), round(width)) != self.size:
+            told = (round(height), round(width))
+            raise DataError(
+                path, f"image has height and width {told}, seqinfo.ini says {self.size}"
+            )
+        if boxes_xyxy is None:
+            return frame
+        none = frame.boxes_xyxy[:0]
+        return replace(
+            frame, public_xyxy=frame.boxes_xyxy, boxes_xyxy=none, labels=frame.labels[:0]
+        )
+
+
+class MotSequences:
+    """The sequences of a split; rank ``r`` has every ``world_size``-th, whole."""
+
+    def __init__(
+        self,
+        *,
+        sequences: Sequence[MotSequence],
+        image_scale: tuple[int, int] = (1088, 1088),
+        public: bool = False,
+        on_bad_sample: OnBadSample = "error",
+        rank: int = 0,
+        world_size: int = 1,
+        skipped: SkipLedger | None = None,
+        threads: int = 2,
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank={rank!r}, world_size={world_size!r}: 0 <= rank < world_size")
+        self.names = tuple(sequence.name for sequence in sequences)
+        """All sequences, those of other ranks included."""
+        self.skipped = SkipLedger() if skipped is None else skipped
+        """What was left out so far."""
+        self._sequences = tuple(
+            TestSequence(
+                sequence=sequence,
+                image_scale=image_scale,
+                public=public,
+                on_bad_sample=on_bad_sample,
+                skipped=self.skipped,
+                threads=threads,
+            )
+            for sequence in sequences[rank::world_size]
+        )
+
+    def __len__(self) -> int:
+        return len(self._sequences)
+
+    def __iter__(self) -> Iterator[TestSequence]:
+        return iter(self._sequences)
+
+    def __getitem__(self, position: int) -> TestSequence:
+        return self._sequences[position]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of this rank's sequences together."""
+        return sum(len(sequence) for sequence in self._sequences)

@@ -1,0 +1,1 @@
+"""LaSOT and its sisters: pairs to train on, targets to test on."""

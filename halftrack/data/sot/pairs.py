@@ -1,0 +1,245 @@
+"""Pairs of images for single-object tracking, drawn from objects in videos and stills, as batches.
+
+SiamRPN++, https://arxiv.org/abs/1812.11703; must agree with MMTracking 0.14's RandomSampleConcat
+and PairSampling. A pair is a function of (seed, epoch, index): never of worker, rank or history.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.io import ImageReadMode
+
+from halftrack.data.images import load_image
+from halftrack.data.index import Floats
+from halftrack.data.ordered_batches import OrderedBatches
+from halftrack.data.problems import DataError, OnBadSample, SkipLedger, settle_problems
+from halftrack.data.randomness import sample_random
+from halftrack.data.sot.augment import View, ViewRanges, cut_view, draw_view, view_of_crop
+from halftrack.data.sot.crops import SiameseCrop, box_in_crop, crop_like_siamfc
+from halftrack.data.sot.pair_objects import TrackedObjects
+from halftrack.frames import PairBatch
+
+__all__ = ["Pair", "PairBatches", "PairDecisions", "PairSettings", "draw_pair"]
+
+# Crops held in memory are such JPEG files, as the authors' code has them on disk.
+_JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSettings:
+    """How a pair is drawn and prepared."""
+
+    weights: tuple[float, ...]
+    """How often each data set is drawn from, relative to the others."""
+    frame_range: int = 100
+    """How far the search region may be from its template, counted in the object's boxes."""
+    positive_share: float = 0.8
+    """Share of pairs that show the same object twice."""
+    crop: SiameseCrop
+    """How an object is cropped from its image."""
+    template: ViewRanges
+    """How far templates are changed."""
+    search: ViewRanges
+    """How far search regions are changed."""
+    grey_probability: float = 0.0
+    """Chance that both images of a pair are turned grey."""
+    cache_mb: int = 0
+    """Memory for crops that were cut already, in MiB and for each worker process; 0 for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDecisions:
+    """Which two boxes make a pair, and what is done to their images."""
+
+    source: int
+    """The data set, as position among those given."""
+    template: int
+    """The template's box in that set."""
+    search: int
+    """The search region's box in that set."""
+    positive: bool
+    """Both show the same object."""
+    template_view: View
+    """What is done to the template."""
+    search_view: View
+    """What is done to the search region."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One training sample: an object to look for, and where to look."""
+
+    template: Tensor
+    """float32 ``(3, size, size)`` RGB, 0 to 255."""
+    search: Tensor
+    """float32 ``(3, size, size)`` RGB, 0 to 255."""
+    box_xyxy: Tensor
+    """float32 ``(4,)`` the object at the middle of the search crop, in the search region."""
+    positive: bool
+    """Both show the same object."""
+    sample_id: str
+    """Where the two were cut."""
+
+
+class PairBatches(OrderedBatches[Pair, PairBatch]):
+    """Pairs drawn from data sets at given rates, so many an epoch and so many a batch."""
+
+    def __init__(
+        self,
+        *,
+        sets: Sequence[TrackedObjects],
+        settings: PairSettings,
+        pairs_per_epoch: int,
+        pairs_per_batch: int,
+        on_bad_sample: OnBadSample = "error",
+        rank: int = 0,
+        world_size: int = 1,
+        skipped: SkipLedger | None = None,
+    ) -> None:
+        if len(sets) != len(settings.weights):
+            raise ValueError(
+                f"weights={settings.weights!r}: expected one for each of {len(sets)} data sets"
+            )
+        super().__init__(
+            num_samples=pairs_per_epoch,
+            samples_per_batch=pairs_per_batch,
+            on_bad_sample=on_bad_sample,
+            rank=rank,
+            world_size=world_size,
+            skipped=skipped,
+        )
+        self.sets = tuple(sets)
+        """What is drawn from."""
+        self.settings = settings
+        """How pairs are drawn and prepared."""
+        problems = [problem for objects in sets for problem in objects.problems]
+        settle_problems(problems, on_bad_sample, self.skipped)
+        for objects in sets:
+            if len(objects) == 0:
+                raise DataError(objects.image_root, f"no object to learn from ({objects.name})")
+        total = sum(settings.weights)
+        self.notes = tuple(
+            f"{objects.name}: {len(objects)} objects with {len(objects.frames)} boxes, "
+            f"{weight / total:.0%} of {pairs_per_epoch} pairs an epoch"
+            for objects, weight in zip(self.sets, settings.weights, strict=True)
+        )
+        self._held = _HeldCrops(cache_bytes=settings.cache_mb << 20)
+
+    def sample(self, *, seed: int, epoch: int, index: int) -> Pair:
+        """Pair ``index``, whatever its place in the order.
+
+        Raises:
+            DataError: if one of its images cannot be used.
+        """
+        drawn = draw_pair(self.sets, self.settings, sample_random(seed, epoch, index))
+        objects = self.sets[drawn.source]
+        settings = self.settings
+        template, _ = self._view(
+            drawn.source, drawn.template, drawn.template_view, settings.template.size
+        )
+        search, box_xyxy = self._view(
+            drawn.source, drawn.search, drawn.search_view, settings.search.size
+        )
+        return Pair(
+            template=template,
+            search=search,
+            box_xyxy=torch.from_numpy(box_xyxy),
+            positive=drawn.positive,
+            sample_id=f"{objects.sample_id(drawn.template)} + {objects.sample_id(drawn.search)}",
+        )
+
+    def collate(self, samples: Sequence[Pair]) -> PairBatch:
+        """The pairs as one batch."""
+        return PairBatch(
+            templates=torch.stack([pair.template for pair in samples]),
+            searches=torch.stack([pair.search for pair in samples]),
+            boxes_xyxy=torch.stack([pair.box_xyxy for pair in samples]),
+            positive=torch.tensor(
+                [pair.positive for pair in samples], dtype=torch.bool, device="cpu"
+            ),
+            sample_ids=tuple(pair.sample_id for pair in samples),
+        )
+
+    def _view(self, source: int, box: int, view: View, size: int) -> tuple[Tensor, Floats]:
+        objects, crop = self.sets[source], self.settings.crop
+        box_xyxy = objects.boxes_xyxy[box]
+        if self.settings.cache_mb == 0:
+            image = load_image(objects.path(box))
+            return cut_view(image, box_xyxy, crop=crop, view=view, size=size)
+        # Held or not, the crop goes through the same JPEG: the cache changes no pixel later.
+        file = self._held.get((source, box))
+        if file is None:
+            pixels = crop_like_siamfc(load_image(objects.path(box)), box_xyxy, crop)
+            file = torch.ops.image.encode_jpeg(pixels.round_().to(torch.uint8), _JPEG_QUALITY)
+            self._held.put((source, box), file)
+        decoded = torch.ops.image.decode_image(file, ImageReadMode.RGB.value, False)
+        return view_of_crop(decoded, box_in_crop(box_xyxy, crop), view=view, size=size)
+
+
+def draw_pair(
+    sets: Sequence[TrackedObjects], settings: PairSettings, rng: random.Random
+) -> PairDecisions:
+    """Draw a pair, and what is done to it.
+
+    Objects are drawn evenly, then one of the object's boxes. As in the reference the search region
+    of a positive pair is at most ``frame_range`` boxes before its template and fewer behind it. A
+    negative pair takes another object of the same data set; the reference may draw the same one and
+    call it negative, which is frequent where there are few. A set of one object has none.
+
+    Args:
+        sets: none of them empty.
+        settings: what is drawn from.
+        rng: source of chance.
+    """
+    (source,) = rng.choices(range(len(sets)), settings.weights)
+    objects = sets[source]
+    number = rng.randrange(len(objects))
+    first, stop = int(objects.starts[number]), int(objects.starts[number + 1])
+    template = rng.randrange(first, stop)
+    positive = rng.random() < settings.positive_share or len(objects) == 1
+    if not positive:
+        other = rng.randrange(len(objects) - 1)
+        other += other >= number
+        first, stop = int(objects.starts[other]), int(objects.starts[other + 1])
+        search = rng.randrange(first, stop)
+    else:
+        near, far = template - settings.frame_range, template + settings.frame_range
+        search = rng.randrange(max(near, first), min(far, stop))
+    grey = rng.random() < settings.grey_probability
+    return PairDecisions(
+        source=source,
+        template=template,
+        search=search,
+        positive=positive,
+        template_view=draw_view(settings.template, rng, grey=grey),
+        search_view=draw_view(settings.search, rng, grey=grey),
+    )
+
+
+class _HeldCrops:
+    """Crops as JPEG files in memory, the least recently used dropped first."""
+
+    def __init__(self, *, cache_bytes: int) -> None:
+        self._cache_bytes = cache_bytes
+        self._held: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+        self._held_bytes = 0
+
+    def get(self, key: tuple[int, int]) -> Tensor | None:
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key]
+
+    def put(self, key: tuple[int, int], file: Tensor) -> None:
+        if file.numel() > self._cache_bytes:
+            return
+        self._held[key] = file
+        self._held_bytes += file.numel()
+        while self._held_bytes > self._cache_bytes:
+            self._held_bytes -= self._held.popitem(last=False)[1].numel()

@@ -1,0 +1,86 @@
+"""The sequences of a test split, each read ahead for a tracker that gives a box in every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from halftrack.data.images import load_image
+from halftrack.data.prefetch import read_ahead
+from halftrack.data.problems import SkipLedger
+from halftrack.data.sot.sequences import SotSequence
+from halftrack.data.sot.text import Doubles
+
+__all__ = ["TestTarget", "TestTargets"]
+
+
+class TestTarget:
+    """The frames of one sequence, for a tracker that gives a box in each."""
+
+    __test__ = False  # Not a pytest class, whatever its name.
+
+    def __init__(self, *, sequence: SotSequence, threads: int = 2) -> None:
+        self.record = sequence
+        """What was read of it."""
+        self.name = sequence.name
+        """The benchmark's, which is also that of a results file."""
+        self.first_box_xyxy: Doubles = sequence.first_box_xyxy
+        """``(4,)`` what a tracker starts from."""
+        self._threads = threads
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    def frames(self) -> Iterator[Tensor]:
+        """Every frame in order, uint8 RGB ``(3, height, width)`` at original size, read ahead.
+
+        Grey-scale images are converted. None is skipped: the results need a box in each frame.
+
+        Raises:
+            DataError: if an image cannot be used.
+        """
+        return read_ahead(
+            lambda frame_index: load_image(self.record.path(frame_index)),
+            range(len(self)),
+            threads=self._threads,
+            on_bad_sample="error",
+            skipped=SkipLedger(),
+        )
+
+
+class TestTargets:
+    """The sequences of a split; rank ``r`` has every ``world_size``-th, whole."""
+
+    __test__ = False  # Not a pytest class, whatever its name.
+
+    def __init__(
+        self,
+        *,
+        sequences: Sequence[SotSequence],
+        rank: int = 0,
+        world_size: int = 1,
+        threads: int = 2,
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank={rank!r}, world_size={world_size!r}: 0 <= rank < world_size")
+        self.names = tuple(sequence.name for sequence in sequences)
+        """All sequences, those of other ranks included."""
+        self._targets = tuple(
+            TestTarget(sequence=sequence, threads=threads)
+            for sequence in sequences[rank::world_size]
+        )
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __iter__(self) -> Iterator[TestTarget]:
+        return iter(self._targets)
+
+    def __getitem__(self, position: int) -> TestTarget:
+        return self._targets[position]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of this rank's sequences together."""
+        return sum(len(target) for target in self._targets)

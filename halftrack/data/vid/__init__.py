@@ -1,0 +1,1 @@
+"""ImageNet VID, DET and CocoVID: clips to train on, videos to test on."""

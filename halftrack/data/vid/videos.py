@@ -1,0 +1,187 @@
+"""Whole videos for testing: spread references, then every frame in order, with its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from halftrack.data.images import prepare_frame
+from halftrack.data.index import Booleans, Floats, Integers, VideoIndex
+from halftrack.data.prefetch import read_ahead
+from halftrack.data.problems import DataError, OnBadSample, SkipLedger, settle_problems
+from halftrack.data.vid.references import adaptive_stride
+from halftrack.frames import Frame
+
+__all__ = ["FrameTruth", "TestVideo", "TestVideos"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrameTruth:
+    """The annotated objects of one frame, in original pixels."""
+
+    boxes_xyxy: Floats
+    """float32 ``(n, 4)``, without +1."""
+    labels: Integers
+    """int64 ``(n,)``, 0-based."""
+    track_ids: Integers
+    """int64 ``(n,)`` identity within the video."""
+    occluded: Booleans
+    """``(n,)`` annotators' flag."""
+    ignored: Booleans
+    """``(n,)`` crowd regions, not to be scored."""
+
+
+class TestVideo:
+    """One video: its reference frames, its frames in order, and its ground truth."""
+
+    __test__ = False  # Not a pytest class, whatever its name.
+
+    def __init__(
+        self,
+        *,
+        index: VideoIndex,
+        video: int,
+        image_scale: tuple[int, int],
+        num_references: int,
+        on_bad_sample: OnBadSample = "error",
+        skipped: SkipLedger | None = None,
+        threads: int = 2,
+    ) -> None:
+        self._index = index
+        self._start, stop = index.span(video)
+        self._image_scale = image_scale
+        self._on_bad_sample = on_bad_sample
+        self._skipped = SkipLedger() if skipped is None else skipped
+        self._threads = threads
+        self.name = index.video_names[video]
+        """Path of the video below the image root."""
+        self.num_frames = stop - self._start
+        """Length of the video."""
+        self.reference_indices = adaptive_stride(self.num_frames, num_references=num_references)
+        """Which frames are the references, duplicates kept."""
+
+    def __len__(self) -> int:
+        return self.num_frames
+
+    @cached_property
+    def references(self) -> list[Frame]:
+        """The reference frames, read when first asked for; a frame named twice is read once.
+
+        Raises:
+            DataError: if an image cannot be used, or, where bad ones are skipped, if all are bad.
+        """
+        frames: dict[int, Frame] = {}
+        for frame in self._prefetched(sorted(set(self.reference_indices))):
+            frames[frame.frame_index] = frame
+        if not frames:
+            raise DataError(self.name, "none of the video's reference frames can be used")
+        return [frames[number] for number in self.reference_indices if number in frames]
+
+    def frames(self) -> Iterator[Frame]:
+        """Every frame in order, read ahead by threads.
+
+        Bad frames, where they are skipped, are missing here: score only the frames that came.
+
+        Raises:
+            DataError: if an image cannot be used, unless bad ones are skipped.
+        """
+        return self._prefetched(range(self.num_frames))
+
+    def truth(self, frame_index: int) -> FrameTruth:
+        """The annotated objects of a frame, given by its position in the video."""
+        if not 0 <= frame_index < self.num_frames:
+            raise IndexError(f"frame {frame_index} of {self.name}, which has {self.num_frames}")
+        index = self._index
+        boxes = index.boxes_of(self._start + frame_index)
+        return FrameTruth(
+            boxes_xyxy=index.boxes_xyxy[boxes],
+            labels=index.labels[boxes],
+            track_ids=index.track_ids[boxes],
+            occluded=index.occluded[boxes],
+            ignored=index.ignored[boxes],
+        )
+
+    def size(self, frame_index: int) -> tuple[int, int]:
+        """Original height and width of a frame, as annotated."""
+        height, width = self._index.frame_sizes[self._start + frame_index]
+        return int(height), int(width)
+
+    def path(self, frame_index: int) -> str:
+        """Where a frame's image lies."""
+        return self._index.path(self._start + frame_index)
+
+    def _load(self, frame_index: int) -> Frame:
+        number = self._start + frame_index
+        return prepare_frame(
+            self._index.path(number),
+            sample_id=self._index.sample_id(number),
+            frame_index=frame_index,
+            image_scale=self._image_scale,
+        )
+
+    def _prefetched(self, frame_indices: range | list[int]) -> Iterator[Frame]:
+        return read_ahead(
+            self._load,
+            frame_indices,
+            threads=self._threads,
+            on_bad_sample=self._on_bad_sample,
+            skipped=self._skipped,
+        )
+
+
+class TestVideos:
+    """The videos of a validation set; rank ``r`` has every ``world_size``-th, whole."""
+
+    __test__ = False  # Not a pytest class, whatever its name.
+
+    def __init__(
+        self,
+        *,
+        index: VideoIndex,
+        image_scale: tuple[int, int] = (1000, 600),
+        num_references: int = 14,
+        on_bad_sample: OnBadSample = "error",
+        rank: int = 0,
+        world_size: int = 1,
+        skipped: SkipLedger | None = None,
+        threads: int = 2,
+    ) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank={rank!r}, world_size={world_size!r}: 0 <= rank < world_size")
+        self.index = index
+        """All records, those of other ranks included."""
+        self.skipped = SkipLedger() if skipped is None else skipped
+        """What was left out so far."""
+        settle_problems(index.problems, on_bad_sample, self.skipped)
+        if index.num_videos == 0:
+            raise DataError(index.image_root, "no video of the validation set was found")
+        self.video_numbers = tuple(range(rank, index.num_videos, world_size))
+        """Which videos of the index this rank has."""
+        self._image_scale = image_scale
+        self._num_references = num_references
+        self._on_bad_sample = on_bad_sample
+        self._threads = threads
+
+    def __len__(self) -> int:
+        return len(self.video_numbers)
+
+    def __iter__(self) -> Iterator[TestVideo]:
+        return (self[position] for position in range(len(self)))
+
+    def __getitem__(self, position: int) -> TestVideo:
+        return TestVideo(
+            index=self.index,
+            video=self.video_numbers[position],
+            image_scale=self._image_scale,
+            num_references=self._num_references,
+            on_bad_sample=self._on_bad_sample,
+            skipped=self.skipped,
+            threads=self._threads,
+        )
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of this rank's videos together."""
+        spans = [self.index.span(number) for number in self.video_numbers]
+        return sum(stop - start for start, stop in spans)

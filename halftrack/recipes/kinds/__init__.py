@@ -1,0 +1,1 @@
+"""The types of recipes: the questions that a recipe answers about itself."""

@@ -1,0 +1,413 @@
+"""Recipes of multi-object tracking: ReID, and Tracktor put together from it and a detector."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from halftrack.data import (
+    DataError,
+    MotDetectionConfig,
+    MotSequences,
+    ReIDDataConfig,
+    SkipLedger,
+    TestSequence,
+)
+from halftrack.evaluation import (
+    MotMetrics,
+    RetrievalScores,
+    SequenceTruth,
+    TrackRows,
+    check_truth,
+    read_result_folder,
+    retrieval_scores,
+    score_tracks,
+)
+from halftrack.frames import Frame, Tracks
+from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
+from halftrack.recipes.kinds.detection import Stopwatch, left_out
+from halftrack.recipes.kinds.recipe import (
+    Evaluation,
+    Progress,
+    Recipe,
+    TrainedRecipe,
+    TrainingSource,
+    fill,
+    seeded,
+)
+from halftrack.tracking import EccMotion, Tracktor, TracktorConfig, UncorrelatedFramesError
+from halftrack.training import read_checkpoint
+
+__all__ = [
+    "ReIDRecipe",
+    "RetrievalEvaluation",
+    "TrackingEvaluation",
+    "TrackingRecipe",
+    "motion_notes",
+]
+
+_CLASSIFIER = "head.classifier.weight"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalEvaluation(Evaluation):
+    """How well embeddings of the validation crops find the same individual again."""
+
+    metrics: RetrievalScores
+    """The scores."""
+
+    def flat(self) -> dict[str, float]:
+        """``mAP`` and ``rank1``."""
+        return self.metrics.flat()
+
+    def numbers(self) -> dict[str, Any]:
+        """The scores and how many queries they are of."""
+        return dataclasses.asdict(self.metrics)
+
+    def tables(self) -> dict[str, list[dict[str, object]]]:
+        """What was asked."""
+        scores = self.metrics
+        return {"Retrieval": [{"queries": scores.queries, "alone, left out": scores.alone}]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReIDRecipe(TrainedRecipe):
+    """Re-identification on crops of MOTChallenge sequences."""
+
+    model: ReIDConfig
+    """Architecture and its loss."""
+    data: ReIDDataConfig
+    """Which crops are cut and how they are sampled."""
+
+    def __post_init__(self) -> None:
+        if self.data.size != self.model.crop_size:
+            raise ValueError(
+                f"data.size={self.data.size} is what is trained on, model.crop_size="
+                f"{self.model.crop_size} what a tracker will embed: set both to the same"
+            )
+
+    def settled(self, data_root: str | Path) -> Self:
+        """With the number of identities the data hold."""
+        if self.model.identities is not None:
+            return self
+        return self._with_identities(self.data.num_identities(data_root))
+
+    def load_model(
+        self, checkpoint: str | Path | None, *, seed: int = 0, trust: bool = False
+    ) -> nn.Module:
+        """As of any recipe; the number of identities is the checkpoint's."""
+        recipe = self
+        if self.model.identities is None:
+            # Without a checkpoint nobody asks whom a crop shows, only how far it is from others.
+            count = 1 if checkpoint is None else _identities_in(Path(checkpoint), trust=trust)
+            recipe = self._with_identities(count)
+        return super(ReIDRecipe, recipe).load_model(checkpoint, seed=seed, trust=trust)
+
+    def training_source(
+        self, data_root: str | Path, *, progress: Progress | None = None
+    ) -> TrainingSource:
+        """Batches of crops."""
+        return self.data.training_batches(data_root)
+
+    def scorer(
+        self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
+    ) -> Callable[[nn.Module], RetrievalEvaluation]:
+        """Embeds the validation crops and looks for each among the others."""
+        total = len(self.data.validation_crops(data_root))
+
+        def score(model: nn.Module) -> RetrievalEvaluation:
+            clock, precision, skipped = Stopwatch(), self.precision, SkipLedger()
+            embeddings: list[NDArray[np.float32]] = []
+            labels: list[int] = []
+            with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
+                for batch in self.data.test_crops(data_root, skipped=skipped):
+                    with clock:
+                        embeddings.append(model(batch.to(device)).float().cpu().numpy())
+                    labels += batch.labels.tolist()
+                    if progress is not None:
+                        progress(len(labels), total)
+            return RetrievalEvaluation(
+                metrics=retrieval_scores(np.concatenate(embeddings), np.array(labels)),
+                frames=len(labels),
+                seconds=clock.seconds,
+                skipped=left_out(skipped),
+            )
+
+        return score
+
+    def _with_identities(self, count: int) -> Self:
+        model = dataclasses.replace(self.model, identities=count)
+        return dataclasses.replace(self, model=model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingEvaluation(Evaluation):
+    """How a tracker did on the validation sequences."""
+
+    metrics: MotMetrics | None
+    """The scores; None where a sequence has no published truth."""
+    results: dict[str, TrackRows]
+    """The tracks of each sequence, ready to be written for the server."""
+
+    def flat(self) -> dict[str, float]:
+        """``mota``, ``idf1``, ``hota`` and so on, of all sequences together."""
+        return {} if self.metrics is None else self.metrics.flat()
+
+    def numbers(self) -> dict[str, Any]:
+        """The scores of all sequences together and of each."""
+        return {} if self.metrics is None else dataclasses.asdict(self.metrics)
+
+    def tables(self) -> dict[str, list[dict[str, object]]]:
+        """The scores by sequence."""
+        return {} if self.metrics is None else {"By sequence": self.metrics.rows()}
+
+
+class TracktorParts(nn.Module):
+    """Detector and ReID under the keys of MMTracking's tracker."""
+
+    def __init__(self, detector: FasterRCNN, reid: ReID | None) -> None:
+        super().__init__()
+        self.detector = detector
+        if reid is not None:
+            self.reid = reid
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingRecipe(Recipe):
+    """Tracktor: nothing is trained; its parts come from the runs of other recipes."""
+
+    detector: FasterRCNNConfig
+    """The detector's architecture."""
+    detector_recipe: str
+    """The recipe that trains it."""
+    detector_checkpoint: str
+    """Its weights; the published recipes name the file that training leaves by default."""
+    reid: ReIDConfig | None = field(default_factory=ReIDConfig)
+    """The embedder's architecture; None to track without."""
+    reid_recipe: str = ""
+    """The recipe that trains it."""
+    reid_checkpoint: str = ""
+    """Its weights."""
+    tracker: TracktorConfig = field(default_factory=TracktorConfig)
+    """When tracks go on, start and end."""
+    camera_motion: EccMotion | None = field(default_factory=EccMotion)
+    """How the camera's motion is found; None for a camera that stands still."""
+    data: MotDetectionConfig
+    """What is tracked."""
+
+    def build_model(self, *, seed: int = 0) -> TracktorParts:
+        """Both parts with random weights, a function of ``seed`` alone, on the CPU."""
+        return seeded(self._build, seed)
+
+    def load_model(
+        self, checkpoint: str | Path | None, *, seed: int = 0, trust: bool = False
+    ) -> nn.Module:
+        """Both parts from one file of both, or with ``None`` from the files the recipe names.
+
+        Raises:
+            FileNotFoundError: if a file is missing; says which recipe makes it.
+            ValueError: if one does not fit.
+        """
+        files = {"detector": Path(checkpoint or self.detector_checkpoint)}
+        if self.reid is not None:
+            files["reid"] = Path(checkpoint or self.reid_checkpoint)
+        for part, file in files.items():
+            if not file.is_file():
+                raise FileNotFoundError(
+                    f"no weights of the {part} at {file}: train {getattr(self, f'{part}_recipe')}, "
+                    f"or name a file with --{part} or {part}_checkpoint"
+                )
+        recipe = self
+        if self.reid is not None and self.reid.identities is None:
+            count = _identities_in(files["reid"], trust=trust)
+            reid = dataclasses.replace(self.reid, identities=count)
+            recipe = dataclasses.replace(self, reid=reid)
+        model = recipe.build_model(seed=seed)
+        for part, file in files.items():
+            fill(getattr(model, part), file, f"the {part} of {self.name}", trust=trust)
+        return model
+
+    def _build(self) -> TracktorParts:
+        detector = self.detector.build()
+        return TracktorParts(detector, None if self.reid is None else self.reid.build())
+
+    def new_tracker(self, model: nn.Module) -> Tracktor:
+        """The state machine around a model of this recipe, on the model's device."""
+        assert isinstance(model, TracktorParts)
+        return Tracktor(
+            detector=model.detector,
+            embedder=None if self.reid is None else model.reid.embed,
+            camera_motion=None if self.camera_motion is None else _Motion(self.camera_motion),
+            config=self.tracker,
+        )
+
+    def scorer(
+        self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
+    ) -> Callable[[nn.Module], TrackingEvaluation]:
+        """Tracks every validation sequence; TrackEval scores where there is ground truth.
+
+        Raises:
+            DataError: if the data are not there or not readable, or if only some have ground truth.
+            ValueError: if ground truth cannot be scored.
+        """
+        sequences = self.data.test_sequences(data_root)
+        scored = _has_truth(sequences)
+        for sequence in sequences if scored else ():
+            check_truth(_truth(sequence), benchmark=self.data.benchmark)
+
+        def score(model: nn.Module) -> TrackingEvaluation:
+            clock, precision, tracker = Stopwatch(), self.precision, self.new_tracker(model)
+            results: dict[str, TrackRows] = {}
+            came: dict[str, list[int]] = {}
+            frames = 0
+            with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
+                for sequence in sequences:
+                    tracker.reset()
+                    rows, came[sequence.name] = _Collected(), []
+                    for frame in sequence.frames():
+                        with clock:
+                            tracks = tracker.step(frame.to(device))
+                        number = sequence.frame_numbers[frame.frame_index]
+                        came[sequence.name].append(number)
+                        rows.add(number, tracks)
+                        frames += 1
+                        if progress is not None:
+                            progress(frames, sequences.num_frames)
+                    results[sequence.name] = rows.rows()
+            notes = [*left_out(sequences.skipped), *motion_notes(tracker)]
+            metrics = None
+            if scored:
+                # Of frames that could not be read nothing is asked.
+                truths = [_truth(sequence, came[sequence.name]) for sequence in sequences]
+                metrics = score_tracks(truths, results, benchmark=self.data.benchmark)
+            return TrackingEvaluation(
+                metrics=metrics,
+                results=results,
+                frames=frames,
+                seconds=clock.seconds,
+                skipped=tuple(notes),
+            )
+
+        return score
+
+    def score_results(self, folder: str | Path, *, data_root: str | Path) -> TrackingEvaluation:
+        """Score a folder of MOTChallenge result files on the validation sequences.
+
+        Raises:
+            DataError: if the data are not there or not readable.
+            ValueError: for sequences without ground truth, and files that are missing, empty or
+                malformed.
+        """
+        sequences, data = self.data.test_sequences(data_root), self.data
+        if not _has_truth(sequences):
+            raise ValueError(f"{data.test_split} of {data.benchmark} has no ground truth")
+        truths = [_truth(sequence) for sequence in sequences]
+        found = read_result_folder(Path(folder), sequences.names)
+        return TrackingEvaluation(
+            metrics=score_tracks(truths, found.results, benchmark=data.benchmark),
+            results=found.results,
+            frames=sequences.num_frames,
+            seconds=0.0,
+            skipped=found.notes(),
+        )
+
+
+class _Collected:
+    """Collects a tracker's answers into rows."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._tracks: list[Tracks] = []
+
+    def add(self, frame_number: int, tracks: Tracks) -> None:
+        """Append what was seen in a frame, counted from 1."""
+        self._numbers += [frame_number] * len(tracks)
+        self._tracks.append(tracks)
+
+    def rows(self) -> TrackRows:
+        """Everything so far."""
+        boxes = torch.cat([torch.zeros((0, 4)), *(each.boxes_xyxy for each in self._tracks)])
+        ids = [key for each in self._tracks for key in each.ids.tolist()]
+        scores = [score for each in self._tracks for score in each.scores.tolist()]
+        return TrackRows(
+            frame_numbers=np.array(self._numbers, dtype=np.int64),
+            ids=np.array(ids, dtype=np.int64),
+            boxes_xyxy=boxes.double().numpy(),
+            scores=np.array(scores, dtype=np.float64),
+        )
+
+
+class _Motion:
+    """The camera's motion between frames; none where no motion aligns them, which is counted."""
+
+    def __init__(self, ecc: EccMotion) -> None:
+        self._ecc = ecc
+        self._first_lost = ""
+        self._lost = 0
+
+    def __call__(self, previous: Frame, frame: Frame) -> Tensor:
+        try:
+            return self._ecc(previous.image, frame.image)
+        except UncorrelatedFramesError:
+            self._first_lost = self._first_lost or frame.sample_id
+            self._lost += 1
+            return torch.eye(2, 3, device=frame.image.device)
+
+    def notes(self) -> list[str]:
+        """A line on the frames whose motion was not found, if there are any."""
+        if not self._lost:
+            return []
+        more = "" if self._lost == 1 else f" and {self._lost - 1} more"
+        return [f"no camera motion aligned {self._first_lost}{more}: taken as none"]
+
+
+def motion_notes(tracker: Tracktor) -> list[str]:
+    """A line on frames whose camera motion a recipe's tracker did not find, if there are any."""
+    motion = tracker.camera_motion
+    return motion.notes() if isinstance(motion, _Motion) else []
+
+
+def _has_truth(sequences: MotSequences) -> bool:
+    """Whether the sequences have ground truth, all or none."""
+    missing = [each.record for each in sequences if each.truth is None]
+    if missing and len(missing) < len(sequences):
+        files = ", ".join(str(each.folder / "gt" / "gt.txt") for each in missing)
+        raise DataError(files, "ground truth is missing here, though other sequences have theirs")
+    return not missing
+
+
+def _truth(sequence: TestSequence, numbers: Sequence[int] | None = None) -> SequenceTruth:
+    """The ground truth of a sequence, or of some of its frames."""
+    rows = sequence.truth
+    assert rows is not None
+    if numbers is not None:
+        rows = rows.select(np.isin(rows.frame_numbers, numbers))
+    return SequenceTruth(
+        name=sequence.name,
+        frames=sequence.frame_numbers.stop - 1,
+        first_frame=sequence.frame_numbers.start,
+        frame_numbers=rows.frame_numbers,
+        ids=rows.ids,
+        boxes_xyxy=rows.boxes_xyxy,
+        flags=rows.flags.astype(np.int64),
+        classes=rows.classes,
+        visibility=rows.visibility,
+    )
+
+
+def _identities_in(file: Path, *, trust: bool) -> int:
+    """How many individuals the classifier of a ReID checkpoint tells apart."""
+    state = read_checkpoint(file, trust=trust)
+    weights = state.get("state_dict", state)
+    for key, value in weights.items():
+        if key.endswith(_CLASSIFIER):
+            return int(value.shape[0])
+    raise ValueError(f"{file} holds no ReID model: none of its keys ends in {_CLASSIFIER}")

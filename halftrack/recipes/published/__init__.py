@@ -1,0 +1,1 @@
+"""The recipes' values, every published number in sight."""

@@ -1,0 +1,1 @@
+"""The questions that halftrack exists for, one folder or file each."""

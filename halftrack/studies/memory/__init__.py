@@ -1,0 +1,1 @@
+"""Memory of a training step, known before a GPU is rented."""

@@ -1,0 +1,274 @@
+"""How much memory a recipe's training step takes, before anyone computes it, and what would fit."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from halftrack.precision.sites import OUTERMOST
+from halftrack.recipes import SingleObjectRecipe, TrainedRecipe
+from halftrack.studies.memory.gpu import CONTEXT, live_that_fits, on_a_gpu
+from halftrack.studies.memory.largest import Largest, largest_image, most_samples
+from halftrack.studies.memory.step import predicted_step
+from halftrack.studies.memory.step_sizes import IDENTITIES, image_size, sharing, with_identities
+
+__all__ = ["MemoryPlan", "StepMemory", "folded", "plan_memory"]
+
+_PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMemory:
+    """The predicted peak of one way to take the step."""
+
+    precision: str
+    """What it computes in."""
+    first_epoch: int
+    """0-based epoch from which on it trains these parameters."""
+    recompute: tuple[int, ...]
+    """Stages of the backbone whose activations are computed again."""
+    accumulates: bool
+    """Whether gradients of an earlier batch are there too."""
+    peak: int
+    """Live bytes."""
+    by_kind: dict[str, int]
+    """The same by kind."""
+    by_module: dict[str, int]
+    """Activations and cast weights among them, by the module that made them."""
+
+    @property
+    def on_a_gpu(self) -> tuple[int, int]:
+        """Bytes that a GPU's allocator holds then, least and most, its context left out."""
+        return on_a_gpu(self.precision, self.peak)
+
+    def fits(self, gpu_memory: int) -> bool:
+        """Whether the most a GPU may need is there, its context included."""
+        return self.on_a_gpu[1] + CONTEXT <= gpu_memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """What a training step takes, in every way to take it."""
+
+    recipe: str
+    """Its name."""
+    image: tuple[int, int]
+    """Height and width of the largest image."""
+    sharing: str
+    """The field that says how many samples share a pass, and its value."""
+    objects: int
+    """Boxes to learn in each frame of a detector."""
+    steps: tuple[StepMemory, ...]
+    """Every way: phase, precision, recomputation, accumulation."""
+    gpu_memory: int | None
+    """Bytes there are, if that was asked."""
+    largest: tuple[Largest, ...]
+    """What would fit into them."""
+    assumed: tuple[str, ...]
+    """What was taken for granted of this recipe, as lines."""
+    seconds: float
+    """How long the plan took."""
+
+    def numbers(self) -> dict[str, Any]:
+        """The plan in full, as JSON takes it."""
+        steps = [asdict(step) | {"on_a_gpu": step.on_a_gpu} for step in self.steps]
+        return asdict(self) | {"steps": steps, "context": CONTEXT}
+
+    def tables(self) -> dict[str, list[dict[str, object]]]:
+        """Title and rows of what is shown."""
+        height, width = self.image
+        title = f"{self.recipe}, {height}x{width}, {self.sharing}"
+        tables = {
+            f"Peak of a training step (GiB): {title}": [self._row(s) for s in self.steps],
+            "The peak by kind (MiB)": self._by_kind(),
+        }
+        # Where weights move, at the peak of small steps, no activation is left.
+        if modules := self._by_module():
+            tables["Activations and cast weights by module (MiB)"] = modules
+        if self.gpu_memory is not None:
+            tables[f"Largest that fits into {_gib(self.gpu_memory)} GiB"] = [
+                {
+                    "precision": each.precision,
+                    "set": " ".join(each.settings) or "nothing fits",
+                    "live": _gib(each.peak) if each.settings else "-",
+                    "more": "not looked for" if each.bounded else "does not fit",
+                }
+                for each in self.largest
+            ]
+        return tables
+
+    def notes(self) -> list[str]:
+        """What the tables take for granted, as lines."""
+        bounded = "not looked for: more than 16 times the recipe's own, references out of its range"
+        return [
+            "live: every tensor alive at the peak, proposals and rois as many as there can be, "
+            f"{self.objects} objects in each frame of a detector",
+            "on a GPU: at least what the leanest of 15 measured steps held beyond its tensors, at "
+            "most what the greediest of three published runs did, in share or in bytes; the "
+            f"driver comes on top, for which fits sets {_gib(CONTEXT)} GiB aside",
+            *[bounded] * any(each.bounded for each in self.largest),
+            *self.assumed,
+            f"planned in {self.seconds:.0f} s",
+        ]
+
+    def _row(self, step: StepMemory) -> dict[str, object]:
+        low, high = step.on_a_gpu
+        row = {"precision": step.precision, **self._way(step)}
+        row |= {"live": _gib(step.peak), "on a GPU": f"{_gib(low)}-{_gib(high)}"}
+        if self.gpu_memory is not None:
+            row["fits"] = "yes" if step.fits(self.gpu_memory) else "no"
+        return row
+
+    def _way(self, step: StepMemory) -> dict[str, object]:
+        """How the step is taken, as columns of a row."""
+        way: dict[str, object] = {}
+        if any(each.first_epoch for each in self.steps):
+            way["from epoch"] = step.first_epoch + 1
+        if any(each.recompute for each in self.steps):
+            way["recompute"] = ",".join(map(str, step.recompute)) or "-"
+        return way | {"accumulate": "yes" if step.accumulates else "-"}
+
+    def _by_kind(self) -> list[dict[str, object]]:
+        ways: dict[tuple[object, ...], list[StepMemory]] = {}
+        for step in self.steps:
+            ways.setdefault((step.first_epoch, step.recompute, step.accumulates), []).append(step)
+        return [
+            {"kind": kind, **self._way(steps[0])}
+            | {step.precision: _mib(step.by_kind[kind]) for step in steps}
+            for steps in ways.values()
+            for kind in steps[0].by_kind
+        ]
+
+    def _by_module(self) -> list[dict[str, object]]:
+        """Parts of the model that hold a MiB or more, in the recipe's last phase."""
+        own = (self.steps[-1].first_epoch, self.steps[0].recompute, False)
+        columns = {
+            step.precision: folded(step.by_module)
+            for step in self.steps
+            if (step.first_epoch, step.recompute, step.accumulates) == own
+        }
+        parts = dict.fromkeys(
+            part for sizes in columns.values() for part in sizes if sizes[part] >= 2**20
+        )
+        rows: list[dict[str, object]] = []
+        for part in parts:
+            sizes = {name: _mib(column.get(part, 0)) for name, column in columns.items()}
+            rows.append({"module": part, **sizes})
+        return rows
+
+
+def plan_memory(
+    recipe: TrainedRecipe, *, gpu_memory: int | None = None, objects: int = 50
+) -> MemoryPlan:
+    """Predict a step in each precision and phase, with and without recomputation and accumulation.
+
+    Args:
+        recipe: what would be trained, at the largest sizes it may meet.
+        gpu_memory: bytes; with it the largest sizes that fit are looked for.
+        objects: boxes to learn in each frame of a detector: their overlaps with all anchors are
+            alive at once.
+
+    Raises:
+        ValueError: if there are no objects.
+    """
+    if objects < 1:
+        raise ValueError(f"objects={objects}: a frame that is learned has at least 1")
+    start = time.perf_counter()
+    assumed = tuple(_assumptions(recipe))
+    recipe = with_identities(recipe)
+    steps = tuple(_steps(recipe, objects))
+    largest = () if gpu_memory is None else _all_largest(recipe, steps, gpu_memory, objects)
+    return MemoryPlan(
+        recipe=recipe.name,
+        image=image_size(recipe),
+        sharing=str(sharing(recipe)),
+        objects=objects,
+        steps=steps,
+        gpu_memory=gpu_memory,
+        largest=tuple(largest),
+        assumed=assumed,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _assumptions(recipe: TrainedRecipe) -> Iterator[str]:
+    if with_identities(recipe) is not recipe:
+        yield f"{IDENTITIES} individuals, for only the data can tell how many there are"
+    if recipe.training.ema_decay is not None:
+        yield "not counted: the weight average, as much again as the parameters"
+    if recipe.training.channels_last:
+        yield "not counted: a channels-last copy of the images"
+
+
+def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:
+    """Every way to take the step."""
+    for first_epoch in (0, *(phase.first_epoch for phase in recipe.training.phases)):
+        for name in _PRECISIONS:
+            for recompute in _recomputations(recipe):
+                for accumulate in (1, max(recipe.training.accumulate, 2)):
+                    backbone = replace(recipe.model.backbone, recompute=recompute)
+                    variant = replace(
+                        recipe.with_precision(name),
+                        model=replace(recipe.model, backbone=backbone),  # type: ignore[type-var]
+                        training=replace(recipe.training, accumulate=accumulate),
+                    )
+                    meter = predicted_step(variant, epoch=first_epoch, objects=objects)
+                    yield StepMemory(
+                        precision=name,
+                        first_epoch=first_epoch,
+                        recompute=recompute,
+                        accumulates=accumulate > 1,
+                        peak=meter.peak,
+                        by_kind=meter.peak_by_kind,
+                        by_module=meter.peak_by_module,
+                    )
+
+
+def _recomputations(recipe: TrainedRecipe) -> list[tuple[int, ...]]:
+    """The recipe's own, none, and all stages that train; none where batch norm has statistics."""
+    backbone = recipe.model.backbone
+    thawed = any(phase.batch_statistics for phase in recipe.training.phases)
+    if thawed or (backbone.norm == "batch" and not backbone.frozen_bn):
+        return [backbone.recompute]
+    stages = tuple(range(max(backbone.frozen_stages, 0) + 1, 5))
+    return list(dict.fromkeys([backbone.recompute, (), stages]))
+
+
+def _all_largest(
+    recipe: TrainedRecipe, steps: tuple[StepMemory, ...], gpu_memory: int, objects: int
+) -> Iterator[Largest]:
+    """For each precision the most samples a pass, and the largest images."""
+    for name in _PRECISIONS:
+        # The phase that holds the most.
+        epoch = max((s.peak, s.first_epoch) for s in steps if s.precision == name)[1]
+        budget = live_that_fits(name, gpu_memory)
+        chosen = recipe.with_precision(name)
+
+        def peak(sized: TrainedRecipe, epoch: int = epoch) -> int:
+            return predicted_step(sized, epoch=epoch, objects=objects).peak
+
+        yield most_samples(chosen, peak, budget)
+        # Search regions have the size that the response map is made for.
+        if not isinstance(recipe, SingleObjectRecipe):
+            yield largest_image(chosen, peak, budget)
+
+
+def folded(by_module: dict[str, int]) -> dict[str, int]:
+    """Sizes by the part of the path before its first number, in the order of the forward pass."""
+    sizes: dict[str, int] = {}
+    for path, size in by_module.items():
+        names = itertools.takewhile(lambda name: not name.isdigit(), path.split("."))
+        part = ".".join(names) or OUTERMOST
+        sizes[part] = sizes.get(part, 0) + size
+    return sizes
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f}"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f}"

@@ -1,0 +1,306 @@
+"""What a rehearsal means, in words: four questions, what must change, and a row for each module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from halftrack.precision import Histogram, LossScaleAdvice
+from halftrack.precision.histogram import exponent_of
+from halftrack.precision.sites import OUTERMOST
+from halftrack.studies.rehearsal.rehearse import Rehearsal
+
+__all__ = ["Answer", "answers", "memory_rows", "module_rows", "must_change", "share"]
+
+Row = dict[str, object]
+
+_NAMED = 3  # modules that a sentence names; the table has all
+_CLOSE = 2  # octaves to fp16's end from which on a module is to be watched
+_NONE = Histogram()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One question answered."""
+
+    question: str
+    """What was asked."""
+    words: str
+    """A paragraph."""
+    changes: tuple[str, ...] = ()
+    """What must change before the recipe is trained, each a sentence or an argument to paste."""
+
+
+def answers(rehearsal: Rehearsal) -> tuple[Answer, ...]:
+    """On ranges, skipped steps, fp32 islands and memory, in this order."""
+    return (
+        _on_ranges(rehearsal),
+        _on_skips(rehearsal),
+        _on_islands(rehearsal),
+        _on_memory(rehearsal),
+    )
+
+
+def must_change(rehearsal: Rehearsal) -> tuple[str, ...]:
+    """Everything without which the run would fail or lose gradients; nothing if it survives."""
+    return tuple(change for answer in answers(rehearsal) for change in answer.changes)
+
+
+def module_rows(rehearsal: Rehearsal) -> list[Row]:
+    """What was seen of each module, in the order of the forward pass, and what to do about it."""
+    ranges, advice = rehearsal.ranges, rehearsal.advice
+    scale = _shown_scale(advice)
+    gradients = ranges.gradients
+    rows: list[Row] = []
+    for path in {**ranges.activations, **gradients}:
+        activations, gradient = ranges.activations.get(path, _NONE), gradients.get(path, _NONE)
+        lost = "-"
+        if advice is not None and gradient.nonzero:
+            lost = share(advice.lost_share(scale, path))
+        rows.append(
+            {
+                "module": path or OUTERMOST,
+                "largest activation": _largest(activations),
+                "headroom": "-" if activations.headroom is None else activations.headroom,
+                "largest gradient": _largest(gradient),
+                f"lost at scale {scale:g}": lost,
+                "what to do": _to_do(path, activations, advice),
+            }
+        )
+    return rows
+
+
+def memory_rows(rehearsal: Rehearsal) -> list[Row]:
+    """The predicted peak and its kinds, a column for each precision."""
+    columns = {
+        step.precision: {
+            "live": _size(step.peak),
+            "on a GPU": " to ".join(map(_size, step.on_a_gpu)),
+            **{kind: _size(size) for kind, size in step.by_kind.items()},
+        }
+        for step in rehearsal.memory
+    }
+    kinds = next(iter(columns.values()), {})
+    return [
+        {"": kind, **{precision: column[kind] for precision, column in columns.items()}}
+        for kind in kinds
+    ]
+
+
+def share(value: float) -> str:
+    """A share in percent, to two digits, small ones never as 0."""
+    if value == 0 or value >= 1e-4:
+        return f"{100 * value:.3g}%"
+    return "under 0.01%"
+
+
+def _on_ranges(rehearsal: Rehearsal) -> Answer:
+    question = "What overflows or underflows, where, and what to do?"
+    if not rehearsal.sampled:
+        return Answer(question=question, words="No step was measured.")
+    words = [_forward(rehearsal), *_backward(rehearsal)]
+    changes: tuple[str, ...] = ()
+    advice, scale = rehearsal.advice, rehearsal.precision.loss_scale
+    if rehearsal.precision.name == "bf16":
+        words.insert(0, "bf16 has the range of fp32 and needs no loss scale. In fp16:")
+    elif advice is not None and not advice.unserved and scale != "dynamic":
+        own = rehearsal.precision.new_loss_scale().value
+        if advice.least <= own <= advice.greatest:
+            words.append(f"The recipe's own scale, {own:g}, is within.")
+        else:
+            fault = "loses gradients that matter" if own < advice.least else "overflows"
+            words.append(f"The recipe's own scale, {own:g}, {fault}.")
+            changes = (f"--set precision.loss_scale={_shown_scale(advice)}",)
+    elif scale == "dynamic":
+        words.append("The recipe's dynamic scale finds its way there by itself.")
+    return Answer(question=question, words=" ".join(words), changes=changes)
+
+
+def _forward(rehearsal: Rehearsal) -> str:
+    activations = rehearsal.ranges.activations
+    over = _overflowing(rehearsal)
+    if over:
+        return f"Forward, {_names(over)} passed 65504, where fp16 ends, and became infinite."
+    finite = {path: h for path, h in activations.items() if h.counts}
+    if not finite:
+        return "Nothing was rounded to half in the forward pass."
+    path = max(finite, key=lambda path: max(finite[path].counts))
+    histogram = finite[path]
+    room = histogram.headroom
+    left = f"{room} octaves below" if room else "within"
+    return (
+        f"Forward nothing overflows: the largest value, of the order of {_largest(histogram)} in "
+        f"{path or OUTERMOST}, is {left} fp16's last octave."
+    )
+
+
+def _backward(rehearsal: Rehearsal) -> Iterator[str]:
+    advice = rehearsal.advice
+    if advice is None:
+        yield "No step with finite gradients was measured, so they tell of no loss scale."
+        return
+    if advice.unserved:
+        yield (
+            f"No single loss scale serves {_names(advice.unserved)}: what keeps the other "
+            "gradients makes theirs infinite."
+        )
+    else:
+        yield (
+            "Gradients stay finite, and what matters of them is kept, at loss scales from "
+            f"{_scale(advice.least)} to {_scale(advice.greatest)}."
+        )
+        if advice.recommended is not None:
+            yield (
+                f"Recommended is {_scale(advice.recommended)}, at which "
+                f"{share(advice.lost_share(advice.recommended))} of all gradients are lost "
+                f"({share(advice.lost_share(1.0))} at scale 1)."
+            )
+        else:
+            yield "That leaves no headroom: a larger gradient will overflow."
+    lost_updates = rehearsal.ranges.lost_updates()
+    if lost_updates:
+        worst = max(lost_updates, key=lost_updates.__getitem__)
+        yield (
+            f"Weights kept in fp16 would lose up to {share(lost_updates[worst])} of their updates "
+            f"({worst or OUTERMOST}); they are kept in fp32."
+        )
+
+
+def _on_skips(rehearsal: Rehearsal) -> Answer:
+    question = "Why was a step skipped?"
+    skipped, dynamic = rehearsal.skipped, rehearsal.precision.loss_scale == "dynamic"
+    count = len(rehearsal.steps)
+    if not skipped:
+        return Answer(question=question, words=f"None of {count} steps was skipped.")
+    words = [f"{len(skipped)} of {count} steps were skipped."]
+    changes: list[str] = []
+    scaled = [n for n, step in skipped.items() if step.culprit and step.culprit.fits_at]
+    if scaled and dynamic:
+        first, last = skipped[scaled[0]], skipped[scaled[-1]]
+        words.append(
+            f"{len(scaled)} while the dynamic loss scale came down from {first.loss_scale:g}, as "
+            f"it is meant to; the last of them: {last.why}."
+        )
+    elif scaled:
+        fits = min(skipped[n].culprit.fits_at for n in scaled)  # type: ignore[union-attr, type-var]
+        last = skipped[scaled[-1]]
+        words.append(
+            f"{len(scaled)} because the loss scale is too large; the last of them: {last.why}."
+        )
+        changes.append(f"--set precision.loss_scale={fits}")
+    for number, step in skipped.items():
+        if number in scaled:
+            continue
+        words.append(f"Step {number}: {step.why}.")
+        if step.culprit is not None:
+            changes.append(f"step {number}: {step.why}")
+    if rehearsal.stopped is not None:
+        words.append(f"It could not go on: {rehearsal.stopped}")
+        changes.append(rehearsal.stopped)
+    return Answer(question=question, words=" ".join(words), changes=tuple(dict.fromkeys(changes)))
+
+
+def _on_islands(rehearsal: Rehearsal) -> Answer:
+    question = "Which modules must stay in fp32?"
+    found, kept = rehearsal.islands, rehearsal.precision.keep_fp32
+    if found is None:
+        return _without_search(rehearsal, question)
+    if found.keep_fp32 is None:
+        return Answer(question=question, words=f"{found}.", changes=(str(found),))
+    if not found.keep_fp32:
+        words = "None: a rehearsal of two steps without any island is clean."
+        return Answer(question=question, words=words)
+    assignment = f"--set precision.keep_fp32={_quoted(found.keep_fp32)}"
+    words = (
+        f"{_names(found.keep_fp32)}: without any one of them a rehearsal is not clean "
+        f"({found.rehearsals} were tried). Together they cost {_size(rehearsal.islands_bytes)}."
+    )
+    missing = not set(found.keep_fp32) <= set(kept)
+    return Answer(question=question, words=words, changes=(assignment,) * missing)
+
+
+def _without_search(rehearsal: Rehearsal, question: str) -> Answer:
+    """What the ranges alone say; in bf16 they say nothing of it."""
+    advice = rehearsal.advice
+    needed = _overflowing(rehearsal)
+    needed += tuple(path for path in (advice.unserved if advice else ()) if path not in needed)
+    if not needed or rehearsal.precision.name == "bf16":
+        kept = rehearsal.precision.keep_fp32
+        beside = f" beside those it keeps already ({', '.join(kept)})" if kept else ""
+        words = f"None{beside}, as far as {len(rehearsal.steps)} steps can tell."
+        return Answer(question=question, words=words)
+    words = (
+        f"{_names(needed)}, as the ranges have it; --islands finds the smallest set and its cost."
+    )
+    paths = tuple(path for path in needed if path)
+    changes = [f"--set precision.keep_fp32={_quoted(paths)}"] * bool(paths)
+    if "" in needed:
+        changes.append("what the model itself computes belongs within fp32_island")
+    return Answer(question=question, words=words, changes=tuple(changes))
+
+
+def _on_memory(rehearsal: Rehearsal) -> Answer:
+    question = "How much memory does a step take?"
+    by_name = {step.precision: step for step in rehearsal.memory}
+    sizes = ", ".join(f"{_size(step.peak)} in {name}" for name, step in by_name.items())
+    words = f"A step at {rehearsal.planned_sizes} holds {sizes}."
+    own = by_name.get(rehearsal.precision.name)
+    if own is not None:
+        low, high = map(_size, own.on_a_gpu)
+        kind = max(own.by_kind, key=own.by_kind.__getitem__)
+        words += (
+            f" In {own.precision} a GPU's allocator would hold {low} to {high}, its context "
+            f"not among them; the largest part is {kind}, {_size(own.by_kind[kind])}."
+        )
+    return Answer(question=question, words=words)
+
+
+def _overflowing(rehearsal: Rehearsal) -> tuple[str, ...]:
+    """Modules that made an infinity of a finite value in the forward pass."""
+    return tuple(path for path, h in rehearsal.ranges.activations.items() if h.becomes_inf())
+
+
+def _to_do(path: str, activations: Histogram, advice: LossScaleAdvice | None) -> str:
+    keep = "keep in fp32" if path else "compute within fp32_island"
+    if activations.becomes_inf():
+        return f"{keep}: overflows forward"
+    if advice is not None and path in advice.unserved:
+        return f"{keep}: no single loss scale serves it"
+    if activations.nonfinite:
+        return "look at what it was given: not finite"
+    if activations.headroom is not None and activations.headroom <= _CLOSE:
+        return f"watch: {activations.headroom} octaves to fp16's last"
+    return "-"
+
+
+def _shown_scale(advice: LossScaleAdvice | None) -> float:
+    """The recommended scale; where there is none, what comes nearest."""
+    if advice is None:
+        return 1.0
+    return advice.recommended or min(advice.least, advice.greatest)
+
+
+def _scale(value: float) -> str:
+    return f"{value:g}" if value < 1e6 else f"2^{exponent_of(value)}"
+
+
+def _largest(histogram: Histogram) -> str:
+    if histogram.nonfinite:
+        return "infinite"
+    return f"2^{max(histogram.counts)}" if histogram.counts else "-"
+
+
+def _names(paths: Iterable[str]) -> str:
+    first, *others = [path or OUTERMOST for path in paths]
+    named = [first, *others[: _NAMED - 1]]
+    more = len(others) + 1 - len(named)
+    return ", ".join(named) + (f" and {more} more" if more else "")
+
+
+def _quoted(paths: tuple[str, ...]) -> str:
+    """A tuple as a shell takes it: in double quotes, for it has single ones."""
+    return f'"{paths!r}"'
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**28 else f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,266 @@
+"""The rehearsal of a recipe: the beginning of its run on this CPU, with a GPU's half precision.
+
+The steps are those that training would take, with its own parts; some are looked at under a
+``RangeMeter``, and each that is skipped is explained.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from halftrack.precision import LossScaleAdvice, NonFiniteGradientError, Precision, Ranges
+from halftrack.precision.histogram import exponent_of
+from halftrack.precision.islands import Islands
+from halftrack.recipes import Recipe, TrainedRecipe
+from halftrack.studies.memory.plan import StepMemory
+from halftrack.studies.memory.step import predicted_step
+from halftrack.studies.memory.step_sizes import image_size, resized, sharing, with_identities
+from halftrack.studies.rehearsal.island_cost import island_cost
+from halftrack.studies.rehearsal.rehearsed_run import RehearsedRun, RehearsedStep
+from halftrack.studies.rehearsal.sample_data import film_for, reading_sample
+from halftrack.training.checkpoint import code_versions
+
+__all__ = ["Rehearsal", "rehearsable", "rehearse"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a rehearsal found; everything that is told of it follows from here."""
+
+    recipe: str
+    """Its name."""
+    precision: Precision
+    """What was rehearsed."""
+    seed: int
+    """Origin of all randomness."""
+    data: str
+    """What was learned from."""
+    image: tuple[int, int]
+    """Height and width of the largest image."""
+    planned_sizes: str
+    """The recipe's own image and number of samples that share a pass: the memory is theirs."""
+    planned_steps: int
+    """How many steps there were to be."""
+    memory: tuple[StepMemory, ...]
+    """The predicted peak of the recipe's own step in fp32, bf16 and fp16, in its last phase."""
+    notes: tuple[str, ...] = ()
+    """What was taken for granted on the way, as lines."""
+    steps: tuple[RehearsedStep, ...] = ()
+    """Those taken and skipped, in order."""
+    sampled: tuple[int, ...] = ()
+    """Numbers, from 1, of the steps whose ranges were measured."""
+    ranges: Ranges = field(default_factory=Ranges, repr=False)
+    """Of all sampled steps together; gradients of those alone in which all were finite."""
+    islands: Islands | None = None
+    """The smallest set of fp32 islands; None if they were not searched."""
+    islands_bytes: int = 0
+    """What they add to the peak of the recipe's own step."""
+    stopped: str | None = None
+    """Why it could not go on; None if it could."""
+    interrupted: bool = False
+    """Whether it was ended early from outside."""
+    seconds: float = 0.0
+    """How long it took."""
+    versions: dict[str, str | None] = field(default_factory=code_versions)
+    """What computed it."""
+
+    @cached_property
+    def advice(self) -> LossScaleAdvice | None:
+        """On the loss scale; None if no step with finite gradients was sampled."""
+        gradients = self.ranges.gradients
+        return LossScaleAdvice(gradients) if gradients else None
+
+    @property
+    def skipped(self) -> dict[int, RehearsedStep]:
+        """The skipped steps by their number, from 1."""
+        return {n: step for n, step in enumerate(self.steps, start=1) if step.skipped}
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything, as JSON takes it: NaN and infinities as text."""
+        advice = self.advice
+        plain = {
+            name: getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name not in ("ranges", "precision", "islands", "memory", "steps")
+        }
+        return plain | {
+            "precision": asdict(self.precision),
+            "islands": self.islands and asdict(self.islands),
+            "steps": [_finite(asdict(step)) for step in self.steps],
+            "memory": [asdict(each) | {"on_a_gpu": each.on_a_gpu} for each in self.memory],
+            "loss_scale": None
+            if advice is None
+            else {
+                "recommended": advice.recommended,
+                "safe": advice.safe,
+                "least": advice.least,
+                "greatest": advice.greatest,
+                "unserved": advice.unserved,
+            },
+            "ranges": self.ranges.to_dict(),
+        }
+
+
+def rehearsable(recipe: Recipe, precision: str | None = None) -> TrainedRecipe:
+    """The recipe in the half precision that is asked for, else its own, else fp16.
+
+    Raises:
+        ValueError: for a recipe without a training step, and for fp32.
+    """
+    if not isinstance(recipe, TrainedRecipe):
+        raise ValueError(
+            f"{recipe.name} has no training step: {recipe.summary}; rehearse the recipes it names"
+        )
+    if precision is None:
+        precision = "fp16" if recipe.precision.name == "fp32" else recipe.precision.name
+    if precision == "fp32":
+        raise ValueError("precision 'fp32' has nothing to rehearse; choose bf16 or fp16")
+    return recipe.with_precision(precision)
+
+
+def rehearse(
+    recipe: TrainedRecipe,
+    *,
+    data_root: Path | None,
+    out: Path,
+    steps: int = 50,
+    every: int = 10,
+    image: str | None = None,
+    clips: int | None = None,
+    islands: bool = False,
+    init: str | None = None,
+    seed: int = 0,
+    trust: bool = False,
+    say: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
+) -> Rehearsal:
+    """Take the first steps of a recipe's run on this CPU and see what half precision does to them.
+
+    Ctrl-C ends it after the steps so far.
+
+    Args:
+        recipe: in half precision, as ``rehearsable`` returns it.
+        data_root: its data; None for sample video, which is written to ``out/data``.
+        out: the folder for that.
+        steps: attempted steps, of the first epoch's order, which wraps around.
+        every: the first step is measured, and each that comes so many steps after the last that was
+            measured and taken.
+        image: another image size, as ``resized`` takes it; the memory is that of the recipe's own.
+        clips: another number of samples a step learns from, likewise.
+        islands: search the smallest set of modules to keep in fp32, which takes many rehearsals of
+            two steps each.
+        init: the weights to start from, as in training; on sample video random ones if left out.
+        seed: origin of all randomness.
+        trust: unpickle arbitrary objects in ``init``.
+        say: told what is taken for granted, line by line.
+        progress: told (steps attempted, steps in all).
+
+    Raises:
+        DataError: if the data are not there or not readable.
+        ValueError: for sizes or weights that do not fit, less than one step, and a loss scale that
+            is no power of two.
+    """
+    for name, value in (("steps", steps), ("every", every)):
+        if value < 1:
+            raise ValueError(f"{name}={value}: expected at least 1")
+    exponent_of(recipe.precision.new_loss_scale().value)
+    start = time.perf_counter()
+    notes: list[str] = []
+
+    def note(line: str) -> None:
+        notes.append(line)
+        say(line)
+
+    planned, recipe = recipe, resized(recipe, image=image, clips=clips)
+    data = "sample video" if data_root is None else str(data_root)
+    if data_root is None:
+        recipe = reading_sample(recipe)
+        data_root = film_for(recipe, out / "data", seed=seed)
+        note(f"sample video in place of the data of {recipe.name}: give --data-root for real ones")
+        if init is None:
+            init = "none"
+    height, width = image_size(planned)
+    found = Rehearsal(
+        recipe=recipe.name,
+        precision=recipe.precision,
+        seed=seed,
+        data=data,
+        image=image_size(recipe),
+        planned_sizes=f"{height}x{width} ({sharing(planned)})",
+        planned_steps=steps,
+        memory=tuple(_memory(planned)),
+    )
+    rehearsed = RehearsedRun(recipe.settled(data_root), data_root, out, seed=seed, every=every)
+    rehearsed.prepare(init, trust=trust, note=note)
+    stopped, interrupted = None, False
+    try:
+        for done in rehearsed.take(steps):
+            if progress is not None:
+                progress(done, steps)
+    except NonFiniteGradientError as error:
+        stopped = str(error)
+    except KeyboardInterrupt:
+        interrupted = True
+        note(f"ended early, after {len(rehearsed.steps)} of {steps} steps")
+    found = replace(
+        found,
+        notes=tuple(notes),
+        steps=tuple(rehearsed.steps),
+        sampled=tuple(rehearsed.sampled),
+        ranges=rehearsed.ranges,
+        stopped=stopped,
+        interrupted=interrupted,
+    )
+    if islands and not interrupted:
+        say("looking for the smallest set of fp32 islands ...")
+        found = _with_islands(found, rehearsed, planned)
+    return replace(found, seconds=time.perf_counter() - start)
+
+
+def _with_islands(found: Rehearsal, run: RehearsedRun, planned: TrainedRecipe) -> Rehearsal:
+    """The islands at the recommended scale, where there is one, and what they cost in memory."""
+    advice = found.advice
+    islands = run.islands(None if advice is None else advice.recommended)
+    cost = 0
+    if islands.keep_fp32:
+        cost = island_cost(with_identities(planned), islands.keep_fp32)
+    return replace(found, islands=islands, islands_bytes=cost)
+
+
+def _last_phase(recipe: TrainedRecipe) -> int:
+    """The epoch from which on its last phase trains: as a rule most parameters do then."""
+    return max((phase.first_epoch for phase in recipe.training.phases), default=0)
+
+
+def _memory(recipe: TrainedRecipe) -> Iterator[StepMemory]:
+    """The peak in each precision, in the recipe's last phase."""
+    recipe, epoch = with_identities(recipe), _last_phase(recipe)
+    for name in ("fp32", "bf16", "fp16"):
+        meter = predicted_step(recipe.with_precision(name), epoch=epoch)
+        yield StepMemory(
+            precision=name,
+            first_epoch=epoch,
+            recompute=recipe.model.backbone.recompute,
+            accumulates=recipe.training.accumulate > 1,
+            peak=meter.peak,
+            by_kind=meter.peak_by_kind,
+            by_module=meter.peak_by_module,
+        )
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN or infinity: they become text, at any depth."""
+    return {
+        name: _finite(value)
+        if isinstance(value, Mapping)
+        else str(value)
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for name, value in values.items()
+    }

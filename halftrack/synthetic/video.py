@@ -1,0 +1,107 @@
+"""Sample video in the three official layouts, to try everything without a download.
+
+The films are made by sample_world.py and written by sample_layouts.py; here is what keeps a folder
+that is not ours from harm.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from halftrack.synthetic.layouts import LAYOUT_FOLDERS, Layout, SampleSettings, write_layout
+
+__all__ = ["Layout", "SampleSettings", "write_sample"]
+
+_MARKER = "halftrack_sample.json"
+_GENERATOR = 3  # raised when the same settings give other video
+
+
+def write_sample(
+    root: str | Path,
+    settings: SampleSettings | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write sample video below ``root``, unless the same already lies there.
+
+    One root takes all three layouts side by side. What an interrupted call left is replaced.
+
+    Args:
+        root: the data root, as ``--data-root`` takes it: a new or empty folder, or one that this
+            function filled.
+        settings: what is filmed; ImageNet VID's layout if None.
+        overwrite: replace sample video of the same layout and other settings.
+        progress: called with the videos done and the videos in all.
+
+    Raises:
+        FileExistsError: if ``root`` holds anything that this function did not write, or other
+            settings and ``overwrite`` is off.
+        NotADirectoryError: if ``root`` is a file.
+    """
+    root = Path(root)
+    settings = settings or SampleSettings()
+    written = _read_marker(root)
+    folder = root / LAYOUT_FOLDERS[settings.layout]
+    # Through JSON and back: what a marker holds has lists for tuples.
+    wanted = json.loads(json.dumps({"generator": _GENERATOR, **asdict(settings)}))
+    found = written.get(settings.layout)
+    if found is None and folder.exists():
+        raise FileExistsError(
+            f"{folder} exists and is not recorded in {root / _MARKER} as sample video: "
+            "choose another folder"
+        )
+    if found is not None and found["complete"]:
+        if found["settings"] == wanted and folder.is_dir():
+            return root
+        if found["settings"] != wanted and not overwrite:
+            raise FileExistsError(
+                f"{root} holds other sample video: {found['settings']}; asked for {wanted}. "
+                "Choose another folder or overwrite."
+            )
+    root.mkdir(parents=True, exist_ok=True)
+    # Marked as ours but unfinished first: an interrupted call can be repeated.
+    _write_marker(root, {**written, settings.layout: {"complete": False, "settings": wanted}})
+    if folder.exists():
+        shutil.rmtree(folder)
+    videos = settings.train_videos + settings.val_videos
+    for done, _ in enumerate(write_layout(root, settings), start=1):
+        if progress is not None:
+            progress(done, videos)
+    _write_marker(root, {**written, settings.layout: {"complete": True, "settings": wanted}})
+    return root
+
+
+def _read_marker(root: Path) -> dict[str, Any]:
+    """What this function wrote below ``root``, by layout."""
+    if not root.exists():
+        return {}
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is a file; sample video needs a folder")
+    marker = root / _MARKER
+    if not marker.is_file():
+        if any(root.iterdir()):
+            raise FileExistsError(
+                f"{root} is not empty and holds no sample video ({_MARKER} is missing): "
+                "choose another folder"
+            )
+        return {}
+    try:
+        layouts = json.loads(marker.read_text(encoding="utf-8"))["layouts"]
+    except (ValueError, KeyError, TypeError):
+        raise FileExistsError(
+            f"{marker} is not readable as this version's: delete {root} or choose another folder"
+        ) from None
+    return dict(layouts)
+
+
+def _write_marker(root: Path, layouts: dict[str, Any]) -> None:
+    partial = root / f"{_MARKER}.partial"
+    partial.write_text(json.dumps({"layouts": layouts}, indent=1), encoding="utf-8")
+    os.replace(partial, root / _MARKER)

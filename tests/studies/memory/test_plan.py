@@ -1,0 +1,131 @@
+"""A plan asks for every way to take a step, says what fits, and searches for what would."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from halftrack.precision.memory import KINDS
+from halftrack.recipes import TrainedRecipe, load_recipe, override
+from halftrack.report import render_table
+from halftrack.studies.memory import plan as plan_module
+from halftrack.studies.memory.gpu import CONTEXT
+from halftrack.studies.memory.plan import MemoryPlan, plan_memory
+
+GIB = 2**30
+SELSA = "selsa_faster_rcnn_r50_dc5_1x_imagenetvid"
+SIAMESE = "siamese_rpn_r50_20e_lasot"
+
+
+def stand_in(recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50) -> SimpleNamespace:
+    """A GiB for each sample that shares a pass, half of it in half precision or recomputed."""
+    samples = getattr(recipe.data, "num_references", None) or recipe.data.pairs_per_batch
+    peak = samples * GIB * (2 if epoch else 1)
+    if recipe.precision.name != "fp32":
+        peak //= 2
+    if recipe.model.backbone.recompute:
+        peak //= 2
+    if recipe.training.accumulate > 1:
+        peak += GIB
+    modules = {"": 3, "backbone.layer1.0.conv1": 5, "backbone.layer1.1": 7, "neck": 11, "bn": 0.4}
+    modules = {path: round(size * 2**20) for path, size in modules.items()}
+    by_kind = dict.fromkeys(KINDS, 0) | {"activations": peak}
+    return SimpleNamespace(peak=peak, peak_by_kind=by_kind, peak_by_module=modules)
+
+
+@pytest.fixture(autouse=True)
+def _predictions_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "predicted_step", stand_in)
+
+
+def planned(name: str, *fields: str, gpu_memory: int | None = None) -> MemoryPlan:
+    recipe = load_recipe(name)
+    assert isinstance(recipe, TrainedRecipe)
+    return plan_memory(override(recipe, fields), gpu_memory=gpu_memory)
+
+
+def test_every_precision_is_planned_with_and_without_each_measure() -> None:
+    steps = planned(SELSA).steps
+    ways = {(s.precision, s.recompute, s.accumulates): s.peak / GIB for s in steps}
+    assert len(ways) == len(steps) == 12
+    assert ways["fp32", (), False] == 2
+    assert ways["fp16", (2, 3, 4), True] == 1.5
+
+
+def test_a_recipes_own_recomputation_is_planned_first() -> None:
+    steps = planned(SELSA, "model.backbone.recompute=(2,)").steps
+    assert list(dict.fromkeys(step.recompute for step in steps)) == [(2,), (), (2, 3, 4)]
+
+
+def test_phases_are_planned_each_and_nothing_recomputed_where_statistics_are_taken() -> None:
+    steps = planned(SIAMESE, "data.pairs_per_batch=1").steps
+    assert {(s.first_epoch, s.recompute) for s in steps} == {(0, ()), (10, ())}
+
+
+def test_what_fits_is_judged_by_the_most_a_gpu_may_need() -> None:
+    step = next(s for s in planned(SELSA).steps if s.peak == 2 * GIB)
+    _, high = step.on_a_gpu
+    assert step.fits(high + CONTEXT)
+    assert not step.fits(high + CONTEXT - 1)
+
+
+def test_the_largest_is_that_of_the_phase_that_holds_the_most() -> None:
+    found = planned(SIAMESE, "data.pairs_per_batch=1", gpu_memory=14 * GIB).largest
+    assert [(each.precision, each.settings, each.peak) for each in found] == [
+        ("fp32", ("data.pairs_per_batch=5",), 10 * GIB),
+        ("bf16", ("data.pairs_per_batch=8",), 8 * GIB),
+        ("fp16", ("data.pairs_per_batch=8",), 8 * GIB),
+    ]
+
+
+def test_images_are_searched_too_but_for_search_regions() -> None:
+    found = planned(SELSA, gpu_memory=GIB).largest
+    assert [each.settings for each in found] == [()] * 6
+
+
+def test_a_plan_is_shown_and_written_in_full() -> None:
+    plan = planned(SELSA, gpu_memory=4 * GIB)
+    steps, kinds, modules, largest = plan.tables().values()
+    assert "600x1000, data.num_references=2" in next(iter(plan.tables()))
+    assert [row["fits"] for row in steps[:2]] == ["yes", "no"]
+    assert steps[0] | {"live": "2.00", "on a GPU": "2.01-2.58"} == steps[0]
+    assert all(len(row) <= 7 for row in steps)  # legible in 80 columns
+    assert len(kinds) == 4 * len(KINDS)
+    way = {"kind": "activations", "recompute": "-", "accumulate": "-"}
+    assert way | {"fp32": "2048", "bf16": "1024", "fp16": "1024"} in kinds
+    assert [row["module"] for row in modules] == ["the model itself", "backbone.layer1", "neck"]
+    assert modules[1]["fp16"] == "12"
+    assert largest[0]["set"] == "data.num_references=2"
+    for title, rows in plan.tables().items():
+        render_table(rows, title=title)
+    told = json.loads(json.dumps(plan.numbers(), allow_nan=False))
+    assert told["steps"][0]["by_module"]["backbone.layer1.1"] == 7 * 2**20
+    assert told["gpu_memory"] == 4 * GIB
+    assert any("0.80 GiB aside" in line for line in plan.notes())
+
+
+def test_a_peak_without_activations_is_shown_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = SimpleNamespace(peak=5, peak_by_kind=dict.fromkeys(KINDS, 1), peak_by_module={})
+    monkeypatch.setattr(plan_module, "predicted_step", lambda *_, **__: empty)
+    for title, rows in planned(SELSA).tables().items():
+        render_table(rows, title=title)
+
+
+def test_what_is_assumed_of_a_recipe_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    any_step = SimpleNamespace(peak=5, peak_by_kind=dict.fromkeys(KINDS, 1), peak_by_module={})
+    monkeypatch.setattr(plan_module, "predicted_step", lambda *_, **__: any_step)
+    fields = ("training.ema_decay=0.9", "training.channels_last=True")
+    told = "\n".join(planned("reid_tiny_sample", *fields).notes())
+    assert "1000 individuals" in told
+    assert "not counted: the weight average" in told
+    assert "not counted: a channels-last copy" in told
+    assert not planned("reid_tiny_sample", "model.identities=3").assumed
+
+
+def test_frames_without_objects_are_refused() -> None:
+    recipe = load_recipe(SELSA)
+    assert isinstance(recipe, TrainedRecipe)
+    with pytest.raises(ValueError, match="objects=0: a frame that is learned has at least 1"):
+        plan_memory(recipe, objects=0)

@@ -1,0 +1,83 @@
+"""A step that nobody computed is predicted to hold what the computed one holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from halftrack.precision import Precision
+from halftrack.recipes import TrainedRecipe, load_recipe, override
+from halftrack.studies.memory.step import metered_step, predicted_step, step_memory
+from halftrack.studies.memory.step_sizes import image_fields, training_batch
+from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.training import Phase
+
+FP32 = Precision()
+OBJECTS = 3
+# Untrained weights leave few proposals; unsuppressed there are as many as the prediction takes.
+RECIPES = {
+    "selsa_tiny_sample": ((96, 160), ["model.rpn.suppression=2.0"]),
+    "faster-rcnn_tiny_sample": ((96, 160), ["model.rpn.suppression=2.0"]),
+    "reid_tiny_sample": ((64, 32), ["model.identities=30"]),
+    "siamese_rpn_tiny_sample": ((191, 191), ["data.pairs_per_batch=2"]),
+}
+
+
+def sized(name: str, precision: Precision = FP32, *more: str) -> TrainedRecipe:
+    size, fields = RECIPES[name]
+    recipe = load_recipe(name)
+    assert isinstance(recipe, TrainedRecipe)
+    recipe = override(recipe, [*fields, *image_fields(recipe, size), *more])
+    return dataclasses.replace(recipe, precision=precision)
+
+
+def measured_peak(recipe: TrainedRecipe) -> int:
+    torch.manual_seed(0)
+    model = recipe.build_model().train()
+    return metered_step(recipe, model, training_batch(recipe, objects=OBJECTS)).peak
+
+
+@pytest.mark.parametrize(
+    "precision", [FP32, Precision("bf16"), Precision("fp16", 1.0)], ids=lambda p: p.name
+)
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_predicted_peak_is_the_measured_one(name: str, precision: Precision) -> None:
+    recipe = sized(name, precision)
+    predicted = predicted_step(recipe, objects=OBJECTS).peak
+    assert predicted == pytest.approx(measured_peak(recipe), rel=0.01)
+
+
+@pytest.mark.parametrize("field", ["training.accumulate=2", "model.backbone.recompute=(1,2,3)"])
+def test_accumulation_and_recomputation_are_predicted_too(field: str) -> None:
+    plain = predicted_step(sized("reid_tiny_sample"), objects=OBJECTS).peak
+    recipe = sized("reid_tiny_sample", FP32, field)
+    predicted = predicted_step(recipe, objects=OBJECTS).peak
+    assert predicted == pytest.approx(measured_peak(recipe), rel=0.01)
+    assert (predicted > plain) == field.startswith("training")
+
+
+def test_the_phase_decides_what_is_trained() -> None:
+    recipe = sized("siamese_rpn_tiny_sample")
+    later = Phase(first_epoch=1, trainable=("head.*",))
+    training = dataclasses.replace(recipe.training, phases=(later,))
+    recipe = dataclasses.replace(recipe, training=training)
+    every, head = (predicted_step(recipe, epoch=epoch) for epoch in (0, 1))
+    assert head.peak < every.peak
+    model = recipe.build_model()
+    momentum = sum(p.nbytes for p in model.head.parameters())
+    assert head.peak_by_kind["optimizer"] == momentum
+    assert every.peak_by_kind["optimizer"] == sum(p.nbytes for p in model.parameters())
+
+
+def test_a_step_on_data_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sample = SampleSettings(train_videos=1, val_videos=1, frames=8)
+    data_root = write_sample(tmp_path / "data", sample)
+    recipe = load_recipe("selsa_tiny_sample")
+    assert isinstance(recipe, TrainedRecipe)
+    parameters = sum(p.nbytes for p in recipe.build_model().parameters())
+    peaks = [step_memory(recipe.with_precision(name), data_root) for name in ("fp32", "fp16")]
+    assert peaks[0] > peaks[1] > 2 * parameters

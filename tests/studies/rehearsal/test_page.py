@@ -1,0 +1,212 @@
+"""The page of a rehearsal stands alone, is well-formed, and fits a screen of any width."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from halftrack.precision import Histogram, Precision, Ranges
+from halftrack.precision.memory import KINDS
+from halftrack.studies.memory.plan import StepMemory
+from halftrack.studies.rehearsal.page import page, write_page
+from halftrack.studies.rehearsal.rehearse import Rehearsal
+from halftrack.studies.rehearsal.rehearsed_run import RehearsedStep
+
+SECTIONS = ("Ranges", "Steps", "Memory")
+QUESTIONS = (
+    "What overflows or underflows, where, and what to do?",
+    "Why was a step skipped?",
+    "Which modules must stay in fp32?",
+    "How much memory does a step take?",
+)
+VOID = {"meta", "link", "br"}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class WellFormed(HTMLParser):
+    """Fails at a tag that does not close the last one open; keeps text and attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.tags: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+
+def memory(precision: str, size: int) -> StepMemory:
+    return StepMemory(
+        precision=precision,
+        first_epoch=0,
+        recompute=(),
+        accumulates=False,
+        peak=size,
+        by_kind=dict.fromkeys(KINDS, size // len(KINDS)),
+        by_module={"backbone.layer1.0": size // 2, "": size // 9, "a" * 60: size // 4},
+    )
+
+
+EMPTY = Rehearsal(
+    recipe="a_recipe",
+    precision=Precision("fp16", "dynamic"),
+    seed=0,
+    data="sample video",
+    image=(64, 64),
+    planned_sizes="600x1000 (data.num_references=2)",
+    planned_steps=50,
+    memory=(),
+    versions={"halftrack": "0", "git": None},
+)
+
+
+def full() -> Rehearsal:
+    """Everything a page can show, with names that would break it."""
+    generator = torch.Generator().manual_seed(0)
+
+    def spread(octave: float) -> Histogram:
+        return Histogram.of(torch.randn(4096, generator=generator) * 2.0**octave)
+
+    # A long name in text that could not be wrapped would widen the page.
+    paths = ("", "<script>alert(1)</script>", "backbone." + "layer_with_a_long_name." * 6 + "conv")
+    steps = tuple(
+        RehearsedStep(
+            losses={"loss": 2.0 / number, "loss_<b>": 1.0 / number, "acc": 3.0},
+            grad_norm=math.inf if number == 1 else 1.0,
+            loss_scale=2.0 ** (16 - number),
+            skipped=number == 1,
+            why="an & in <i>words</i>" if number == 1 else None,
+        )
+        for number in range(1, 9)
+    )
+    infinite = Histogram.of(torch.tensor([1e5, math.inf, 0.0]))
+    return dataclasses.replace(
+        EMPTY,
+        memory=tuple(memory(n, s) for n, s in (("fp32", 2**31), ("bf16", 2**30), ("fp16", 2**30))),
+        notes=("something was & assumed",),
+        steps=steps,
+        sampled=(1, 2),
+        ranges=Ranges(
+            activations={path: spread(2) for path in paths} | {"over": infinite},
+            activation_gradients={path: spread(-20) for path in paths},
+            weight_gradients={path: spread(-12) for path in paths},
+            update_ratios={paths[2]: spread(12)},
+        ),
+    )
+
+
+@pytest.mark.parametrize("rehearsal", [EMPTY, full()], ids=["empty", "full"])
+def test_every_section_is_there_and_every_tag_is_closed(rehearsal: Rehearsal) -> None:
+    found = WellFormed(page(rehearsal))
+    told = " ".join(found.words)
+    assert all(title in told for title in (*SECTIONS, *QUESTIONS))
+    assert found.tags.count("h2") == len(SECTIONS)
+    assert found.tags.count("svg") >= 6
+
+
+@pytest.mark.parametrize("rehearsal", [EMPTY, full()], ids=["empty", "full"])
+def test_the_page_needs_nothing_but_itself(rehearsal: Rehearsal) -> None:
+    text = page(rehearsal)
+    found = WellFormed(text)
+    assert "script" not in found.tags
+    references = {value for name, value in found.attributes if name in ("src", "href", "data")}
+    assert references == {"data:,"}
+    assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_names_are_shown_as_they_are() -> None:
+    told = " ".join(WellFormed(page(full())).words)
+    for name in ("<script>alert(1)</script>", "loss_<b>", "an & in <i>words</i>", "& assumed"):
+        assert name in told
+
+
+def test_what_overflows_is_told_first() -> None:
+    told = " ".join(WellFormed(page(full())).words)
+    verdict = told.index("Something must change")
+    assert verdict < told.index(QUESTIONS[0])
+    assert "keep_fp32=\"('over',)\"" in told
+    assert "keep in fp32: overflows forward" in told
+
+
+def test_all_numbers_are_beside_it(tmp_path: Path) -> None:
+    path = write_page(full(), tmp_path / "new")
+    assert path.name == "rehearsal.html"
+    numbers = json.loads((path.parent / "rehearsal.json").read_text(), parse_constant=pytest.fail)
+    assert numbers["steps"][0]["grad_norm"] == "inf"
+    assert numbers["loss_scale"]["recommended"] == full().advice.recommended
+    assert Ranges.from_dict(numbers["ranges"]) == full().ranges
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("rehearsal", [EMPTY, full()], ids=["empty", "full"])
+def test_a_browser_shows_it_without_complaint_or_overflow(
+    tmp_path: Path, width: int, rehearsal: Rehearsal
+) -> None:
+    shown = write_page(rehearsal, tmp_path)
+    # A window narrower than a browser allows is made by a frame; it tells its own widths.
+    probe = tmp_path / "probe.html"
+    probe.write_text(
+        f'<iframe src="{shown.name}" style="width:{width}px;height:900px;border:0"></iframe>'
+        "<script>onload = () => { const page = document.querySelector('iframe').contentDocument;"
+        "const root = page.documentElement; document.body.dataset.widths ="
+        "`${root.scrollWidth} ${root.clientWidth} ${page.querySelectorAll('svg').length}`; }"
+        "</script>",
+        encoding="utf-8",
+    )
+    told = subprocess.run(
+        [
+            str(CHROMIUM),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",  # one would take 15 px of the width
+            "--allow-file-access-from-files",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--window-size=1400,1000",
+            "--virtual-time-budget=3000",
+            "--enable-logging=stderr",
+            "--dump-dom",
+            probe.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "CONSOLE" not in told.stderr
+    widths = re.search(r'data-widths="(\d+) (\d+) (\d+)"', told.stdout)
+    assert widths is not None, told.stdout[:500]
+    content, window, charts = map(int, widths.groups())
+    assert window == width
+    assert content <= window
+    assert charts >= 6
