@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from halftrack.precision import NonFiniteGradientError, Precision, optimizer_step
 from halftrack.training.batches import Batch, BatchSource
+from halftrack.training.config import TrainingConfig
 from halftrack.training.optimiser import apply_phases
-from halftrack.training.run import Run, TrainingConfig, TrainingResult, placed
+from halftrack.training.run import Run, TrainingResult, placed
 
 __all__ = ["clip_seed", "total_loss", "train"]
 

@@ -1,0 +1,74 @@
+"""A recipe's training settings: length, rate and its schedule, steps, checkpoints, the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from halftrack.training.optimiser import Phase, Ramp
+
+__all__ = ["TrainingConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long, how fast and how carefully a model is trained; the defaults are SELSA's."""
+
+    epochs: int = 7
+    """Passes over the training set."""
+    lr: float = 0.01
+    """Learning rate for a step of ``published_clips_per_step`` clips."""
+    momentum: float = 0.9
+    """SGD's momentum."""
+    weight_decay: float = 1e-4
+    """SGD's weight decay, on every parameter."""
+    max_grad_norm: float | None = 35.0
+    """Gradients are clipped to this norm after unscaling; None to leave them."""
+    warmup_steps: int = 500
+    """Taken steps of linear warm-up."""
+    warmup_ratio: float = 1 / 3
+    """Share of the rate at which the warm-up starts."""
+    milestones: tuple[int, ...] = (2, 5)
+    """Epochs, in taken steps, at which the rate decays."""
+    gamma: float = 0.1
+    """What the rate decays by."""
+    ramps: tuple[Ramp, ...] = ()
+    """Ramps of the rate, one after the other, in the place of warm-up and milestones."""
+    lr_factors: tuple[tuple[str, float], ...] = ()
+    """Patterns of parameter names, and what the rate of these is multiplied by."""
+    published_clips_per_step: int = 8
+    """Clips in a step of the published run: 8 GPUs with one each."""
+    scale_lr: bool = True
+    """Scale the rate in proportion to the clips in a step."""
+    accumulate: int = 1
+    """Clips accumulated into one step."""
+    evaluate_every: int = 7
+    """Epochs between evaluations; the last epoch is always evaluated."""
+    best_metric: str = "coco_ap50"
+    """The metric, higher is better, by which the best checkpoint is kept."""
+    checkpoint_every: int | None = 1000
+    """Steps between checkpoints beside those at the end of each epoch; None for no others."""
+    keep_checkpoints: int = 2
+    """Step checkpoints kept; the best one is kept apart."""
+    ema_decay: float | None = None
+    """Decay of the weight average that is evaluated and kept as the best; None for no average."""
+    replay_bundles: int = 1
+    """Skipped steps kept for ``halftrack replay``, the run's first ones, and the one that ends it;
+    each is as large as the weights and its clips (R50: 250 MB). The log names every skip's cause
+    anyway."""
+    workers: int = 2
+    """Processes that load data."""
+    log_every: int = 50
+    """Steps between train lines in the log."""
+    channels_last: bool = False
+    """Keep convolution weights and images channels-last."""
+    phases: tuple[Phase, ...] = ()
+    """Which parameters train from which epoch on; none means what the model says."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "accumulate", "evaluate_every", "keep_checkpoints", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        if self.replay_bundles < 0:
+            raise ValueError(
+                f"training.replay_bundles must be at least 0, got {self.replay_bundles}"
+            )
