@@ -94,8 +94,11 @@ class TracktorConfig:
     frames_kept: int = 10
     """A track ends once unseen for so many frames."""
     compatible: bool = False
-    """True repeats a defect of MMTracking's, with which its numbers were published: the camera
-    motion, estimated in network pixels, moves boxes in original pixels as if both were the same."""
+    """True does as MMTracking does, with which its numbers were published.
+
+    The camera motion, estimated in network pixels, moves boxes in original pixels as if both were
+    the same (a defect); a recipe estimates it on normalised images instead of the images as read.
+    """
 
     def __post_init__(self) -> None:
         for name in ("reid_samples", "frames_kept"):

@@ -75,13 +75,15 @@ def two_frames(
 
 @pytest.mark.parametrize("step", range(5))
 @pytest.mark.parametrize("levels", [1, 3])
-def test_warps_are_the_references_to_a_fiftieth_of_a_pixel_at_the_corners(
+def test_warps_are_the_references_to_a_hundredth_of_a_pixel_at_the_corners(
     golden: dict[str, Tensor], frames: list[Tensor], step: int, levels: int
 ) -> None:
     warp = EccMotion(levels=levels)(frames[0], frames[step + 1])
     assert warp.shape == (2, 3)
     assert warp.dtype == torch.float32
-    assert corner_error(warp, golden["warp_first_to_i"][step], (192, 320)) < 0.02
+    # Step 1 is a shift by (3, -2), which OpenCV 4.11 misses: it samples at multiples of 1/32 px.
+    bound = 0.02 if step == 1 else 0.01
+    assert corner_error(warp, golden["warp_first_to_i"][step], (192, 320)) < bound
 
 
 @pytest.mark.parametrize("step", range(5))
@@ -92,7 +94,6 @@ def test_warped_boxes_are_the_references(
     by_its_warp = warp_boxes(boxes, golden["warp_first_to_i"][step])
     assert torch.allclose(by_its_warp, expected, rtol=0, atol=1e-4)
     by_ours = warp_boxes(boxes, EccMotion()(frames[0], frames[step + 1]))
-    # Step 1 is a shift by (3, -2), which OpenCV 4.11 misses: it samples at multiples of 1/32 px.
     assert torch.allclose(by_ours, expected, rtol=0, atol=2e-2 if step == 1 else 1e-2)
 
 

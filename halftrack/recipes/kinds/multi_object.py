@@ -32,6 +32,7 @@ from halftrack.evaluation import (
     score_tracks,
 )
 from halftrack.frames import Frame, Tracks
+from halftrack.layers import normalise_and_pad
 from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
 from halftrack.recipes.kinds.detection import Stopwatch, left_out
 from halftrack.recipes.kinds.recipe import (
@@ -242,10 +243,13 @@ class TrackingRecipe(Recipe):
     def new_tracker(self, model: nn.Module) -> Tracktor:
         """The state machine around a model of this recipe, on the model's device."""
         assert isinstance(model, TracktorParts)
+        motion = None
+        if self.camera_motion is not None:
+            motion = _Motion(self.camera_motion, normalised=self.tracker.compatible)
         return Tracktor(
             detector=model.detector,
             embedder=None if self.reid is None else model.reid.embed,
-            camera_motion=None if self.camera_motion is None else _Motion(self.camera_motion),
+            camera_motion=motion,
             config=self.tracker,
         )
 
@@ -346,20 +350,30 @@ class _Collected:
 
 
 class _Motion:
-    """The camera's motion between frames; none where no motion aligns them, which is counted."""
+    """The camera's motion between frames; none where no motion aligns them, which is counted.
 
-    def __init__(self, ecc: EccMotion) -> None:
+    Args:
+        ecc: the estimate.
+        normalised: compare the images as the network sees them, as MMTracking does. Each channel
+            has its own standard deviation, so the grey of the two kinds of images differs a little.
+    """
+
+    def __init__(self, ecc: EccMotion, *, normalised: bool) -> None:
         self._ecc = ecc
+        self._normalised = normalised
         self._first_lost = ""
         self._lost = 0
 
     def __call__(self, previous: Frame, frame: Frame) -> Tensor:
         try:
-            return self._ecc(previous.image, frame.image)
+            return self._ecc(self._image(previous), self._image(frame))
         except UncorrelatedFramesError:
             self._first_lost = self._first_lost or frame.sample_id
             self._lost += 1
             return torch.eye(2, 3, device=frame.image.device)
+
+    def _image(self, frame: Frame) -> Tensor:
+        return normalise_and_pad([frame.image], divisor=1)[0] if self._normalised else frame.image
 
     def notes(self) -> list[str]:
         """A line on the frames whose motion was not found, if there are any."""

@@ -124,6 +124,27 @@ def test_with_its_reid_network_every_frame_equals_the_reference() -> None:
         assert sorted(tracktor.live_ids) == golden[f"scripted_reid_live_ids_{t}"].tolist()
 
 
+@pytest.mark.parametrize(
+    ("compatible", "least", "most"), [(True, 0.0, 0.008), (False, 0.008, 0.015)]
+)
+def test_camera_motion_is_the_references_where_its_images_are_compared(
+    compatible: bool, least: float, most: float
+) -> None:
+    golden, module = load("tracktor_scripted_A.npz"), recipe()
+    clip, _ = module.make_clip("trackA", 14, 192, 320, 4, (3.0, -1.0))
+    images = [torch.from_numpy(image.copy()).permute(2, 0, 1) for image in clip[..., ::-1]]
+    frames = [Frame(image=image, sample_id=str(t)) for t, image in enumerate(images)]
+    tracking = override(load_recipe(TRACKTOR), ["reid=None", f"tracker.compatible={compatible}"])
+    motion = tracking.new_tracker(tracking.build_model()).camera_motion
+    corners = torch.tensor([[x, y, 1.0] for x in (0, 319) for y in (0, 191)])
+    worst = 0.0
+    for t in range(1, 14):
+        expected = torch.from_numpy(golden[f"scripted_pool_warp_{t}"]).float()
+        apart = corners @ (motion(frames[t - 1], frames[t]) - expected).T
+        worst = max(worst, float(apart.abs().max()))
+    assert least < worst < most
+
+
 def test_the_keys_of_the_whole_are_the_references() -> None:
     entries = json.loads((GOLDEN / "tracktor_state_dict.json").read_text())
     recipe = override(load_recipe(TRACKTOR), ["reid.identities=380"])
