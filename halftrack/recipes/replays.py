@@ -14,6 +14,7 @@ from halftrack.precision import Culprit
 from halftrack.recipes.kinds.detection import FrameDetectionRecipe, VideoDetectionRecipe
 from halftrack.recipes.kinds.multi_object import ReIDRecipe
 from halftrack.recipes.kinds.recipe import TrainedRecipe
+from halftrack.recipes.kinds.renamed import refuse_old_names
 from halftrack.recipes.kinds.single_object import SingleObjectRecipe
 from halftrack.recipes.run import choose_device
 from halftrack.training.bundle import ReplayBundle, read_bundle
@@ -72,6 +73,7 @@ def replay(folder: str | Path, *, device: torch.device | str | None = None) -> R
     """
     bundle = read_bundle(Path(folder))
     device = choose_device(device or bundle.device)
+    refuse_old_names(bundle.recipe, str(folder))
     recipe = _recipe(bundle.recipe)
     model = placed(recipe.build_model(), recipe.training, device)
     bundle.precision.keep_in_fp32(model)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from halftrack.recipes import TrainedRecipe
+from halftrack.recipes.kinds.renamed import refuse_old_names
 from halftrack.report.curves import read_log
 from halftrack.training.run import check_same_run
 
@@ -54,6 +55,7 @@ def read_finished(log: Path, recipe: TrainedRecipe, *, seed: int) -> FinishedRun
     if not scored:
         return None
     meta, last = records[0], scored[-1]
+    refuse_old_names(meta["recipe"], str(log))
     check_same_run(log, meta, recipe=recipe.to_dict(), seed=seed)
     place = ("mode", "epoch", "iter", "step")
     # The log writes "inf" and "nan" as text: JSON has no such numbers.

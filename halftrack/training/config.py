@@ -16,7 +16,7 @@ class TrainingConfig:
     epochs: int = 7
     """Passes over the training set."""
     lr: float = 0.01
-    """Learning rate for a step of ``published_clips_per_step`` clips."""
+    """Learning rate for a step of ``published_batches_per_step`` batches."""
     momentum: float = 0.9
     """SGD's momentum."""
     weight_decay: float = 1e-4
@@ -35,12 +35,12 @@ class TrainingConfig:
     """Ramps of the rate, one after the other, in the place of warm-up and milestones."""
     lr_factors: tuple[tuple[str, float], ...] = ()
     """Patterns of parameter names, and what the rate of these is multiplied by."""
-    published_clips_per_step: int = 8
-    """Clips in a step of the published run: 8 GPUs with one each."""
+    published_batches_per_step: int = 8
+    """Batches in a step of the published run: 8 GPUs with one each."""
     scale_lr: bool = True
-    """Scale the rate in proportion to the clips in a step."""
+    """Scale the rate in proportion to the batches in a step."""
     accumulate: int = 1
-    """Clips accumulated into one step."""
+    """Batches accumulated into one step."""
     evaluate_every: int = 7
     """Epochs between evaluations; the last epoch is always evaluated."""
     best_metric: str = "coco_ap50"
@@ -53,7 +53,7 @@ class TrainingConfig:
     """Decay of the weight average that is evaluated and kept as the best; None for no average."""
     replay_bundles: int = 1
     """Skipped steps kept for ``halftrack replay``, the run's first ones, and the one that ends it;
-    each is as large as the weights and its clips (R50: 250 MB). The log names every skip's cause
+    each is as large as the weights and its batches (R50: 250 MB). The log names every skip's cause
     anyway."""
     workers: int = 2
     """Processes that load data."""

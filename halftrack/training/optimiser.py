@@ -59,13 +59,15 @@ class Ramp:
         return float(self.start * (self.end / self.start) ** (epoch / max(way, 1)))
 
 
-def scaled_rate(published: float, *, clips_per_step: int, published_clips_per_step: int) -> float:
-    """The learning rate for a step of another size: proportional to the clips in it.
+def scaled_rate(
+    published: float, *, batches_per_step: int, published_batches_per_step: int
+) -> float:
+    """The learning rate for a step of another size: proportional to the batches in it.
 
-    The published recipes step on 8 GPUs with one clip each (Goyal et al. 2017, arXiv 1706.02677,
+    The published recipes step on 8 GPUs with one batch each (Goyal et al. 2017, arXiv 1706.02677,
     section 2.1).
     """
-    return published * clips_per_step / published_clips_per_step
+    return published * batches_per_step / published_batches_per_step
 
 
 def build_sgd(

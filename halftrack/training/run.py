@@ -110,8 +110,8 @@ class Run:
         if config.scale_lr:
             lr = scaled_rate(
                 lr,
-                clips_per_step=config.accumulate,
-                published_clips_per_step=config.published_clips_per_step,
+                batches_per_step=config.accumulate,
+                published_batches_per_step=config.published_batches_per_step,
             )
         self.optimizer = build_sgd(
             model,
@@ -150,8 +150,8 @@ class Run:
             total_steps=steps_per_epoch * config.epochs,
         )
         self._lr_rule = (
-            f"learning rate {lr:g} = {config.lr:g} for {config.published_clips_per_step} "
-            f"clips a step, {'' if config.scale_lr else 'NOT '}scaled to {config.accumulate}"
+            f"learning rate {lr:g} = {config.lr:g} for {config.published_batches_per_step} "
+            f"batches a step, {'' if config.scale_lr else 'NOT '}scaled to {config.accumulate}"
         )
 
     def begin(self, *, resume: bool) -> None:

@@ -65,8 +65,8 @@ def test_parts_of_a_model_can_move_slower_and_stay_in_proportion() -> None:
 
 
 def test_rate_scales_with_the_clips_in_a_step() -> None:
-    assert scaled_rate(0.01, clips_per_step=8, published_clips_per_step=8) == 0.01
-    assert scaled_rate(0.01, clips_per_step=1, published_clips_per_step=8) == 0.01 / 8
+    assert scaled_rate(0.01, batches_per_step=8, published_batches_per_step=8) == 0.01
+    assert scaled_rate(0.01, batches_per_step=1, published_batches_per_step=8) == 0.01 / 8
 
 
 def test_schedule_still_moves_the_rate_after_the_optimizer_was_restored() -> None:

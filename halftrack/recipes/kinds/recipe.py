@@ -23,6 +23,7 @@ from halftrack.data import (
 )
 from halftrack.layers import ResNetConfig
 from halftrack.precision import Precision
+from halftrack.recipes.kinds.renamed import field_paths, new_name
 from halftrack.training import BatchSource, TrainingConfig, load_weights
 
 __all__ = [
@@ -226,8 +227,8 @@ def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
     tuple needs no brackets: ``data.training_sets=vid,det``, ``precision.keep_fp32=neck``.
 
     Raises:
-        ValueError: for a field that does not exist (the nearest one is named) or a value of the
-        wrong type.
+        ValueError: for a field that does not exist (its new name or else the nearest field is
+            named) or a value of the wrong type.
     """
     values = dataclasses.asdict(recipe)
     for assignment in assignments:
@@ -251,19 +252,13 @@ def _assign(values: dict[str, Any], path: str, text: str) -> None:
     for part in parents:
         place = place.get(part) if isinstance(place, dict) else None
     if not isinstance(place, dict) or last not in place:
-        known = _paths(values)
+        known = list(field_paths(values))
+        new = new_name(path)
+        if new in known:
+            raise ValueError(f"recipe field {path!r} is now called {new!r}")
         near = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
         raise ValueError(f"no recipe field {path!r}; the nearest is {near[0]!r}")
     place[last] = _items(text) if isinstance(place[last], tuple) else _literal(text)
-
-
-def _paths(values: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for name, value in values.items():
-        found.append(prefix + name)
-        if isinstance(value, dict):
-            found += _paths(value, f"{prefix}{name}.")
-    return found
 
 
 def _literal(text: str) -> Any:

@@ -99,7 +99,7 @@ def tiny_sample() -> VideoDetectionRecipe:
         training=TrainingConfig(
             epochs=3,
             lr=0.01,
-            published_clips_per_step=1,
+            published_batches_per_step=1,
             # BN over three images gives rare gradients of norm 25, after which nothing is learned.
             max_grad_norm=5.0,
             warmup_steps=40,

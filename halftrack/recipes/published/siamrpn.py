@@ -118,7 +118,7 @@ def tiny_sample() -> SingleObjectRecipe:
         training=TrainingConfig(
             epochs=3,
             lr=0.04,
-            published_clips_per_step=1,
+            published_batches_per_step=1,
             max_grad_norm=5.0,
             warmup_steps=40,
             milestones=(2,),

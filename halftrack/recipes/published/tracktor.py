@@ -155,7 +155,7 @@ def tiny_detector() -> FrameDetectionRecipe:
         training=TrainingConfig(
             epochs=2,
             lr=0.02,
-            published_clips_per_step=1,
+            published_batches_per_step=1,
             max_grad_norm=5.0,
             warmup_steps=40,
             milestones=(1,),
@@ -177,7 +177,7 @@ def tiny_reid() -> ReIDRecipe:
         training=TrainingConfig(
             epochs=1,
             lr=0.05,
-            published_clips_per_step=1,
+            published_batches_per_step=1,
             max_grad_norm=5.0,
             warmup_steps=40,
             milestones=(),

@@ -1,0 +1,53 @@
+"""Recipe fields that earlier versions called otherwise: an old name is an error that gives the new.
+
+Weights load whatever the fields were called: only a recipe's values are read by their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["OLD_NAMES", "field_paths", "new_name", "refuse_old_names"]
+
+# The end of a dotted path, at a dot, and what stands in its place now. An old name must not be the
+# end of any present field's path; of a field that is gone, the one that took over is named.
+OLD_NAMES: dict[str, str] = {
+    "training.published_clips_per_step": "training.published_batches_per_step",
+}
+
+
+def new_name(path: str) -> str | None:
+    """The present path of a recipe field with an old name; None for every other path."""
+    for old, new in OLD_NAMES.items():
+        if f".{path}".endswith(f".{old}"):
+            return path.removesuffix(old) + new
+    return None
+
+
+def refuse_old_names(recipe: Mapping[str, Any], source: str) -> None:
+    """Make sure that a recipe read from a file has no field with an old name.
+
+    Args:
+        recipe: plain values, as ``Recipe.to_dict`` gives them.
+        source: the file, for the error.
+
+    Raises:
+        ValueError: names the first old field and its present name.
+    """
+    for path in field_paths(recipe):
+        new = new_name(path)
+        if new is not None:
+            raise ValueError(
+                f"{source} was written by an earlier version of halftrack: the recipe field "
+                f"{path!r} is now {new!r}. Weights load as ever: start from a checkpoint's with "
+                "--init"
+            )
+
+
+def field_paths(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted path of every field of a recipe's plain values, groups included."""
+    for name, value in values.items():
+        yield prefix + name
+        if isinstance(value, Mapping):
+            yield from field_paths(value, f"{prefix}{name}.")
