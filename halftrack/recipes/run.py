@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,9 +10,10 @@ import torch
 import torchvision
 from torch import nn
 
+from halftrack.data.progress import PrintedProgress, Progress
 from halftrack.recipes.kinds.detection import left_out
 from halftrack.recipes.kinds.multi_object import TrackingRecipe
-from halftrack.recipes.kinds.recipe import Evaluation, Progress, Recipe, TrainedRecipe
+from halftrack.recipes.kinds.recipe import Evaluation, Recipe, TrainedRecipe
 from halftrack.recipes.kinds.single_object import SingleObjectRecipe
 from halftrack.training import TrainingResult, load_weights
 from halftrack.training import train as run_training
@@ -126,7 +126,7 @@ def train(
         )
     device = choose_device(device)
     recipe = recipe.settled(data_root)
-    source = recipe.training_source(data_root, progress=_Told("training annotations"))
+    source = recipe.training_source(data_root, progress=PrintedProgress("training annotations"))
     for line in source.notes:
         print(line)
     score = recipe.validator(data_root, device)
@@ -206,16 +206,3 @@ def open_model(
     model = recipe.load_model(checkpoint, seed=seed, trust=trust)
     recipe.precision.keep_in_fp32(model)
     return model.to(device).eval()
-
-
-class _Told:
-    """Says every few seconds how far the reading of annotations has come."""
-
-    def __init__(self, what: str, *, every: float = 5.0) -> None:
-        self._what, self._every = what, every
-        self._last = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self._last > self._every:
-            self._last = time.monotonic()
-            print(f"reading {self._what}: {done} of {total} videos", flush=True)

@@ -15,8 +15,8 @@ from halftrack.data.index import VideoIndex
 from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig
 from halftrack.data.mot.mot_challenge import LeftOutRows, MotSequence, learned_rows, read_mot
 from halftrack.data.problems import Problem
+from halftrack.data.progress import Progress
 from halftrack.data.sot.config import PairDataConfig
-from halftrack.data.vid.annotation_xml import Progress
 from halftrack.data.vid.config import VidDataConfig
 
 __all__ = ["check"]

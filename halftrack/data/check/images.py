@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from halftrack.data.images import load_image
 from halftrack.data.problems import DataError, Problem
-from halftrack.data.vid.annotation_xml import Progress
+from halftrack.data.progress import Progress
 
 __all__ = ["bad_images"]
 

@@ -9,11 +9,11 @@ import numpy as np
 from halftrack.data.check.images import bad_images
 from halftrack.data.check.report import SetReport
 from halftrack.data.problems import Problem, noting
+from halftrack.data.progress import Progress
 from halftrack.data.sot.benchmarks import SotBenchmark, SotSplit, read_sot
 from halftrack.data.sot.config import PairDataConfig, PairSet
 from halftrack.data.sot.pair_objects import TrackedObjects
 from halftrack.data.sot.sequences import SotSequence
-from halftrack.data.vid.annotation_xml import Progress
 
 __all__ = ["check_pairs", "check_sot"]
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from halftrack.data.index import Classes
 from halftrack.data.problems import DataError, OnBadSample, Problem
+from halftrack.data.progress import Progress
 from halftrack.data.sot.augment import BLUR_SIZES, ViewRanges
 from halftrack.data.sot.crops import SiameseCrop
 from halftrack.data.sot.pair_objects import (
@@ -20,7 +21,6 @@ from halftrack.data.sot.pair_objects import (
     read_lasot_objects,
 )
 from halftrack.data.sot.pairs import PairBatches, PairSettings
-from halftrack.data.vid.annotation_xml import Progress
 from halftrack.data.vid.imagenet_vid import IMAGENET_VID_CLASSES, read_imagenet_vid
 
 __all__ = ["PairDataConfig", "PairSet"]

@@ -27,8 +27,9 @@ from halftrack.data.index import (
 )
 from halftrack.data.index_cache import cached_index, fingerprint
 from halftrack.data.problems import DataError, Problem
+from halftrack.data.progress import Progress
 from halftrack.data.sot.benchmarks import SotSplit, read_sot
-from halftrack.data.vid.annotation_xml import Progress, XmlVideo, parse_videos
+from halftrack.data.vid.annotation_xml import XmlVideo, parse_videos
 from halftrack.data.vid.coco_vid import read_coco_vid
 from halftrack.data.vid.imagenet_vid import find_ilsvrc
 

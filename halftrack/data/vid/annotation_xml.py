@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from halftrack.data.index import ParsedVideo
 from halftrack.data.problems import DataError, Problem
+from halftrack.data.progress import Progress
 
-__all__ = ["Progress", "XmlVideo", "parse_video", "parse_videos"]
-
-Progress = Callable[[int, int], None]
-"""Told (videos read, videos in all) while annotations are parsed."""
+__all__ = ["XmlVideo", "parse_video", "parse_videos"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from halftrack.data.index import Classes, VideoIndex
 from halftrack.data.problems import OnBadSample
-from halftrack.data.vid.annotation_xml import Progress
+from halftrack.data.progress import Progress
 from halftrack.data.vid.clips import ClipSettings, TrainingClips
 from halftrack.data.vid.coco_vid import read_coco_vid
 from halftrack.data.vid.imagenet_vid import (

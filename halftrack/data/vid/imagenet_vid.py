@@ -15,7 +15,8 @@ from typing import Literal
 from halftrack.data.index import Classes, VideoIndex, assemble_index
 from halftrack.data.index_cache import cached_index, fingerprint
 from halftrack.data.problems import DataError
-from halftrack.data.vid.annotation_xml import Progress, XmlVideo, parse_videos
+from halftrack.data.progress import Progress
+from halftrack.data.vid.annotation_xml import XmlVideo, parse_videos
 
 __all__ = [
     "IMAGENET_VID_CLASSES",

@@ -20,10 +20,11 @@ from halftrack.data import (
     VidDataConfig,
     learned_rows,
 )
+from halftrack.data.progress import Progress
 from halftrack.evaluation import DetectionMetrics, FrameDetections, FrameTruth, score_detections
 from halftrack.frames import Detections, Frame
 from halftrack.models import FasterRCNNConfig, SelsaConfig
-from halftrack.recipes.kinds.recipe import Evaluation, Progress, TrainedRecipe, TrainingSource
+from halftrack.recipes.kinds.recipe import Evaluation, TrainedRecipe, TrainingSource
 
 __all__ = [
     "DetectionEvaluation",

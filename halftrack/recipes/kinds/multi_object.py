@@ -21,6 +21,7 @@ from halftrack.data import (
     SkipLedger,
     TestSequence,
 )
+from halftrack.data.progress import Progress
 from halftrack.evaluation import (
     MotMetrics,
     RetrievalScores,
@@ -37,7 +38,6 @@ from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
 from halftrack.recipes.kinds.detection import Stopwatch, left_out
 from halftrack.recipes.kinds.recipe import (
     Evaluation,
-    Progress,
     Recipe,
     TrainedRecipe,
     TrainingSource,

@@ -21,6 +21,7 @@ from halftrack.data import (
     SkipLedger,
     VidDataConfig,
 )
+from halftrack.data.progress import Progress
 from halftrack.layers import ResNetConfig
 from halftrack.precision import Precision
 from halftrack.recipes.kinds.renamed import field_paths, new_name
@@ -28,7 +29,6 @@ from halftrack.training import BatchSource, TrainingConfig, load_weights
 
 __all__ = [
     "Evaluation",
-    "Progress",
     "Recipe",
     "TrainedRecipe",
     "TrainingSource",
@@ -40,8 +40,6 @@ __all__ = [
 
 DataConfig = VidDataConfig | MotDetectionConfig | ReIDDataConfig | PairDataConfig
 ModelT = TypeVar("ModelT", bound=nn.Module)
-Progress = Callable[[int, int], None]
-"""Told (done, in all)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

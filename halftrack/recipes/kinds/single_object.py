@@ -21,10 +21,11 @@ from halftrack.data import (
     TestTargets,
     read_sot,
 )
+from halftrack.data.progress import Progress
 from halftrack.evaluation import OpeMetrics, OpeRule, TargetTruth, read_box_folder, score_ope
 from halftrack.models import SiamRPNConfig
 from halftrack.recipes.kinds.detection import Stopwatch
-from halftrack.recipes.kinds.recipe import Evaluation, Progress, TrainedRecipe, TrainingSource
+from halftrack.recipes.kinds.recipe import Evaluation, TrainedRecipe, TrainingSource
 from halftrack.tracking import SiameseConfig, SiameseTracker
 
 __all__ = ["SingleObjectEvaluation", "SingleObjectRecipe"]

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from halftrack.data.progress import Progress
 from halftrack.precision import LossScaleAdvice, NonFiniteGradientError, Precision, Ranges
 from halftrack.precision.histogram import exponent_of
 from halftrack.precision.islands import Islands
@@ -138,7 +139,7 @@ def rehearse(
     seed: int = 0,
     trust: bool = False,
     say: Callable[[str], None] = print,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Rehearsal:
     """Take the first steps of a recipe's run on this CPU and see what half precision does to them.
 

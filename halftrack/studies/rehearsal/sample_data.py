@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from halftrack.data.progress import Progress
 from halftrack.recipes import (
     FrameDetectionRecipe,
     ReIDRecipe,
@@ -63,7 +63,7 @@ def film_for(
     root: Path,
     *,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write sample video in the layout of a recipe's data; returns the data root.
 
