@@ -8,10 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Clip", "CropBatch", "Detections", "Frame", "FrameBatch", "PairBatch", "Tracks"]
+__all__ = [
+    "Clip",
+    "CropBatch",
+    "Detections",
+    "Frame",
+    "FrameBatch",
+    "FrameTruth",
+    "PairBatch",
+    "Tracks",
+]
 
 
 def _no_boxes() -> Tensor:
@@ -178,6 +189,22 @@ class PairBatch:
             boxes_xyxy=self.boxes_xyxy.pin_memory(),
             positive=self.positive.pin_memory(),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameTruth:
+    """Ground truth of one frame, as arrays: the objects that a detector should find."""
+
+    video: str
+    """Name of the video; frames of one video follow each other."""
+    boxes_xyxy: NDArray[np.float64]
+    """``(n, 4)`` in original pixels, without +1."""
+    labels: NDArray[np.int64]
+    """``(n,)`` class of each box, 0-based."""
+    track_ids: NDArray[np.int64]
+    """``(n,)`` individual within the video; tells how fast an object moves."""
+    ignored: NDArray[np.bool_] | None = None
+    """``(n,)`` boxes left out: neither finding one nor missing it counts. None: no such boxes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ NAMES = {
         "StaticLossScale StepReport find_culprit find_islands fp32_island optimizer_step"
     ),
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
-    "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch PairBatch Tracks",
+    "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch FrameTruth PairBatch Tracks",
     "halftrack.layers": (
         "AnchorGrid ChannelMapper ConvNorm FPN LinearMapper ResNet ResNetConfig "
         "depthwise_correlation normalise_and_pad one_thread roi_align roi_align_pyramid "
@@ -30,7 +30,7 @@ NAMES = {
     ),
     "halftrack.data": (
         "Benchmark Classes ClipSettings CropBatches Crops DataError DataReport FrameBatches "
-        "FrameTruth IMAGENET_VID_CLASSES LeftOutRows MotDetectionConfig MotRows MotSequence "
+        "IMAGENET_VID_CLASSES LeftOutRows MotDetectionConfig MotRows MotSequence "
         "MotSequences PairBatches PairDataConfig Problem ReIDDataConfig "
         "SkipLedger SotBenchmark SotSequence SotSplit SourceFrame TestSequence "
         "TestTarget TestTargets TestVideo TestVideos TrackedObjects TrainingClips VidDataConfig "
@@ -39,7 +39,7 @@ NAMES = {
     ),
     "halftrack.synthetic": "Layout SAMPLE_CLASSES SampleSettings write_sample",
     "halftrack.evaluation": (
-        "DetectionMetrics Equivalence FrameDetections FrameTruth MotMetrics OpeMetrics OpeRule "
+        "DetectionMetrics Equivalence FrameDetections MotMetrics OpeMetrics OpeRule "
         "OpeScores ResultFolder RetrievalScores SequenceMetrics SequenceTruth TargetTruth "
         "TrackRows check_truth coco_ap50 motion_groups motion_iou pack_got10k pack_trackingnet "
         "paired_equivalence read_box_folder read_boxes read_result_folder read_results "

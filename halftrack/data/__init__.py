@@ -34,7 +34,7 @@ from halftrack.data.vid.imagenet_vid import (
     read_imagenet_det,
     read_imagenet_vid,
 )
-from halftrack.data.vid.videos import FrameTruth, TestVideo, TestVideos
+from halftrack.data.vid.videos import TestVideo, TestVideos
 from halftrack.data.video_source import SourceFrame, VideoSource, open_video
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "DataError",
     "DataReport",
     "FrameBatches",
-    "FrameTruth",
     "LeftOutRows",
     "MotDetectionConfig",
     "MotRows",

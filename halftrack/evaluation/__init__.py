@@ -1,7 +1,7 @@
 """Evaluation: pure functions of arrays. No models, no devices."""
 
 from halftrack.evaluation.coco_ap import coco_ap50
-from halftrack.evaluation.detection import DetectionMetrics, FrameDetections, FrameTruth
+from halftrack.evaluation.detection import DetectionMetrics, FrameDetections
 from halftrack.evaluation.equivalence import Equivalence, paired_equivalence
 from halftrack.evaluation.mot import (
     MotMetrics,
@@ -34,7 +34,6 @@ __all__ = [
     "DetectionMetrics",
     "Equivalence",
     "FrameDetections",
-    "FrameTruth",
     "MotMetrics",
     "OpeMetrics",
     "OpeRule",

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools.cocoeval import COCOeval
 
-from halftrack.evaluation.detection import FrameDetections, FrameTruth
+from halftrack.evaluation.detection import FrameDetections
+from halftrack.frames import FrameTruth
 
 __all__ = ["coco_ap50", "evaluate_coco"]
 

@@ -1,4 +1,4 @@
-"""The nouns of detection scoring: what is in a frame, what was found there, how good that is."""
+"""Detections to be scored, their scores, and the check of both against the ground truth."""
 
 from __future__ import annotations
 
@@ -9,23 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DetectionMetrics", "FrameDetections", "FrameTruth", "check_frames"]
+from halftrack.frames import FrameTruth
 
-
-@dataclass(frozen=True, kw_only=True)
-class FrameTruth:
-    """What is in one frame."""
-
-    video: str
-    """Name of the video; frames of one video follow each other."""
-    boxes_xyxy: NDArray[np.float64]
-    """``(n, 4)`` in original pixels."""
-    labels: NDArray[np.int64]
-    """``(n,)`` class of each box, 0-based."""
-    track_ids: NDArray[np.int64]
-    """``(n,)`` individual within the video; tells how fast an object moves."""
-    ignored: NDArray[np.bool_] | None = None
-    """``(n,)`` boxes left out: neither finding one nor missing it counts. None: no such boxes."""
+__all__ = ["DetectionMetrics", "FrameDetections", "check_frames"]
 
 
 @dataclass(frozen=True, kw_only=True)

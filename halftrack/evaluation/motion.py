@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from halftrack.evaluation.detection import FrameTruth
 from halftrack.evaluation.overlaps import paired_iou
+from halftrack.frames import FrameTruth
 
 __all__ = ["motion_groups", "motion_iou"]
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from halftrack.evaluation.detection import FrameDetections, FrameTruth
+from halftrack.evaluation.detection import FrameDetections
+from halftrack.frames import FrameTruth
 
 __all__ = ["Overlaps", "find_overlaps", "paired_iou"]
 

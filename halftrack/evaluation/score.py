@@ -10,12 +10,12 @@ from halftrack.evaluation.coco_ap import coco_ap50
 from halftrack.evaluation.detection import (
     DetectionMetrics,
     FrameDetections,
-    FrameTruth,
     check_frames,
 )
 from halftrack.evaluation.motion import motion_groups, motion_iou
 from halftrack.evaluation.overlaps import find_overlaps
 from halftrack.evaluation.voc_ap import voc_ap50
+from halftrack.frames import FrameTruth
 
 __all__ = ["score_detections"]
 

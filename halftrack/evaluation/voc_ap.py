@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from halftrack.evaluation.detection import FrameDetections, FrameTruth
+from halftrack.evaluation.detection import FrameDetections
 from halftrack.evaluation.overlaps import Overlaps, find_overlaps
+from halftrack.frames import FrameTruth
 
 __all__ = ["Matching", "voc_ap50"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from halftrack.evaluation import FrameDetections, FrameTruth
+from halftrack.evaluation import FrameDetections
+from halftrack.frames import FrameTruth
 
 
 def truth(boxes, labels=None, *, video="v", tracks=None, ignored=None) -> FrameTruth:

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from halftrack.data.images import prepare_frame
-from halftrack.data.index import Booleans, Floats, Integers, VideoIndex
+from halftrack.data.index import VideoIndex
 from halftrack.data.prefetch import read_ahead
 from halftrack.data.problems import DataError, OnBadSample, SkipLedger, settle_problems
 from halftrack.data.vid.references import adaptive_stride
-from halftrack.frames import Frame
+from halftrack.frames import Frame, FrameTruth
 
-__all__ = ["FrameTruth", "TestVideo", "TestVideos"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FrameTruth:
-    """The annotated objects of one frame, in original pixels."""
-
-    boxes_xyxy: Floats
-    """float32 ``(n, 4)``, without +1."""
-    labels: Integers
-    """int64 ``(n,)``, 0-based."""
-    track_ids: Integers
-    """int64 ``(n,)`` identity within the video."""
-    occluded: Booleans
-    """``(n,)`` annotators' flag."""
-    ignored: Booleans
-    """``(n,)`` crowd regions, not to be scored."""
+__all__ = ["TestVideo", "TestVideos"]
 
 
 class TestVideo:
@@ -95,10 +80,10 @@ class TestVideo:
         index = self._index
         boxes = index.boxes_of(self._start + frame_index)
         return FrameTruth(
-            boxes_xyxy=index.boxes_xyxy[boxes],
+            video=self.name,
+            boxes_xyxy=index.boxes_xyxy[boxes].astype(np.float64),
             labels=index.labels[boxes],
             track_ids=index.track_ids[boxes],
-            occluded=index.occluded[boxes],
             ignored=index.ignored[boxes],
         )
 

@@ -21,8 +21,8 @@ from halftrack.data import (
     learned_rows,
 )
 from halftrack.data.progress import Progress
-from halftrack.evaluation import DetectionMetrics, FrameDetections, FrameTruth, score_detections
-from halftrack.frames import Detections, Frame
+from halftrack.evaluation import DetectionMetrics, FrameDetections, score_detections
+from halftrack.frames import Detections, Frame, FrameTruth
 from halftrack.models import FasterRCNNConfig, SelsaConfig
 from halftrack.recipes.kinds.recipe import Evaluation, TrainedRecipe, TrainingSource
 
@@ -90,17 +90,7 @@ class VideoDetectionRecipe(TrainedRecipe):
                 with clock:
                     model.start(references)  # type: ignore[operator]
                 for frame in video.frames():
-                    truth = video.truth(frame.frame_index)
-                    yield (
-                        frame,
-                        FrameTruth(
-                            video=video.name,
-                            boxes_xyxy=truth.boxes_xyxy.astype("float64"),
-                            labels=truth.labels,
-                            track_ids=truth.track_ids,
-                            ignored=truth.ignored,
-                        ),
-                    )
+                    yield frame, video.truth(frame.frame_index)
                 if progress is not None:
                     progress(done, len(videos))
 

@@ -16,6 +16,7 @@ from halftrack.data import VidDataConfig, VideoIndex, read_coco_vid
 from halftrack.data.vid.clips import load_clip
 from halftrack.data.vid.imagenet_vid import IMAGENET_VID_CLASSES
 from halftrack.data.vid.references import adaptive_stride, bilateral_uniform
+from halftrack.evaluation import FrameDetections, score_detections
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 PIPELINES = json.loads((GOLDEN / "pipelines_vid.json").read_text())
@@ -143,3 +144,25 @@ def test_bilateral_references_are_those_of_the_reference(fake: Path) -> None:
 def test_adaptive_references_are_those_of_the_reference() -> None:
     for frames, expected in SAMPLING["adaptive_formula"].items():
         assert list(adaptive_stride(int(frames), num_references=14)) == expected
+
+
+def test_the_truth_of_a_frame_is_what_is_scored(fake: Path) -> None:
+    videos = VidDataConfig().test_videos(fake)
+    frames = [(video, number) for video in videos for number in range(len(video))]
+    truths = [video.truth(number) for video, number in frames]
+    assert [truth.video for truth in truths] == [video.name for video, _ in frames]
+    joined = {
+        name: np.concatenate([getattr(truth, name) for truth in truths])
+        for name in ("boxes_xyxy", "labels", "track_ids", "ignored")
+    }
+    assert len(joined["labels"]) == len(videos.index.labels) > 0
+    for name, values in joined.items():
+        np.testing.assert_array_equal(values, getattr(videos.index, name), err_msg=name)
+    as_found = [
+        FrameDetections(
+            boxes_xyxy=truth.boxes_xyxy, scores=np.ones(len(truth.labels)), labels=truth.labels
+        )
+        for truth in truths
+    ]
+    names = VidDataConfig().class_names
+    assert score_detections(truths, as_found, classes=names).voc_ap50 == 1.0
