@@ -32,10 +32,10 @@ from measure import (
 )
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 
 from halftrack.frames import CropBatch, FrameBatch, PairBatch
 from halftrack.precision import LossScaleAdvice, Precision, RangeMeter
+from halftrack.precision.dtypes import is_half, widen
 from halftrack.recipes import TrainedRecipe, load_recipe
 from halftrack.synthetic import SampleSettings, write_sample
 from halftrack.training import total_loss
@@ -68,7 +68,7 @@ class Roundings(TorchDispatchMode):
         if func in (aten._to_copy.default, aten.to.dtype) and args[0].dtype == torch.float32:
             self.add(args[0], result)
         elif func in (aten.mul.Tensor, aten.div.Tensor, aten.sum.dim_IntList):
-            self.add(func(*tree_map(widened, args)), result)
+            self.add(func(*map(widen, args)), result)
         return result
 
     def add(self, exact: Tensor, rounded: Tensor) -> None:
@@ -77,14 +77,6 @@ class Roundings(TorchDispatchMode):
         self.nonzero += int(finite.sum())
         self.zeroed += int((finite & (rounded == 0)).sum())
         self.infinite += int((~rounded.isfinite()).sum())
-
-
-def is_half(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dtype == torch.float16
-
-
-def widened(value: Any) -> Any:
-    return value.float() if is_half(value) else value
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from halftrack.precision.dtypes import HALF
+
 __all__ = ["Histogram", "HistogramCounter", "exponent_of"]
 
 Key = TypeVar("Key")
 Counts = NDArray[np.int64]
 
-_COUNTED = (torch.float32, torch.float16, torch.bfloat16)
+_COUNTED = (torch.float32, *HALF)
 _CHUNK = 1 << 15  # values that stay in a core's cache while they are counted
 _BIAS = 127
 _THIRDS = 256 * 3

@@ -6,6 +6,7 @@ Counts what tensors hold; an allocator's slack and a library's workspace come on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, Self
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from halftrack.precision import rehearsal
+from halftrack.precision.dtypes import is_half
 from halftrack.precision.sites import RunningModules
 
 __all__ = ["KINDS", "LiveBytes"]
@@ -24,7 +26,6 @@ KINDS = ("parameters", "gradients", "optimizer", "cast weights", "activations", 
 """What live bytes are told apart into; buffers count as parameters."""
 
 _OF_MODULES = ("cast weights", "activations")
-_HALF = (torch.float16, torch.bfloat16)
 
 
 class LiveBytes(TorchDispatchMode):
@@ -49,6 +50,7 @@ class LiveBytes(TorchDispatchMode):
         self._alive: dict[int, tuple[StorageWeakRef, int, str, str]] = {}
         self._total = 0  # of what is alive, and of what died since the last sweep
         self._running = RunningModules(model)
+        self._entered = ExitStack()
         self._parameters = {id(p): p for p in model.parameters()}
         self._gradient_shapes = {p.shape for p in model.parameters() if p.requires_grad}
         self._backward_seen = False
@@ -62,15 +64,14 @@ class LiveBytes(TorchDispatchMode):
         for tensor in self._optimizer_state():
             self._add(tensor, "optimizer")
         self._meet_peak()
-        self._running.__enter__()
-        rehearsal.observers.append(self.saw)
+        self._entered.enter_context(self._running)
+        self._entered.enter_context(rehearsal.observing(self.saw))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *details: Any) -> None:
         super().__exit__(*details)  # type: ignore[no-untyped-call]
-        rehearsal.observers.remove(self.saw)
-        self._running.__exit__(*details)
+        self._entered.close()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -97,7 +98,7 @@ class LiveBytes(TorchDispatchMode):
         if self._backward_seen:
             return "temporaries"
         source = args[0] if args else None
-        is_cast = func is torch.ops.aten._to_copy.default and tensor.dtype in _HALF
+        is_cast = func is torch.ops.aten._to_copy.default and is_half(tensor)
         return "cast weights" if is_cast and id(source) in self._parameters else "activations"
 
     def _optimizer_state(self) -> Iterator[Tensor]:

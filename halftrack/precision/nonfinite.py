@@ -17,6 +17,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
+from halftrack.precision.dtypes import HALF
 from halftrack.precision.sites import ModuleSites, op_name
 
 __all__ = ["UNWRITTEN", "Direction", "Event", "Kind", "NonFiniteTrace", "is_finite"]
@@ -24,7 +25,6 @@ __all__ = ["UNWRITTEN", "Direction", "Event", "Kind", "NonFiniteTrace", "is_fini
 Direction = Literal["forward", "backward"]
 Kind = Literal["overflow", "NaN", "0 x inf", "infinity"]
 
-_HALF = (torch.float16, torch.bfloat16)
 # Rows that are picked out are no longer one a sample, even where there are as many.
 _PICKING = ("gather", "index", "index_select", "masked_select")
 UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
@@ -273,7 +273,7 @@ class _Widened:
         """Largest size of the lost values in the next wider type; None if it fails there too."""
         if torch.Tag.nondeterministic_seeded in self._func.tags:
             return None  # computing it again would move the random numbers of the step
-        wide = torch.float32 if lost.dtype in _HALF else torch.float64
+        wide = torch.float32 if lost.dtype in HALF else torch.float64
         args, kwargs = tree_unflatten([self._widen(v, wide) for v in self._flat], self._structure)
         try:
             with torch.no_grad(), torch.autocast(lost.device.type, enabled=False):

@@ -18,6 +18,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
+from halftrack.precision.dtypes import HALF
 from halftrack.precision.loss_scale import (
     DynamicLossScale,
     LossScale,
@@ -33,7 +34,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,12 @@ class Precision:
                 stack.enter_context(torch.autocast(kind, dtype=self.dtype))
             yield
 
+    @contextmanager
+    def inference(self, device: torch.device | str) -> Iterator[None]:
+        """Wraps inference: no gradients, this precision's arithmetic and its autocast."""
+        with torch.no_grad(), self.arithmetic(device), self.autocast(device):
+            yield
+
     def keep_in_fp32(self, model: nn.Module) -> tuple[str, ...]:
         """Make islands of the modules that ``keep_fp32`` matches; returns their paths.
 
@@ -167,8 +173,9 @@ def _device_kinds() -> tuple[str, ...]:
 
 
 def _widen(value: Any) -> Any:
+    """An island's argument in fp32, also what lies in lists and tuples."""
     if isinstance(value, Tensor):
-        return value.float() if value.dtype in _HALF else value
+        return value.float() if value.dtype in HALF else value
     if type(value) in (list, tuple):
         return type(value)(_widen(item) for item in value)
     return value

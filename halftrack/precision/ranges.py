@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from halftrack.precision import rehearsal
+from halftrack.precision.dtypes import is_half, widen
 from halftrack.precision.histogram import Histogram, HistogramCounter, exponent_of
 from halftrack.precision.sites import RunningModules
 
@@ -23,7 +24,6 @@ __all__ = ["RangeMeter", "Ranges"]
 
 ByModule = Mapping[str, Histogram]
 _aten = torch.ops.aten
-_HALF = (torch.float16, torch.bfloat16)
 _CASTS = {_aten._to_copy.default, _aten.to.dtype}
 # Kernels that compute halves in fp32 and round once; in place, the op with the same result.
 _ROUNDED = {
@@ -172,7 +172,7 @@ class RangeMeter(TorchDispatchMode):
         return Ranges(**found)
 
     def __enter__(self) -> Self:
-        if rehearsal.is_rehearsing() or rehearsal.observers:
+        if rehearsal.is_rehearsing() or rehearsal.is_observed():
             raise RuntimeError(
                 "enter the RangeMeter before precision.arithmetic and precision.autocast, and not "
                 "together with LiveBytes: what they see first is hidden from it"
@@ -215,19 +215,19 @@ class RangeMeter(TorchDispatchMode):
             return func(*args, **kwargs)
         exact = _ROUNDED.get(func) or (None if backward else _SUMS.get(func))
         unrounded = None
-        if exact is not None and any(map(_half, args)):
+        if exact is not None and any(map(is_half, args)):
             # Before the op, which may change its operands in place.
-            unrounded = exact(*map(_widened, args), **kwargs)
+            unrounded = exact(*map(widen, args), **kwargs)
         result = func(*args, **kwargs)
         if unrounded is not None:
-            if _half(result):
+            if is_half(result):
                 self._saw([unrounded], backward)
         elif func in _CASTS:
-            if _half(result) and args[0].dtype == torch.float32:
+            if is_half(result) and args[0].dtype == torch.float32:
                 self._saw([args[0]], backward)
         elif func in rehearsal.PRODUCTS:
             results = result if isinstance(result, tuple) else (result,)
-            self._saw([each for each in results if _half(each)], backward)
+            self._saw([each for each in results if is_half(each)], backward)
         return result
 
     def _saw(self, values: list[Tensor], backward: bool) -> None:
@@ -254,14 +254,6 @@ class RangeMeter(TorchDispatchMode):
 def _flat(parameters: list[nn.Parameter]) -> Tensor:
     """A copy of them in one row."""
     return torch.cat([parameter.detach().flatten() for parameter in parameters])
-
-
-def _half(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dtype in _HALF
-
-
-def _widened(value: Any) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.dtype in _HALF else value
 
 
 def _joined(mine: ByModule, theirs: ByModule) -> dict[str, Histogram]:

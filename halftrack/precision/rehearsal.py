@@ -24,13 +24,20 @@ from halftrack.precision.autocast_lists import (
     NORMS,
     WIDEST,
 )
+from halftrack.precision.dtypes import HALF, is_half, widen
 
-__all__ = ["PRODUCTS", "forget_cast_weights", "is_rehearsing", "observers", "rehearsal"]
+__all__ = [
+    "PRODUCTS",
+    "forget_cast_weights",
+    "is_observed",
+    "is_rehearsing",
+    "observing",
+    "rehearsal",
+]
 
 _aten = torch.ops.aten
 _KEY = "AutocastCPU"
 _AUTOCAST = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU)
-_HALF = (torch.float16, torch.bfloat16)
 
 Kernel = Callable[..., Any]
 
@@ -49,12 +56,7 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
             return value
         if value.device.type != "cpu":
             return value
-        if (
-            dtype in _HALF
-            and value.is_leaf
-            and value.requires_grad
-            and value.dtype == torch.float32
-        ):
+        if dtype in HALF and value.is_leaf and value.requires_grad and value.dtype == torch.float32:
             return _cast_weight(value, dtype)
         return value.to(dtype)
     if isinstance(value, list | tuple):
@@ -181,13 +183,9 @@ def _kernels() -> dict[str, Kernel]:
 
 def _half_among(args: tuple[Any, ...]) -> torch.dtype | None:
     for value in args:
-        if isinstance(value, Tensor) and value.dtype in _HALF:
+        if is_half(value):
             return value.dtype
     return None
-
-
-def _widen(value: Any) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.dtype in _HALF else value
 
 
 def _round(value: Any, dtype: torch.dtype) -> Any:
@@ -200,7 +198,7 @@ def _accumulate(op: Kernel) -> Kernel:
     """Half operands, fp32 accumulation, one rounding of each result."""
 
     def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
-        result = op(*[_widen(value) for value in args], **kwargs)
+        result = op(*[widen(value) for value in args], **kwargs)
         if isinstance(result, tuple):
             return tuple(_round(value, dtype) for value in result)
         return _round(result, dtype)
@@ -220,8 +218,8 @@ def _convolution_backward(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: 
     wide = weight.dim() == 4 and weight.shape[0] >= 1024 and weight.shape[2:].numel() == 1
     if not (pointwise and wide and wanted[0]):
         return backward(args, kwargs, dtype)
-    columns = _widen(weight).flatten(1).t().split(512, dim=1)
-    rows = _widen(gradient).flatten(2).split(512, dim=1)
+    columns = widen(weight).flatten(1).t().split(512, dim=1)
+    rows = widen(gradient).flatten(2).split(512, dim=1)
     dx = torch.matmul(columns[0], rows[0])
     for column, row in zip(columns[1:], rows[1:], strict=True):
         dx += torch.matmul(column, row)
@@ -234,7 +232,7 @@ def _normalise(op: Kernel) -> Kernel:
     """Batch norm on half images with fp32 statistics: only the image-shaped result is rounded."""
 
     def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
-        first, *rest = op(*[_widen(value) for value in args], **kwargs)
+        first, *rest = op(*[widen(value) for value in args], **kwargs)
         return (_round(first, dtype), *rest)
 
     return kernel
@@ -268,8 +266,25 @@ PRODUCTS = frozenset(_ARITHMETIC)
 """The ops that are computed as tensor cores do."""
 
 
-observers: list[Kernel] = []
-"""Called with (op, arguments, result) of each rehearsed op; its inner copies stay hidden."""
+_observers: list[Kernel] = []
+
+
+@contextmanager
+def observing(observer: Kernel) -> Iterator[None]:
+    """Call ``observer(op, arguments, result)`` for each rehearsed op.
+
+    The copies that a rehearsed op makes inside stay hidden from it.
+    """
+    _observers.append(observer)
+    try:
+        yield
+    finally:
+        _observers.remove(observer)
+
+
+def is_observed() -> bool:
+    """Whether anyone is within ``observing``."""
+    return bool(_observers)
 
 
 class _TensorCores(TorchDispatchMode):
@@ -282,11 +297,11 @@ class _TensorCores(TorchDispatchMode):
         if kernel is not None:
             dtype = _half_among(args)
             if dtype is not None:
-                if not observers:
+                if not _observers:
                     return kernel(args, kwargs or {}, dtype)
                 with _disable_current_modes():
                     result = kernel(args, kwargs or {}, dtype)
-                for observer in observers:
+                for observer in _observers:
                     observer(func, args, result)
                 return result
         return func(*args, **(kwargs or {}))

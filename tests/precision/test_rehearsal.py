@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from halftrack.models import SelsaConfig
-from halftrack.precision import Precision, fp32_island
+from halftrack.precision import Precision, fp32_island, rehearsal
 from halftrack.precision.autocast_lists import (
     CUDA_ONLY,
     FP32,
@@ -477,3 +477,22 @@ def test_normalising_a_zero_vector_is_nan_in_half_alone_and_0_under_autocast() -
 def test_inference_mode_is_refused_as_nothing_would_be_rehearsed() -> None:
     with torch.inference_mode(), pytest.raises(RuntimeError, match=r"use torch\.no_grad"):
         FP16.arithmetic("cpu").__enter__()
+
+
+def test_an_observer_sees_each_rehearsed_op_once_and_leaves_after_an_error() -> None:
+    seen: list[str] = []
+    layer = nn.Linear(2, 2, bias=False)
+
+    def observer(op: Any, arguments: tuple[Any, ...], result: Tensor) -> None:
+        seen.append(str(op))
+        assert result.dtype == torch.float16
+        assert rehearsal.is_observed()
+        if len(seen) == 2:
+            raise KeyError
+
+    with torch.no_grad(), FP16.arithmetic("cpu"), FP16.autocast("cpu"):
+        with pytest.raises(KeyError), rehearsal.observing(observer):
+            layer(layer(t(3, 2)))
+        layer(t(3, 2))
+    assert seen == ["aten.mm.default"] * 2
+    assert not rehearsal.is_observed()
