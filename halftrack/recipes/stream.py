@@ -103,7 +103,7 @@ def _follow(
     tracker, precision = SiameseTracker(model, recipe.tracker), recipe.precision  # type: ignore[arg-type]
     zero, score = torch.zeros(1, dtype=torch.int64, device="cpu"), 1.0
     for number, each in enumerate(source):
-        with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
+        with precision.inference(device):
             if number:
                 box_xyxy, score = tracker.step(each.image)
             else:
@@ -122,7 +122,7 @@ def _steps(
     tracker, precision = recipe.new_tracker(model), recipe.precision
     for each in source:
         # Entered for each frame: between two the caller's own code runs, in its own precision.
-        with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
+        with precision.inference(device):
             tracks = tracker.step(each.frame.to(device))
         yield each, tracks
     for line in motion_notes(tracker):

@@ -165,7 +165,7 @@ def _score(
     truths: list[FrameTruth] = []
     found: list[Detections] = []
     precision = recipe.precision
-    with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
+    with precision.inference(device):
         for frame, truth in frames:
             with clock:
                 # The copy to the CPU waits for the device, so the time is the model's.

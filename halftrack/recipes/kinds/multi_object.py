@@ -128,7 +128,7 @@ class ReIDRecipe(TrainedRecipe):
             clock, precision, skipped = Stopwatch(), self.precision, SkipLedger()
             embeddings: list[NDArray[np.float32]] = []
             labels: list[int] = []
-            with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
+            with precision.inference(device):
                 for batch in self.data.test_crops(data_root, skipped=skipped):
                     with clock:
                         embeddings.append(model(batch.to(device)).float().cpu().numpy())
@@ -272,7 +272,7 @@ class TrackingRecipe(Recipe):
             results: dict[str, TrackRows] = {}
             came: dict[str, list[int]] = {}
             frames = 0
-            with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
+            with precision.inference(device):
                 for sequence in sequences:
                     tracker.reset()
                     rows, came[sequence.name] = _Collected(), []

@@ -135,7 +135,7 @@ class SingleObjectRecipe(TrainedRecipe):
             tracker = SiameseTracker(model, self.tracker)  # type: ignore[arg-type]
             results: dict[str, Boxes] = {}
             seconds: dict[str, Seconds] = {}
-            with torch.no_grad(), precision.arithmetic(device), precision.autocast(device):
+            with precision.inference(device):
                 for done, target in enumerate(targets, start=1):
                     results[target.name], seconds[target.name] = _follow(tracker, target)
                     if progress is not None:
