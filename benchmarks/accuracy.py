@@ -19,7 +19,7 @@ from pathlib import Path
 
 from measure import machine
 
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 RECIPE = "selsa_tiny_sample"
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
-    data_root = write_sample(args.out / "data", SampleSettings())
+    data_root = write_synthetic(args.out / "data", SyntheticVideo())
     threads = max((os.cpu_count() or 1) // args.jobs, 1)
     names = [(seed, precision) for seed in range(args.seeds) for precision in PRECISIONS]
     jobs = [(data_root, args.out / f"{p}_{s}", p, s, threads) for s, p in names]

@@ -26,13 +26,13 @@ from torch import nn
 
 from halftrack.precision import Precision, RangeMeter, optimizer_step
 from halftrack.recipes import TrainedRecipe, load_recipe
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import TrainingConfig, total_loss, train
 from halftrack.training.loop import clip_seed
 from halftrack.training.optimiser import build_sgd
 
 # The shortest step, one with batch norm, and the first at its published size: the layout of the
-# sample video it learns from, and its share of the rounds.
+# synthetic video it learns from, and its share of the rounds.
 RECIPES = {
     "reid_tiny_sample": ("mot", 1.0),
     "selsa_tiny_sample": ("vid", 1.0),
@@ -181,8 +181,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, (layout, share) in RECIPES.items():
             rounds = max(2, round(asked * share))  # the loop's first step is not counted
-            settings = SampleSettings(layout=layout, train_videos=4, val_videos=1, frames=12)
-            data_root = write_sample(Path(folder) / layout, settings)
+            settings = SyntheticVideo(layout=layout, train_videos=4, val_videos=1, frames=12)
+            data_root = write_synthetic(Path(folder) / layout, settings)
             recipe = load_recipe(name)
             assert isinstance(recipe, TrainedRecipe)
             recipe = recipe.settled(data_root)

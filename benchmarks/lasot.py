@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw
 from halftrack.data import PairDataConfig, SotSequence, learned_rows, read_mot, read_sot
 from halftrack.evaluation import TargetTruth, score_ope
 from halftrack.recipes import SingleObjectRecipe, follow, load_recipe, train
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.tracking import SiameseConfig
 
 # The ImageNet VID videos that look as if they were filmed beside a LaSOT sequence.
@@ -41,7 +41,7 @@ def recipe(steps: int) -> SingleObjectRecipe:
 
     Sizes vary more than in the published recipe, and anchors farther off learn where the object is:
     in so few steps the boxes otherwise stay those of the anchors. Light varies too, as it does in
-    no sample video. It tracks as published for LaSOT, in larger regions than it learns from.
+    no synthetic video. It tracks as published for LaSOT, in larger regions than it learns from.
     """
     tiny = load_recipe("siamese_rpn_tiny_sample")
     assert isinstance(tiny, SingleObjectRecipe)
@@ -73,9 +73,9 @@ def recipe(steps: int) -> SingleObjectRecipe:
 
 
 def lay_out(data_root: Path, held_out: Sequence[str], folder: Path) -> None:
-    """What is trained on: sample video, tracks of real video, and stills of its frames."""
+    """What is trained on: synthetic video, tracks of real video, and stills of its frames."""
     shutil.rmtree(folder, ignore_errors=True)
-    write_sample(folder, SampleSettings(layout="sot", train_videos=60, val_videos=1))
+    write_synthetic(folder, SyntheticVideo(layout="sot", train_videos=60, val_videos=1))
     left_out = {*held_out, *(twin for name in held_out for twin in TWINS.get(name, ()))}
     stills: dict[Path, list[Boxes]] = {}
     for name, frames, boxes in real_tracks(data_root):

@@ -35,7 +35,7 @@ from halftrack.precision import (
     optimizer_step,
 )
 from halftrack.recipes import TrainedRecipe, load_recipe
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import total_loss
 from halftrack.training.optimiser import build_sgd
 
@@ -189,8 +189,8 @@ def main() -> None:
     recipe = load_recipe(RECIPE)
     assert isinstance(recipe, TrainedRecipe)
     with tempfile.TemporaryDirectory() as folder:
-        settings = SampleSettings(layout="mot", val_videos=2, frames=20)
-        data_root = write_sample(Path(folder) / "data", settings)
+        settings = SyntheticVideo(layout="mot", val_videos=2, frames=20)
+        data_root = write_synthetic(Path(folder) / "data", settings)
         source = recipe.training_source(data_root)
         batches = list(
             source.batches(seed=0, epoch=0, start=0, stop=args.steps, workers=0, pin=False)

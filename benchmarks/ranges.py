@@ -4,8 +4,8 @@
 
 One fp16 step at loss scale 128 gives the histograms; then the same step, from the same weights,
 batch and draws, is rehearsed at each scale, and its roundings are counted apart from the meter.
-Tiny recipes on sample video from random weights, R50 models with the weights of the golden values
-on small images. At the end, what the meter costs.
+Tiny recipes on synthetic video from random weights, R50 models with the weights of the golden
+values on small images. At the end, what the meter costs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from halftrack.frames import CropBatch, FrameBatch, PairBatch
 from halftrack.precision import LossScaleAdvice, Precision, RangeMeter
 from halftrack.precision.dtypes import is_half, widen
 from halftrack.recipes import TrainedRecipe, load_recipe
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import total_loss
 
 SCALES = (1.0, 8.0, 512.0, 4096.0, 65536.0)
@@ -104,11 +104,11 @@ def step(case: Case, batch: Any, scale: float) -> None:
 
 
 def tiny_cases(folder: Path, steps: int) -> Iterator[Case]:
-    """The tiny recipes on sample video, one after the other."""
+    """The tiny recipes on synthetic video, one after the other."""
     roots = {}
     for layout in ("vid", "mot", "sot"):
-        settings = SampleSettings(layout=layout, train_videos=4, val_videos=1, frames=12)
-        roots[layout] = write_sample(folder / layout, settings)
+        settings = SyntheticVideo(layout=layout, train_videos=4, val_videos=1, frames=12)
+        roots[layout] = write_synthetic(folder / layout, settings)
     for name, layout in TINY.items():
         recipe = load_recipe(name)
         assert isinstance(recipe, TrainedRecipe)

@@ -45,7 +45,7 @@ from halftrack.studies.rehearsal.answers import answers, memory_rows, module_row
 from halftrack.studies.rehearsal.page import write_page
 from halftrack.studies.rehearsal.rehearse import rehearsable
 from halftrack.studies.rehearsal.rehearse import rehearse as rehearse_recipe
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 __all__ = ["main"]
 
@@ -246,7 +246,7 @@ def data_sample(
     """Write sample video in the layout of ImageNet VID, MOT17 or LaSOT."""
     if layout not in ("vid", "mot", "sot"):
         raise ValueError(f"no layout {layout!r}; there are vid, mot, sot")
-    settings = SampleSettings(
+    settings = SyntheticVideo(
         layout=layout,  # type: ignore[arg-type]
         seed=seed,
         train_videos=train_videos,
@@ -255,7 +255,7 @@ def data_sample(
     )
     with Progress(console=console) as progress:
         task = progress.add_task("filming", total=train_videos + val_videos)
-        write_sample(
+        write_synthetic(
             out,
             settings,
             overwrite=overwrite,

@@ -37,7 +37,7 @@ NAMES = {
         "VideoIndex VideoSource check check_sot learned_rows load_image open_video read_coco_vid "
         "read_imagenet_det read_imagenet_vid read_mot read_sot"
     ),
-    "halftrack.synthetic": "Layout SAMPLE_CLASSES SampleSettings write_sample",
+    "halftrack.synthetic": "Layout SYNTHETIC_CLASSES SyntheticVideo write_synthetic",
     "halftrack.evaluation": (
         "DetectionMetrics Equivalence FrameDetections MotMetrics OpeMetrics OpeRule "
         "OpeScores ResultFolder RetrievalScores SequenceMetrics SequenceTruth TargetTruth "

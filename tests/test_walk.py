@@ -15,7 +15,7 @@ import pytest
 import halftrack
 from halftrack.data.vid.clips import TrainingClips
 from halftrack.recipes import load_recipe, train
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 PACKAGE = Path(halftrack.__file__).parent
 LEFT_OUT = ("data/", "layers/", "precision/rehearsal.py")
@@ -42,8 +42,8 @@ def test_an_fp16_step_walks_through_few_files_and_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    sample = SampleSettings(train_videos=1, val_videos=1, frames=8)
-    data_root = write_sample(tmp_path / "data", sample)
+    sample = SyntheticVideo(train_videos=1, val_videos=1, frames=8)
+    data_root = write_synthetic(tmp_path / "data", sample)
     visited: set[str] = set()
 
     def watch(frame: FrameType, event: str, _: Any) -> None:

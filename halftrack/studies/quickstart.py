@@ -1,4 +1,4 @@
-"""The quickstart: sample video, the tiny recipes in three precisions, tables, curves, pictures."""
+"""The quickstart: synthetic video, tiny recipes in three precisions, tables, curves, pictures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from halftrack.report.ope_curves import OPE_PICTURES, plot_ope_curves
 from halftrack.report.tables import render_table, write_csv
 from halftrack.report.track_video import track_video
 from halftrack.studies.memory.step import step_memory
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import TrainingResult
 
 __all__ = ["TASKS", "run_quickstart"]
@@ -42,7 +42,7 @@ def run_quickstart(out: Path, *, task: str, seed: int, console: Console) -> None
     """Everything once, at laptop size; results go to ``out``, a folder a task.
 
     Raises:
-        FileExistsError: if ``out/data`` holds something else than sample video.
+        FileExistsError: if ``out/data`` holds something else than synthetic video.
         ValueError: for a task that is none.
     """
     if task not in (*TASKS, "all"):
@@ -50,13 +50,13 @@ def run_quickstart(out: Path, *, task: str, seed: int, console: Console) -> None
     out.mkdir(parents=True, exist_ok=True)
     tables = []
     for name in TASKS if task == "all" else (task,):
-        console.print(f"filming sample video, {name} ...")
-        settings = SampleSettings(
+        console.print(f"filming synthetic video, {name} ...")
+        settings = SyntheticVideo(
             layout=name,  # type: ignore[arg-type]
             seed=seed,
             train_videos=_TRAINING_VIDEOS[name],
         )
-        data_root = write_sample(out / "data", settings, overwrite=True)
+        data_root = write_synthetic(out / "data", settings, overwrite=True)
         folder = out / name
         folder.mkdir(exist_ok=True)
         title, rows, files = TASKS[name](data_root, folder, seed, console)
@@ -101,7 +101,7 @@ def _vid(
         }
         rows.append({"precision": name} | scores | _costs(chosen, data_root, [result], start))
     plot_curves(out / "curves.png", logs)
-    title = "Tiny SELSA on unseen sample video (AP50 is COCO's)"
+    title = "Tiny SELSA on unseen synthetic video (AP50 is COCO's)"
     return title, rows, ["curves.png", *_draw(recipe, data_root, out, seed)]
 
 
@@ -140,7 +140,7 @@ def _mot(
     plot_curves(out / "curves.png", logs)
     first = tracker.data.test_sequences(data_root)[0]
     film = track_video(chosen, first.record.folder, out)
-    title = "Tiny Tracktor on unseen sample video"
+    title = "Tiny Tracktor on unseen synthetic video"
     return title, rows, ["curves.png", *(file.name for file in film.files)]
 
 
@@ -164,7 +164,7 @@ def _sot(
         percent = {key: f"{value:.1f}" for key, value in scores[name].row().items()}
         rows.append({"precision": name} | percent | _costs(chosen, data_root, [result], start))
     plot_curves(out / "curves.png", logs)
-    plot_ope_curves(out, scores, title="sample video")
+    plot_ope_curves(out, scores, title="synthetic video")
     first = read_sot(data_root, recipe.benchmark)[0]
     film = track_video(
         chosen,
@@ -174,7 +174,7 @@ def _sot(
         checkpoint=folder / "best.pth",
     )
     files = ["curves.png", *OPE_PICTURES, *(file.name for file in film.files)]
-    return "Tiny SiamRPN++ on unseen sample video", rows, files
+    return "Tiny SiamRPN++ on unseen synthetic video", rows, files
 
 
 TASKS: dict[str, Callable[[Path, Path, int, Console], tuple[str, list[Row], list[str]]]] = {
@@ -182,7 +182,7 @@ TASKS: dict[str, Callable[[Path, Path, int, Console], tuple[str, list[Row], list
     "mot": _mot,
     "sot": _sot,
 }
-"""The tasks by the layout of their sample video."""
+"""The tasks by the layout of their synthetic video."""
 
 
 def _fresh(folder: Path) -> Path:

@@ -1,6 +1,6 @@
 """Synthetic video with ground truth, in the layouts of ImageNet VID, MOT17 and LaSOT."""
 
-from halftrack.synthetic.video import Layout, SampleSettings, write_sample
-from halftrack.synthetic.world import SAMPLE_CLASSES
+from halftrack.synthetic.video import Layout, SyntheticVideo, write_synthetic
+from halftrack.synthetic.world import SYNTHETIC_CLASSES
 
-__all__ = ["SAMPLE_CLASSES", "Layout", "SampleSettings", "write_sample"]
+__all__ = ["SYNTHETIC_CLASSES", "Layout", "SyntheticVideo", "write_synthetic"]

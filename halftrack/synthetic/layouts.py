@@ -1,4 +1,4 @@
-"""Writes films of the sample world in the official layouts of ImageNet VID, MOT17 and LaSOT."""
+"""Writes films of the synthetic world in the official layouts of ImageNet VID, MOT17 and LaSOT."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from halftrack.synthetic.world import SAMPLE_CLASSES, Absence, SeenObject, Shot, film
+from halftrack.synthetic.world import SYNTHETIC_CLASSES, Absence, SeenObject, Shot, film
 
-__all__ = ["LAYOUT_FOLDERS", "Layout", "SampleSettings", "write_layout"]
+__all__ = ["LAYOUT_FOLDERS", "Layout", "SyntheticVideo", "write_layout"]
 
 Layout = Literal["vid", "mot", "sot"]
 
@@ -22,11 +22,11 @@ LAYOUT_FOLDERS: dict[str, str] = {"vid": "ILSVRC", "mot": "MOT17", "sot": "LaSOT
 
 _ANNOTATED = 0.25  # objects of which less can be seen are not annotated in ImageNet VID
 _ABSENT = 0.04  # a LaSOT target of which less can be seen is absent
-_DISTRACTOR = len(SAMPLE_CLASSES) - 1  # the class that plays MOT17's distractors
+_DISTRACTOR = len(SYNTHETIC_CLASSES) - 1  # the class that plays MOT17's distractors
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleSettings:
+class SyntheticVideo:
     """What is filmed."""
 
     layout: Layout = "vid"
@@ -57,13 +57,13 @@ class SampleSettings:
             raise ValueError(f"size={self.size}: height and width must be at least 64 pixels")
 
 
-def write_layout(root: Path, settings: SampleSettings) -> Iterator[None]:
+def write_layout(root: Path, settings: SyntheticVideo) -> Iterator[None]:
     """Write all videos below ``root``; yields after each."""
     writers = {"vid": _write_vid, "mot": _write_mot, "sot": _write_sot}
     return writers[settings.layout](root / LAYOUT_FOLDERS[settings.layout], settings)
 
 
-def _rng(settings: SampleSettings, video: str) -> np.random.Generator:
+def _rng(settings: SyntheticVideo, video: str) -> np.random.Generator:
     """Randomness of one video: it does not change with the number of videos."""
     digest = hashlib.sha256(f"{settings.seed}:{settings.layout}:{video}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
@@ -73,7 +73,7 @@ def _save(shot: Shot, path: Path) -> None:
     shot.image.save(path, quality=90)
 
 
-def _write_vid(base: Path, settings: SampleSettings) -> Iterator[None]:
+def _write_vid(base: Path, settings: SyntheticVideo) -> Iterator[None]:
     key_lines: list[str] = []
     val_lines: list[str] = []
     with_class: dict[int, list[str]] = defaultdict(list)
@@ -86,8 +86,8 @@ def _write_vid(base: Path, settings: SampleSettings) -> Iterator[None]:
         pictures.mkdir(parents=True)
         annotations.mkdir(parents=True)
         # The classes take turns at the first individual, so that few videos hold all of them.
-        others = rng.integers(len(SAMPLE_CLASSES), size=int(rng.integers(0, 4)))
-        labels = [number % len(SAMPLE_CLASSES), *others.tolist()]
+        others = rng.integers(len(SYNTHETIC_CLASSES), size=int(rng.integers(0, 4)))
+        labels = [number % len(SYNTHETIC_CLASSES), *others.tolist()]
         annotated = []
         shots = film(rng, frames=settings.frames, size=settings.size, labels=labels)
         for index, shot in enumerate(shots):
@@ -129,13 +129,13 @@ def _vid_object(seen: SeenObject) -> str:
     x1, y1, x2, y2 = seen.visible_xyxy or (0, 0, 0, 0)
     occluded = int(seen.visible < 0.9 * seen.inside)
     return (
-        f"<object><trackid>{seen.identity}</trackid><name>{SAMPLE_CLASSES[seen.label][1]}</name>"
+        f"<object><trackid>{seen.identity}</trackid><name>{SYNTHETIC_CLASSES[seen.label][1]}</name>"
         f"<bndbox><xmax>{x2}</xmax><xmin>{x1}</xmin><ymax>{y2}</ymax><ymin>{y1}</ymin></bndbox>"
         f"<occluded>{occluded}</occluded><generated>0</generated></object>"
     )
 
 
-def _write_mot(base: Path, settings: SampleSettings) -> Iterator[None]:
+def _write_mot(base: Path, settings: SyntheticVideo) -> Iterator[None]:
     height, width = settings.size
     for number in range(settings.train_videos + settings.val_videos):
         split = "train" if number < settings.train_videos else "test"
@@ -203,18 +203,18 @@ def _detector_rows(
     ]
 
 
-def _write_sot(base: Path, settings: SampleSettings) -> Iterator[None]:
+def _write_sot(base: Path, settings: SyntheticVideo) -> Iterator[None]:
     testing = []
     for number in range(settings.train_videos + settings.val_videos):
-        label = number % len(SAMPLE_CLASSES)
-        class_name = SAMPLE_CLASSES[label][0]
-        name = f"{class_name}-{number // len(SAMPLE_CLASSES) + 1}"
+        label = number % len(SYNTHETIC_CLASSES)
+        class_name = SYNTHETIC_CLASSES[label][0]
+        name = f"{class_name}-{number // len(SYNTHETIC_CLASSES) + 1}"
         folder = base / class_name / name
         (folder / "img").mkdir(parents=True)
         rng = _rng(settings, name)
         absences: tuple[Absence, ...] = ("none", "hidden", "none", "outside", "none")
         # One companion of the target's own class, so that colour alone does not find it.
-        labels = [label, label, int(rng.integers(len(SAMPLE_CLASSES)))]
+        labels = [label, label, int(rng.integers(len(SYNTHETIC_CLASSES)))]
         boxes, hidden, outside = [], [], []
         shots = film(
             rng,

@@ -1,4 +1,4 @@
-"""What the sample world looks like: grounds, individuals, posts and walls, all drawn from noise.
+"""What the synthetic world looks like: grounds, individuals, posts and walls, all drawn from noise.
 
 Pictures with an outline are premultiplied RGBA (PIL's ``RGBa``): they scale without dark rims.
 """

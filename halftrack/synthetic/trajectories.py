@@ -1,4 +1,4 @@
-"""How the individuals of the sample world move, frame by frame, in pixels of the image."""
+"""How the individuals of the synthetic world move, frame by frame, in pixels of the image."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Sample video in the three official layouts, to try everything without a download.
+"""Synthetic video in the three official layouts, to try everything without a download.
 
-The films are made by sample_world.py and written by sample_layouts.py; here is what keeps a folder
+The films are made by world.py and written by layouts.py; here is what keeps a folder
 that is not ours from harm.
 """
 
@@ -14,22 +14,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from halftrack.synthetic.layouts import LAYOUT_FOLDERS, Layout, SampleSettings, write_layout
+from halftrack.synthetic.layouts import LAYOUT_FOLDERS, Layout, SyntheticVideo, write_layout
 
-__all__ = ["Layout", "SampleSettings", "write_sample"]
+__all__ = ["Layout", "SyntheticVideo", "write_synthetic"]
 
 _MARKER = "halftrack_sample.json"
 _GENERATOR = 3  # raised when the same settings give other video
 
 
-def write_sample(
+def write_synthetic(
     root: str | Path,
-    settings: SampleSettings | None = None,
+    settings: SyntheticVideo | None = None,
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write sample video below ``root``, unless the same already lies there.
+    """Write synthetic video below ``root``, unless the same already lies there.
 
     One root takes all three layouts side by side. What an interrupted call left is replaced.
 
@@ -37,7 +37,7 @@ def write_sample(
         root: the data root, as ``--data-root`` takes it: a new or empty folder, or one that this
             function filled.
         settings: what is filmed; ImageNet VID's layout if None.
-        overwrite: replace sample video of the same layout and other settings.
+        overwrite: replace synthetic video of the same layout and other settings.
         progress: called with the videos done and the videos in all.
 
     Raises:
@@ -46,7 +46,7 @@ def write_sample(
         NotADirectoryError: if ``root`` is a file.
     """
     root = Path(root)
-    settings = settings or SampleSettings()
+    settings = settings or SyntheticVideo()
     written = _read_marker(root)
     folder = root / LAYOUT_FOLDERS[settings.layout]
     # Through JSON and back: what a marker holds has lists for tuples.
@@ -54,7 +54,7 @@ def write_sample(
     found = written.get(settings.layout)
     if found is None and folder.exists():
         raise FileExistsError(
-            f"{folder} exists and is not recorded in {root / _MARKER} as sample video: "
+            f"{folder} exists and is not recorded in {root / _MARKER} as synthetic video: "
             "choose another folder"
         )
     if found is not None and found["complete"]:
@@ -62,7 +62,7 @@ def write_sample(
             return root
         if found["settings"] != wanted and not overwrite:
             raise FileExistsError(
-                f"{root} holds other sample video: {found['settings']}; asked for {wanted}. "
+                f"{root} holds other synthetic video: {found['settings']}; asked for {wanted}. "
                 "Choose another folder or overwrite."
             )
     root.mkdir(parents=True, exist_ok=True)
@@ -83,12 +83,12 @@ def _read_marker(root: Path) -> dict[str, Any]:
     if not root.exists():
         return {}
     if not root.is_dir():
-        raise NotADirectoryError(f"{root} is a file; sample video needs a folder")
+        raise NotADirectoryError(f"{root} is a file; synthetic video needs a folder")
     marker = root / _MARKER
     if not marker.is_file():
         if any(root.iterdir()):
             raise FileExistsError(
-                f"{root} is not empty and holds no sample video ({_MARKER} is missing): "
+                f"{root} is not empty and holds no synthetic video ({_MARKER} is missing): "
                 "choose another folder"
             )
         return {}

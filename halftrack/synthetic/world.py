@@ -18,15 +18,15 @@ from PIL import Image, ImageFilter
 from halftrack.synthetic.textures import SPRITE_REACH, ground, individual, post
 from halftrack.synthetic.trajectories import Path, crossing, excursion, wander
 
-__all__ = ["SAMPLE_CLASSES", "Absence", "SeenObject", "Shot", "film"]
+__all__ = ["SYNTHETIC_CLASSES", "Absence", "SeenObject", "Shot", "film"]
 
-SAMPLE_CLASSES: tuple[tuple[str, str], ...] = (
+SYNTHETIC_CLASSES: tuple[tuple[str, str], ...] = (
     ("disc", "n90000001"),
     ("kite", "n90000002"),
     ("crate", "n90000003"),
     ("ring", "n90000004"),
 )
-"""Name and WordNet-like id of each class of the sample video."""
+"""Name and WordNet-like id of each class of the synthetic video."""
 
 Absence = Literal["none", "hidden", "outside"]
 """What befalls the first individual in mid-film: nothing, a wall, or leaving and coming back."""
@@ -44,7 +44,7 @@ class SeenObject:
     identity: int
     """Individual within the film, from 0."""
     label: int
-    """Index into ``SAMPLE_CLASSES``."""
+    """Index into ``SYNTHETIC_CLASSES``."""
     box_xyxy: tuple[float, float, float, float]
     """Full extent in pixels; may leave the image."""
     visible_xyxy: tuple[int, int, int, int] | None

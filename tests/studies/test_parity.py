@@ -18,7 +18,7 @@ from halftrack.recipes import Recipe, SingleObjectRecipe, TrainedRecipe, load_re
 from halftrack.studies import parity as parity_module
 from halftrack.studies.finished import FinishedRun
 from halftrack.studies.parity import Parity, run_parity
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import TrainingResult, read_checkpoint
 
 VERSIONS = {"halftrack": "0.1.0", "torch": "2.14", "python": "3.11", "git": "abc"}
@@ -274,8 +274,8 @@ def test_a_recipe_without_ground_truth_is_refused(
 
 
 def test_real_pairs_start_alike_and_differ_in_arithmetic_alone(tmp_path: Path) -> None:
-    settings = SampleSettings(layout="mot", train_videos=2, val_videos=1, frames=8)
-    data_root = write_sample(tmp_path / "data", settings)
+    settings = SyntheticVideo(layout="mot", train_videos=2, val_videos=1, frames=8)
+    data_root = write_synthetic(tmp_path / "data", settings)
     few = ("max_crops=2", "min_crops=1", "identities_per_batch=3", "crops_per_identity=2")
     fields = [f"data.{each}" for each in few] + ["training.workers=0", "training.log_every=1"]
     chosen, out = override(recipe("reid_tiny_sample"), fields), tmp_path / "out"

@@ -1,4 +1,4 @@
-"""Sample video is a function of its settings, and holds what the official layouts hold."""
+"""Synthetic video is a function of its settings, and holds what the official layouts hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from halftrack.data import VidDataConfig, check
-from halftrack.synthetic import SAMPLE_CLASSES, SampleSettings, write_sample
+from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 SMALL = {"train_videos": 2, "val_videos": 2, "frames": 12}
 
@@ -23,7 +23,7 @@ def digest(root: Path) -> dict[str, str]:
 @pytest.mark.parametrize("layout", ["vid", "mot", "sot"])
 def test_a_seed_gives_the_same_files_and_another_gives_others(tmp_path: Path, layout: str) -> None:
     roots = [
-        write_sample(tmp_path / str(i), SampleSettings(layout=layout, seed=seed, **SMALL))
+        write_synthetic(tmp_path / str(i), SyntheticVideo(layout=layout, seed=seed, **SMALL))
         for i, seed in enumerate((0, 0, 1))
     ]
     first, again, other = map(digest, roots)
@@ -35,8 +35,10 @@ def test_the_vid_layout_reads_without_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    root = write_sample(tmp_path / "data", SampleSettings(train_videos=4, val_videos=1, frames=12))
-    config = VidDataConfig(classes=SAMPLE_CLASSES, training_sets=("vid",))
+    root = write_synthetic(
+        tmp_path / "data", SyntheticVideo(train_videos=4, val_videos=1, frames=12)
+    )
+    config = VidDataConfig(classes=SYNTHETIC_CLASSES, training_sets=("vid",))
     report = check(root, config, decode=True)
     assert report.ok, report.lines()
     trained = report.sets[0]
@@ -45,7 +47,7 @@ def test_the_vid_layout_reads_without_a_problem(
 
 
 def test_the_mot_layout_has_official_columns_and_individuals(tmp_path: Path) -> None:
-    root = write_sample(tmp_path / "data", SampleSettings(layout="mot", **SMALL))
+    root = write_synthetic(tmp_path / "data", SyntheticVideo(layout="mot", **SMALL))
     sequences = sorted((root / "MOT17/train").iterdir())
     assert len(sequences) == 2
     for sequence in sequences:
@@ -61,8 +63,8 @@ def test_the_mot_layout_has_official_columns_and_individuals(tmp_path: Path) -> 
 
 
 def test_the_sot_layout_flags_absence(tmp_path: Path) -> None:
-    settings = SampleSettings(layout="sot", train_videos=4, val_videos=0, frames=40)
-    root = write_sample(tmp_path / "data", settings)
+    settings = SyntheticVideo(layout="sot", train_videos=4, val_videos=0, frames=40)
+    root = write_synthetic(tmp_path / "data", settings)
     absent = []
     for truth in sorted((root / "LaSOTBenchmark").rglob("groundtruth.txt")):
         boxes = [[int(v) for v in line.split(",")] for line in truth.read_text().splitlines()]
@@ -81,15 +83,15 @@ def test_the_sot_layout_flags_absence(tmp_path: Path) -> None:
 def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError, match="choose another folder"):
-        write_sample(tmp_path, SampleSettings(**SMALL), overwrite=True)
+        write_synthetic(tmp_path, SyntheticVideo(**SMALL), overwrite=True)
     assert (tmp_path / "thesis.txt").exists()
 
 
 def test_other_settings_ask_before_they_replace(tmp_path: Path) -> None:
-    write_sample(tmp_path, SampleSettings(**SMALL))
-    with pytest.raises(FileExistsError, match="other sample video"):
-        write_sample(tmp_path, SampleSettings(seed=1, **SMALL))
-    write_sample(tmp_path, SampleSettings(seed=1, **SMALL), overwrite=True)
+    write_synthetic(tmp_path, SyntheticVideo(**SMALL))
+    with pytest.raises(FileExistsError, match="other synthetic video"):
+        write_synthetic(tmp_path, SyntheticVideo(seed=1, **SMALL))
+    write_synthetic(tmp_path, SyntheticVideo(seed=1, **SMALL), overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -103,4 +105,4 @@ def test_other_settings_ask_before_they_replace(tmp_path: Path) -> None:
 )
 def test_settings_that_cannot_be_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SampleSettings(**settings)
+        SyntheticVideo(**settings)

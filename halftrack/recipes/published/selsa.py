@@ -9,7 +9,7 @@ from halftrack.layers import ResNetConfig
 from halftrack.models import MatchingConfig, RoIHeadConfig, RPNConfig, SelsaConfig
 from halftrack.precision import Precision
 from halftrack.recipes.kinds.detection import VideoDetectionRecipe
-from halftrack.synthetic import SAMPLE_CLASSES
+from halftrack.synthetic import SYNTHETIC_CLASSES
 from halftrack.training import TrainingConfig
 
 __all__ = ["r50", "r50_fp16", "r101", "tiny_sample", "x101"]
@@ -58,13 +58,13 @@ def x101() -> VideoDetectionRecipe:
 
 
 def tiny_sample() -> VideoDetectionRecipe:
-    """A narrow SELSA with trainable BN for the sample video; the same code, in a minute or two."""
+    """A narrow SELSA with trainable BN for synthetic video; the same code, in a minute or two."""
     matching = MatchingConfig(
         positive_iou=0.6, negative_iou=0.3, low_quality_iou=0.3, samples=128, positive_share=0.5
     )
     return VideoDetectionRecipe(
         name="selsa_tiny_sample",
-        summary="a narrow SELSA R18 for sample video, on a laptop",
+        summary="a narrow SELSA R18 for synthetic video, on a laptop",
         model=SelsaConfig(
             backbone=ResNetConfig(depth=18, base_channels=16, frozen_stages=-1, frozen_bn=False),
             neck_channels=64,
@@ -78,7 +78,7 @@ def tiny_sample() -> VideoDetectionRecipe:
                 test_proposals=60,
             ),
             roi_head=RoIHeadConfig(
-                classes=len(SAMPLE_CLASSES),
+                classes=len(SYNTHETIC_CLASSES),
                 channels=128,
                 matching=MatchingConfig(
                     positive_iou=0.5,
@@ -91,7 +91,7 @@ def tiny_sample() -> VideoDetectionRecipe:
             attention_heads=4,
         ),
         data=VidDataConfig(
-            classes=SAMPLE_CLASSES,
+            classes=SYNTHETIC_CLASSES,
             training_sets=("vid",),
             image_scale=(320, 192),
             test_references=4,

@@ -74,7 +74,7 @@ def lasot_fp16() -> SingleObjectRecipe:
 
 
 def tiny_sample() -> SingleObjectRecipe:
-    """A narrow SiamRPN++ for the sample video; the same code, at three quarters of the size.
+    """A narrow SiamRPN++ for the synthetic video; the same code, at three quarters of the size.
 
     Half of its pairs are negative, of which more anchors count, and colours are left as they are:
     sixty objects are few to learn from that one of a kind is not the other. With batch norm in neck
@@ -83,7 +83,7 @@ def tiny_sample() -> SingleObjectRecipe:
     """
     return SingleObjectRecipe(
         name="siamese_rpn_tiny_sample",
-        summary="a narrow SiamRPN++ R18 for sample video, on a laptop",
+        summary="a narrow SiamRPN++ R18 for synthetic video, on a laptop",
         model=SiamRPNConfig(
             backbone=ResNetConfig(
                 depth=18,

@@ -104,10 +104,10 @@ def tracker(
 
 
 def tiny_detector() -> FrameDetectionRecipe:
-    """A narrow Faster R-CNN FPN for the sample video; the same code, in a minute or two."""
+    """A narrow Faster R-CNN FPN for the synthetic video; the same code, in a minute or two."""
     return FrameDetectionRecipe(
         name="faster-rcnn_tiny_sample",
-        summary="a narrow Faster R-CNN R18-FPN for sample video, on a laptop",
+        summary="a narrow Faster R-CNN R18-FPN for synthetic video, on a laptop",
         model=FasterRCNNConfig(
             backbone=_tiny_backbone(outputs=(1, 2, 3, 4)),
             neck_channels=64,
@@ -168,10 +168,10 @@ def tiny_detector() -> FrameDetectionRecipe:
 
 
 def tiny_reid() -> ReIDRecipe:
-    """A narrow ReID for the sample video."""
+    """A narrow ReID for the synthetic video."""
     return ReIDRecipe(
         name="reid_tiny_sample",
-        summary="a narrow ReID R18 for sample video, on a laptop",
+        summary="a narrow ReID R18 for synthetic video, on a laptop",
         model=_tiny_reid_model(),
         data=ReIDDataConfig(split="whole-train", max_crops=8, size=(64, 64)),
         training=TrainingConfig(
@@ -191,7 +191,7 @@ def tiny_reid() -> ReIDRecipe:
 
 
 def tiny_tracker() -> TrackingRecipe:
-    """Tracktor of the two tiny ones, on the sample video."""
+    """Tracktor of the two tiny ones, on the synthetic video."""
     parts = tiny_detector()
     return TrackingRecipe(
         name="tracktor_tiny_sample",

@@ -147,7 +147,7 @@ def rehearse(
 
     Args:
         recipe: in half precision, as ``rehearsable`` returns it.
-        data_root: its data; None for sample video, which is written to ``out/data``.
+        data_root: its data; None for synthetic video, which is written to ``out/data``.
         out: the folder for that.
         steps: attempted steps, of the first epoch's order, which wraps around.
         every: the first step is measured, and each that comes so many steps after the last that was
@@ -156,7 +156,7 @@ def rehearse(
         clips: another number of samples a step learns from, likewise.
         islands: search the smallest set of modules to keep in fp32, which takes many rehearsals of
             two steps each.
-        init: the weights to start from, as in training; on sample video random ones if left out.
+        init: the weights to start from, as in training; on synthetic video random ones if left out.
         seed: origin of all randomness.
         trust: unpickle arbitrary objects in ``init``.
         say: told what is taken for granted, line by line.
@@ -179,11 +179,11 @@ def rehearse(
         say(line)
 
     planned, recipe = recipe, resized(recipe, image=image, clips=clips)
-    data = "sample video" if data_root is None else str(data_root)
+    data = "synthetic video" if data_root is None else str(data_root)
     if data_root is None:
         recipe = reading_sample(recipe)
         data_root = film_for(recipe, out / "data", seed=seed)
-        note(f"sample video in place of the data of {recipe.name}: give --data-root for real ones")
+        note(f"synthetic video in place of {recipe.name}'s data: give --data-root for real data")
         if init is None:
             init = "none"
     height, width = image_size(planned)

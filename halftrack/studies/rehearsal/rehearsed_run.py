@@ -201,7 +201,7 @@ def _take_statistics(model: nn.Module, clip: Batch) -> int:
     """Fill frozen batch norms as trained weights would; returns how many there are.
 
     Without statistics they normalise nothing: a random SiamRPN++ R50, whose images are not
-    normalised either, reaches 9,300 on sample video, and with them 32.
+    normalised either, reaches 9,300 on synthetic video, and with them 32.
     """
     frozen = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and not m.training]
     momenta = [norm.momentum for norm in frozen]

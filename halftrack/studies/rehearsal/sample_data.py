@@ -1,4 +1,4 @@
-"""Sample video for any recipe that is trained: its own model, and data that need no download."""
+"""Synthetic video for any recipe that is trained: its own model, and data that need no download."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from halftrack.recipes import (
     TrainedRecipe,
     VideoDetectionRecipe,
 )
-from halftrack.synthetic import SAMPLE_CLASSES, SampleSettings, write_sample
+from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 __all__ = ["film_for", "reading_sample"]
 
@@ -24,20 +24,21 @@ _VIDEOS = 8  # enough individuals for a batch of the published ReID
 
 
 def reading_sample(recipe: RecipeT) -> RecipeT:
-    """The recipe with sample video in the place of its data sets; sizes and sampling stay its own.
+    """The recipe with synthetic video in place of its data sets; sizes and sampling stay its own.
 
     Raises:
-        ValueError: if its model tells fewer classes apart than the sample video has.
+        ValueError: if its model tells fewer classes apart than the synthetic video has.
     """
     if isinstance(recipe, VideoDetectionRecipe):
         classes = recipe.model.roi_head.classes
-        if classes < len(SAMPLE_CLASSES):
+        if classes < len(SYNTHETIC_CLASSES):
             raise ValueError(
-                f"model.roi_head.classes={classes}: sample video has {len(SAMPLE_CLASSES)} classes"
+                f"model.roi_head.classes={classes}: "
+                f"synthetic video has {len(SYNTHETIC_CLASSES)} classes"
             )
         video = replace(
             recipe.data,
-            classes=SAMPLE_CLASSES,
+            classes=SYNTHETIC_CLASSES,
             training_sets=("vid",),
             training_json=(),
             test_json="",
@@ -65,11 +66,11 @@ def film_for(
     seed: int,
     progress: Progress | None = None,
 ) -> Path:
-    """Write sample video in the layout of a recipe's data; returns the data root.
+    """Write synthetic video in the layout of a recipe's data; returns the data root.
 
     Args:
         recipe: whose layout.
-        root: a new or empty folder, or one that holds sample video.
+        root: a new or empty folder, or one that holds synthetic video.
         seed: of the films.
         progress: told (videos filmed, videos in all).
 
@@ -77,10 +78,10 @@ def film_for(
         FileExistsError: if ``root`` holds anything else.
     """
     layouts = {VideoDetectionRecipe: "vid", SingleObjectRecipe: "sot"}
-    settings = SampleSettings(
+    settings = SyntheticVideo(
         layout=layouts.get(type(recipe), "mot"),  # type: ignore[arg-type]
         seed=seed,
         train_videos=_VIDEOS,
         val_videos=1,
     )
-    return write_sample(root, settings, overwrite=True, progress=progress)
+    return write_synthetic(root, settings, overwrite=True, progress=progress)

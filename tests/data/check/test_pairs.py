@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from halftrack.data import DataReport, PairDataConfig, check, check_sot
-from halftrack.synthetic import SAMPLE_CLASSES, SampleSettings, write_sample
+from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 CONFIG = PairDataConfig(
-    training_sets=("lasot", "vid", "coco"), set_weights=(1, 1, 1), vid_classes=SAMPLE_CLASSES
+    training_sets=("lasot", "vid", "coco"), set_weights=(1, 1, 1), vid_classes=SYNTHETIC_CLASSES
 )
 
 
@@ -23,10 +23,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root = tmp_path / "data"
     for layout in ("sot", "vid"):
-        settings = SampleSettings(
+        settings = SyntheticVideo(
             layout=layout, train_videos=2, val_videos=1, frames=8, size=(72, 120)
         )
-        write_sample(root, settings)
+        write_synthetic(root, settings)
     images = root / "coco/train2017"
     images.mkdir(parents=True)
     for name in ("1.jpg", "2.jpg"):

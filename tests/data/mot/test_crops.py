@@ -12,7 +12,7 @@ import torch
 from halftrack.data import CropBatches, DataError, ReIDDataConfig
 from halftrack.data.mot.crops import CropRules, crops_of, find_identities
 from halftrack.data.mot.mot_challenge import read_mot
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 CONFIG = ReIDDataConfig(
     size=(32, 16), identities_per_batch=3, crops_per_identity=2, min_crops=2, cache_mb=1
@@ -20,10 +20,10 @@ CONFIG = ReIDDataConfig(
 
 
 @pytest.fixture
-def sample(tmp_path: Path) -> Path:
-    settings = SampleSettings(layout="mot", train_videos=2, val_videos=0, frames=10, size=(72, 120))
-    write_sample(tmp_path / "sample", settings)
-    return tmp_path / "sample"
+def films(tmp_path: Path) -> Path:
+    settings = SyntheticVideo(layout="mot", train_videos=2, val_videos=0, frames=10, size=(72, 120))
+    write_synthetic(tmp_path / "films", settings)
+    return tmp_path / "films"
 
 
 def drawn(batches: CropBatches, **how) -> list[tuple]:
@@ -33,8 +33,8 @@ def drawn(batches: CropBatches, **how) -> list[tuple]:
     ]
 
 
-def test_a_batch_has_so_many_crops_of_so_many_individuals(sample: Path) -> None:
-    batches = CONFIG.training_batches(sample)
+def test_a_batch_has_so_many_crops_of_so_many_individuals(films: Path) -> None:
+    batches = CONFIG.training_batches(films)
     assert len(batches) == len(batches.crops)
     owners = Counter()
     for batch in batches.batches(seed=0, epoch=0):
@@ -51,14 +51,14 @@ def test_a_batch_has_so_many_crops_of_so_many_individuals(sample: Path) -> None:
     assert owners == counts
 
 
-def test_neither_workers_nor_the_cache_change_a_crop(sample: Path) -> None:
-    batches = CONFIG.training_batches(sample)
+def test_neither_workers_nor_the_cache_change_a_crop(films: Path) -> None:
+    batches = CONFIG.training_batches(films)
     alone = drawn(batches)
     assert drawn(batches) == alone
     assert drawn(batches, workers=2) == alone
     batches.close()
-    assert drawn(replace(CONFIG, cache_mb=0).training_batches(sample)) == alone
-    small = CONFIG.training_batches(sample)
+    assert drawn(replace(CONFIG, cache_mb=0).training_batches(films)) == alone
+    small = CONFIG.training_batches(films)
     small._cutter._cache_bytes = 4000
     assert drawn(small) == alone
     assert 0 < small._cutter._held_bytes <= 4000
@@ -66,37 +66,37 @@ def test_neither_workers_nor_the_cache_change_a_crop(sample: Path) -> None:
     assert drawn(batches, start=4) == alone[4:]
 
 
-def test_half_train_holds_no_frame_of_half_val(sample: Path) -> None:
-    training, validation = CONFIG.training_crops(sample), CONFIG.validation_crops(sample)
+def test_half_train_holds_no_frame_of_half_val(films: Path) -> None:
+    training, validation = CONFIG.training_crops(films), CONFIG.validation_crops(films)
     assert training.frame_numbers.max() == 6 < validation.frame_numbers.min() == 7
-    assert CONFIG.num_identities(sample) == training.num_identities > 3
+    assert CONFIG.num_identities(films) == training.num_identities > 3
     assert validation.labels.max() == validation.num_identities - 1
     leaky = replace(CONFIG, split="whole-train")
-    parts = leaky.training_crops(sample), leaky.validation_crops(sample)
+    parts = leaky.training_crops(films), leaky.validation_crops(films)
     assert not set(parts[0].names) & set(parts[1].names)
     assert parts[0].frame_numbers.max() == 10
 
 
-def test_validation_crops_come_once(sample: Path) -> None:
-    crops = CONFIG.validation_crops(sample)
-    batches = list(CONFIG.test_crops(sample, batch_size=5))
+def test_validation_crops_come_once(films: Path) -> None:
+    crops = CONFIG.validation_crops(films)
+    batches = list(CONFIG.test_crops(films, batch_size=5))
     assert [len(batch.labels) for batch in batches[:-1]] == [5] * (len(batches) - 1)
     names = [name for batch in batches for name in batch.sample_ids]
     assert sorted(names) == sorted(crops.sample_id(crop) for crop in range(len(crops)))
-    alone = list(CONFIG.test_crops(sample, batch_size=5, threads=0))
+    alone = list(CONFIG.test_crops(films, batch_size=5, threads=0))
     assert all(torch.equal(a.images, b.images) for a, b in zip(batches, alone, strict=True))
 
 
-def test_crops_are_cut_at_whole_pixels_inside_the_image(sample: Path) -> None:
-    file = sorted((sample / "MOT17/train").iterdir())[0] / "gt/gt.txt"
+def test_crops_are_cut_at_whole_pixels_inside_the_image(films: Path) -> None:
+    file = sorted((films / "MOT17/train").iterdir())[0] / "gt/gt.txt"
     rows = ["1,4,-3.5,10.9,20.2,30.3,1,1,1", "2,4,100,60,30,30,1,1,0.3", "3,4,1,1,9,9,1,1,0.29"]
     file.write_text("\n".join(rows))
-    (identity, *_) = find_identities(read_mot(sample, "train"), min_visibility=0.3)
+    (identity, *_) = find_identities(read_mot(films, "train"), min_visibility=0.3)
     assert identity.edges_xyxy.tolist() == [[0, 10, 16, 41], [100, 60, 119, 71]]
 
 
-def test_individuals_with_too_many_crops_keep_some_drawn_once(sample: Path) -> None:
-    sequences = read_mot(sample, "train")
+def test_individuals_with_too_many_crops_keep_some_drawn_once(films: Path) -> None:
+    sequences = read_mot(films, "train")
     identities = find_identities(sequences, min_visibility=0.3)
     rules = CropRules(min_crops=2, max_crops=3)
     first, second = (crops_of(sequences, identities, rules) for _ in range(2))
@@ -104,18 +104,18 @@ def test_individuals_with_too_many_crops_keep_some_drawn_once(sample: Path) -> N
     assert first.frame_numbers.tolist() == second.frame_numbers.tolist()
 
 
-def test_too_few_individuals_are_an_error_that_says_how_many(sample: Path) -> None:
+def test_too_few_individuals_are_an_error_that_says_how_many(films: Path) -> None:
     with pytest.raises(DataError, match=r"individuals have crops enough, identities_per_batch=99"):
-        replace(CONFIG, identities_per_batch=99).training_batches(sample)
+        replace(CONFIG, identities_per_batch=99).training_batches(films)
     with pytest.raises(DataError, match=r"no individual with min_crops=11 .* for training"):
-        replace(CONFIG, min_crops=11).training_crops(sample)
+        replace(CONFIG, min_crops=11).training_crops(films)
 
 
-def test_a_bad_frame_is_named_or_skipped_and_listed(sample: Path) -> None:
-    image = sorted((sample / "MOT17/train").iterdir())[0] / "img1/000003.jpg"
+def test_a_bad_frame_is_named_or_skipped_and_listed(films: Path) -> None:
+    image = sorted((films / "MOT17/train").iterdir())[0] / "img1/000003.jpg"
     image.write_bytes(b"")
     with pytest.raises(DataError, match=r"000003.jpg: image is an empty file"):
-        drawn(CONFIG.training_batches(sample))
-    batches = replace(CONFIG, on_bad_sample="skip").training_batches(sample)
+        drawn(CONFIG.training_batches(films))
+    batches = replace(CONFIG, on_bad_sample="skip").training_batches(films)
     assert len(drawn(batches)) == len(batches)
     assert [problem.file for problem in batches.skipped.times] == [str(image)]

@@ -11,16 +11,16 @@ import torch
 
 from halftrack.data import DataError, FrameBatches, MotDetectionConfig
 from halftrack.data.mot.frame_batches import FrameSettings, draw_decisions, load_frame
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 CONFIG = MotDetectionConfig(image_scale=(96, 64), crop_size=(56, 80), training_split="train")
 
 
 @pytest.fixture
-def sample(tmp_path: Path) -> Path:
-    settings = SampleSettings(layout="mot", train_videos=2, val_videos=1, frames=10, size=(72, 120))
-    write_sample(tmp_path / "sample", settings)
-    return tmp_path / "sample"
+def films(tmp_path: Path) -> Path:
+    settings = SyntheticVideo(layout="mot", train_videos=2, val_videos=1, frames=10, size=(72, 120))
+    write_synthetic(tmp_path / "films", settings)
+    return tmp_path / "films"
 
 
 def drawn(batches: FrameBatches, **how) -> list[tuple]:
@@ -31,36 +31,36 @@ def drawn(batches: FrameBatches, **how) -> list[tuple]:
     ]
 
 
-def test_any_number_of_workers_gives_the_same_frames(sample: Path) -> None:
-    batches = CONFIG.training_batches(sample)
+def test_any_number_of_workers_gives_the_same_frames(films: Path) -> None:
+    batches = CONFIG.training_batches(films)
     alone = drawn(batches)
     assert drawn(batches, workers=2) == alone
     batches.close()
 
 
-def test_an_epoch_continues_where_it_was_left_and_wraps_around(sample: Path) -> None:
-    batches = replace(CONFIG, images_per_batch=3).training_batches(sample)
+def test_an_epoch_continues_where_it_was_left_and_wraps_around(films: Path) -> None:
+    batches = replace(CONFIG, images_per_batch=3).training_batches(films)
     whole = drawn(batches)
     assert len(whole) == 3 * len(batches) == 21 > batches.num_samples == 20
     assert whole[20] == whole[0]
     assert drawn(batches, start=5) == whole[15:]
 
 
-def test_ranks_together_see_every_frame(sample: Path) -> None:
-    shares = [CONFIG.training_batches(sample, rank=rank, world_size=3) for rank in range(3)]
+def test_ranks_together_see_every_frame(films: Path) -> None:
+    shares = [CONFIG.training_batches(films, rank=rank, world_size=3) for rank in range(3)]
     seen = {name for share in shares for name, *_ in drawn(share)}
     assert len(seen) == 20
     assert {len(share) for share in shares} == {4}
 
 
-def test_epochs_and_seeds_differ(sample: Path) -> None:
-    batches = CONFIG.training_batches(sample)
+def test_epochs_and_seeds_differ(films: Path) -> None:
+    batches = CONFIG.training_batches(films)
     frames = [batches.sample(seed=s, epoch=e, index=0) for s, e in ((0, 0), (0, 1), (1, 0))]
     assert len({float(frame.image.sum()) for frame in frames}) == 3
 
 
-def test_boxes_follow_the_pixels_through_scale_crop_and_flip(sample: Path) -> None:
-    batches = replace(CONFIG, photometric=False).training_batches(sample)
+def test_boxes_follow_the_pixels_through_scale_crop_and_flip(films: Path) -> None:
+    batches = replace(CONFIG, photometric=False).training_batches(films)
     sequence, rows = batches.sequences[0], batches._rows[0]
     settings = replace(batches.settings, ratio_range=(1.2, 1.2))
     plain = replace(settings, crop_size=(999, 999), flip_probability=0.0)
@@ -87,32 +87,32 @@ def test_boxes_follow_the_pixels_through_scale_crop_and_flip(sample: Path) -> No
     assert len(corners) > 4
 
 
-def test_frames_without_people_are_not_trained_on(sample: Path) -> None:
-    file = sorted((sample / "MOT17/train").iterdir())[0] / "gt/gt.txt"
+def test_frames_without_people_are_not_trained_on(films: Path) -> None:
+    file = sorted((films / "MOT17/train").iterdir())[0] / "gt/gt.txt"
     rows = [line for line in file.read_text().splitlines() if int(line.split(",")[0]) > 4]
     file.write_text("\n".join(rows))
-    assert CONFIG.training_batches(sample).num_samples == 16
+    assert CONFIG.training_batches(films).num_samples == 16
     with pytest.raises(DataError, match=r"no frame with a pedestrian .* at least 73 px"):
-        replace(CONFIG, min_size=73).training_batches(sample)
+        replace(CONFIG, min_size=73).training_batches(films)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_truncated_image_is_named_or_skipped_and_listed(sample: Path, workers: int) -> None:
-    image = sorted((sample / "MOT17/train").iterdir())[0] / "img1/000003.jpg"
+def test_a_truncated_image_is_named_or_skipped_and_listed(films: Path, workers: int) -> None:
+    image = sorted((films / "MOT17/train").iterdir())[0] / "img1/000003.jpg"
     image.write_bytes(image.read_bytes()[:-40])
     with pytest.raises(DataError, match=r"000003.jpg: image cannot be decoded"):
-        drawn(CONFIG.training_batches(sample), workers=workers)
-    batches = replace(CONFIG, on_bad_sample="skip").training_batches(sample)
+        drawn(CONFIG.training_batches(films), workers=workers)
+    batches = replace(CONFIG, on_bad_sample="skip").training_batches(films)
     assert len(drawn(batches, workers=workers)) == 20
     assert [problem.file for problem in batches.skipped.times] == [str(image)]
     batches.close()
 
 
-def test_an_image_of_another_size_than_announced_is_named(sample: Path) -> None:
-    file = sorted((sample / "MOT17/train").iterdir())[0] / "seqinfo.ini"
+def test_an_image_of_another_size_than_announced_is_named(films: Path) -> None:
+    file = sorted((films / "MOT17/train").iterdir())[0] / "seqinfo.ini"
     file.write_text(file.read_text().replace("imWidth=120", "imWidth=121"))
     with pytest.raises(DataError, match=r"image is 72x120 .*, seqinfo.ini says 72x121"):
-        drawn(CONFIG.training_batches(sample))
+        drawn(CONFIG.training_batches(films))
 
 
 def test_colours_may_be_left_alone() -> None:

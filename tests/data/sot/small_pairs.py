@@ -1,16 +1,16 @@
-"""Pairs small enough for tests: their settings, and sample video in two layouts."""
+"""Pairs small enough for tests: their settings, and synthetic video in two layouts."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from halftrack.data import PairDataConfig
-from halftrack.synthetic import SAMPLE_CLASSES, SampleSettings, write_sample
+from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 SMALL = PairDataConfig(
     training_sets=("lasot",),
     set_weights=(1.0,),
-    vid_classes=SAMPLE_CLASSES,
+    vid_classes=SYNTHETIC_CLASSES,
     template_size=31,
     search_size=63,
     crop_size=127,
@@ -23,8 +23,8 @@ SMALL = PairDataConfig(
 def film(root: Path) -> Path:
     """Three films to learn from and one to test on, in the layouts of LaSOT and ImageNet VID."""
     for layout in ("sot", "vid"):
-        write_sample(
+        write_synthetic(
             root,
-            SampleSettings(layout=layout, train_videos=3, val_videos=1, frames=12, size=(72, 120)),
+            SyntheticVideo(layout=layout, train_videos=3, val_videos=1, frames=12, size=(72, 120)),
         )
     return root

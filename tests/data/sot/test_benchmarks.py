@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from halftrack.data import DataError, Problem, read_sot
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 BOX = "10,20,30,40"
@@ -248,8 +248,8 @@ def test_where_a_tree_was_looked_for_is_said(benchmark, split, sign, tmp_path) -
 
 
 def test_the_sample_reads_without_a_problem(tmp_path: Path) -> None:
-    settings = SampleSettings(layout="sot", train_videos=1, val_videos=2, frames=9, size=(72, 120))
-    sample = write_sample(tmp_path / "sample", settings)
+    settings = SyntheticVideo(layout="sot", train_videos=1, val_videos=2, frames=9, size=(72, 120))
+    sample = write_synthetic(tmp_path / "sample", settings)
     trained, tested = (read_sot(sample, "LaSOT", split) for split in ("train", "test"))
     assert [len(each) for each in (*trained, *tested)] == [9] * 3
     assert any(each.absent.any() for each in tested)

@@ -13,20 +13,20 @@ from small_pairs import SMALL, film
 
 from halftrack.data import DataError
 from halftrack.data.sot.pair_objects import read_lasot_objects
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return film(tmp_path_factory.mktemp("objects"))
 
 
-def test_no_pair_shows_a_frame_without_the_object(sample: Path) -> None:
-    objects = read_lasot_objects(sample, "all")
+def test_no_pair_shows_a_frame_without_the_object(films: Path) -> None:
+    objects = read_lasot_objects(films, "all")
     assert len(objects) == 4
     shown = {objects.path(box) for box in range(len(objects.frames))}
     absent = 0
-    for truth in (sample / "LaSOTBenchmark").glob("*/*/groundtruth.txt"):
+    for truth in (films / "LaSOTBenchmark").glob("*/*/groundtruth.txt"):
         for number, line in enumerate(truth.read_text().split(), start=1):
             visible = line != "0,0,0,0"
             absent += not visible
@@ -35,9 +35,9 @@ def test_no_pair_shows_a_frame_without_the_object(sample: Path) -> None:
 
 
 def test_a_frame_flagged_absent_is_left_out_though_it_has_a_box(tmp_path: Path) -> None:
-    write_sample(
+    write_synthetic(
         tmp_path / "sot",
-        SampleSettings(layout="sot", train_videos=1, val_videos=1, frames=8, size=(72, 120)),
+        SyntheticVideo(layout="sot", train_videos=1, val_videos=1, frames=8, size=(72, 120)),
     )
     before = read_lasot_objects(tmp_path / "sot")
     folder = Path(before.path(0)).parents[1]
@@ -51,12 +51,12 @@ def test_a_frame_flagged_absent_is_left_out_though_it_has_a_box(tmp_path: Path) 
     ]
 
 
-def test_sequences_left_out_are_in_no_pair(sample: Path) -> None:
+def test_sequences_left_out_are_in_no_pair(films: Path) -> None:
     config = replace(SMALL, training_sets=("lasot", "vid"), set_weights=(1, 1))
-    lasot, vid = config.training_objects(sample)
+    lasot, vid = config.training_objects(films)
     assert len(lasot) == 3
     names = (lasot.video_names[0], "sample_train_0001")
-    fewer, vid_fewer = replace(config, sequences_left_out=names).training_objects(sample)
+    fewer, vid_fewer = replace(config, sequences_left_out=names).training_objects(films)
     assert len(fewer) == 2
     assert not any(f"/{names[0]}/" in fewer.path(box) for box in range(len(fewer.frames)))
     boxes = range(len(vid_fewer.frames))
@@ -67,13 +67,13 @@ def test_sequences_left_out_are_in_no_pair(sample: Path) -> None:
     assert [vid_fewer.path(box) for box in boxes] == [vid.path(box) for box in kept]
     np.testing.assert_array_equal(vid_fewer.boxes_xyxy, vid.boxes_xyxy[kept])
     with pytest.raises(DataError, match="sequences_left_out has 'car-99'"):
-        replace(config, sequences_left_out=("car-99",)).training_objects(sample)
+        replace(config, sequences_left_out=("car-99",)).training_objects(films)
     with pytest.raises(DataError, match=r"no object to learn from \(lasot\)"):
-        replace(SMALL, sequences_left_out=lasot.video_names).training_batches(sample)
+        replace(SMALL, sequences_left_out=lasot.video_names).training_batches(films)
 
 
-def test_tracks_of_a_video_are_objects(sample: Path) -> None:
-    (vid,) = replace(SMALL, training_sets=("vid",)).training_objects(sample)
+def test_tracks_of_a_video_are_objects(films: Path) -> None:
+    (vid,) = replace(SMALL, training_sets=("vid",)).training_objects(films)
     for number in range(len(vid)):
         frames = vid.frames[vid.starts[number] : vid.starts[number + 1]]
         assert (np.diff(frames) > 0).all()
@@ -114,9 +114,9 @@ def test_coco_as_downloaded(tmp_path: Path) -> None:
 
 
 def test_bad_sequences_are_problems_and_hide_no_other(tmp_path: Path) -> None:
-    write_sample(
+    write_synthetic(
         tmp_path / "sot",
-        SampleSettings(layout="sot", train_videos=2, val_videos=1, frames=8, size=(72, 120)),
+        SyntheticVideo(layout="sot", train_videos=2, val_videos=1, frames=8, size=(72, 120)),
     )
     before = read_lasot_objects(tmp_path / "sot", "all")
     (tested,) = (tmp_path / "sot/LaSOTBenchmark/testing_set.txt").read_text().split()

@@ -14,11 +14,11 @@ from small_pairs import SMALL, film
 
 from halftrack.data import DataError, PairBatches
 from halftrack.data.sot.pairs import draw_pair
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return film(tmp_path_factory.mktemp("pairs"))
 
 
@@ -35,8 +35,8 @@ def drawn(batches: PairBatches, **how) -> list[tuple]:
     ]
 
 
-def test_a_batch_holds_pairs_of_the_right_sizes(sample: Path) -> None:
-    batches = SMALL.training_batches(sample)
+def test_a_batch_holds_pairs_of_the_right_sizes(films: Path) -> None:
+    batches = SMALL.training_batches(films)
     assert len(batches) == 3
     for batch in batches.batches(seed=0, epoch=0):
         assert batch.templates.shape == (4, 3, 31, 31)
@@ -50,30 +50,30 @@ def test_a_batch_holds_pairs_of_the_right_sizes(sample: Path) -> None:
 
 
 @pytest.mark.parametrize("cache_mb", [0, 1, 64])
-def test_workers_change_no_pair(cache_mb: int, sample: Path) -> None:
+def test_workers_change_no_pair(cache_mb: int, films: Path) -> None:
     config = replace(SMALL, cache_mb=cache_mb)
-    batches = config.training_batches(sample)
+    batches = config.training_batches(films)
     alone = drawn(batches)
     assert drawn(batches) == alone  # the second time from the cache
     assert drawn(batches, workers=2) == alone
     batches.close()
     assert drawn(batches, start=1) == alone[1:]
     # Two ranks share the batches of one.
-    ranks = [drawn(config.training_batches(sample, rank=r, world_size=2)) for r in (0, 1)]
+    ranks = [drawn(config.training_batches(films, rank=r, world_size=2)) for r in (0, 1)]
     assert [ranks[0][0], ranks[1][0], ranks[0][1]] == alone
 
 
-def test_the_smallest_cache_drops_crops_and_changes_no_pair(sample: Path) -> None:
-    large = drawn(replace(SMALL, cache_mb=64).training_batches(sample))
-    small = replace(SMALL, cache_mb=1).training_batches(sample)
+def test_the_smallest_cache_drops_crops_and_changes_no_pair(films: Path) -> None:
+    large = drawn(replace(SMALL, cache_mb=64).training_batches(films))
+    small = replace(SMALL, cache_mb=1).training_batches(films)
     small._held._cache_bytes = 10_000
     assert drawn(small) == large
     assert 0 < small._held._held_bytes <= 10_000
 
 
-def test_held_crops_differ_from_fresh_ones_by_jpeg_alone(sample: Path) -> None:
-    fresh = SMALL.training_batches(sample)
-    held = replace(SMALL, cache_mb=64).training_batches(sample)
+def test_held_crops_differ_from_fresh_ones_by_jpeg_alone(films: Path) -> None:
+    fresh = SMALL.training_batches(films)
+    held = replace(SMALL, cache_mb=64).training_batches(films)
     for index in range(4):
         one, other = (each.sample(seed=0, epoch=0, index=index) for each in (fresh, held))
         assert one.sample_id == other.sample_id
@@ -81,7 +81,7 @@ def test_held_crops_differ_from_fresh_ones_by_jpeg_alone(sample: Path) -> None:
         assert 0 < float((one.search - other.search).abs().mean()) < 4
 
 
-def test_pairs_are_drawn_at_the_rates_asked_for(sample: Path) -> None:
+def test_pairs_are_drawn_at_the_rates_asked_for(films: Path) -> None:
     config = replace(
         SMALL,
         training_sets=("lasot", "vid"),
@@ -90,7 +90,7 @@ def test_pairs_are_drawn_at_the_rates_asked_for(sample: Path) -> None:
         positive_share=0.75,
         grey_probability=0.5,
     )
-    batches = config.training_batches(sample)
+    batches = config.training_batches(films)
     rng = random.Random(0)
     pairs = [draw_pair(batches.sets, batches.settings, rng) for _ in range(4000)]
     assert np.mean([pair.source for pair in pairs]) == pytest.approx(0.75, abs=0.03)
@@ -106,17 +106,17 @@ def test_pairs_are_drawn_at_the_rates_asked_for(sample: Path) -> None:
     assert set(steps) == {-2, -1, 0, 1}
 
 
-def test_a_set_of_one_object_has_no_negative_pair(sample: Path) -> None:
+def test_a_set_of_one_object_has_no_negative_pair(films: Path) -> None:
     config = replace(SMALL, lasot_split="test", positive_share=0.0)
-    batches = config.training_batches(sample)
+    batches = config.training_batches(films)
     assert len(batches.sets[0]) == 1
     assert batches.sample(seed=0, epoch=0, index=0).positive
 
 
-def test_a_missing_image_is_named_or_replaced(sample: Path, tmp_path: Path) -> None:
-    write_sample(
+def test_a_missing_image_is_named_or_replaced(films: Path, tmp_path: Path) -> None:
+    write_synthetic(
         tmp_path / "sot",
-        SampleSettings(layout="sot", train_videos=2, val_videos=1, frames=8, size=(72, 120)),
+        SyntheticVideo(layout="sot", train_videos=2, val_videos=1, frames=8, size=(72, 120)),
     )
     batches = replace(SMALL, pairs_per_epoch=40).training_batches(tmp_path / "sot")
     gone = Path(batches.sets[0].path(0))

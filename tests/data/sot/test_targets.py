@@ -10,19 +10,19 @@ import torch
 from PIL import Image
 
 from halftrack.data import DataError, TestTargets, read_sot
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 
 @pytest.fixture
-def sample(tmp_path: Path) -> Path:
-    settings = SampleSettings(layout="sot", train_videos=1, val_videos=2, frames=9, size=(72, 120))
-    write_sample(tmp_path / "sample", settings)
-    return tmp_path / "sample"
+def films(tmp_path: Path) -> Path:
+    settings = SyntheticVideo(layout="sot", train_videos=1, val_videos=2, frames=9, size=(72, 120))
+    write_synthetic(tmp_path / "films", settings)
+    return tmp_path / "films"
 
 
 @pytest.mark.parametrize("threads", [0, 3])
-def test_frames_come_in_order_as_rgb_whatever_the_file(sample: Path, threads: int) -> None:
-    sequences = read_sot(sample, "LaSOT")
+def test_frames_come_in_order_as_rgb_whatever_the_file(films: Path, threads: int) -> None:
+    sequences = read_sot(films, "LaSOT")
     path = sequences[0].path(4)
     with Image.open(path) as image:
         image.convert("L").save(path)
@@ -39,15 +39,15 @@ def test_frames_come_in_order_as_rgb_whatever_the_file(sample: Path, threads: in
     np.testing.assert_array_equal(target.first_box_xyxy, target.record.truth()[0])
 
 
-def test_a_frame_that_cannot_be_read_ends_the_sequence(sample: Path) -> None:
-    (target, _) = TestTargets(sequences=read_sot(sample, "LaSOT"))
+def test_a_frame_that_cannot_be_read_ends_the_sequence(films: Path) -> None:
+    (target, _) = TestTargets(sequences=read_sot(films, "LaSOT"))
     Path(target.record.path(5)).write_bytes(b"")
     with pytest.raises(DataError, match=r"00000006.jpg: image is an empty file"):
         list(target.frames())
 
 
-def test_ranks_share_whole_sequences(sample: Path) -> None:
-    sequences = read_sot(sample, "LaSOT")
+def test_ranks_share_whole_sequences(films: Path) -> None:
+    sequences = read_sot(films, "LaSOT")
     shares = [TestTargets(sequences=sequences, rank=rank, world_size=2) for rank in range(2)]
     names = tuple(each.name for each in sequences)
     assert [[each.name for each in share] for share in shares] == [[names[0]], [names[1]]]

@@ -35,7 +35,7 @@ from halftrack.recipes import (
 )
 from halftrack.report.track_video import track_video
 from halftrack.report.video import VideoWriter
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.tracking import Tracktor, TracktorConfig
 
 TRACKTOR = "tracktor_faster-rcnn_r50_fpn_4e_mot17-private-half"
@@ -45,8 +45,8 @@ TRACKTOR_FP16 = "tracktor_faster-rcnn_r50_fpn_fp16_4e_mot17-private-half"
 @pytest.fixture(scope="module")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sample")
-    settings = SampleSettings(layout="mot", train_videos=2, val_videos=1, frames=10)
-    return write_sample(root, settings)
+    settings = SyntheticVideo(layout="mot", train_videos=2, val_videos=1, frames=10)
+    return write_synthetic(root, settings)
 
 
 def short(name: str) -> Any:
@@ -262,7 +262,7 @@ def test_public_detections_take_the_place_of_the_detectors_own(
 def test_a_split_without_truth_gives_tracks_and_no_scores(
     tracker: TrackingRecipe, data_root: Path, tmp_path: Path
 ) -> None:
-    write_sample(tmp_path, SampleSettings(layout="mot", train_videos=0, val_videos=1, frames=8))
+    write_synthetic(tmp_path, SyntheticVideo(layout="mot", train_videos=0, val_videos=1, frames=8))
     for file in tmp_path.glob("MOT17/test/*/gt/gt.txt"):
         file.unlink()
     scored = evaluate(tracker, data_root=tmp_path, checkpoint=None)
@@ -277,7 +277,7 @@ def test_a_split_without_truth_gives_tracks_and_no_scores(
 def test_ground_truth_missing_in_part_or_whole_is_known_before_anything_runs(
     tracker: TrackingRecipe, tmp_path: Path
 ) -> None:
-    write_sample(tmp_path, SampleSettings(layout="mot", train_videos=0, val_videos=2, frames=8))
+    write_synthetic(tmp_path, SyntheticVideo(layout="mot", train_videos=0, val_videos=2, frames=8))
     first, second = sorted(tmp_path.glob("MOT17/test/*/gt/gt.txt"))
     first.unlink()
     with pytest.raises(DataError, match=r"MOT17-60-FRCNN.*ground truth is missing here, though"):
@@ -293,7 +293,7 @@ def test_ground_truth_missing_in_part_or_whole_is_known_before_anything_runs(
 def test_frames_that_could_not_be_read_are_no_misses(
     tracker: TrackingRecipe, tmp_path: Path
 ) -> None:
-    write_sample(tmp_path, SampleSettings(layout="mot", train_videos=0, val_videos=1, frames=8))
+    write_synthetic(tmp_path, SyntheticVideo(layout="mot", train_videos=0, val_videos=1, frames=8))
     (sequence,) = (tmp_path / "MOT17/test").iterdir()
     (sequence / "img1/000004.jpg").write_bytes(b"")
     skipping = override(tracker, ["data.on_bad_sample=skip"])

@@ -1,4 +1,4 @@
-"""SiamRPN++'s recipes: published settings, and from pairs to one-pass scores on sample video."""
+"""SiamRPN++'s recipes: published settings, and from pairs to one-pass scores on synthetic video."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from halftrack.recipes import (
 )
 from halftrack.report import published_row
 from halftrack.report.track_video import track_video
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 LASOT = "siamese_rpn_r50_20e_lasot"
 CPU = torch.device("cpu")
@@ -31,9 +31,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def data_root(tmp_path: Path) -> Path:
-    """Sample video in LaSOT's layout, two films to train on and two to test on."""
-    settings = SampleSettings(layout="sot", train_videos=2, val_videos=2, frames=8)
-    return write_sample(tmp_path / "data", settings)
+    """Synthetic video in LaSOT's layout, two films to train on and two to test on."""
+    settings = SyntheticVideo(layout="sot", train_videos=2, val_videos=2, frames=8)
+    return write_synthetic(tmp_path / "data", settings)
 
 
 @pytest.fixture
@@ -92,8 +92,8 @@ def test_its_backbone_has_no_torchvision_weights() -> None:
 
 
 def test_a_run_across_the_thaw_trains_scores_and_resumes_exactly(tmp_path: Path) -> None:
-    write_sample(
-        tmp_path / "data", SampleSettings(layout="sot", train_videos=2, val_videos=1, frames=8)
+    write_synthetic(
+        tmp_path / "data", SyntheticVideo(layout="sot", train_videos=2, val_videos=1, frames=8)
     )
     recipe = load_recipe("siamese_rpn_tiny_sample").with_precision("fp16")
     thaw = "training.phases=({'first_epoch': 0, 'trainable': ('neck.*', 'head.*')},"

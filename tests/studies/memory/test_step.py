@@ -12,7 +12,7 @@ from halftrack.precision import Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.studies.memory.step import metered_step, predicted_step, step_memory
 from halftrack.studies.memory.step_sizes import image_fields, training_batch
-from halftrack.synthetic import SampleSettings, write_sample
+from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import Phase
 
 FP32 = Precision()
@@ -74,8 +74,8 @@ def test_the_phase_decides_what_is_trained() -> None:
 
 def test_a_step_on_data_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    sample = SampleSettings(train_videos=1, val_videos=1, frames=8)
-    data_root = write_sample(tmp_path / "data", sample)
+    sample = SyntheticVideo(train_videos=1, val_videos=1, frames=8)
+    data_root = write_synthetic(tmp_path / "data", sample)
     recipe = load_recipe("selsa_tiny_sample")
     assert isinstance(recipe, TrainedRecipe)
     parameters = sum(p.nbytes for p in recipe.build_model().parameters())

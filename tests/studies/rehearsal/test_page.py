@@ -79,7 +79,7 @@ EMPTY = Rehearsal(
     recipe="a_recipe",
     precision=Precision("fp16", "dynamic"),
     seed=0,
-    data="sample video",
+    data="synthetic video",
     image=(64, 64),
     planned_sizes="600x1000 (data.num_references=2)",
     planned_steps=50,

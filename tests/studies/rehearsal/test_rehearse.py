@@ -21,7 +21,7 @@ from halftrack.studies.rehearsal.answers import answers, module_rows, must_chang
 from halftrack.studies.rehearsal.page import write_page
 from halftrack.studies.rehearsal.rehearse import rehearsable, rehearse
 from halftrack.studies.rehearsal.sample_data import film_for, reading_sample
-from halftrack.synthetic import SAMPLE_CLASSES, SampleSettings, write_sample
+from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 TINY = "reid_tiny_sample"
 PLANTED = "backbone.layer2.0.conv1"
@@ -35,8 +35,8 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sample = SampleSettings(layout="mot", train_videos=2, val_videos=1, frames=8)
-    return write_sample(tmp_path_factory.mktemp("films"), sample)
+    sample = SyntheticVideo(layout="mot", train_videos=2, val_videos=1, frames=8)
+    return write_synthetic(tmp_path_factory.mktemp("films"), sample)
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_every_recipe_that_is_trained_reads_sample_video(tmp_path: Path) -> None
         source = sample.training_source(roots[kind])
         assert len(source) > 0, name
     vid = reading_sample(load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid"))
-    assert vid.data.classes == SAMPLE_CLASSES
+    assert vid.data.classes == SYNTHETIC_CLASSES
     assert vid.model.roi_head.classes == 30
     assert vid.data.image_scale == (1000, 600)
 
@@ -296,5 +296,5 @@ def test_mistakes_are_told_before_anything_is_filmed(
 
 def test_sample_video_needs_a_model_that_tells_its_classes_apart() -> None:
     recipe = override(load_recipe("selsa_tiny_sample"), ["model.roi_head.classes=3"])
-    with pytest.raises(ValueError, match="classes=3: sample video has 4 classes"):
+    with pytest.raises(ValueError, match="classes=3: synthetic video has 4 classes"):
         reading_sample(recipe)
