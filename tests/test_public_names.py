@@ -15,7 +15,8 @@ NAMES = {
     "halftrack.precision": (
         "Culprit DynamicLossScale Histogram Islands LiveBytes LossScale LossScaleAdvice "
         "NoLossScale NonFiniteGradientError Precision RangeMeter Ranges ShapesOnly "
-        "StaticLossScale StepReport find_culprit find_islands fp32_island optimizer_step"
+        "StaticLossScale StepReport find_culprit find_islands fp32_island optimizer_step "
+        "remove_islands"
     ),
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch FrameTruth PairBatch Tracks",

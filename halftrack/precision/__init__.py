@@ -11,7 +11,7 @@ from halftrack.precision.loss_scale import (
     StaticLossScale,
 )
 from halftrack.precision.memory import LiveBytes
-from halftrack.precision.policy import Precision, fp32_island
+from halftrack.precision.policy import Precision, fp32_island, remove_islands
 from halftrack.precision.ranges import RangeMeter, Ranges
 from halftrack.precision.shapes import ShapesOnly
 from halftrack.precision.step import NonFiniteGradientError, StepReport, optimizer_step
@@ -36,4 +36,5 @@ __all__ = [
     "find_islands",
     "fp32_island",
     "optimizer_step",
+    "remove_islands",
 ]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from halftrack.precision.loss_scale import (
 )
 from halftrack.precision.rehearsal import forget_cast_weights, rehearsal
 
-__all__ = ["Precision", "fp32_island"]
+__all__ = ["Precision", "fp32_island", "remove_islands"]
 
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 P = ParamSpec("P")
@@ -115,7 +115,8 @@ class Precision:
         """Make islands of the modules that ``keep_fp32`` matches; returns their paths.
 
         Everything a matched module and those inside it compute is in fp32, whichever of their
-        methods is called.
+        methods is called. They are islands of their own once copied, pickled or saved;
+        ``remove_islands`` undoes them.
 
         Raises:
             ValueError: if a pattern matches no module; names the nearest path.
@@ -140,8 +141,14 @@ class Precision:
 def fp32_island(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator: half tensors among the arguments are widened, and nothing inside is cast to half.
 
-    Say the numerical reason beside it. Lists, tuples and keyword arguments are looked into.
+    Say the numerical reason beside it. Lists, tuples and keyword arguments are looked into::
+
+        @fp32_island  # squared distances of features pass 65504
+        def distances(features: Tensor, centres: Tensor) -> Tensor:
+            return torch.cdist(features, centres).square()
     """
+    if inspect.ismethod(function):
+        return _BoundIsland(function)
 
     @functools.wraps(function)
     def island(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -154,15 +161,76 @@ def fp32_island(function: Callable[P, R]) -> Callable[P, R]:
     return island
 
 
+def remove_islands(model: nn.Module) -> None:
+    """Undo ``Precision.keep_in_fp32``: the model's modules compute in the run's precision again.
+
+    What is decorated with ``fp32_island`` stays an island.
+    """
+    for module in model.modules():
+        if "_island_of" in vars(type(module)):
+            module.__class__ = vars(type(module))["_island_of"]
+
+
+class _BoundIsland(Generic[P, R]):
+    """An island made of a bound method; copied with its object, it is bound to the copy."""
+
+    def __init__(self, method: Callable[P, R]) -> None:
+        self._method: Any = method
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        island: Callable[..., R] = fp32_island(self._method.__func__)
+        return island(self._method.__self__, *args, **kwargs)
+
+
 def _make_island(module: nn.Module) -> None:
-    """Wrap every method that the module's own classes define, forward or not."""
-    own = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
-    names = {name for cls in own for name, value in vars(cls).items() if callable(value)}
-    for name in names:
-        method = getattr(module, name)
-        is_special = name.startswith("__") or name in ("train", "reset_parameters", "extra_repr")
-        if inspect.ismethod(method) and not is_special and name not in vars(module):
-            setattr(module, name, fp32_island(method))
+    """Swap the module's class, so that a copy's methods are the copy's own."""
+    if not hasattr(type(module), "_island_of"):
+        plain: Any = type(module)
+        module.__class__ = _island_class(plain)
+
+
+@functools.cache
+def _island_class(plain: type[nn.Module]) -> type[nn.Module]:
+    """The subclass of a class of modules whose every method is an island, forward or not."""
+
+    class Island(plain):  # type: ignore[misc, valid-type]
+        _island_of = plain
+
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            # By the plain class, which pickle can find; what is read back becomes an island again.
+            make, args, *state = super().__reduce_ex__(protocol)
+            made = [plain if value is Island else value for value in (make, *args)]
+            return (_restore_island, tuple(made), *state)
+
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(Island, name, getattr(plain, name))
+    own = plain.__mro__[: plain.__mro__.index(nn.Module)]
+    for name in {name for cls in own for name in vars(cls)}:
+        method = inspect.getattr_static(plain, name)
+        if _computes(name) and _is_method(method):
+            setattr(Island, name, fp32_island(method))
+    if becomes := getattr(plain, "cls_to_become", None):  # a lazy module, once it has its weights
+        Island.cls_to_become = _island_class(becomes)
+    return Island
+
+
+def _computes(name: str) -> bool:
+    """Whether a method of that name computes; what every module has, but for forward, does not."""
+    bookkeeping = name.startswith("__") or name == "reset_parameters" or hasattr(nn.Module, name)
+    return name == "forward" or not bookkeeping
+
+
+def _is_method(value: Any) -> bool:
+    if isinstance(value, staticmethod | classmethod | type):
+        return False
+    return callable(value) and hasattr(type(value), "__get__")
+
+
+def _restore_island(make: Callable[..., nn.Module], *args: Any) -> nn.Module:
+    """The inverse of an island's ``__reduce_ex__``."""
+    module = make(*args)
+    _make_island(module)
+    return module
 
 
 @functools.cache

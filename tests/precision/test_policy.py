@@ -1,13 +1,90 @@
-"""A precision is decided once."""
+"""A precision is decided once, and its fp32 islands are each model's own."""
 
 from __future__ import annotations
 
+import copy
+import io
+import pickle
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from halftrack.precision import Precision
+from halftrack.precision import Precision, fp32_island, remove_islands
 from halftrack.precision.rehearsal import is_rehearsing
+
+FP16 = Precision("fp16", 1.0)
+X = torch.ones(1, 2)
+
+
+class Inner(nn.Module):
+    """Computes by another method than forward too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2, bias=False)
+        nn.init.constant_(self.layer.weight, 0.5)
+        self.register_buffer("offset", torch.zeros(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.embed(x) + self.offset
+
+    def embed(self, x: Tensor) -> Tensor:
+        return torch.mm(x, self.layer.weight)
+
+    @staticmethod
+    def doubled(x: Tensor) -> Tensor:
+        return x * 2
+
+    @property
+    def width(self) -> int:
+        return 2
+
+
+class Outer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Inner()
+        self.head = nn.Linear(2, 2, bias=False)
+        nn.init.constant_(self.head.weight, 1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.inner(x))
+
+
+class Extended(Inner):
+    """Calls what it overrides."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        return super().embed(x).neg()
+
+
+def saved(model: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+COPIES: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "oldest pickle": lambda model: pickle.loads(pickle.dumps(model, protocol=0)),
+    "torch.save": saved,
+}
+copied = pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+
+
+def islands(*patterns: str) -> Outer:
+    model = Outer()
+    Precision("fp16", 1.0, patterns).keep_in_fp32(model)
+    return model
+
+
+def dtype_of(function: Callable[[Tensor], Tensor], x: Tensor = X) -> torch.dtype:
+    with FP16.inference("cpu"):
+        return function(x.half()).dtype
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
@@ -20,3 +97,141 @@ def test_inference_has_the_precisions_arithmetic_and_no_gradients(name: str) -> 
     assert not answer.requires_grad
     assert torch.is_grad_enabled()
     assert not is_rehearsing()
+
+
+def test_every_method_that_computes_is_an_island_and_nothing_else_changes() -> None:
+    model = islands("inner")
+    inner = model.inner
+    assert dtype_of(model) == torch.float16
+    assert dtype_of(inner) == dtype_of(inner.embed) == torch.float32
+    assert dtype_of(inner.doubled) == torch.float16
+    assert inner.width == 2
+    assert isinstance(inner, Inner)
+    assert repr(model) == repr(Outer())
+    assert list(model.state_dict()) == list(Outer().state_dict())
+
+
+@copied
+def test_a_copy_has_islands_of_its_own(duplicate: Callable[[nn.Module], nn.Module]) -> None:
+    model = islands("inner")
+    other = duplicate(model)
+    assert dtype_of(other.inner) == dtype_of(other.inner.embed) == torch.float32
+    assert type(other.inner) is type(model.inner)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    assert (other(X) == 0).all()
+    assert (other.inner.embed(X) == 0).all()
+    assert (model(X) == 2).all()
+
+
+def test_a_weight_average_made_by_copying_computes_with_its_own_weights() -> None:
+    model = islands("inner", "head")
+    average = torch.optim.swa_utils.AveragedModel(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert (average(X) == 2).all()
+    assert (model(X) == 0).all()
+
+
+def test_weights_are_loaded_into_islands_and_out_of_them() -> None:
+    model, plain = islands("inner"), Outer()
+    with torch.no_grad():
+        plain.inner.layer.weight.fill_(2.0)
+    model.load_state_dict(plain.state_dict())
+    assert torch.equal(model(X), plain(X))
+    plain.load_state_dict(islands("inner").state_dict(), assign=True)
+    assert (plain(X) == 2).all()
+
+
+def test_islands_are_removed() -> None:
+    model = islands("inner", "inner.layer", "head")
+    other = copy.deepcopy(model)
+    remove_islands(model)
+    assert [type(module) for module in model.modules()] == [Outer, Inner, nn.Linear, nn.Linear]
+    assert dtype_of(model.inner.embed) == dtype_of(model.head) == torch.float16
+    assert dtype_of(other.head) == torch.float32
+    remove_islands(model)
+    FP16.keep_in_fp32(model)
+    assert dtype_of(model) == torch.float16
+    Precision("fp16", 1.0, ("head",)).keep_in_fp32(model)
+    assert dtype_of(model) == torch.float32
+
+
+@copied
+def test_islands_within_islands(duplicate: Callable[[nn.Module], nn.Module]) -> None:
+    model = islands("inner.layer")
+    Precision("fp16", 1.0, ("inner", "inner.*")).keep_in_fp32(model)
+    other = duplicate(model)
+    assert dtype_of(other.inner) == dtype_of(other.inner.layer) == torch.float32
+    remove_islands(other)
+    assert [type(module) for module in other.modules()] == [Outer, Inner, nn.Linear, nn.Linear]
+
+
+def test_what_a_subclass_overrides_and_calls_stays_within_the_island() -> None:
+    model = nn.Sequential(Extended())
+    Precision("fp16", 1.0, ("0",)).keep_in_fp32(model)
+    assert dtype_of(model[0].embed) == torch.float32
+    assert (model(X) == -1).all()
+
+
+def test_a_module_that_pickles_itself_stays_an_island() -> None:
+    model = islands("inner")
+    model.add_module("frozen", Made(3.0))
+    Precision("fp16", 1.0, ("frozen",)).keep_in_fp32(model)
+    for duplicate in COPIES.values():
+        other = duplicate(model).frozen
+        assert isinstance(other, Made)
+        assert dtype_of(other) == torch.float32
+        assert (other(X) == 3).all()
+
+
+class Made(nn.Module):
+    """Copied by its constructor, as a module that wraps something foreign may be."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def __reduce__(self) -> tuple[type[Made], tuple[float]]:
+        return type(self), (self.factor,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+def test_a_lazy_module_stays_an_island_once_it_has_its_weights() -> None:
+    model = nn.Sequential(nn.LazyLinear(2))
+    Precision("fp16", 1.0, ("0",)).keep_in_fp32(model)
+    assert dtype_of(model) == torch.float32
+    assert dtype_of(model) == torch.float32
+    remove_islands(model)
+    assert type(model[0]) is nn.Linear
+
+
+class Decorated(nn.Module):
+    """An island by decoration, and one made of a bound method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 2))
+        self.score = fp32_island(self.product)
+
+    def product(self, x: Tensor) -> Tensor:
+        return torch.mm(x, self.weight)
+
+    @fp32_island
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.mm(x, self.weight)
+
+
+@copied
+def test_decorated_islands_are_copied(duplicate: Callable[[nn.Module], nn.Module]) -> None:
+    other = duplicate(Decorated())
+    assert dtype_of(other) == dtype_of(other.score) == torch.float32
+    assert dtype_of(other.product) == torch.float16
+    with torch.no_grad():
+        other.weight.zero_()
+    assert (other(X) == 0).all()
+    assert (other.score(X) == 0).all()
