@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from halftrack.data.annotated_image import header_of, load_annotated_image, require_size
 from halftrack.data.images import load_image
 from halftrack.data.problems import DataError, Problem
 from halftrack.data.progress import Progress
@@ -34,7 +35,7 @@ def bad_images(
     Args:
         images: whatever stands for an image.
         path: where an image lies.
-        size: annotated height and width of an image, to be compared with the decoded one.
+        size: annotated height and width of an image, to be compared with its own.
         source: what ``size`` comes from.
         decode: decode every image, not only look for its file.
         threads: how many threads look.
@@ -42,9 +43,12 @@ def bad_images(
     """
 
     def look(image: ImageT) -> Problem | None:
-        if not decode:
-            return _missing(path(image))
-        return _undecodable(path(image), None if size is None else size(image), source)
+        annotated = None if size is None else size(image)
+        try:
+            (_decode if decode else _look)(path(image), annotated, source)
+        except DataError as error:
+            return Problem(error.file, error.reason)
+        return None
 
     problems, done = [], 0
     with ThreadPoolExecutor(threads) as pool:
@@ -58,20 +62,19 @@ def bad_images(
     return problems
 
 
-def _missing(path: str) -> Problem | None:
+def _look(path: str, annotated: tuple[int, int] | None, source: str) -> None:
+    """Everything that can be told of an image without decoding it."""
     if not os.path.isfile(path):
-        return Problem(path, "image is missing")
+        raise DataError(path, "image is missing")
     if os.path.getsize(path) == 0:
-        return Problem(path, "image is an empty file")
-    return None
+        raise DataError(path, "image is an empty file")
+    header = None if annotated is None else header_of(path)
+    if annotated is not None and header is not None:
+        require_size(path, (header.height, header.width), annotated, source=source)
 
 
-def _undecodable(path: str, annotated: tuple[int, int] | None, source: str) -> Problem | None:
-    try:
-        height, width = load_image(path).shape[-2:]
-    except DataError as error:
-        return Problem(error.file, error.reason)
-    if annotated is not None and (height, width) != annotated:
-        told = f"{annotated[1]}x{annotated[0]} in {source}"
-        return Problem(path, f"image is {width}x{height}, but {told}")
-    return None
+def _decode(path: str, annotated: tuple[int, int] | None, source: str) -> None:
+    if annotated is None:
+        load_image(path)
+    else:
+        load_annotated_image(path, annotated, source=source)
