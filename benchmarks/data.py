@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from halftrack.data import TrainingClips, VidDataConfig
 from halftrack.data.images import network_size
 from halftrack.data.randomness import epoch_order, sample_random
+from halftrack.data.vid import TrainingClips, VidDataConfig
 from halftrack.data.vid.references import bilateral_uniform
 
 MEAN = np.array((123.675, 116.28, 103.53), dtype=np.float32)
@@ -91,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = VidDataConfig(training_sets=("vid",), key_frames="all")
-    clips = config.training_clips(options.data_root)
+    clips = TrainingClips.open(config, options.data_root)
     count = min(options.clips, len(clips))
     order = epoch_order(0, 0, len(clips))[:count]
     plain = DataLoader(

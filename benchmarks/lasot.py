@@ -21,7 +21,8 @@ import numpy.typing as npt
 from measure import machine
 from PIL import Image, ImageDraw
 
-from halftrack.data import PairDataConfig, SotSequence, learned_rows, read_mot, read_sot
+from halftrack.data.mot import learned_rows, read_mot
+from halftrack.data.sot import PairDataConfig, SotSequence, read_sot
 from halftrack.evaluation import TargetTruth, score_ope
 from halftrack.recipes import SingleObjectRecipe, follow, load_recipe, train
 from halftrack.synthetic import SyntheticVideo, write_synthetic

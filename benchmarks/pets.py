@@ -18,6 +18,7 @@ import torch
 from measure import machine
 
 from halftrack.data import load_image
+from halftrack.data.mot import MotSequences
 from halftrack.evaluation import TrackRows
 from halftrack.frames import Tracks
 from halftrack.recipes import (
@@ -152,7 +153,7 @@ def compare(data_root: Path, out: Path) -> None:
 
 def draw(data_root: Path, found: dict[str, TrackRows], out: Path) -> None:
     """Three frames of each run, to be looked at."""
-    sequence = detector().data.test_sequences(data_root)[0]
+    sequence = MotSequences.open(detector().data, data_root)[0]
     for precision, rows in found.items():
         trails = Trails()
         for number in sequence.frame_numbers:

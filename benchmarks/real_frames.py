@@ -16,7 +16,8 @@ from pathlib import Path
 
 from measure import machine
 
-from halftrack.data import IMAGENET_VID_CLASSES, load_image
+from halftrack.data import load_image
+from halftrack.data.vid import IMAGENET_VID_CLASSES, TestVideos
 from halftrack.recipes import (
     DetectionEvaluation,
     VideoDetectionRecipe,
@@ -83,7 +84,7 @@ def main() -> None:
         if not math.isnan(value):
             print(f"  {name}: COCO {value:.3f}, VOC {metrics.voc_ap50_per_class[name]:.3f}")
     position = 0
-    for number, video in enumerate(chosen.data.test_videos(args.data_root)):
+    for number, video in enumerate(TestVideos.open(chosen.data, args.data_root)):
         for frame in (len(video) // 4, 3 * len(video) // 4):
             found = scored.detections[position + frame]
             image = load_image(video.path(frame))

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import Progress
 
-from halftrack.data import check, check_sot
+from halftrack.data.check import check, check_sot
 from halftrack.precision import NonFiniteGradientError
 from halftrack.recipes import (
     RECIPES,

@@ -30,14 +30,23 @@ NAMES = {
         "SelsaConfig SiamRPN SiamRPNConfig"
     ),
     "halftrack.data": (
-        "Benchmark Classes ClipSettings CropBatches Crops DataError DataReport FrameBatches "
-        "IMAGENET_VID_CLASSES LeftOutRows MotDetectionConfig MotRows MotSequence "
-        "MotSequences PairBatches PairDataConfig Problem ReIDDataConfig "
-        "SkipLedger SotBenchmark SotSequence SotSplit SourceFrame TestSequence "
-        "TestTarget TestTargets TestVideo TestVideos TrackedObjects TrainingClips VidDataConfig "
-        "VideoIndex VideoSource check check_sot learned_rows load_image open_video read_coco_vid "
-        "read_imagenet_det read_imagenet_vid read_mot read_sot"
+        "Classes DataError PrintedProgress Problem Progress SkipLedger SourceFrame VideoIndex "
+        "VideoSource load_image open_video"
     ),
+    "halftrack.data.vid": (
+        "IMAGENET_VID_CLASSES TestVideo TestVideos TrainingClips VidDataConfig "
+        "read_coco_vid read_imagenet_det read_imagenet_vid read_test_index read_training_indexes"
+    ),
+    "halftrack.data.mot": (
+        "Benchmark CropBatches Crops FrameBatches LeftOutRows MotDetectionConfig MotRows "
+        "MotSequence MotSequences ReIDDataConfig TestSequence crops_in_order learned_rows "
+        "read_crops read_mot"
+    ),
+    "halftrack.data.sot": (
+        "PairBatches PairDataConfig SotBenchmark SotSequence SotSplit TestTarget TestTargets "
+        "TrackedObjects read_sot"
+    ),
+    "halftrack.data.check": "DataReport check check_sot",
     "halftrack.synthetic": "Layout SYNTHETIC_CLASSES SyntheticVideo write_synthetic",
     "halftrack.evaluation": (
         "DetectionMetrics Equivalence FrameDetections MotMetrics OpeMetrics OpeRule "

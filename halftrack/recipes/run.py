@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import nn
 
-from halftrack.data.progress import PrintedProgress, Progress
+from halftrack.data import PrintedProgress, Progress
 from halftrack.recipes.kinds.detection import left_out
 from halftrack.recipes.kinds.multi_object import TrackingRecipe
 from halftrack.recipes.kinds.recipe import Evaluation, Recipe, TrainedRecipe

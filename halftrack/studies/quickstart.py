@@ -9,7 +9,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from halftrack.data import load_image, read_sot
+from halftrack.data import load_image
+from halftrack.data.mot import MotSequences
+from halftrack.data.sot import read_sot
+from halftrack.data.vid import TestVideos
 from halftrack.recipes import (
     DetectionEvaluation,
     SingleObjectEvaluation,
@@ -138,7 +141,7 @@ def _mot(
         costs = _costs(detector, data_root, list(results.values()), start)
         rows.append({"precision": name} | scores | costs)
     plot_curves(out / "curves.png", logs)
-    first = tracker.data.test_sequences(data_root)[0]
+    first = MotSequences.open(tracker.data, data_root)[0]
     film = track_video(chosen, first.record.folder, out)
     title = "Tiny Tracktor on unseen synthetic video"
     return title, rows, ["curves.png", *(file.name for file in film.files)]
@@ -211,7 +214,7 @@ def _draw(recipe: VideoDetectionRecipe, data_root: Path, out: Path, seed: int) -
     assert isinstance(found, DetectionEvaluation)
     names: list[str] = []
     position = 0
-    for number, video in enumerate(recipe.data.test_videos(data_root)):
+    for number, video in enumerate(TestVideos.open(recipe.data, data_root)):
         middle = len(video) // 2
         if number < 4:
             names.append(f"frame_{number}.png")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from halftrack.data import VidDataConfig, check
+from halftrack.data.check import check
+from halftrack.data.vid import VidDataConfig
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 SMALL = {"train_videos": 2, "val_videos": 2, "frames": 12}

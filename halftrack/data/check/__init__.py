@@ -1,1 +1,7 @@
-"""Everything that is wrong with a user's data, told before an hour of training is lost."""
+"""Checks of a user's data before an hour of training is lost: every problem with its file."""
+
+from halftrack.data.check.data_sets import check
+from halftrack.data.check.pairs import check_sot
+from halftrack.data.check.report import DataReport
+
+__all__ = ["DataReport", "check", "check_sot"]

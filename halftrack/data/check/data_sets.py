@@ -13,11 +13,14 @@ from halftrack.data.check.pairs import check_pairs
 from halftrack.data.check.report import DataReport, SetReport
 from halftrack.data.index import VideoIndex
 from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig
-from halftrack.data.mot.mot_challenge import LeftOutRows, MotSequence, learned_rows, read_mot
+from halftrack.data.mot.crops import read_crops
+from halftrack.data.mot.mot_challenge import read_mot
+from halftrack.data.mot.records import LeftOutRows, MotSequence, learned_rows
 from halftrack.data.problems import Problem
 from halftrack.data.progress import Progress
 from halftrack.data.sot.config import PairDataConfig
 from halftrack.data.vid.config import VidDataConfig
+from halftrack.data.vid.indexes import read_test_index, read_training_indexes
 
 __all__ = ["check"]
 
@@ -77,11 +80,12 @@ def _check_vid(
     threads: int,
     progress: Progress | None,
 ) -> tuple[SetReport, ...]:
-    training = config.training_indexes(data_root, processes=processes, progress=progress)
+    training = read_training_indexes(config, data_root, processes=processes, progress=progress)
     named = [
         (f"train {name}", index) for name, index in zip(config.training_sets, training, strict=True)
     ]
-    named.append(("val vid", config.test_index(data_root, processes=processes, progress=progress)))
+    test = read_test_index(config, data_root, processes=processes, progress=progress)
+    named.append(("val vid", test))
     reports = []
     for name, index in named:
         images = bad_images(
@@ -159,7 +163,7 @@ def _check_mot(
         left_out = sum((counts for _, counts in learned), LeftOutRows())
         boxes = {"pedestrian": sum(len(rows) for rows, _ in learned)}
         if isinstance(config, ReIDDataConfig):
-            crops = config.training_crops(data_root)
+            crops = read_crops(config, data_root)
             boxes |= {"crops trained on": len(crops), "of individuals": crops.num_identities}
         reports.append(
             SetReport(

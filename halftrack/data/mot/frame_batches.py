@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,32 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from halftrack.data.images import load_image, network_size
-from halftrack.data.mot.mot_challenge import LeftOutRows, MotRows, MotSequence, learned_rows
-from halftrack.data.mot.photometric import Distortion, DistortionRanges, distort, draw_distortion
+from halftrack.data.mot.config import MotDetectionConfig
+from halftrack.data.mot.mot_challenge import read_mot
+from halftrack.data.mot.photometric import Distortion, distort, draw_distortion
+from halftrack.data.mot.records import LeftOutRows, MotRows, MotSequence, learned_rows
 from halftrack.data.ordered_batches import OrderedBatches
-from halftrack.data.problems import DataError, OnBadSample, SkipLedger
+from halftrack.data.problems import DataError, SkipLedger
 from halftrack.data.randomness import sample_random
 from halftrack.frames import Frame, FrameBatch
 
-__all__ = ["FrameBatches", "FrameDecisions", "FrameSettings", "draw_decisions", "load_frame"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameSettings:
-    """How a training frame is drawn and prepared."""
-
-    image_scale: tuple[int, int] = (1088, 1088)
-    """Greatest long and short side at network size, in pixels."""
-    ratio_range: tuple[float, float] = (0.8, 1.2)
-    """``image_scale`` is multiplied by a number drawn from this range."""
-    distortion: DistortionRanges | None = field(default_factory=DistortionRanges)
-    """How far colours may be distorted; None leaves them alone."""
-    crop_size: tuple[int, int] = (1088, 1088)
-    """Height and width that a larger image is cropped to, at a place drawn."""
-    flip_probability: float = 0.5
-    """Chance that a frame is mirrored."""
-    min_size: int = 32
-    """Images with a smaller side are not trained on."""
+__all__ = ["FrameBatches", "FrameDecisions", "draw_decisions", "load_frame"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +50,20 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
         self,
         *,
         sequences: Sequence[MotSequence],
-        settings: FrameSettings,
-        images_per_batch: int = 2,
-        flag_zero: bool = False,
-        on_bad_sample: OnBadSample = "error",
+        config: MotDetectionConfig,
         rank: int = 0,
         world_size: int = 1,
         skipped: SkipLedger | None = None,
     ) -> None:
-        self.sequences = tuple(each for each in sequences if min(each.size) >= settings.min_size)
+        self.sequences = tuple(each for each in sequences if min(each.size) >= config.min_size)
         """The sequences, in the order in which samples are counted."""
-        self.settings = settings
-        """How frames are drawn and prepared."""
+        self.config = config
+        """The sizes, ranges and chances that frames are drawn with."""
         self._rows: list[MotRows] = []
         self.left_out = LeftOutRows()
         """Rows of the ground truth that are not learned from."""
         for sequence in self.sequences:
-            rows, left_out = learned_rows(sequence, flag_zero=flag_zero)
+            rows, left_out = learned_rows(sequence, flag_zero=config.train_flag_zero)
             self._rows.append(rows)
             self.left_out += left_out
         numbers = [np.unique(rows.frame_numbers) for rows in self._rows]
@@ -90,11 +72,11 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
         if len(self._frame_number) == 0:
             folders = ", ".join(str(sequence.folder) for sequence in sequences) or "no sequence"
             reason = "no frame with a pedestrian to learn from"
-            raise DataError(folders, f"{reason} and sides of at least {settings.min_size} px")
+            raise DataError(folders, f"{reason} and sides of at least {config.min_size} px")
         super().__init__(
             num_samples=len(self._frame_number),
-            samples_per_batch=images_per_batch,
-            on_bad_sample=on_bad_sample,
+            samples_per_batch=config.images_per_batch,
+            on_bad_sample=config.on_bad_sample,
             rank=rank,
             world_size=world_size,
             skipped=skipped,
@@ -102,8 +84,36 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
         small = len(sequences) - len(self.sequences)
         self.notes = (
             f"{self.num_samples} frames of {len(self.sequences)} sequences; "
-            f"left out: {self.left_out}, {small} sequences with sides under {settings.min_size} px",
+            f"left out: {self.left_out}, {small} sequences with sides under {config.min_size} px",
         )
+
+    @classmethod
+    def open(
+        cls,
+        config: MotDetectionConfig,
+        data_root: str | Path,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> FrameBatches:
+        """Open the training frames of a configuration.
+
+        Args:
+            config: the split, and how frames are drawn.
+            data_root: the folder that contains e.g. ``MOT17``, or ``MOT17`` itself.
+            rank: this process's share of every epoch.
+            world_size: number of shares.
+
+        Raises:
+            DataError: if something is missing or malformed.
+        """
+        sequences = read_mot(
+            data_root,
+            config.training_split,
+            benchmark=config.benchmark,
+            detectors=config.detectors,
+        )
+        return cls(sequences=sequences, config=config, rank=rank, world_size=world_size)
 
     def sample(self, *, seed: int, epoch: int, index: int) -> Frame:
         """The frame of sample ``index``, whatever its place in the order.
@@ -118,8 +128,8 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
             sequence,
             int(self._frame_number[index]),
             rows=self._rows[number],
-            decisions=draw_decisions(self.settings, sequence.size, rng),
-            crop_size=self.settings.crop_size,
+            decisions=draw_decisions(self.config, sequence.size, rng),
+            crop_size=self.config.crop_size,
         )
 
     def collate(self, samples: Sequence[Frame]) -> FrameBatch:
@@ -128,30 +138,29 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
 
 
 def draw_decisions(
-    settings: FrameSettings, size: tuple[int, int], rng: random.Random
+    config: MotDetectionConfig, size: tuple[int, int], rng: random.Random
 ) -> FrameDecisions:
     """Draw what is done to a frame.
 
     Args:
-        settings: what may be done.
+        config: what may be done.
         size: height and width of the frame.
         rng: source of chance.
     """
-    factor = rng.uniform(*settings.ratio_range)
-    first, second = settings.image_scale
+    factor = rng.uniform(*config.ratio_range)
+    first, second = config.image_scale
     image_scale = (int(first * factor), int(second * factor))
-    ranges = settings.distortion
-    distortion = None if ranges is None else draw_distortion(ranges, rng)
+    distortion = draw_distortion(config, rng) if config.photometric else None
     resized = network_size(*size, image_scale)
     top, left = (
         rng.randint(0, max(0, side - crop))
-        for side, crop in zip(resized, settings.crop_size, strict=True)
+        for side, crop in zip(resized, config.crop_size, strict=True)
     )
     return FrameDecisions(
         image_scale=image_scale,
         distortion=distortion,
         crop_yx=(top, left),
-        flipped=rng.random() < settings.flip_probability,
+        flipped=rng.random() < config.flip_probability,
     )
 
 

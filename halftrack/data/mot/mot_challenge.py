@@ -8,156 +8,20 @@ from __future__ import annotations
 
 import configparser
 import re
-from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from halftrack.data.images import load_image
-from halftrack.data.index import MIN_BOX_SIDE, Booleans, Integers
+from halftrack.data.mot.config import Benchmark, Detectors, MotSplit
+from halftrack.data.mot.records import DEFAULT_FRAME_RATE, Doubles, MotRows, MotSequence
 from halftrack.data.problems import DataError
 
-__all__ = [
-    "Benchmark",
-    "Detectors",
-    "LeftOutRows",
-    "MotRows",
-    "MotSequence",
-    "MotSplit",
-    "learned_rows",
-    "read_mot",
-]
+__all__ = ["read_mot"]
 
-Benchmark = Literal["MOT15", "MOT16", "MOT17", "MOT20"]
-"""A MOTChallenge data set, by the folder it unpacks to."""
-MotSplit = Literal["train", "test", "half-train", "half-val"]
-"""``half-train``: the first n // 2 + 1 frames of each training sequence; ``half-val``: the rest."""
-Detectors = Literal["all", "DPM", "FRCNN", "SDP"]
-"""MOT17 holds each video three times, once for each public detector; ``all`` keeps the copies."""
-
-Doubles = npt.NDArray[np.float64]
-
-_PEDESTRIAN = 1
-# People that are hard to judge, not trained on: person on vehicle, static person, distractor,
-# reflection, crowd. TrackEval removes results on them, but for crowds.
-_IGNORED_CLASSES = (2, 7, 8, 12, 13)
 _DETECTOR = re.compile(r"-(DPM|FRCNN|SDP)$")
-_DEFAULT_FRAME_RATE = 30.0
 _TRUTH_COLUMNS = 9
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MotRows:
-    """Rows of a ``gt.txt`` or ``det.txt``, in the file's order."""
-
-    frame_numbers: Integers
-    """``(n,)`` 1-based."""
-    ids: Integers
-    """``(n,)`` identity within the sequence; -1 in detections."""
-    boxes_ltwh: Doubles
-    """``(n, 4)`` left, top, width and height as written."""
-    flags: Booleans
-    """``(n,)`` False where the box is not to be scored; True in detections."""
-    classes: Integers
-    """``(n,)`` 1 to 13, 1 being pedestrians; 1 in detections and in MOT15."""
-    visibility: Doubles
-    """``(n,)`` share of the person that can be seen; 1 in detections and in MOT15."""
-    scores: Doubles
-    """``(n,)`` the detector's confidence; 1 in ground truth."""
-
-    def __len__(self) -> int:
-        return len(self.frame_numbers)
-
-    @cached_property
-    def boxes_xyxy(self) -> Doubles:
-        """``(n, 4)`` in original pixels; boxes may leave the image."""
-        corner, side = self.boxes_ltwh[:, :2], self.boxes_ltwh[:, 2:]
-        return np.concatenate([corner, corner + side], axis=1)
-
-    def select(self, rows: Booleans | Integers | slice) -> MotRows:
-        """Some of the rows, by mask or by position."""
-        chosen = {each.name: getattr(self, each.name)[rows] for each in fields(self)}
-        return MotRows(**chosen)
-
-    def in_frame(self, frame_number: int) -> MotRows:
-        """The rows of one frame, in the file's order."""
-        order, sorted_numbers = self._by_frame
-        first, last = np.searchsorted(sorted_numbers, [frame_number, frame_number + 1])
-        return self.select(order[first:last])
-
-    @cached_property
-    def _by_frame(self) -> tuple[Integers, Integers]:
-        # Rows may be sorted by identity: a stable sort keeps their order within a frame.
-        order = np.argsort(self.frame_numbers, kind="stable")
-        return order, self.frame_numbers[order]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MotSequence:
-    """One sequence, or the part of it that belongs to a split."""
-
-    name: str
-    """Name of its folder, which is also that of a results file."""
-    folder: Path
-    """Where it lies."""
-    frame_numbers: range
-    """Frames of the split, 1-based and counted in the whole sequence."""
-    size: tuple[int, int]
-    """Height and width of its images."""
-    frame_rate: float = _DEFAULT_FRAME_RATE
-    """Frames a second; 30 where the sequence does not say."""
-    image_folder: str = "img1"
-    """Folder of the images below ``folder``."""
-    image_ending: str = ".jpg"
-    """Ending of the images' names."""
-    truth: MotRows | None = None
-    """Ground truth of these frames; None where none is published."""
-    detections: MotRows | None = None
-    """Public detections in these frames; None if they were not asked for or are not there."""
-
-    def __len__(self) -> int:
-        return len(self.frame_numbers)
-
-    def path(self, frame_number: int) -> str:
-        """Where a frame's image lies."""
-        return f"{self.folder}/{self.image_folder}/{frame_number:06d}{self.image_ending}"
-
-    def sample_id(self, frame_number: int) -> str:
-        """A frame's name in logs and errors, e.g. ``MOT17-02-FRCNN/img1/000008``."""
-        return f"{self.name}/{self.image_folder}/{frame_number:06d}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeftOutRows:
-    """How many rows of the ground truth are not learned from, and why."""
-
-    flagged: int = 0
-    """Pedestrians with flag 0: regions to ignore."""
-    ignored_classes: int = 0
-    """People that are hard to judge: on vehicles, static, distractors, reflections, crowds."""
-    other_classes: int = 0
-    """Vehicles and occluders."""
-    outside: int = 0
-    """Boxes that share no area with their image."""
-    degenerate: int = 0
-    """Boxes narrower or lower than one pixel."""
-
-    def __str__(self) -> str:
-        return (
-            f"{self.flagged} pedestrians with flag 0, {self.ignored_classes} people hard to judge, "
-            f"{self.other_classes} other objects, {self.outside} boxes outside their image, "
-            f"{self.degenerate} under one pixel"
-        )
-
-    def __add__(self, other: LeftOutRows) -> LeftOutRows:
-        sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in _COUNTS}
-        return LeftOutRows(**sums)
-
-
-_COUNTS = fields(LeftOutRows)
 
 
 def read_mot(
@@ -215,41 +79,6 @@ def _find_mot(data_root: str | Path, benchmark: Benchmark, part: str) -> Path:
     raise DataError(str(root), f"no {benchmark} here: looked for {looked}")
 
 
-def learned_rows(sequence: MotSequence, *, flag_zero: bool = False) -> tuple[MotRows, LeftOutRows]:
-    """The ground truth that training learns from: pedestrians whose box touches the image.
-
-    MMTracking's rules, but for flags: it trains on pedestrians whatever their flag. In the official
-    MOT17 and MOT20 files pedestrians have flag 1, so only foreign files show a difference.
-
-    Args:
-        sequence: with ground truth.
-        flag_zero: learn from pedestrians with flag 0 too.
-
-    Raises:
-        DataError: if the sequence has no ground truth.
-    """
-    rows = sequence.truth
-    if rows is None:
-        raise DataError(str(sequence.folder / "gt" / "gt.txt"), "ground truth is missing")
-    height, width = sequence.size
-    x1, y1, x2, y2 = rows.boxes_xyxy.T
-    pedestrian = rows.classes == _PEDESTRIAN
-    hard_to_judge = np.isin(rows.classes, _IGNORED_CLASSES)
-    flagged = pedestrian & ~rows.flags & (not flag_zero)
-    seen = pedestrian & ~flagged
-    inside = np.minimum(x2, width) > np.maximum(x1, 0)
-    inside &= np.minimum(y2, height) > np.maximum(y1, 0)
-    large = (rows.boxes_ltwh[:, 2:] >= MIN_BOX_SIDE).all(axis=1)
-    left_out = LeftOutRows(
-        flagged=int(flagged.sum()),
-        ignored_classes=int(hard_to_judge.sum()),
-        other_classes=int((~pedestrian & ~hard_to_judge).sum()),
-        outside=int((seen & ~inside).sum()),
-        degenerate=int((seen & inside & ~large).sum()),
-    )
-    return rows.select(seen & inside & large), left_out
-
-
 def _wanted(name: str, detectors: Detectors) -> bool:
     detector = _DETECTOR.search(name)
     return detectors == "all" or detector is None or detector[1] == detectors
@@ -277,7 +106,7 @@ def _read_sequence(folder: Path, split: MotSplit, *, detections: bool) -> MotSeq
         folder=folder,
         frame_numbers=frame_numbers,
         size=(height, width),
-        frame_rate=_positive(section, "frameRate", file, default=_DEFAULT_FRAME_RATE),
+        frame_rate=_positive(section, "frameRate", file, default=DEFAULT_FRAME_RATE),
         image_folder=images,
         image_ending=ending,
         truth=_read_rows(truth, num_frames, frame_numbers, truth=True),

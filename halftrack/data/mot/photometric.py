@@ -12,25 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Distortion", "DistortionRanges", "distort", "draw_distortion"]
+from halftrack.data.mot.config import MotDetectionConfig
+
+__all__ = ["Distortion", "distort", "draw_distortion"]
 
 _FLT_EPSILON = torch.finfo(torch.float32).eps
 # Pixels worked on at a time: their dozen temporaries stay in a core's cache.
 _STRIP = 32768
-
-
-@dataclass(frozen=True, kw_only=True)
-class DistortionRanges:
-    """How far each property may be distorted; each is distorted with probability 0.5."""
-
-    brightness: float = 32.0
-    """Most that is added to or taken from all channels, on a scale of 0 to 255."""
-    contrast: tuple[float, float] = (0.5, 1.5)
-    """Range of the factor for all channels."""
-    saturation: tuple[float, float] = (0.5, 1.5)
-    """Range of the factor for the saturation."""
-    hue: float = 18.0
-    """Most that the hue is turned either way, in degrees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,17 +39,22 @@ class Distortion:
     """Which RGB channel becomes the first, the second and the third, last of all."""
 
 
-def draw_distortion(ranges: DistortionRanges, rng: random.Random) -> Distortion:
-    """Draw what is done to one image, in the order in which it is done."""
+def draw_distortion(config: MotDetectionConfig, rng: random.Random) -> Distortion:
+    """Draw the distortion of one image; each property is distorted with probability 0.5.
+
+    Args:
+        config: its brightness, contrast, saturation and hue say how far.
+        rng: source of chance.
+    """
 
     def perhaps(low: float, high: float) -> float | None:
         return rng.uniform(low, high) if rng.random() < 0.5 else None
 
-    brightness = perhaps(-ranges.brightness, ranges.brightness)
+    brightness = perhaps(-config.brightness, config.brightness)
     contrast_first = rng.random() < 0.5
-    contrast = perhaps(*ranges.contrast)
-    saturation = perhaps(*ranges.saturation)
-    hue = perhaps(-ranges.hue, ranges.hue)
+    contrast = perhaps(*config.contrast)
+    saturation = perhaps(*config.saturation)
+    hue = perhaps(-config.hue, config.hue)
     order = rng.sample(range(3), 3) if rng.random() < 0.5 else None
     return Distortion(
         brightness=brightness,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from halftrack.data.images import prepare_frame
-from halftrack.data.mot.mot_challenge import MotRows, MotSequence
+from halftrack.data.mot.config import MotDetectionConfig
+from halftrack.data.mot.mot_challenge import read_mot
+from halftrack.data.mot.records import MotRows, MotSequence
 from halftrack.data.prefetch import read_ahead
-from halftrack.data.problems import DataError, OnBadSample, SkipLedger
+from halftrack.data.problems import DataError, SkipLedger
 from halftrack.frames import Frame
 
 __all__ = ["MotSequences", "TestSequence"]
@@ -26,20 +29,17 @@ class TestSequence:
         self,
         *,
         sequence: MotSequence,
-        image_scale: tuple[int, int] = (1088, 1088),
-        public: bool = False,
-        on_bad_sample: OnBadSample = "error",
+        config: MotDetectionConfig,
         skipped: SkipLedger | None = None,
         threads: int = 2,
     ) -> None:
-        if public and sequence.detections is None:
+        if config.public and sequence.detections is None:
             file = str(sequence.folder / "det" / "det.txt")
             raise DataError(file, "public=True asks for public detections, which are not here")
         self.record = sequence
         """What was read of it."""
-        self._image_scale = image_scale
-        self._public = sequence.detections if public else None
-        self._on_bad_sample = on_bad_sample
+        self._config = config
+        self._public = sequence.detections if config.public else None
         self._skipped = SkipLedger() if skipped is None else skipped
         self._threads = threads
         self.name = sequence.name
@@ -68,7 +68,7 @@ class TestSequence:
             self._load,
             self.frame_numbers,
             threads=self._threads,
-            on_bad_sample=self._on_bad_sample,
+            on_bad_sample=self._config.on_bad_sample,
             skipped=self._skipped,
         )
 
@@ -88,7 +88,7 @@ class TestSequence:
             path,
             sample_id=self.record.sample_id(frame_number),
             frame_index=frame_number - self.frame_numbers.start,
-            image_scale=self._image_scale,
+            image_scale=self._config.image_scale,
             boxes_xyxy=boxes_xyxy,
             labels=labels,
         )
@@ -113,9 +113,7 @@ class MotSequences:
         self,
         *,
         sequences: Sequence[MotSequence],
-        image_scale: tuple[int, int] = (1088, 1088),
-        public: bool = False,
-        on_bad_sample: OnBadSample = "error",
+        config: MotDetectionConfig,
         rank: int = 0,
         world_size: int = 1,
         skipped: SkipLedger | None = None,
@@ -130,13 +128,44 @@ class MotSequences:
         self._sequences = tuple(
             TestSequence(
                 sequence=sequence,
-                image_scale=image_scale,
-                public=public,
-                on_bad_sample=on_bad_sample,
+                config=config,
                 skipped=self.skipped,
                 threads=threads,
             )
             for sequence in sequences[rank::world_size]
+        )
+
+    @classmethod
+    def open(
+        cls,
+        config: MotDetectionConfig,
+        data_root: str | Path,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        threads: int = 2,
+    ) -> MotSequences:
+        """Open the test sequences of a configuration.
+
+        Args:
+            config: the split, image size and detections.
+            data_root: the folder that contains e.g. ``MOT17``, or ``MOT17`` itself.
+            rank: this process's share of the sequences.
+            world_size: number of shares.
+            threads: threads that read frames ahead; 0 reads on demand.
+
+        Raises:
+            DataError: if something is missing or malformed.
+        """
+        sequences = read_mot(
+            data_root,
+            config.test_split,
+            benchmark=config.benchmark,
+            detectors=config.detectors,
+            detections=config.public,
+        )
+        return cls(
+            sequences=sequences, config=config, rank=rank, world_size=world_size, threads=threads
         )
 
     def __len__(self) -> int:

@@ -1,1 +1,20 @@
-"""LaSOT and its sisters: pairs to train on, targets to test on."""
+"""Single-object tracking: pairs to learn from, sequences to track in."""
+
+from halftrack.data.sot.benchmarks import SotBenchmark, SotSplit, read_sot
+from halftrack.data.sot.config import PairDataConfig
+from halftrack.data.sot.pair_objects import TrackedObjects
+from halftrack.data.sot.pairs import PairBatches
+from halftrack.data.sot.sequences import SotSequence
+from halftrack.data.sot.targets import TestTarget, TestTargets
+
+__all__ = [
+    "PairBatches",
+    "PairDataConfig",
+    "SotBenchmark",
+    "SotSequence",
+    "SotSplit",
+    "TestTarget",
+    "TestTargets",
+    "TrackedObjects",
+    "read_sot",
+]

@@ -21,7 +21,8 @@ from halftrack.data.sot.pair_objects import (
     read_lasot_objects,
 )
 from halftrack.data.sot.pairs import PairBatches, PairSettings
-from halftrack.data.vid.imagenet_vid import IMAGENET_VID_CLASSES, read_imagenet_vid
+from halftrack.data.vid.config import IMAGENET_VID_CLASSES
+from halftrack.data.vid.imagenet_vid import read_imagenet_vid
 
 __all__ = ["PairDataConfig", "PairSet"]
 

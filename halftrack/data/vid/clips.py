@@ -6,7 +6,7 @@ What a clip holds is a function of (seed, epoch, sample index): never of worker,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,30 +14,15 @@ import torch
 from halftrack.data.images import prepare_frame
 from halftrack.data.index import Integers, VideoIndex
 from halftrack.data.ordered_batches import OrderedBatches
-from halftrack.data.problems import DataError, OnBadSample, SkipLedger, settle_problems
+from halftrack.data.problems import DataError, SkipLedger, settle_problems
+from halftrack.data.progress import Progress
 from halftrack.data.randomness import sample_random
+from halftrack.data.vid.config import VidDataConfig
+from halftrack.data.vid.indexes import read_training_indexes
 from halftrack.data.vid.references import bilateral_uniform
 from halftrack.frames import Clip, Frame
 
-__all__ = ["ClipSettings", "TrainingClips", "load_clip"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipSettings:
-    """How a training clip is drawn and prepared."""
-
-    image_scale: tuple[int, int] = (1000, 600)
-    """Greatest long and short side at network size, in pixels."""
-    num_references: int = 2
-    """Reference frames of a clip, half from each side of the key frame."""
-    frame_range: int = 9
-    """How far a reference may be from its key frame, in frames."""
-    flip_probability: float = 0.5
-    """Chance that all frames of a clip are mirrored."""
-    scale_jitter: tuple[float, float] = (1.0, 1.0)
-    """``image_scale`` is multiplied by a number drawn from this range, one for a whole clip."""
-    min_size: int = 32
-    """Images with a smaller side are not trained on."""
+__all__ = ["TrainingClips", "load_clip"]
 
 
 class TrainingClips(OrderedBatches[Clip, Clip]):
@@ -47,30 +32,29 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
         self,
         *,
         indexes: Sequence[VideoIndex],
-        settings: ClipSettings,
-        on_bad_sample: OnBadSample = "error",
+        config: VidDataConfig,
         rank: int = 0,
         world_size: int = 1,
         skipped: SkipLedger | None = None,
     ) -> None:
         self.indexes = tuple(indexes)
         """The data sets, in the order in which samples are counted."""
-        self.settings = settings
-        """How clips are drawn and prepared."""
+        self.config = config
+        """The references, sizes and chances that clips are drawn with."""
         skipped = SkipLedger() if skipped is None else skipped
         for index in self.indexes:
-            settle_problems(index.problems, on_bad_sample, skipped)
-        keys = [index.training_keys(min_size=settings.min_size) for index in self.indexes]
+            settle_problems(index.problems, config.on_bad_sample, skipped)
+        keys = [index.training_keys(min_size=config.min_size) for index in self.indexes]
         self._source = np.repeat(np.arange(len(keys)), [len(k) for k in keys])
         self._frame: Integers = np.concatenate([np.empty(0, dtype=np.int64), *keys])
         if len(self._frame) == 0:
             roots = ", ".join(index.image_root for index in self.indexes) or "no data set"
             reason = "no key frame with a box of the classes asked for"
-            raise DataError(roots, f"{reason} and sides of at least {settings.min_size} px")
+            raise DataError(roots, f"{reason} and sides of at least {config.min_size} px")
         super().__init__(
             num_samples=len(self._frame),
             samples_per_batch=1,
-            on_bad_sample=on_bad_sample,
+            on_bad_sample=config.on_bad_sample,
             rank=rank,
             world_size=world_size,
             skipped=skipped,
@@ -81,6 +65,33 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
             for index in self.indexes
         )
 
+    @classmethod
+    def open(
+        cls,
+        config: VidDataConfig,
+        data_root: str | Path,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        processes: int = 0,
+        progress: Progress | None = None,
+    ) -> TrainingClips:
+        """Open the training clips of a configuration.
+
+        Args:
+            config: the sets, and how clips are drawn.
+            data_root: the folder that contains ``ILSVRC``, or ``ILSVRC`` itself.
+            rank: this process's share of every epoch.
+            world_size: number of shares.
+            processes: number of processes that parse annotations, where no cache holds them.
+            progress: told (videos read, videos in all) while they are parsed.
+
+        Raises:
+            DataError: if something is missing or bad, see ``on_bad_sample``.
+        """
+        indexes = read_training_indexes(config, data_root, processes=processes, progress=progress)
+        return cls(indexes=indexes, config=config, rank=rank, world_size=world_size)
+
     def sample(self, *, seed: int, epoch: int, index: int) -> Clip:
         """The clip of sample ``index``, whatever its place in the order.
 
@@ -89,17 +100,17 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
         """
         source, key = self.indexes[self._source[index]], int(self._frame[index])
         video_start, video_stop = source.span(source.video_of(key))
-        settings, rng = self.settings, sample_random(seed, epoch, index)
+        config, rng = self.config, sample_random(seed, epoch, index)
         references = bilateral_uniform(
             key - video_start,
             video_stop - video_start,
-            num_references=settings.num_references,
-            frame_range=settings.frame_range,
+            num_references=config.num_references,
+            frame_range=config.frame_range,
             rng=rng,
         )
-        flipped = rng.random() < settings.flip_probability
-        factor = rng.uniform(*settings.scale_jitter)
-        long_side, short_side = settings.image_scale
+        flipped = rng.random() < config.flip_probability
+        factor = rng.uniform(*config.scale_jitter)
+        long_side, short_side = config.image_scale
         return load_clip(
             source,
             key=key,

@@ -17,51 +17,13 @@ from halftrack.data.index_cache import cached_index, fingerprint
 from halftrack.data.problems import DataError
 from halftrack.data.progress import Progress
 from halftrack.data.vid.annotation_xml import XmlVideo, parse_videos
+from halftrack.data.vid.config import IMAGENET_VID_CLASSES, KeyFrames
 
 __all__ = [
-    "IMAGENET_VID_CLASSES",
-    "KeyFrames",
     "find_ilsvrc",
     "read_imagenet_det",
     "read_imagenet_vid",
 ]
-
-KeyFrames = Literal["listed", "all"]
-"""Which frames are trained on: those of ``VID_train_15frames.txt``, or every frame."""
-
-IMAGENET_VID_CLASSES: Classes = (
-    ("airplane", "n02691156"),
-    ("antelope", "n02419796"),
-    ("bear", "n02131653"),
-    ("bicycle", "n02834778"),
-    ("bird", "n01503061"),
-    ("bus", "n02924116"),
-    ("car", "n02958343"),
-    ("cattle", "n02402425"),
-    ("dog", "n02084071"),
-    ("domestic_cat", "n02121808"),
-    ("elephant", "n02503517"),
-    ("fox", "n02118333"),
-    ("giant_panda", "n02510455"),
-    ("hamster", "n02342885"),
-    ("horse", "n02374451"),
-    ("lion", "n02129165"),
-    ("lizard", "n01674464"),
-    ("monkey", "n02484322"),
-    ("motorcycle", "n03790512"),
-    ("rabbit", "n02324045"),
-    ("red_panda", "n02509815"),
-    ("sheep", "n02411705"),
-    ("snake", "n01726692"),
-    ("squirrel", "n02355227"),
-    ("tiger", "n02129604"),
-    ("train", "n04468005"),
-    ("turtle", "n01662784"),
-    ("watercraft", "n04530566"),
-    ("whale", "n02062744"),
-    ("zebra", "n02391049"),
-)
-"""The 30 classes in label order, each as (name, wnid)."""
 
 
 def find_ilsvrc(

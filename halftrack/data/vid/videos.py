@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from halftrack.data.images import prepare_frame
 from halftrack.data.index import VideoIndex
 from halftrack.data.prefetch import read_ahead
-from halftrack.data.problems import DataError, OnBadSample, SkipLedger, settle_problems
+from halftrack.data.problems import DataError, SkipLedger, settle_problems
+from halftrack.data.progress import Progress
+from halftrack.data.vid.config import VidDataConfig
+from halftrack.data.vid.indexes import read_test_index
 from halftrack.data.vid.references import adaptive_stride
 from halftrack.frames import Frame, FrameTruth
 
@@ -27,23 +31,22 @@ class TestVideo:
         *,
         index: VideoIndex,
         video: int,
-        image_scale: tuple[int, int],
-        num_references: int,
-        on_bad_sample: OnBadSample = "error",
+        config: VidDataConfig,
         skipped: SkipLedger | None = None,
         threads: int = 2,
     ) -> None:
         self._index = index
         self._start, stop = index.span(video)
-        self._image_scale = image_scale
-        self._on_bad_sample = on_bad_sample
+        self._config = config
         self._skipped = SkipLedger() if skipped is None else skipped
         self._threads = threads
         self.name = index.video_names[video]
         """Path of the video below the image root."""
         self.num_frames = stop - self._start
         """Length of the video."""
-        self.reference_indices = adaptive_stride(self.num_frames, num_references=num_references)
+        self.reference_indices = adaptive_stride(
+            self.num_frames, num_references=config.test_references
+        )
         """Which frames are the references, duplicates kept."""
 
     def __len__(self) -> int:
@@ -102,7 +105,7 @@ class TestVideo:
             self._index.path(number),
             sample_id=self._index.sample_id(number),
             frame_index=frame_index,
-            image_scale=self._image_scale,
+            image_scale=self._config.image_scale,
         )
 
     def _prefetched(self, frame_indices: range | list[int]) -> Iterator[Frame]:
@@ -110,7 +113,7 @@ class TestVideo:
             self._load,
             frame_indices,
             threads=self._threads,
-            on_bad_sample=self._on_bad_sample,
+            on_bad_sample=self._config.on_bad_sample,
             skipped=self._skipped,
         )
 
@@ -124,9 +127,7 @@ class TestVideos:
         self,
         *,
         index: VideoIndex,
-        image_scale: tuple[int, int] = (1000, 600),
-        num_references: int = 14,
-        on_bad_sample: OnBadSample = "error",
+        config: VidDataConfig,
         rank: int = 0,
         world_size: int = 1,
         skipped: SkipLedger | None = None,
@@ -138,15 +139,47 @@ class TestVideos:
         """All records, those of other ranks included."""
         self.skipped = SkipLedger() if skipped is None else skipped
         """What was left out so far."""
-        settle_problems(index.problems, on_bad_sample, self.skipped)
+        settle_problems(index.problems, config.on_bad_sample, self.skipped)
         if index.num_videos == 0:
             raise DataError(index.image_root, "no video of the validation set was found")
         self.video_numbers = tuple(range(rank, index.num_videos, world_size))
         """Which videos of the index this rank has."""
-        self._image_scale = image_scale
-        self._num_references = num_references
-        self._on_bad_sample = on_bad_sample
+        self._config = config
         self._threads = threads
+
+    @classmethod
+    def open(
+        cls,
+        config: VidDataConfig,
+        data_root: str | Path,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        threads: int = 2,
+        processes: int = 0,
+        progress: Progress | None = None,
+    ) -> TestVideos:
+        """Open the validation videos of a configuration.
+
+        Args:
+            config: the classes, image size and references.
+            data_root: the folder that contains ``ILSVRC``, or ``ILSVRC`` itself.
+            rank: this process's share of the videos.
+            world_size: number of shares.
+            threads: threads that read frames ahead; 0 reads on demand.
+            processes: number of processes that parse annotations, where no cache holds them.
+            progress: told (videos read, videos in all) while they are parsed.
+
+        Raises:
+            DataError: if something is missing or bad, see ``on_bad_sample``.
+        """
+        return cls(
+            index=read_test_index(config, data_root, processes=processes, progress=progress),
+            config=config,
+            rank=rank,
+            world_size=world_size,
+            threads=threads,
+        )
 
     def __len__(self) -> int:
         return len(self.video_numbers)
@@ -158,9 +191,7 @@ class TestVideos:
         return TestVideo(
             index=self.index,
             video=self.video_numbers[position],
-            image_scale=self._image_scale,
-            num_references=self._num_references,
-            on_bad_sample=self._on_bad_sample,
+            config=self._config,
             skipped=self.skipped,
             threads=self._threads,
         )

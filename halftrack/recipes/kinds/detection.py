@@ -12,15 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from halftrack.data import (
-    MotDetectionConfig,
-    MotRows,
-    MotSequences,
-    SkipLedger,
-    VidDataConfig,
-    learned_rows,
-)
-from halftrack.data.progress import Progress
+from halftrack.data import Progress, SkipLedger
+from halftrack.data.mot import FrameBatches, MotDetectionConfig, MotRows, MotSequences, learned_rows
+from halftrack.data.vid import TestVideos, TrainingClips, VidDataConfig
 from halftrack.evaluation import DetectionMetrics, FrameDetections, score_detections
 from halftrack.frames import Detections, Frame, FrameTruth
 from halftrack.models import FasterRCNNConfig, SelsaConfig
@@ -76,13 +70,13 @@ class VideoDetectionRecipe(TrainedRecipe):
         self, data_root: str | Path, *, progress: Progress | None = None
     ) -> TrainingSource:
         """Clips of the training videos."""
-        return self.data.training_clips(data_root, progress=progress)
+        return TrainingClips.open(self.data, data_root, progress=progress)
 
     def scorer(
         self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
     ) -> Callable[[nn.Module], DetectionEvaluation]:
         """Streams every validation video through the model, references once a video."""
-        videos = self.data.test_videos(data_root)
+        videos = TestVideos.open(self.data, data_root)
 
         def frames(model: nn.Module, clock: Stopwatch) -> Iterator[tuple[Frame, FrameTruth]]:
             for done, video in enumerate(videos, start=1):
@@ -114,13 +108,13 @@ class FrameDetectionRecipe(TrainedRecipe):
         self, data_root: str | Path, *, progress: Progress | None = None
     ) -> TrainingSource:
         """Batches of the training frames."""
-        return self.data.training_batches(data_root)
+        return FrameBatches.open(self.data, data_root)
 
     def scorer(
         self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
     ) -> Callable[[nn.Module], DetectionEvaluation]:
         """Detects in every frame of the validation sequences; scored on the rows that train."""
-        sequences = self.data.test_sequences(data_root)
+        sequences = MotSequences.open(self.data, data_root)
         flag_zero = self.data.train_flag_zero
         # All of it now: without ground truth a run shall end before its first step.
         rows = {each.name: learned_rows(each.record, flag_zero=flag_zero)[0] for each in sequences}

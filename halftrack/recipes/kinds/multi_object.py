@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -13,15 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from halftrack.data import (
-    DataError,
+from halftrack.data import DataError, Progress, SkipLedger
+from halftrack.data.mot import (
+    CropBatches,
+    Crops,
     MotDetectionConfig,
     MotSequences,
     ReIDDataConfig,
-    SkipLedger,
     TestSequence,
+    crops_in_order,
+    read_crops,
 )
-from halftrack.data.progress import Progress
 from halftrack.evaluation import (
     MotMetrics,
     RetrievalScores,
@@ -32,7 +34,7 @@ from halftrack.evaluation import (
     retrieval_scores,
     score_tracks,
 )
-from halftrack.frames import Frame, Tracks
+from halftrack.frames import CropBatch, Frame, Tracks
 from halftrack.layers import normalise_and_pad
 from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
 from halftrack.recipes.kinds.detection import Stopwatch, left_out
@@ -88,18 +90,11 @@ class ReIDRecipe(TrainedRecipe):
     data: ReIDDataConfig
     """Which crops are cut and how they are sampled."""
 
-    def __post_init__(self) -> None:
-        if self.data.size != self.model.crop_size:
-            raise ValueError(
-                f"data.size={self.data.size} is what is trained on, model.crop_size="
-                f"{self.model.crop_size} what a tracker will embed: set both to the same"
-            )
-
     def settled(self, data_root: str | Path) -> Self:
         """With the number of identities the data hold."""
         if self.model.identities is not None:
             return self
-        return self._with_identities(self.data.num_identities(data_root))
+        return self._with_identities(read_crops(self.data, data_root).num_identities)
 
     def load_model(
         self, checkpoint: str | Path | None, *, seed: int = 0, trust: bool = False
@@ -116,25 +111,25 @@ class ReIDRecipe(TrainedRecipe):
         self, data_root: str | Path, *, progress: Progress | None = None
     ) -> TrainingSource:
         """Batches of crops."""
-        return self.data.training_batches(data_root)
+        return CropBatches.open(self.data, data_root, crop_size=self.model.crop_size)
 
     def scorer(
         self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
     ) -> Callable[[nn.Module], RetrievalEvaluation]:
         """Embeds the validation crops and looks for each among the others."""
-        total = len(self.data.validation_crops(data_root))
+        crops = read_crops(self.data, data_root, validation=True)
 
         def score(model: nn.Module) -> RetrievalEvaluation:
             clock, precision, skipped = Stopwatch(), self.precision, SkipLedger()
             embeddings: list[NDArray[np.float32]] = []
             labels: list[int] = []
             with precision.inference(device):
-                for batch in self.data.test_crops(data_root, skipped=skipped):
+                for batch in self._validation_batches(crops, skipped):
                     with clock:
                         embeddings.append(model(batch.to(device)).float().cpu().numpy())
                     labels += batch.labels.tolist()
                     if progress is not None:
-                        progress(len(labels), total)
+                        progress(len(labels), len(crops))
             return RetrievalEvaluation(
                 metrics=retrieval_scores(np.concatenate(embeddings), np.array(labels)),
                 frames=len(labels),
@@ -143,6 +138,14 @@ class ReIDRecipe(TrainedRecipe):
             )
 
         return score
+
+    def _validation_batches(self, crops: Crops, skipped: SkipLedger) -> Iterator[CropBatch]:
+        return crops_in_order(
+            crops,
+            size=self.model.crop_size,
+            on_bad_sample=self.data.on_bad_sample,
+            skipped=skipped,
+        )
 
     def _with_identities(self, count: int) -> Self:
         model = dataclasses.replace(self.model, identities=count)
@@ -262,7 +265,7 @@ class TrackingRecipe(Recipe):
             DataError: if the data are not there or not readable, or if only some have ground truth.
             ValueError: if ground truth cannot be scored.
         """
-        sequences = self.data.test_sequences(data_root)
+        sequences = MotSequences.open(self.data, data_root)
         scored = _has_truth(sequences)
         for sequence in sequences if scored else ():
             check_truth(_truth(sequence), benchmark=self.data.benchmark)
@@ -310,7 +313,7 @@ class TrackingRecipe(Recipe):
             ValueError: for sequences without ground truth, and files that are missing, empty or
                 malformed.
         """
-        sequences, data = self.data.test_sequences(data_root), self.data
+        sequences, data = MotSequences.open(self.data, data_root), self.data
         if not _has_truth(sequences):
             raise ValueError(f"{data.test_split} of {data.benchmark} has no ground truth")
         truths = [_truth(sequence) for sequence in sequences]

@@ -14,14 +14,10 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from halftrack.data import (
-    MotDetectionConfig,
-    PairDataConfig,
-    ReIDDataConfig,
-    SkipLedger,
-    VidDataConfig,
-)
-from halftrack.data.progress import Progress
+from halftrack.data import Progress, SkipLedger
+from halftrack.data.mot import MotDetectionConfig, ReIDDataConfig
+from halftrack.data.sot import PairDataConfig
+from halftrack.data.vid import VidDataConfig
 from halftrack.layers import ResNetConfig
 from halftrack.precision import Precision
 from halftrack.recipes.kinds.renamed import field_paths, new_name

@@ -13,6 +13,7 @@ __all__ = ["OLD_NAMES", "field_paths", "new_name", "refuse_old_names"]
 # The end of a dotted path, at a dot, and what stands in its place now. An old name must not be the
 # end of any present field's path; of a field that is gone, the one that took over is named.
 OLD_NAMES: dict[str, str] = {
+    "data.size": "model.crop_size",
     "training.published_clips_per_step": "training.published_batches_per_step",
 }
 

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from halftrack.data import (
+from halftrack.data import Progress
+from halftrack.data.sot import (
     PairDataConfig,
     SotBenchmark,
     SotSequence,
@@ -21,7 +22,6 @@ from halftrack.data import (
     TestTargets,
     read_sot,
 )
-from halftrack.data.progress import Progress
 from halftrack.evaluation import OpeMetrics, OpeRule, TargetTruth, read_box_folder, score_ope
 from halftrack.models import SiamRPNConfig
 from halftrack.recipes.kinds.detection import Stopwatch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from halftrack.data import VidDataConfig
+from halftrack.data.vid import VidDataConfig
 from halftrack.layers import ResNetConfig
 from halftrack.models import MatchingConfig, RoIHeadConfig, RPNConfig, SelsaConfig
 from halftrack.precision import Precision

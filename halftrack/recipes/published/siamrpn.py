@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from halftrack.data import PairDataConfig, SotBenchmark
+from halftrack.data.sot import PairDataConfig, SotBenchmark
 from halftrack.layers import ResNetConfig
 from halftrack.models import SiamRPNConfig
 from halftrack.precision import Precision

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from halftrack.data import Benchmark, MotDetectionConfig, ReIDDataConfig
+from halftrack.data.mot import Benchmark, MotDetectionConfig, ReIDDataConfig
 from halftrack.layers import ResNetConfig
 from halftrack.models import FasterRCNNConfig, MatchingConfig, ReIDConfig, RoIHeadConfig, RPNConfig
 from halftrack.precision import Precision
@@ -173,7 +173,7 @@ def tiny_reid() -> ReIDRecipe:
         name="reid_tiny_sample",
         summary="a narrow ReID R18 for synthetic video, on a laptop",
         model=_tiny_reid_model(),
-        data=ReIDDataConfig(split="whole-train", max_crops=8, size=(64, 64)),
+        data=ReIDDataConfig(split="whole-train", max_crops=8),
         training=TrainingConfig(
             epochs=1,
             lr=0.05,

@@ -127,7 +127,7 @@ def image_size(recipe: TrainedRecipe) -> tuple[int, int]:
         height, width = (min(pair) for pair in zip(data.crop_size, limits, strict=True))
         return height, width
     if isinstance(recipe, ReIDRecipe):
-        return recipe.data.size
+        return recipe.model.crop_size
     assert isinstance(recipe, SingleObjectRecipe)
     return recipe.data.search_size, recipe.data.search_size
 
@@ -146,7 +146,7 @@ def image_fields(recipe: TrainedRecipe, size: tuple[int, int]) -> list[str]:
     if isinstance(recipe, FrameDetectionRecipe):
         return [f"data.image_scale={scale}", f"data.crop_size={size}"]
     if isinstance(recipe, ReIDRecipe):
-        return [f"data.size={size}", f"model.crop_size={size}"]
+        return [f"model.crop_size={size}"]
     assert isinstance(recipe, SingleObjectRecipe)
     low, high = recipe.data.template_size, recipe.data.crop_size
     if height != width or not low <= height <= high:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from halftrack.data.progress import Progress
+from halftrack.data import Progress
 from halftrack.precision import LossScaleAdvice, NonFiniteGradientError, Precision, Ranges
 from halftrack.precision.histogram import exponent_of
 from halftrack.precision.islands import Islands

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from halftrack.data.progress import Progress
+from halftrack.data import Progress
 from halftrack.recipes import (
     FrameDetectionRecipe,
     ReIDRecipe,

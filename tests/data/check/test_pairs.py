@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from halftrack.data import DataReport, PairDataConfig, check, check_sot
+from halftrack.data.check import DataReport, check, check_sot
+from halftrack.data.sot import PairDataConfig
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 CONFIG = PairDataConfig(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from halftrack.data import DataReport, Problem
+from halftrack.data import Problem
+from halftrack.data.check import DataReport
 from halftrack.data.check.report import SetReport
 
 PROBLEMS = tuple(Problem(f"{number}.jpg", "image is missing") for number in range(3))

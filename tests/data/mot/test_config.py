@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from halftrack.data import MotDetectionConfig, ReIDDataConfig
+from halftrack.data.mot import MotDetectionConfig, ReIDDataConfig
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from halftrack.data import DataError, FrameBatches, MotDetectionConfig
-from halftrack.data.mot.frame_batches import FrameSettings, draw_decisions, load_frame
+from halftrack.data import DataError
+from halftrack.data.mot import FrameBatches, MotDetectionConfig
+from halftrack.data.mot.frame_batches import draw_decisions, load_frame
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 CONFIG = MotDetectionConfig(image_scale=(96, 64), crop_size=(56, 80), training_split="train")
@@ -32,14 +33,14 @@ def drawn(batches: FrameBatches, **how) -> list[tuple]:
 
 
 def test_any_number_of_workers_gives_the_same_frames(films: Path) -> None:
-    batches = CONFIG.training_batches(films)
+    batches = FrameBatches.open(CONFIG, films)
     alone = drawn(batches)
     assert drawn(batches, workers=2) == alone
     batches.close()
 
 
 def test_an_epoch_continues_where_it_was_left_and_wraps_around(films: Path) -> None:
-    batches = replace(CONFIG, images_per_batch=3).training_batches(films)
+    batches = FrameBatches.open(replace(CONFIG, images_per_batch=3), films)
     whole = drawn(batches)
     assert len(whole) == 3 * len(batches) == 21 > batches.num_samples == 20
     assert whole[20] == whole[0]
@@ -47,22 +48,22 @@ def test_an_epoch_continues_where_it_was_left_and_wraps_around(films: Path) -> N
 
 
 def test_ranks_together_see_every_frame(films: Path) -> None:
-    shares = [CONFIG.training_batches(films, rank=rank, world_size=3) for rank in range(3)]
+    shares = [FrameBatches.open(CONFIG, films, rank=rank, world_size=3) for rank in range(3)]
     seen = {name for share in shares for name, *_ in drawn(share)}
     assert len(seen) == 20
     assert {len(share) for share in shares} == {4}
 
 
 def test_epochs_and_seeds_differ(films: Path) -> None:
-    batches = CONFIG.training_batches(films)
+    batches = FrameBatches.open(CONFIG, films)
     frames = [batches.sample(seed=s, epoch=e, index=0) for s, e in ((0, 0), (0, 1), (1, 0))]
     assert len({float(frame.image.sum()) for frame in frames}) == 3
 
 
 def test_boxes_follow_the_pixels_through_scale_crop_and_flip(films: Path) -> None:
-    batches = replace(CONFIG, photometric=False).training_batches(films)
+    batches = FrameBatches.open(replace(CONFIG, photometric=False), films)
     sequence, rows = batches.sequences[0], batches._rows[0]
-    settings = replace(batches.settings, ratio_range=(1.2, 1.2))
+    settings = replace(batches.config, ratio_range=(1.2, 1.2))
     plain = replace(settings, crop_size=(999, 999), flip_probability=0.0)
     whole = load_frame(
         sequence,
@@ -91,9 +92,9 @@ def test_frames_without_people_are_not_trained_on(films: Path) -> None:
     file = sorted((films / "MOT17/train").iterdir())[0] / "gt/gt.txt"
     rows = [line for line in file.read_text().splitlines() if int(line.split(",")[0]) > 4]
     file.write_text("\n".join(rows))
-    assert CONFIG.training_batches(films).num_samples == 16
+    assert FrameBatches.open(CONFIG, films).num_samples == 16
     with pytest.raises(DataError, match=r"no frame with a pedestrian .* at least 73 px"):
-        replace(CONFIG, min_size=73).training_batches(films)
+        FrameBatches.open(replace(CONFIG, min_size=73), films)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -101,8 +102,8 @@ def test_a_truncated_image_is_named_or_skipped_and_listed(films: Path, workers: 
     image = sorted((films / "MOT17/train").iterdir())[0] / "img1/000003.jpg"
     image.write_bytes(image.read_bytes()[:-40])
     with pytest.raises(DataError, match=r"000003.jpg: image cannot be decoded"):
-        drawn(CONFIG.training_batches(films), workers=workers)
-    batches = replace(CONFIG, on_bad_sample="skip").training_batches(films)
+        drawn(FrameBatches.open(CONFIG, films), workers=workers)
+    batches = FrameBatches.open(replace(CONFIG, on_bad_sample="skip"), films)
     assert len(drawn(batches, workers=workers)) == 20
     assert [problem.file for problem in batches.skipped.times] == [str(image)]
     batches.close()
@@ -112,9 +113,9 @@ def test_an_image_of_another_size_than_announced_is_named(films: Path) -> None:
     file = sorted((films / "MOT17/train").iterdir())[0] / "seqinfo.ini"
     file.write_text(file.read_text().replace("imWidth=120", "imWidth=121"))
     with pytest.raises(DataError, match=r"image is 72x120 .*, seqinfo.ini says 72x121"):
-        drawn(CONFIG.training_batches(films))
+        drawn(FrameBatches.open(CONFIG, films))
 
 
 def test_colours_may_be_left_alone() -> None:
-    decisions = draw_decisions(FrameSettings(distortion=None), (72, 120), random.Random(0))
+    decisions = draw_decisions(replace(CONFIG, photometric=False), (72, 120), random.Random(0))
     assert decisions.distortion is None

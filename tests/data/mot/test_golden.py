@@ -11,17 +11,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from halftrack.data import MotDetectionConfig, MotSequence, ReIDDataConfig, load_image, read_mot
+from halftrack.data import load_image
 from halftrack.data.images import network_size
+from halftrack.data.mot import (
+    FrameBatches,
+    MotDetectionConfig,
+    MotSequence,
+    MotSequences,
+    ReIDDataConfig,
+    learned_rows,
+    read_crops,
+    read_mot,
+)
+from halftrack.data.mot.crop_batches import crops_in_order, prepare_crop
 from halftrack.data.mot.crops import (
-    CropRules,
-    crops_in_order,
     crops_of,
     find_identities,
-    prepare_crop,
 )
 from halftrack.data.mot.frame_batches import FrameDecisions, load_frame
-from halftrack.data.mot.mot_challenge import learned_rows
 from halftrack.data.mot.photometric import Distortion
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -94,7 +101,7 @@ def mmdet_decisions(seed: int, size: tuple[int, int]) -> FrameDecisions:
 
 @pytest.mark.parametrize(("index", "seed"), DET_ITEMS)
 def test_training_frame_equals_the_reference(index: int, seed: int, fake: Path, golden) -> None:
-    batches = MotDetectionConfig().training_batches(fake)
+    batches = FrameBatches.open(MotDetectionConfig(), fake)
     name = f"det_train_{index}_seed{seed}"
     meta = PIPELINES[f"{name}_img_metas"]
     sequence = batches.sequences[batches._sequence[index]]
@@ -117,7 +124,7 @@ def test_training_frame_equals_the_reference(index: int, seed: int, fake: Path, 
 
 
 def test_the_epoch_has_the_frames_of_the_reference(fake: Path) -> None:
-    batches = MotDetectionConfig().training_batches(fake)
+    batches = FrameBatches.open(MotDetectionConfig(), fake)
     assert batches.num_samples == PIPELINES["det_train_len"]
     assert batches.left_out.ignored_classes == 42
     assert batches.left_out.flagged == batches.left_out.outside == 0
@@ -125,7 +132,7 @@ def test_the_epoch_has_the_frames_of_the_reference(fake: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 3])
 def test_test_frame_equals_the_reference(number: int, fake: Path, golden) -> None:
-    frame = list(MotDetectionConfig().test_sequences(fake)[0].frames())[number]
+    frame = list(MotSequences.open(MotDetectionConfig(), fake)[0].frames())[number]
     meta = PIPELINES[f"mot_test_{number}_img_metas"]
     assert f"{frame.sample_id}.jpg" == meta["ori_filename"]
     assert frame.frame_index == meta["frame_id"]
@@ -171,7 +178,7 @@ def told(sequence: MotSequence) -> list[tuple]:
 def test_crops_are_those_of_mot2reid_to_the_last_bit(fake: Path) -> None:
     sequences = read_mot(fake, "train", detectors="FRCNN")
     identities = find_identities(sequences, min_visibility=0.3)
-    crops = crops_of(sequences, identities, CropRules(min_crops=4))
+    crops = crops_of(sequences, identities, min_crops=4, max_crops=1000)
     listed = (fake / "converted/MOT17/reid/meta/train.txt").read_text().split()
     assert crops.labels.tolist() == [int(label) for label in listed[1::2]]
     for batch in crops_in_order(crops, size=(50, 40)):
@@ -188,8 +195,8 @@ def test_the_published_split_is_that_of_mot2reid(fake: Path) -> None:
     config = ReIDDataConfig(split="whole-train", validation_share=0.4, min_crops=4)
     meta = fake / "converted/MOT17/reid/meta"
     for ours, file in (
-        (config.training_crops(fake), "train_60.txt"),
-        (config.validation_crops(fake), "val_40.txt"),
+        (read_crops(config, fake), "train_60.txt"),
+        (read_crops(config, fake, validation=True), "val_40.txt"),
     ):
         listed = (meta / file).read_text().split()
         assert ours.labels.tolist() == [int(label) for label in listed[1::2]]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from halftrack.data import DataError, LeftOutRows, read_mot
-from halftrack.data.mot.mot_challenge import learned_rows
+from halftrack.data import DataError
+from halftrack.data.mot import LeftOutRows, learned_rows, read_mot
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from halftrack.data.mot.photometric import Distortion, DistortionRanges, distort, draw_distortion
+from halftrack.data.mot import MotDetectionConfig
+from halftrack.data.mot.photometric import Distortion, distort, draw_distortion
 
 
 def odd_image() -> Tensor:
@@ -59,8 +60,8 @@ def test_brightness_contrast_and_channels_act_in_either_order_of_contrast() -> N
 
 
 def test_each_property_is_distorted_half_of_the_time_within_its_range() -> None:
-    rng, ranges = random.Random(0), DistortionRanges(brightness=3, contrast=(0.9, 1.2), hue=2)
-    drawn = [draw_distortion(ranges, rng) for _ in range(2000)]
+    rng, config = random.Random(0), MotDetectionConfig(brightness=3, contrast=(0.9, 1.2), hue=2)
+    drawn = [draw_distortion(config, rng) for _ in range(2000)]
     for name, low, high in [
         ("brightness", -3, 3),
         ("contrast", 0.9, 1.2),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from halftrack.data import DataError, MotDetectionConfig
+from halftrack.data import DataError
+from halftrack.data.mot import MotDetectionConfig, MotSequences
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 CONFIG = MotDetectionConfig(image_scale=(60, 60))
@@ -25,7 +26,7 @@ def films(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("threads", [0, 3])
 def test_frames_come_in_order_with_public_boxes(films: Path, threads: int) -> None:
     config = replace(CONFIG, public=True)
-    sequence = config.test_sequences(films, threads=threads)[0]
+    sequence = MotSequences.open(config, films, threads=threads)[0]
     assert (len(sequence), sequence.frame_numbers) == (4, range(7, 11))
     assert (sequence.size, sequence.frame_rate) == ((72, 120), 30)
     frames = list(sequence.frames())
@@ -42,44 +43,44 @@ def test_frames_come_in_order_with_public_boxes(films: Path, threads: int) -> No
 
 
 def test_an_image_of_another_size_than_announced_is_named(films: Path) -> None:
-    sequence = CONFIG.test_sequences(films)[0]
+    sequence = MotSequences.open(CONFIG, films)[0]
     path = sequence.path(sequence.frame_numbers[1])
     Image.new("RGB", (60, 36)).save(path)
     with pytest.raises(DataError, match=r"width \(36, 60\), seqinfo\.ini says \(72, 120\)"):
-        list(CONFIG.test_sequences(films)[0].frames())
+        list(MotSequences.open(CONFIG, films)[0].frames())
 
 
 def test_public_boxes_are_asked_for(films: Path) -> None:
-    sequence = CONFIG.test_sequences(films)[0]
+    sequence = MotSequences.open(CONFIG, films)[0]
     assert all(frame.public_xyxy is None for frame in sequence.frames())
     (films / f"MOT17/train/{sequence.name}/det/det.txt").unlink()
-    assert len(CONFIG.test_sequences(films)) == 3
+    assert len(MotSequences.open(CONFIG, films)) == 3
     with pytest.raises(DataError, match=r"det/det.txt: public=True asks for public detections"):
-        replace(CONFIG, public=True).test_sequences(films)
+        MotSequences.open(replace(CONFIG, public=True), films)
 
 
 def test_truth_is_that_of_the_split_where_there_is_any(films: Path) -> None:
     for split, frames in (("half-val", set(range(7, 11))), ("test", set(range(1, 11)))):
-        sequence = replace(CONFIG, test_split=split).test_sequences(films)[0]
+        sequence = MotSequences.open(replace(CONFIG, test_split=split), films)[0]
         assert set(sequence.truth.frame_numbers.tolist()) == frames == set(sequence.frame_numbers)
     (films / f"MOT17/test/{sequence.name}/gt/gt.txt").unlink()
-    assert replace(CONFIG, test_split="test").test_sequences(films)[0].truth is None
+    assert MotSequences.open(replace(CONFIG, test_split="test"), films)[0].truth is None
 
 
 def test_ranks_share_whole_sequences(films: Path) -> None:
-    shares = [CONFIG.test_sequences(films, rank=rank, world_size=2) for rank in range(2)]
+    shares = [MotSequences.open(CONFIG, films, rank=rank, world_size=2) for rank in range(2)]
     assert [each.name for each in shares[0]] == list(shares[0].names[::2])
     assert [each.name for each in shares[1]] == [shares[0].names[1]]
     assert (shares[0].num_frames, shares[1].num_frames) == (8, 4)
     with pytest.raises(ValueError, match="rank=2, world_size=2"):
-        CONFIG.test_sequences(films, rank=2, world_size=2)
+        MotSequences.open(CONFIG, films, rank=2, world_size=2)
 
 
 def test_a_bad_frame_is_named_or_missing_and_listed(films: Path) -> None:
-    sequence = CONFIG.test_sequences(films)[0]
+    sequence = MotSequences.open(CONFIG, films)[0]
     Path(sequence.path(8)).write_bytes(b"")
     with pytest.raises(DataError, match=r"000008.jpg: image is an empty file"):
         list(sequence.frames())
-    opened = replace(CONFIG, on_bad_sample="skip").test_sequences(films)
+    opened = MotSequences.open(replace(CONFIG, on_bad_sample="skip"), films)
     assert [frame.frame_index for frame in opened[0].frames()] == [0, 2, 3]
     assert [problem.file for problem in opened.skipped.times] == [sequence.path(8)]

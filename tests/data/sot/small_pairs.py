@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from halftrack.data import PairDataConfig
+from halftrack.data.sot import PairDataConfig
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 SMALL = PairDataConfig(

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from halftrack.data import DataError, Problem, read_sot
+from halftrack.data import DataError, Problem
+from halftrack.data.sot import read_sot
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 GOLDEN = Path(__file__).parents[2] / "golden"

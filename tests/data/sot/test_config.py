@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from halftrack.data import PairDataConfig
+from halftrack.data.sot import PairDataConfig
 
 
 def test_the_defaults_are_the_published_recipe() -> None:

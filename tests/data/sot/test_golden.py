@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from halftrack.data import PairDataConfig, TrackedObjects
+from halftrack.data.sot import PairDataConfig, TrackedObjects
 from halftrack.data.sot.augment import (
     BLUR_SIZES,
     Blur,

@@ -12,7 +12,8 @@ import pytest
 import torch
 from small_pairs import SMALL, film
 
-from halftrack.data import DataError, PairBatches
+from halftrack.data import DataError
+from halftrack.data.sot import PairBatches
 from halftrack.data.sot.pairs import draw_pair
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from halftrack.data import DataError, TestTargets, read_sot
+from halftrack.data import DataError
+from halftrack.data.sot import TestTargets, read_sot
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 

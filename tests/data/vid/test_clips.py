@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from halftrack.data import DataError, TrainingClips, VidDataConfig, check
+from halftrack.data import DataError
+from halftrack.data.check import check
 from halftrack.data.images import network_size
+from halftrack.data.vid import TrainingClips, VidDataConfig, read_test_index
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CONFIG = VidDataConfig(image_scale=(80, 60), scale_jitter=(0.7, 1.3))
@@ -35,7 +37,7 @@ def drawn(clips: TrainingClips, **how) -> list[tuple]:
 
 
 def test_any_number_of_workers_gives_the_same_clips(fake: Path) -> None:
-    clips = CONFIG.training_clips(fake)
+    clips = TrainingClips.open(CONFIG, fake)
     alone = drawn(clips)
     assert drawn(clips, workers=2) == alone
     assert drawn(clips, workers=1) == alone
@@ -43,7 +45,7 @@ def test_any_number_of_workers_gives_the_same_clips(fake: Path) -> None:
 
 
 def test_an_epoch_continues_where_it_was_left(fake: Path) -> None:
-    clips = CONFIG.training_clips(fake)
+    clips = TrainingClips.open(CONFIG, fake)
     whole = [clip.sample_ids for clip in clips.batches(seed=3, epoch=1)]
     rest = [clip.sample_ids for clip in clips.batches(seed=3, epoch=1, start=7)]
     assert rest == whole[7:]
@@ -54,9 +56,9 @@ def test_an_epoch_continues_where_it_was_left(fake: Path) -> None:
 def test_ranks_together_see_every_sample(fake: Path) -> None:
     keys = []
     for rank in range(3):
-        clips = CONFIG.training_clips(fake, rank=rank, world_size=3)
+        clips = TrainingClips.open(CONFIG, fake, rank=rank, world_size=3)
         keys += [clip.key.sample_id for clip in clips.batches(seed=0, epoch=0)]
-    assert len(set(keys)) == CONFIG.training_clips(fake).num_samples == 34
+    assert len(set(keys)) == TrainingClips.open(CONFIG, fake).num_samples == 34
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -65,8 +67,8 @@ def test_a_truncated_image_is_named_or_skipped_and_listed(fake: Path, workers: i
     image.write_bytes(image.read_bytes()[:-40])
     config = replace(CONFIG, training_sets=("vid",))
     with pytest.raises(DataError, match=r"000003.JPEG: image cannot be decoded: .*truncated"):
-        drawn(config.training_clips(fake), workers=workers)
-    clips = replace(config, on_bad_sample="skip").training_clips(fake)
+        drawn(TrainingClips.open(config, fake), workers=workers)
+    clips = TrainingClips.open(replace(config, on_bad_sample="skip"), fake)
     assert len(list(clips.batches(seed=0, epoch=0, workers=workers))) == len(clips)
     assert [problem.file for problem in clips.skipped.times] == [str(image)]
     assert [p.file for p in check(fake, config, decode=True).problems] == [str(image)]
@@ -83,30 +85,30 @@ def test_a_truncated_image_is_named_or_skipped_and_listed(fake: Path, workers: i
 )
 def test_a_bad_annotation_is_named_or_skipped(fake: Path, old: str, new: str, reason: str) -> None:
     config = replace(CONFIG, training_sets=("vid",))
-    config.training_clips(fake)  # fills the cache, which must notice the edit
+    TrainingClips.open(config, fake)  # fills the cache, which must notice the edit
     xml = fake / f"ILSVRC/Annotations/{SNIPPET}/000000.xml"
     assert old in xml.read_text()
     xml.write_text(xml.read_text().replace(old, new, 1))
     with pytest.raises(DataError, match=reason) as raised:
-        config.training_clips(fake)
+        TrainingClips.open(config, fake)
     assert raised.value.file == str(xml)
-    assert len(replace(config, on_bad_sample="skip").training_clips(fake).skipped) == 1
+    assert len(TrainingClips.open(replace(config, on_bad_sample="skip"), fake).skipped) == 1
 
 
 def test_a_corrupt_cache_is_built_again(fake: Path, tmp_path: Path) -> None:
-    before = drawn(CONFIG.training_clips(fake))
+    before = drawn(TrainingClips.open(CONFIG, fake))
     for file in (tmp_path / "cache/halftrack").iterdir():
         file.write_bytes(b"PK nonsense")
-    assert drawn(CONFIG.training_clips(fake)) == before
+    assert drawn(TrainingClips.open(CONFIG, fake)) == before
 
 
 def test_a_wrong_root_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="looked for"):
-        CONFIG.training_clips(tmp_path)
+        TrainingClips.open(CONFIG, tmp_path)
 
 
 def test_boxes_follow_the_image(fake: Path) -> None:
-    for clip in CONFIG.training_clips(fake).batches(seed=0, epoch=0):
+    for clip in TrainingClips.open(CONFIG, fake).batches(seed=0, epoch=0):
         height, width = clip.key.size
         limit = torch.tensor([width, height, width, height], device="cpu")
         assert bool((clip.key.boxes_xyxy >= 0).all())
@@ -128,7 +130,7 @@ def test_another_list_of_as_many_frames_is_no_longer_the_cached_index(fake: Path
     read = []
     for chosen in (names[0:2], names[1:3]):
         listed.write_text("\n".join(chosen) + "\n")
-        index = CONFIG.test_index(fake)
+        index = read_test_index(CONFIG, fake)
         read.append([index.sample_id(i) for i in range(index.num_frames)])
     assert read[0][1] == read[1][0]
 
@@ -137,7 +139,7 @@ def test_converted_json_needs_no_xml(fake: Path) -> None:
     shutil.rmtree(fake / "ILSVRC/Annotations")
     shutil.copytree(fake / "converted/ILSVRC/annotations", fake / "ILSVRC/annotations")
     config = replace(CONFIG, test_json="annotations/imagenet_vid_val.json")
-    assert config.test_index(fake).num_frames > 0
+    assert read_test_index(config, fake).num_frames > 0
 
 
 @pytest.mark.parametrize(

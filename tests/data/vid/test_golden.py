@@ -12,9 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from halftrack.data import VidDataConfig, VideoIndex, read_coco_vid
+from halftrack.data import VideoIndex
+from halftrack.data.vid import (
+    IMAGENET_VID_CLASSES,
+    TestVideos,
+    VidDataConfig,
+    read_coco_vid,
+    read_test_index,
+    read_training_indexes,
+)
 from halftrack.data.vid.clips import load_clip
-from halftrack.data.vid.imagenet_vid import IMAGENET_VID_CLASSES
 from halftrack.data.vid.references import adaptive_stride, bilateral_uniform
 from halftrack.evaluation import FrameDetections, score_detections
 
@@ -67,7 +74,7 @@ def same_pixels(ours: np.ndarray, theirs: np.ndarray) -> None:
 @pytest.mark.parametrize("name", TRAINING)
 def test_training_clip_equals_the_reference(name: str, fake: Path, golden) -> None:
     det = "_det_" in name
-    index = VidDataConfig().training_indexes(fake)[int(det)]
+    index = read_training_indexes(VidDataConfig(), fake)[int(det)]
     meta = PIPELINES[f"{name}_img_metas"]
     references = [number_of(index, m["ori_filename"]) for m in PIPELINES[f"{name}_ref_img_metas"]]
     clip = load_clip(
@@ -93,7 +100,7 @@ def test_training_clip_equals_the_reference(name: str, fake: Path, golden) -> No
 def test_test_frames_and_their_references_equal_the_reference(
     name: str, video: int, frame: int, fake: Path, golden
 ) -> None:
-    opened = VidDataConfig().test_videos(fake)[video]
+    opened = TestVideos.open(VidDataConfig(), fake)[video]
     same_pixels(as_stored(list(opened.frames())[frame].image), golden[f"vid_test_{name}_img"])
     if frame == 0:
         ours = np.stack([as_stored(reference.image) for reference in opened.references])
@@ -103,8 +110,8 @@ def test_test_frames_and_their_references_equal_the_reference(
 def test_the_raw_tree_and_the_converted_json_give_the_same_index(fake: Path) -> None:
     converted = fake / "converted/ILSVRC/annotations"
     pairs = [
-        (VidDataConfig().training_indexes(fake)[0], "imagenet_vid_train.json"),
-        (VidDataConfig().test_index(fake), "imagenet_vid_val.json"),
+        (read_training_indexes(VidDataConfig(), fake)[0], "imagenet_vid_train.json"),
+        (read_test_index(VidDataConfig(), fake), "imagenet_vid_val.json"),
     ]
     for raw, file in pairs:
         images = Path(raw.image_root)
@@ -117,7 +124,7 @@ def test_the_raw_tree_and_the_converted_json_give_the_same_index(fake: Path) -> 
 
 
 def test_the_key_frames_are_those_of_the_reference(fake: Path) -> None:
-    videos, stills = VidDataConfig().training_indexes(fake)
+    videos, stills = read_training_indexes(VidDataConfig(), fake)
     keys = videos.training_keys(min_size=32)
     assert [key + 1 for key in keys] == SAMPLING["vid_train_key_ids"]
     positions = [key - videos.span(videos.video_of(int(key)))[0] for key in keys]
@@ -126,7 +133,7 @@ def test_the_key_frames_are_those_of_the_reference(fake: Path) -> None:
 
 
 def test_bilateral_references_are_those_of_the_reference(fake: Path) -> None:
-    index = VidDataConfig().training_indexes(fake)[0]
+    index = read_training_indexes(VidDataConfig(), fake)[0]
     drawn, rng = [], random.Random(0)
     for key in index.training_keys(min_size=32):
         start, stop = index.span(index.video_of(int(key)))
@@ -147,7 +154,7 @@ def test_adaptive_references_are_those_of_the_reference() -> None:
 
 
 def test_the_truth_of_a_frame_is_what_is_scored(fake: Path) -> None:
-    videos = VidDataConfig().test_videos(fake)
+    videos = TestVideos.open(VidDataConfig(), fake)
     frames = [(video, number) for video in videos for number in range(len(video))]
     truths = [video.truth(number) for video, number in frames]
     assert [truth.video for truth in truths] == [video.name for video, _ in frames]

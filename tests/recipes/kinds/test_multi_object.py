@@ -18,6 +18,7 @@ from torch import Tensor
 
 import halftrack
 from halftrack.data import DataError, open_video
+from halftrack.data.mot import read_crops
 from halftrack.evaluation import write_results
 from halftrack.frames import Detections, Frame
 from halftrack.models import ReIDConfig
@@ -191,7 +192,7 @@ def test_identities_are_counted_from_the_data(data_root: Path) -> None:
     recipe = load_recipe("reid_tiny_sample")
     assert isinstance(recipe, ReIDRecipe)
     settled = recipe.settled(data_root)
-    assert settled.model.identities == recipe.data.num_identities(data_root)
+    assert settled.model.identities == read_crops(recipe.data, data_root).num_identities
     assert override(recipe, ["model.identities=7"]).settled(data_root).model.identities == 7
 
 
@@ -315,9 +316,14 @@ def test_what_is_written_never_replaces_the_video(tracker: TrackingRecipe, tmp_p
     assert [file.name for file in tmp_path.iterdir()] == ["street.mp4"]
 
 
-def test_reid_trains_on_the_size_a_tracker_will_embed() -> None:
-    with pytest.raises(ValueError, match=r"data\.size=\(128, 64\) is what is trained on"):
-        override(load_recipe("resnet50_b32x8_MOT17"), ["data.size=(128, 64)"])
+def test_reid_trains_on_the_size_a_tracker_will_embed(data_root: Path) -> None:
+    recipe = override(
+        load_recipe("reid_tiny_sample"), ["model.crop_size=32,16", "data.identities_per_batch=2"]
+    )
+    (batch, *_) = recipe.training_source(data_root).batches(seed=0, epoch=0, stop=1)
+    assert batch.images.shape[2:] == (32, 16)
+    with pytest.raises(ValueError, match=r"'data\.size' is now called 'model\.crop_size'"):
+        override(recipe, ["data.size=(128, 64)"])
 
 
 def test_a_cut_is_noted_and_tracking_goes_on(

@@ -21,7 +21,7 @@ def recipe() -> ReIDRecipe:
 
 def test_a_convolution_in_fp32_costs_its_halves_again(recipe: ReIDRecipe) -> None:
     channels, crops = recipe.model.backbone.base_channels, 8
-    height, width = (side // 4 for side in recipe.data.size)
+    height, width = (side // 4 for side in recipe.model.crop_size)
     result = channels * crops * height * width
     assert island_cost(recipe, ("backbone.layer1.0.conv1",)) >= 2 * result
 

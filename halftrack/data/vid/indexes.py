@@ -1,0 +1,78 @@
+"""Records of the data sets that a configuration names, from the cache where that still holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from halftrack.data.index import VideoIndex
+from halftrack.data.progress import Progress
+from halftrack.data.vid.coco_vid import read_coco_vid
+from halftrack.data.vid.config import VidDataConfig
+from halftrack.data.vid.imagenet_vid import find_ilsvrc, read_imagenet_det, read_imagenet_vid
+
+__all__ = ["read_test_index", "read_training_indexes"]
+
+
+def read_training_indexes(
+    config: VidDataConfig,
+    data_root: str | Path,
+    *,
+    processes: int = 0,
+    progress: Progress | None = None,
+) -> tuple[VideoIndex, ...]:
+    """Read the records of each training set.
+
+    Args:
+        config: the sets, their classes and key frames.
+        data_root: the folder that contains ``ILSVRC``, or ``ILSVRC`` itself.
+        processes: number of processes that parse annotations; 0 parses in this one.
+        progress: told (videos read, videos in all) while they are parsed.
+
+    Raises:
+        DataError: if the tree or a list is missing or malformed.
+    """
+    if config.training_json:
+        pairs = zip(config.training_sets, config.training_json, strict=True)
+        return tuple(_from_json(config, data_root, file, name) for name, file in pairs)
+    indexes = []
+    for name in config.training_sets:
+        if name == "vid":
+            index = read_imagenet_vid(
+                data_root,
+                "train",
+                classes=config.classes,
+                key_frames=config.key_frames,
+                processes=processes,
+                progress=progress,
+            )
+        else:
+            index = read_imagenet_det(
+                data_root, classes=config.classes, processes=processes, progress=progress
+            )
+        indexes.append(index)
+    return tuple(indexes)
+
+
+def read_test_index(
+    config: VidDataConfig,
+    data_root: str | Path,
+    *,
+    processes: int = 0,
+    progress: Progress | None = None,
+) -> VideoIndex:
+    """Read the records of the validation set; arguments as for ``read_training_indexes``.
+
+    Raises:
+        DataError: if the tree or the list is missing or malformed.
+    """
+    if config.test_json:
+        return _from_json(config, data_root, config.test_json, "vid")
+    return read_imagenet_vid(
+        data_root, "val", classes=config.classes, processes=processes, progress=progress
+    )
+
+
+def _from_json(config: VidDataConfig, data_root: str | Path, file: str, name: str) -> VideoIndex:
+    ilsvrc = find_ilsvrc(data_root, holding=("Data",))
+    images = ilsvrc / "Data" / name.upper()
+    return read_coco_vid(ilsvrc / file, image_root=images, classes=config.classes)
