@@ -1,4 +1,4 @@
-"""Boxes: IoU, delta coding, clipping, suppression. Pure functions, in fp32 whatever comes in.
+"""Boxes: IoU, delta coding, clipping, suppression. Pure functions that compute in fp32.
 
 A 256x256 area is infinite in fp16 and one unit at 1024 px is 8 px in bf16, so all of them are fp32
 islands. Boxes are xyxy pixels without +1; conventions and constants are mmdet's.
@@ -37,7 +37,7 @@ def iou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
 
 @fp32_island
 def clip(boxes_xyxy: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes cut to an image of ``size`` (height, width)."""
+    """Clip boxes ``(..., 4)`` to an image of ``size`` (height, width)."""
     height, width = size
     x = boxes_xyxy[..., 0::2].clamp(0, width)
     y = boxes_xyxy[..., 1::2].clamp(0, height)
@@ -48,7 +48,7 @@ def clip(boxes_xyxy: Tensor, size: tuple[int, int]) -> Tensor:
 def encode_deltas(
     boxes_xyxy: Tensor, targets_xyxy: Tensor, *, std: float | tuple[float, ...] = 1.0
 ) -> Tensor:
-    """Deltas (dx, dy, dw, dh) ``(n, 4)`` that take each box to its target, divided by ``std``."""
+    """Encode each target as deltas (dx, dy, dw, dh) ``(n, 4)`` from its box, divided by ``std``."""
     centre, size = _centre_and_size(boxes_xyxy)
     target_centre, target_size = _centre_and_size(targets_xyxy)
     shift = (target_centre - centre) / size
@@ -64,13 +64,13 @@ def decode_deltas(
     std: float | tuple[float, ...] = 1.0,
     size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Boxes ``(n, k, 4)`` moved by deltas ``(n, k, 4)``; the change of size is bounded by 1000/16.
+    """Move each box by its k deltas, giving ``(n, k, 4)``; sizes change by at most 1000/16.
 
     Args:
         boxes_xyxy: ``(n, 4)``.
         deltas: ``(n, k, 4)``, in units of ``std``.
-        std: what the deltas are multiplied by, all or each.
-        size: height and width to cut the result to; None to let boxes leave the image.
+        std: factor of the deltas, one for all or one for each of the four.
+        size: height and width that the result is clipped to; None lets boxes leave the image.
     """
     centre, extent = _centre_and_size(boxes_xyxy)
     deltas = deltas * _factor(std, deltas)
@@ -92,14 +92,22 @@ def _centre_and_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
 
 @fp32_island
 def nms(boxes_xyxy: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    """Indices ``(k,)`` of boxes no better one overlaps by more than ``threshold``, best first."""
+    """Suppress boxes that overlap a better one by more than ``threshold``.
+
+    Returns:
+        Indices ``(k,)`` of the boxes that are kept, best first.
+    """
     kept: Tensor = torchvision.ops.nms(boxes_xyxy, scores, threshold)
     return kept
 
 
 @fp32_island
 def nms_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """Suppression within each class, at once: classes are moved apart, out of reach."""
+    """Suppress boxes within each class; one call, with the classes moved out of each other's reach.
+
+    Returns:
+        Indices ``(k,)`` of the boxes that are kept, best first.
+    """
     if not len(boxes_xyxy):
         return torch.zeros((0,), dtype=torch.int64, device=boxes_xyxy.device)
     offsets = labels.to(boxes_xyxy) * (boxes_xyxy.max() + 1)

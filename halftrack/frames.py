@@ -1,7 +1,7 @@
-"""The nouns every room shares: what goes into a model and what comes out.
+"""Input and output of models: the nouns that every room shares.
 
 Images are RGB ``(3, height, width)`` at network size, not padded and not normalised: that happens
-on the device. They are uint8, or float32 (0 to 255) after steps whose fractions count.
+on the device. They are uint8, or float32 (0 to 255) after steps whose fractions matter.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Frame:
     image: Tensor
     """uint8 or float32 ``(3, height, width)``, RGB, resized to network size, not padded."""
     sample_id: str
-    """Names the frame in errors and ledgers, e.g. ``val/ILSVRC2015_val_00000000/000003``."""
+    """Name of the frame in errors and ledgers, e.g. ``val/ILSVRC2015_val_00000000/000003``."""
     frame_index: int = 0
     """Position in the video, 0-based."""
     scale_xy: tuple[float, float] = (1.0, 1.0)
     """Network pixels per original pixel, horizontally and vertically."""
     flipped: bool = False
-    """True if the image and its boxes were mirrored left to right."""
+    """Image and boxes were mirrored left to right."""
     boxes_xyxy: Tensor = field(default_factory=_no_boxes)
     """float32 ``(n, 4)`` ground truth in network pixels; empty at test time."""
     labels: Tensor = field(default_factory=_no_labels)
@@ -84,12 +84,12 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """One training sample of video detection: a key frame and its reference frames."""
+    """Training batch of video detection: one key frame and its reference frames."""
 
     key: Frame
-    """The frame whose objects are learned."""
+    """Frame whose objects are learned."""
     references: tuple[Frame, ...]
-    """Frames of the same video that lend the key frame their features."""
+    """Frames of the same video whose features are added to the key frame's."""
 
     @property
     def sample_ids(self) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameBatch:
-    """One training sample of a detector: frames that share a pass, of any sizes."""
+    """Training batch of a detector: frames of any sizes that share a pass."""
 
     frames: tuple[Frame, ...]
     """The frames, each with its ground truth."""
@@ -134,14 +134,14 @@ class FrameBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class CropBatch:
-    """One training sample of re-identification: crops of individuals, all of one size."""
+    """Training batch of re-identification: crops of individuals, all of one size."""
 
     images: Tensor
     """float32 ``(n, 3, height, width)`` RGB, 0 to 255."""
     labels: Tensor
-    """int64 ``(n,)``: whom each crop shows, 0-based."""
+    """int64 ``(n,)`` individual that each crop shows, 0-based."""
     sample_ids: tuple[str, ...]
-    """Where each crop was cut."""
+    """Name of each crop: image and box."""
 
     def to(self, device: torch.device | str) -> CropBatch:
         """The same batch with its tensors on ``device``."""
@@ -157,18 +157,18 @@ class CropBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatch:
-    """Training samples of single-object tracking: a template and a search region each."""
+    """Training batch of single-object tracking: pairs of a template and a search region."""
 
     templates: Tensor
     """float32 ``(n, 3, 127, 127)`` RGB, 0 to 255."""
     searches: Tensor
     """float32 ``(n, 3, 255, 255)`` RGB, 0 to 255."""
     boxes_xyxy: Tensor
-    """float32 ``(n, 4)`` the object in each search region; of a negative pair another object."""
+    """float32 ``(n, 4)`` the object in each search region; in a negative pair another object."""
     positive: Tensor
-    """bool ``(n,)``: both show the same object."""
+    """bool ``(n,)`` pairs that show the same object twice."""
     sample_ids: tuple[str, ...]
-    """Where each pair was cut."""
+    """Name of each pair: its two images."""
 
     def to(self, device: torch.device | str) -> PairBatch:
         """The same batch with its tensors on ``device``."""
@@ -209,7 +209,7 @@ class FrameTruth:
 
 @dataclass(frozen=True, kw_only=True)
 class Detections:
-    """What a detector found in one frame, best score first within each class."""
+    """Boxes that a detector found in one frame, best score first within each class."""
 
     boxes_xyxy: Tensor
     """float32 ``(n, 4)`` in original pixels."""
@@ -235,7 +235,7 @@ class Tracks:
     """The tracks seen in one frame of a video, in the tracker's order."""
 
     ids: Tensor
-    """int64 ``(n,)``, from 0 on within a video; never cast, 2049 is 2048 in fp16."""
+    """int64 ``(n,)``, counted from 0 in a video; never cast to half: 2049 is 2048 in fp16."""
     boxes_xyxy: Tensor
     """float32 ``(n, 4)`` in original pixels."""
     scores: Tensor

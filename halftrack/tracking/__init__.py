@@ -1,4 +1,4 @@
-"""Tracking: what happens from frame to frame at inference; no gradients, no model classes."""
+"""Trackers: they follow objects from frame to frame at inference, without gradients or models."""
 
 from halftrack.tracking.camera_motion import EccMotion, UncorrelatedFramesError, warp_boxes
 from halftrack.tracking.siamese import SiameseConfig, SiameseModel, SiameseTracker

@@ -1,4 +1,4 @@
-"""How the camera moved between two frames: the ECC warp, and boxes carried along by it.
+"""Camera motion between two frames: the ECC warp, and boxes moved by it.
 
 Evangelidis and Psarakis, "Parametric image alignment using enhanced correlation coefficient
 maximization" (PAMI 2008). Must agree with cv2.findTransformECC as MMTracking 0.14 calls it.
@@ -31,7 +31,7 @@ _SETTLED = 1 / 32  # pixels; OpenCV samples at multiples of it
 
 
 class UncorrelatedFramesError(ValueError):
-    """Two frames no motion aligns: too little texture, no overlap, or a cut between them."""
+    """Two frames that no motion aligns: too little texture, no overlap, or a cut between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,25 +48,25 @@ class EccMotion:
     model: MotionModel = "euclidean"
     """``translation``, ``euclidean``, ``affine`` or ``homography``."""
     iterations: int = 100
-    """At most so many steps on each level of the pyramid."""
+    """Largest number of steps on each level of the pyramid."""
     tolerance: float = 1e-5
-    """A level is done when a step changes the correlation by less.
+    """Change of the correlation below which a level is finished.
 
-    With several levels also when a step moves no corner by more than 1/32 of the distance between
-    compared pixels: the next one, some tenth of it, would be lost in the noise.
+    With several levels, a level is also finished when a step moves every corner by less than 1/32
+    of the distance between compared pixels: the next step, a tenth of that, would be noise.
     """
     blur: int = 1
-    """Side of the Gaussian both grey images are smoothed with: 1 (not at all), 3 or 5."""
+    """Side in pixels of the Gaussian that smooths both grey images: 1 (no smoothing), 3 or 5."""
     levels: int = 1
-    """Levels of the image pyramid, each half the size; 1 is the full size alone, as in OpenCV.
+    """Levels of the image pyramid, each half as large; 1 uses the full size alone, as OpenCV does.
 
-    4 at 1080p is as exact as OpenCV and takes a fifteenth to nine tenths of its time
-    (benchmarks/ecc.md).
+    At 1080p, 4 levels are as exact as OpenCV and take between a fifteenth and nine tenths of its
+    time (benchmarks/ecc.md).
     """
     stride: int = 1
-    """At full size, every so many pixels of the first frame along x and y are compared.
+    """Distance between compared pixels of the first frame along x and y, at full size.
 
-    2 saves a third of the time at 1080p; small or noisy frames need all (0.2 px lost at 320x192).
+    2 saves a third of the time at 1080p; small or noisy frames need 1 (2 costs 0.2 px at 320x192).
     """
 
     def __post_init__(self) -> None:
@@ -83,16 +83,19 @@ class EccMotion:
     @fp32_island
     @torch.no_grad()
     def __call__(self, first_chw: Tensor, second_chw: Tensor) -> Tensor:
-        """The warp ``(2, 3)`` from pixels of the first frame to the second; ``(3, 3)`` homography.
+        """Estimate the warp from pixels of the first frame to pixels of the second.
 
         Args:
-            first_chw: ``(3, height, width)`` RGB or ``(1, height, width)`` grey, of any brightness
-                and contrast: the correlation sees neither.
-            second_chw: the same shape on the same device, which the fp32 warp is on too.
+            first_chw: ``(3, height, width)`` RGB or ``(1, height, width)`` grey. Brightness and
+                contrast may be anything: they do not change the correlation.
+            second_chw: an image of the same shape on the same device.
+
+        Returns:
+            float32 ``(2, 3)``, or ``(3, 3)`` for a homography, on the device of the frames.
 
         Raises:
-            UncorrelatedFramesError: when no motion aligns the frames.
-            ValueError: for frames of different or other shapes.
+            UncorrelatedFramesError: if no motion aligns the frames.
+            ValueError: if the frames have different shapes or are no such images.
 
         Source: MMTracking 0.14, CameraMotionCompensation.get_warp_matrix.
         """
@@ -122,7 +125,7 @@ class EccMotion:
         return warp
 
     def _strides(self, level: int) -> tuple[int, ...]:
-        """Which pixels of a level are compared, one pass after the other."""
+        """Distances between the compared pixels of a level, one for each pass."""
         if level:
             return (1,)
         # A step of a pyramid's last level costs a quarter on every second pixel, and leaves so
@@ -153,13 +156,16 @@ class EccMotion:
 
 @fp32_island
 def warp_boxes(boxes_xyxy: Tensor, warp: Tensor) -> Tensor:
-    """Boxes ``(n, 4)`` moved by a warp: its image of the top left and of the bottom right corner.
+    """Move boxes by a warp: their top left and bottom right corners go where the warp takes them.
 
-    The other two corners play no part, so a rotated box keeps its diagonal, not its hull.
+    The other two corners are not used, so a rotated box keeps its diagonal, not its hull.
 
     Args:
-        boxes_xyxy: ``(n, 4)``, in the pixels the warp was estimated in.
+        boxes_xyxy: ``(n, 4)``, in the pixels that the warp was estimated in.
         warp: ``(2, 3)``, or ``(3, 3)`` for a homography.
+
+    Returns:
+        ``(n, 4)`` xyxy.
 
     Source: MMTracking 0.14, CameraMotionCompensation.warp_bboxes.
     """
@@ -172,7 +178,7 @@ def warp_boxes(boxes_xyxy: Tensor, warp: Tensor) -> Tensor:
 
 
 def _corner_shift(before: Tensor, after: Tensor, size: tuple[int, int]) -> float:
-    """By how many pixels two warps differ at most along x or y, at the corners of a frame."""
+    """Largest difference of two warps along x or y, in pixels, at the corners of a frame."""
     bottom, right = size[0] - 1.0, size[1] - 1.0
     corners = before.new_tensor([[0, 0], [right, 0], [0, bottom], [right, bottom]])
     moved = [warp_boxes(corners.reshape(2, 4), warp) for warp in (before, after)]
@@ -182,7 +188,7 @@ def _corner_shift(before: Tensor, after: Tensor, size: tuple[int, int]) -> float
 def _check_frames(first_chw: Tensor, second_chw: Tensor, least: int) -> None:
     shapes = f"frames of shapes {tuple(first_chw.shape)} and {tuple(second_chw.shape)}"
     if first_chw.shape != second_chw.shape:
-        raise ValueError(f"{shapes}: motion needs two frames of one shape")
+        raise ValueError(f"{shapes}: camera motion needs two frames of one shape")
     if first_chw.ndim != 3 or first_chw.shape[0] not in (1, 3):
         raise ValueError(f"{shapes} are not (3, height, width) RGB or (1, height, width) grey")
     if min(first_chw.shape[1:]) < 2 * least:
@@ -210,18 +216,18 @@ def _blur(images: Tensor, kernel: Sequence[float]) -> Tensor:
 
 
 def _halve(images: Tensor) -> Tensor:
-    """Half the size: means of 4x4 pixels every second pixel.
+    """Halve the size: the mean of 4x4 pixels at every second pixel.
 
-    Over 4 pixels, not 2: of detail too fine for the coarser grid central differences are too
-    small, so that steps are too long and the alignment swings to and fro.
+    4 pixels, not 2: central differences are too small for detail that is too fine for the coarser
+    grid, so steps would be too long and the alignment would swing to and fro.
     """
     return F.avg_pool2d(images, 4, stride=2, padding=1, count_include_pad=False)
 
 
 def _with_gradients(image: Tensor) -> Tensor:
-    """Image and central differences along x and y ``(1, 3, h, w)``, of an image ``(1, 1, h, w)``.
+    """Stack an image ``(1, 1, h, w)`` and its central differences along x and y: ``(1, 3, h, w)``.
 
-    Mirrored around the outermost pixels, so that the difference across the border is 0 there.
+    The image is mirrored at its outermost pixels, so the difference across the border is 0.
     """
     layers = image.new_zeros((1, 3, *image.shape[2:]))
     half = image[:, 0] * 0.5
@@ -263,7 +269,7 @@ def _gram_of_rows(
 
 
 def _sampling_grid(x: Tensor, y: Tensor, warp: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where the pixels ``(1, w)``, ``(h, 1)`` fall: ``(h, w, 2)``, the image being -1 to 1."""
+    """Positions ``(h, w, 2)`` of the warped pixels ``(1, w)``, ``(h, 1)``; the image is -1 to 1."""
     height, width = size
     to_unit = warp.new_tensor(
         [[2 / width, 0, 1 / width - 1], [0, 2 / height, 1 / height - 1], [0, 0, 1]]
@@ -296,7 +302,7 @@ def _ecc_step(gram: Tensor) -> tuple[float, Tensor]:
 
 
 class _Model(NamedTuple):
-    """A family of motions: what its parameters do to the image, and to the warp."""
+    """A family of motions: the Jacobian of the image, and the warp after a step."""
 
     jacobian: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], list[Tensor]]
     advance: Callable[[Tensor, list[float]], Tensor]
@@ -332,7 +338,7 @@ def _advance_euclidean(warp: Tensor, step: list[float]) -> Tensor:
 
 
 def _advance_entries(warp: Tensor, step: list[float]) -> Tensor:
-    """Parameters that are entries of the warp, column after column, the last ones of them."""
+    """Add a step to the entries of the warp, column by column; short steps change the last ones."""
     if len(step) == 8:
         return warp + warp.new_tensor([*step, 0.0]).reshape(3, 3).T
     entries = [0.0] * (6 - len(step)) + step

@@ -1,4 +1,4 @@
-"""SiamRPN++ at test time: where the object of the first frame is in each one after it.
+"""SiamRPN++'s tracker: it finds the object of the first frame in each frame after it.
 
 Li et al., "SiamRPN++" (CVPR 2019). Must agree with MMTracking 0.14: SiamRPN.init and .track,
 SiameseRPNHead.get_bbox (its OPE mode; VOT's restarts after failures are left out).
@@ -22,10 +22,10 @@ _LEAST_SIDE = 10.0
 
 
 class SiameseModel(Protocol):
-    """Tells where in a search region the object of a template is."""
+    """Siamese network: it finds the object of a template in a search region."""
 
     def embed(self, template_chw: Tensor, /) -> Any:
-        """What ``compare`` needs to know of a template; called once a video.
+        """Compute the features of a template that ``compare`` needs; called once a video.
 
         Args:
             template_chw: float32 ``(3, 127, 127)`` RGB, 0 to 255, on the CPU.
@@ -33,22 +33,22 @@ class SiameseModel(Protocol):
         ...
 
     def compare(self, embedding: Any, search_chw: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Of every anchor the score ``(n,)`` and deltas ``(n, 4)``, on any device.
+        """Score every anchor of a search region.
 
         Args:
-            embedding: what ``embed`` answered.
+            embedding: the answer of ``embed``.
             search_chw: float32 ``(3, 255, 255)`` RGB, 0 to 255, on the CPU.
 
         Returns:
-            The object class's share of the softmax, and (dx, dy, dw, dh) as ``decode_deltas`` has
-            them, in (row, column, anchor) order.
+            Scores ``(n,)``, the softmax probability of the object, and deltas ``(n, 4)`` (dx, dy,
+            dw, dh) as ``decode_deltas`` takes them, in (row, column, anchor) order, on any device.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiameseConfig:
-    """Regions, anchors and how far to trust a change. The defaults are those published for LaSOT.
+    """Regions, anchors and penalties of the tracker. The defaults are those published for LaSOT.
 
     ===================== ========= ==== ================
     published for         penalty_k lr   window_influence
@@ -68,21 +68,21 @@ class SiameseConfig:
     search_size: int = 255
     """Side of the search region in network pixels."""
     context_amount: float = 0.5
-    """Share of width plus height added to each side of the box before it is cut out."""
+    """Share of width plus height that is added to each side of the box before it is cut out."""
     response_size: int = 25
-    """Side of the map of answers: the search region's 31 cells less 7 of the template, plus 1."""
+    """Side of the response map: 31 cells of the search region minus 7 of the template, plus 1."""
     anchor_stride: int = 8
     """Network pixels between anchors."""
     anchor_ratios: tuple[float, ...] = (0.33, 0.5, 1.0, 2.0, 3.0)
-    """Heights over widths of a cell's anchors."""
+    """Height divided by width of each anchor of a cell."""
     anchor_scale: int = 8
     """Sides of an anchor in units of ``anchor_stride``."""
     penalty_k: float = 0.05
-    """How much a change of size or of shape lowers an anchor's score."""
+    """Strength of the penalty on the score of an anchor that changes size or shape."""
     lr: float = 0.38
-    """Largest share of the new size in the box's smoothed size."""
+    """Largest share of the new size in the smoothed size of the box."""
     window_influence: float = 0.42
-    """Share of the Hanning window, which prefers small motion, in an anchor's rank."""
+    """Share of the Hanning window in an anchor's rank; the window prefers small motion."""
 
     def __post_init__(self) -> None:
         counts = ("exemplar_size", "search_size", "response_size", "anchor_stride", "anchor_scale")
@@ -113,10 +113,7 @@ class _State:
 
 
 class SiameseTracker:
-    """Follows one object: ``start`` with its box, then one ``step`` a frame.
-
-    A step that raises changes nothing.
-    """
+    """Single-object tracker: ``start`` with the object's box, then one ``step`` a frame."""
 
     def __init__(self, model: SiameseModel, config: SiameseConfig) -> None:
         self.model = model
@@ -134,14 +131,14 @@ class SiameseTracker:
 
     @torch.no_grad()
     def start(self, image: Tensor, box_xyxy: Tensor) -> None:
-        """Begin a video; what was followed before is forgotten.
+        """Begin a video with the box of its object; forget the object of the last video.
 
         Args:
             image: uint8 ``(3, height, width)`` RGB, in original pixels.
             box_xyxy: ``(4,)`` the object, at least partly inside the image.
 
         Raises:
-            ValueError: for another kind of image, and for a box that is not finite, empty or
+            ValueError: if the image is of another kind, or if the box is not finite, empty or
                 wholly outside the image.
 
         Source: MMTracking 0.14, SiamRPN.init.
@@ -155,15 +152,18 @@ class SiameseTracker:
 
     @torch.no_grad()
     def step(self, image: Tensor) -> tuple[Tensor, float]:
-        """The box ``(4,)`` xyxy in the next frame, in original pixels, and its score.
+        """Find the object in the next frame.
 
-        The box's centre stays in the image and its sides are at least 10 px and at most the
-        image's; parts of it may lie outside.
+        The centre of the box stays in the image, its sides are at least 10 px and at most the
+        image's; parts of it may lie outside. A step that raises an error changes nothing.
+
+        Returns:
+            The box ``(4,)`` xyxy in original pixels, and its score.
 
         Raises:
-            RuntimeError: before ``start``.
-            ValueError: for an image unlike the first, and for answers of another shape or not
-                finite.
+            RuntimeError: if ``start`` was not called.
+            ValueError: if the image is not like the first, or if the model's answer has another
+                shape or is not finite.
 
         Source: MMTracking 0.14, SiamRPN.track and SiameseRPNHead.get_bbox.
         """
@@ -176,7 +176,7 @@ class SiameseTracker:
         side = (exact * (self.config.search_size / self.config.exemplar_size)).round()
         search = _cut(image, state.box[:2], side, self.config.search_size, state.fill)
         scores, deltas = self._compared(state.embedding, search, frame_index)
-        # Of the exact side, as the reference has it, though the rounded one was cut out.
+        # The scale of the exact side, as in the reference, though the rounded one was cut out.
         scale = self.config.exemplar_size / exact
         box, score = self._chosen(scores, deltas, state.box, scale)
         box = _kept_within(_finite(box, "the box", frame_index), image.shape)
@@ -184,7 +184,7 @@ class SiameseTracker:
         return torch.cat([box[:2] - box[2:] * 0.5, box[:2] + box[2:] * 0.5]), float(score)
 
     def _context_side(self, box: Tensor) -> Tensor:
-        """Side of the square that shows the object and its surroundings, not rounded."""
+        """Side of the square with the object and its surroundings, not rounded."""
         sides = box[2:] + self.config.context_amount * (box[2] + box[3])
         return (sides[0] * sides[1]).sqrt()
 
@@ -194,7 +194,7 @@ class SiameseTracker:
         if scores.shape != (count,) or deltas.shape != (count, 4):
             raise ValueError(
                 f"compare gave scores {tuple(scores.shape)} and deltas {tuple(deltas.shape)} in "
-                f"frame_index {frame_index}; ({count},) and ({count}, 4) are due: "
+                f"frame_index {frame_index}; expected ({count},) and ({count}, 4): "
                 f"{self.config.response_size} rows, as many columns, "
                 f"{len(self.config.anchor_ratios)} anchors"
             )
@@ -204,7 +204,7 @@ class SiameseTracker:
     def _chosen(
         self, scores: Tensor, deltas: Tensor, last: Tensor, scale: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The best anchor's box ``(4,)`` cxcywh in original pixels, its size smoothed; its score.
+        """The box ``(4,)`` cxcywh of the best anchor, in original pixels, size smoothed; its score.
 
         Args:
             scores: ``(n,)``.
@@ -234,7 +234,7 @@ def _window(config: SiameseConfig) -> Tensor:
 
 
 def _padded_side(boxes: Tensor) -> Tensor:
-    """Sides ``(...)`` of squares like boxes ``(..., 4)`` cxcywh with half their girth around."""
+    """Sides ``(...)`` of squares as large as boxes ``(..., 4)`` cxcywh with their padding."""
     width, height = boxes[..., 2], boxes[..., 3]
     pad = (width + height) * 0.5
     return ((width + pad) * (height + pad)).sqrt()
@@ -246,7 +246,7 @@ def _change(ratio: Tensor) -> Tensor:
 
 
 def _cut(image: Tensor, centre_xy: Tensor, side: Tensor, size: int, fill: Tensor) -> Tensor:
-    """The square around a centre, ``fill`` outside the image: float32 ``(3, size, size)``.
+    """Cut out the square around a centre: float32 ``(3, size, size)``, ``fill`` outside the image.
 
     Equals torch's bilinear resize (no antialiasing) of the square cut out and filled, but reads
     only the pixels it samples: a square of the size of the image costs no more than a small one.
@@ -263,7 +263,7 @@ def _cut(image: Tensor, centre_xy: Tensor, side: Tensor, size: int, fill: Tensor
 
 
 def _sampled(centre: Tensor, side: Tensor, length: int, size: int) -> tuple[Tensor, Tensor]:
-    """Along one axis the pixels ``(2 * size,)`` to mix, and the share ``(size,)`` of the second.
+    """The pixels ``(2 * size,)`` to mix along one axis, and the share ``(size,)`` of the second.
 
     The reference's span: ends truncated toward zero, the last included, unless it would be the
     first beyond what the image and its padding have: then the span is a pixel shorter.
@@ -292,24 +292,25 @@ def _kept_within(box: Tensor, shape: torch.Size) -> Tensor:
 def _check_image(image: Tensor, *, like: torch.Size | None = None) -> None:
     kind = f"{image.dtype} {tuple(image.shape)}"
     if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
-        raise ValueError(f"the image is {kind}; torch.uint8 (3, height, width) is due")
+        raise ValueError(f"the image is {kind}; expected torch.uint8 (3, height, width)")
     if like is not None and image.shape != like:
         raise ValueError(
-            f"the image is {kind}, the video's first was {tuple(like)}; all of a video are alike"
+            f"the image is {kind}, the video's first was {tuple(like)}; all images of a video must "
+            "have one size"
         )
 
 
 def _checked_box(box_xyxy: Tensor, image: Tensor) -> Tensor:
-    """The box in fp32 on the CPU, or an error that says why nothing can be followed."""
+    """The box in fp32 on the CPU, or an error that says why it cannot be tracked."""
     if box_xyxy.shape != (4,):
-        raise ValueError(f"the start box is of shape {tuple(box_xyxy.shape)}; (4,) is due")
+        raise ValueError(f"the start box is of shape {tuple(box_xyxy.shape)}; expected (4,)")
     box = box_xyxy.to("cpu", torch.float32)
     x1, y1, x2, y2 = box.tolist()
     height, width = image.shape[1:]
     if not torch.isfinite(box).all():
         problem = "is not finite"
     elif x2 <= x1 or y2 <= y1:
-        problem = "is empty; x1 < x2 and y1 < y2 are due"
+        problem = "is empty; expected x1 < x2 and y1 < y2"
     elif x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
         problem = f"is wholly outside the image of width {width} and height {height}"
     else:

@@ -1,8 +1,8 @@
-"""Tracktor: which tracks go on, start and end, as the detector's second stage finds boxes again.
+"""Tracktor: a multi-object tracker that finds its boxes again with the detector's second stage.
 
 Bergmann et al., "Tracking without bells and whistles" (ICCV 2019). Must agree with MMTracking 0.14:
 Tracktor.simple_test, TracktorTracker, BaseTracker and CameraMotionCompensation.
-Legend: n boxes, c classes (background left out), d embedding dimensions. State is kept on the CPU.
+Legend: n boxes, c classes (without background), d embedding dimensions. State is kept on the CPU.
 """
 
 from __future__ import annotations
@@ -27,77 +27,81 @@ _OUT_OF_REACH = 1e6
 
 
 class Detector(Protocol):
-    """Two stages: one finds objects, the other finds given boxes again."""
+    """A two-stage detector: it finds objects, and finds given boxes again."""
 
     def detect(self, frame: Frame, /) -> Detections:
-        """The objects of a frame, in original pixels, on any device."""
+        """Find the objects of a frame, in original pixels, on any device."""
         ...
 
     def regress(self, frame: Frame, boxes_xyxy: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Boxes ``(n, c, 4)`` in original pixels and scores ``(n, c)`` of the second stage.
+        """Find given boxes again with the second stage.
 
-        Row by row, neither suppressed nor thresholded. Called at most once a frame, right after
-        ``detect`` of that frame, whose features it may reuse.
+        Called at most once a frame, right after ``detect`` of that frame, whose features it may
+        reuse.
 
         Args:
             frame: the frame just detected.
             boxes_xyxy: float32 ``(n, 4)`` in original pixels, on the CPU; n > 0.
+
+        Returns:
+            Boxes ``(n, c, 4)`` in original pixels and scores ``(n, c)``, row by row, without
+            suppression and without a threshold.
         """
         ...
 
 
 class Embedder(Protocol):
-    """Tells objects apart by their looks."""
+    """Appearance model: it gives objects that look alike embeddings that lie close together."""
 
     def __call__(self, frame: Frame, boxes_xyxy: Tensor, /) -> Tensor:
-        """Embeddings ``(n, d)`` of boxes ``(n, 4)`` in original pixels, given on the CPU; n > 0."""
+        """Embed ``(n, 4)`` boxes in original pixels, on the CPU, n > 0, as ``(n, d)``."""
         ...
 
 
 class CameraMotion(Protocol):
-    """Tells how the camera moved; of an EccMotion, ``ecc(previous.image, frame.image)``."""
+    """Camera motion between two frames, such as ``EccMotion()(previous.image, frame.image)``."""
 
     def __call__(self, previous: Frame, frame: Frame, /) -> Tensor:
-        """The warp ``(2, 3)`` from network pixels of the previous frame to those of this one."""
+        """Estimate the warp ``(2, 3)`` from network pixels of the previous frame to this one's."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class TracktorConfig:
-    """When a track goes on, starts and ends. The defaults are the published ones.
+    """Thresholds for continuing, starting and ending tracks. The defaults are the published ones.
 
     Raises:
         ValueError: for a value out of its range.
     """
 
     detection_score: float = 0.5
-    """Detections must score more to count at all."""
+    """Score that a detection must exceed to be used."""
     regression_score: float = 0.5
-    """A track goes on in this frame if its regressed box scores more."""
+    """Score that a regressed box must exceed for its track to continue in this frame."""
     regression_nms_iou: float = 0.6
-    """IoU above which the lesser of two regressed boxes of a class goes."""
+    """IoU above which the lower-scored one of two regressed boxes of a class is removed."""
     new_track_iou: float = 0.3
-    """A detection is new if its IoU with every regressed box is below."""
+    """IoU with every regressed box below which a detection is new."""
     reid_samples: int = 10
-    """A lost track looks like the mean of so many of its last embeddings."""
+    """Number of last embeddings of a lost track whose mean is compared with a detection's."""
     reid_distance: float = 2.0
-    """Largest distance of embeddings at which a detection is a lost track."""
+    """Largest distance of embeddings at which a detection can be a lost track."""
     reid_iou: float = 0.2
-    """Least IoU with the lost track's last box for the same."""
+    """Smallest IoU with the last box of a lost track at which a detection can be that track."""
     linear_motion: int = 0
-    """A track is expected to keep the mean of its last so many steps (Bergmann et al. 2019, section
-    2.3, its constant velocity), beside the camera's motion; 0: not to move by itself."""
+    """Number of last steps whose mean a track is expected to repeat, in addition to the camera's
+    motion (constant velocity, Bergmann et al. 2019, section 2.3); 0 expects no own motion."""
     box_momentum: float | None = None
-    """Share of the new box in a track's running mean of boxes; None: the new box alone."""
+    """Share of the new box in a track's running mean of boxes; None keeps the new box alone."""
     embedding_momentum: float | None = None
-    """Share of the new embedding in a running mean kept instead of the samples; None: samples."""
+    """Share of the new embedding in a running mean; None keeps the last ``reid_samples``."""
     frames_kept: int = 10
-    """A track ends once unseen for so many frames."""
+    """Number of frames without a box after which a track ends."""
     compatible: bool = False
-    """True does as MMTracking does, with which its numbers were published.
+    """Repeat what MMTracking does, as its published numbers need it.
 
-    The camera motion, estimated in network pixels, moves boxes in original pixels as if both were
-    the same (a defect); a recipe estimates it on normalised images instead of the images as read.
+    Camera motion, estimated in network pixels, moves boxes in original pixels as if both were the
+    same (a defect), and a recipe estimates it on normalised images instead of the images as read.
     """
 
     def __post_init__(self) -> None:
@@ -120,7 +124,14 @@ class _Track:
 
 
 class Tracktor:
-    """Follows a video's objects, one ``step`` a frame; a step that raises changes no track."""
+    """Multi-object tracker, called with one frame of a video after another.
+
+    Args:
+        detector: finds objects and regresses boxes.
+        embedder: recognises lost tracks; None never finds one again.
+        camera_motion: moves the boxes of the last frame along with the camera; None leaves them.
+        config: the thresholds.
+    """
 
     def __init__(
         self,
@@ -137,7 +148,7 @@ class Tracktor:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything, ids too: the next frame begins another video."""
+        """Forget all tracks and ids: the next frame begins another video."""
         self._tracks: dict[int, _Track] = {}
         self._next_id = 0
         self._previous: Frame | None = None
@@ -149,14 +160,19 @@ class Tracktor:
 
     @torch.no_grad()
     def step(self, frame: Frame) -> Tracks:
-        """The tracks seen in this frame, on the CPU: regressed ones, best first, then found ones.
+        """Track the objects into the next frame.
 
-        Only tracks seen in the frame before (``frame_index - 1``) are regressed; where frames are
-        left out, a track goes on through its embedding alone.
+        Only tracks seen in the frame before (``frame_index - 1``) are regressed; after frames that
+        were left out, a track continues through its embedding alone. A step that raises an error
+        changes no track.
+
+        Returns:
+            The tracks seen in this frame, on the CPU: regressed ones, best first, then new and
+            recognised ones.
 
         Raises:
-            ValueError: for a frame that does not follow the last one, for answers of other shapes,
-                and for non-finite boxes, scores, embeddings or warps.
+            ValueError: if the frame does not follow the last one, if a part answers with other
+                shapes, or if boxes, scores, embeddings or the warp are not finite.
 
         Source: MMTracking 0.14, TracktorTracker.track.
         """
@@ -199,7 +215,7 @@ class Tracktor:
         return _rows(found, scores > self.config.detection_score)
 
     def _carried(self, frame: Frame) -> list[Tensor]:
-        """Of every live track the last boxes, moved along with the camera, and the one due now."""
+        """For every live track: its last boxes, moved with the camera, and the box expected now."""
         paths = [track.path for track in self._tracks.values()]
         if self._previous is None or not paths:
             return []
@@ -213,7 +229,7 @@ class Tracktor:
         return [torch.cat([path, _next_box(path)[None]]) for path in paths]
 
     def _regressed(self, frame: Frame, carried: Tensor) -> Tracks:
-        """The tracks of the frame before that the detector finds again."""
+        """The tracks of the frame before which the detector finds again."""
         before = frame.frame_index - 1
         seen = [track.last_index == before for track in self._tracks.values()]
         ids = torch.tensor(self.live_ids, dtype=torch.int64, device="cpu")
@@ -225,7 +241,7 @@ class Tracktor:
         if scores.shape[:1] != ids.shape or by_class.shape != (*scores.shape, 4):
             raise ValueError(
                 f"regress gave boxes {tuple(by_class.shape)} and scores {tuple(scores.shape)} for "
-                f"{len(ids)} boxes; (n, c, 4) and (n, c) are due"
+                f"{len(ids)} boxes; expected (n, c, 4) and (n, c)"
             )
         by_class = _finite(by_class, "regressed boxes", frame)  # host sync
         # A track is one class: with several, the reference mixes up the rows of its ids.
@@ -245,7 +261,7 @@ class Tracktor:
     def _recognised(
         self, found: Detections, embeddings: Tensor | None, taken: Tensor, carried: Tensor
     ) -> Tensor:
-        """The ids ``(n,)`` of found boxes: a lost track's where one fits, else the next free."""
+        """The ids ``(n,)`` of found boxes: a lost track's where one fits, else the next free id."""
         ids = [-1] * len(found)
         lost = [row for row, key in enumerate(self._tracks) if key not in taken.tolist()]
         if embeddings is not None and lost and ids:
@@ -264,7 +280,7 @@ class Tracktor:
     def _commit(
         self, frame: Frame, tracks: Tracks, embeddings: Tensor | None, paths: list[Tensor]
     ) -> None:
-        """Take this frame's answer into the state; end the tracks unseen for too long."""
+        """Store this frame's tracks; end the tracks that have not been seen for too long."""
         for track, path in zip(self._tracks.values(), paths, strict=True):
             track.path = path[-1 - self.config.linear_motion :]
         seen = zip(tracks.ids.tolist(), tracks.boxes_xyxy.clone(), strict=True)
@@ -288,7 +304,7 @@ class Tracktor:
 
 
 def _next_box(path: Tensor) -> Tensor:
-    """The last box moved by the mean step of the centres; its size stays."""
+    """The last box, moved by the mean step of the centres; the size stays."""
     if len(path) == 1:
         return path[-1]
     centres = (path[:, :2] + path[:, 2:]) * 0.5

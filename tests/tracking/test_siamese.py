@@ -301,8 +301,8 @@ def test_a_step_before_the_start_is_refused() -> None:
         ([10.0, 20, 20, 10], "is empty"),
         ([320.0, 10, 340, 20], "is wholly outside the image of width 320 and height 240"),
         ([10.0, -30, 40, 0], "is wholly outside"),
-        ([10.0, 10, 20], r"is of shape \(3,\); \(4,\) is due"),
-        ([[10.0, 10, 20, 20]], r"is of shape \(1, 4\); \(4,\) is due"),
+        ([10.0, 10, 20], r"is of shape \(3,\); expected \(4,\)"),
+        ([[10.0, 10, 20, 20]], r"is of shape \(1, 4\); expected \(4,\)"),
     ],
 )
 def test_a_start_box_nobody_can_follow_is_refused(box: Any, message: str) -> None:
@@ -324,10 +324,14 @@ def test_a_start_box_nobody_can_follow_is_refused(box: Any, message: str) -> Non
 )
 def test_images_of_another_kind_are_refused(image: Tensor) -> None:
     tracker = SiameseTracker(Eyes(), SiameseConfig())
-    with pytest.raises(ValueError, match=r"the image is torch\..*\(3, height, width\) is due"):
+    with pytest.raises(
+        ValueError, match=r"the image is .*; expected torch.uint8 \(3, height, width\)"
+    ):
         tracker.start(image, torch.tensor(HERE))
     tracker.start(image_of(HERE), torch.tensor(HERE))
-    with pytest.raises(ValueError, match=r"the image is torch\..*\(3, height, width\) is due"):
+    with pytest.raises(
+        ValueError, match=r"the image is .*; expected torch.uint8 \(3, height, width\)"
+    ):
         tracker.step(image)
 
 
@@ -365,7 +369,7 @@ def test_a_box_that_overflows_is_refused() -> None:
 def test_answers_of_another_shape_are_refused() -> None:
     told = Told({})
     told.deltas = told.deltas.T
-    message = r"deltas \(4, 3125\) in frame_index 1; \(3125,\) and \(3125, 4\) are due: 25 rows"
+    message = r"deltas \(4, 3125\) in frame_index 1; expected \(3125,\) and \(3125, 4\): 25 rows"
     with pytest.raises(ValueError, match=message):
         started(told, HERE).step(image_of(HERE))
 
