@@ -41,7 +41,6 @@ from halftrack.precision import LiveBytes, Precision, optimizer_step
 from halftrack.recipes import TrainedRecipe, choose_device, override
 from halftrack.studies.memory.gpu import on_a_gpu
 from halftrack.studies.memory.step import predicted_step
-from halftrack.studies.memory.step_sizes import training_batch
 from halftrack.training import total_loss
 from halftrack.training.optimiser import apply_phases, build_sgd
 from halftrack.training.run import placed
@@ -170,7 +169,7 @@ class Training:
         self.optimizer = build_sgd(
             self.model, lr=0.0, momentum=config.momentum, weight_decay=config.weight_decay
         )
-        batch = training_batch(recipe, objects=OBJECTS)
+        batch = recipe.planned_batch(objects=OBJECTS)
         torch.manual_seed(0)
         for tensor in images(batch):
             tensor.random_(0, 256)

@@ -183,8 +183,7 @@ def main() -> None:
             rounds = max(2, round(asked * share))  # the loop's first step is not counted
             settings = SyntheticVideo(layout=layout, train_videos=4, val_videos=1, frames=12)
             data_root = write_synthetic(Path(folder) / layout, settings)
-            recipe = load_recipe(name)
-            assert isinstance(recipe, TrainedRecipe)
+            recipe = load_recipe(name).for_training()
             recipe = recipe.settled(data_root)
             source = recipe.training_source(data_root)
             batches = source.batches(seed=0, epoch=0, start=0, stop=BATCHES, workers=0, pin=False)

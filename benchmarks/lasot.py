@@ -24,7 +24,8 @@ from PIL import Image, ImageDraw
 from halftrack.data.mot import learned_rows, read_mot
 from halftrack.data.sot import PairDataConfig, SotSequence, read_sot
 from halftrack.evaluation import TargetTruth, score_ope
-from halftrack.recipes import SingleObjectRecipe, follow, load_recipe, train
+from halftrack.recipes import SingleObjectRecipe, track, train
+from halftrack.recipes.published import siamrpn
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.tracking import SiameseConfig
 
@@ -44,8 +45,7 @@ def recipe(steps: int) -> SingleObjectRecipe:
     in so few steps the boxes otherwise stay those of the anchors. Light varies too, as it does in
     no synthetic video. It tracks as published for LaSOT, in larger regions than it learns from.
     """
-    tiny = load_recipe("siamese_rpn_tiny_sample")
-    assert isinstance(tiny, SingleObjectRecipe)
+    tiny = siamrpn.tiny_sample()
     matching = replace(tiny.model.matching, positive_iou=0.5, negative_iou=0.4)
     return replace(
         tiny,
@@ -191,7 +191,8 @@ def main() -> None:
 def tracked(chosen: SingleObjectRecipe, sequence: SotSequence, checkpoint: Path) -> Boxes:
     """The box of every frame, xyxy."""
     first = tuple(sequence.first_box_xyxy.tolist())
-    frames = follow(chosen, Path(sequence.path(0)).parent, first, checkpoint=checkpoint)
+    folder = Path(sequence.path(0)).parent
+    frames = track(chosen, folder, init_box_xyxy=first, checkpoint=checkpoint)
     return np.stack([tracks.boxes_xyxy[0].double().numpy() for _, tracks in frames])
 
 

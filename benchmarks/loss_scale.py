@@ -186,8 +186,7 @@ def main() -> None:
     parser.add_argument("--octaves", type=int, default=16, help="k of the loss weight 2^-k")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    recipe = load_recipe(RECIPE)
-    assert isinstance(recipe, TrainedRecipe)
+    recipe = load_recipe(RECIPE).for_training()
     with tempfile.TemporaryDirectory() as folder:
         settings = SyntheticVideo(layout="mot", val_videos=2, frames=20)
         data_root = write_synthetic(Path(folder) / "data", settings)

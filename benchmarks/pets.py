@@ -27,9 +27,9 @@ from halftrack.recipes import (
     TrackingEvaluation,
     TrackingRecipe,
     evaluate,
-    load_recipe,
     train,
 )
+from halftrack.recipes.published import tracktor
 from halftrack.report import Trails, draw_tracks
 from halftrack.tracking import TracktorConfig
 
@@ -39,8 +39,7 @@ SIZE = (640, 480)
 
 def detector() -> FrameDetectionRecipe:
     """The tiny detector with anchors as tall as people are."""
-    tiny = load_recipe("faster-rcnn_tiny_sample")
-    assert isinstance(tiny, FrameDetectionRecipe)
+    tiny = tracktor.tiny_detector()
     return replace(
         tiny,
         name="faster-rcnn_pets",
@@ -60,8 +59,7 @@ def detector() -> FrameDetectionRecipe:
 
 def reid() -> ReIDRecipe:
     """The tiny ReID on crops of half-train alone."""
-    tiny = load_recipe("reid_tiny_sample")
-    assert isinstance(tiny, ReIDRecipe)
+    tiny = tracktor.tiny_reid()
     size = (96, 48)
     return replace(
         tiny,
@@ -74,8 +72,7 @@ def reid() -> ReIDRecipe:
 
 def tracker(out: Path, precision: str, *, public: bool) -> TrackingRecipe:
     """Tracktor of both, as trained in one precision."""
-    tiny = load_recipe("tracktor_tiny_sample").with_precision(precision)
-    assert isinstance(tiny, TrackingRecipe)
+    tiny = tracktor.tiny_tracker().with_precision(precision)
     parts = detector()
     return replace(
         tiny,

@@ -19,7 +19,6 @@ from halftrack.precision import LiveBytes, Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.studies.memory.plan import plan_memory
 from halftrack.studies.memory.step import metered_step, predicted_step
-from halftrack.studies.memory.step_sizes import image_fields, training_batch
 from halftrack.training.optimiser import apply_phases
 
 OBJECTS = 20
@@ -41,7 +40,7 @@ class Case:
     def sized(self, size: tuple[int, int], precision: Precision) -> TrainedRecipe:
         """The recipe at a height and width."""
         recipe = override(trained(self.recipe), [self.setting])
-        return replace(override(recipe, image_fields(recipe, size)), precision=precision)
+        return replace(override(recipe, recipe.image_fields(size)), precision=precision)
 
     def measured(self, recipe: TrainedRecipe) -> LiveBytes:
         """The meter after the step was computed."""
@@ -49,7 +48,7 @@ class Case:
         golden_weights(model, *self.weights)
         apply_phases(model, recipe.training.phases, self.epoch)
         torch.manual_seed(0)
-        return metered_step(recipe, model, training_batch(recipe, objects=OBJECTS))
+        return metered_step(recipe, model, recipe.planned_batch(objects=OBJECTS))
 
 
 DETECTOR = "faster-rcnn_r50_fpn_4e_mot17-half"
@@ -76,9 +75,7 @@ CASES = (
 
 def trained(name: str) -> TrainedRecipe:
     """The recipe of that name, which has a training step."""
-    recipe = load_recipe(name)
-    assert isinstance(recipe, TrainedRecipe)
-    return recipe
+    return load_recipe(name).for_training()
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from halftrack.frames import CropBatch, FrameBatch, PairBatch
 from halftrack.precision import LossScaleAdvice, Precision, RangeMeter
 from halftrack.precision.dtypes import is_half, widen
-from halftrack.recipes import TrainedRecipe, load_recipe
+from halftrack.recipes import load_recipe
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import total_loss
 
@@ -110,8 +110,7 @@ def tiny_cases(folder: Path, steps: int) -> Iterator[Case]:
         settings = SyntheticVideo(layout=layout, train_videos=4, val_videos=1, frames=12)
         roots[layout] = write_synthetic(folder / layout, settings)
     for name, layout in TINY.items():
-        recipe = load_recipe(name)
-        assert isinstance(recipe, TrainedRecipe)
+        recipe = load_recipe(name).for_training()
         recipe = recipe.settled(roots[layout])
         source = recipe.training_source(roots[layout])
         batches = source.batches(seed=0, epoch=0, start=0, stop=steps, workers=0, pin=False)

@@ -22,16 +22,15 @@ from halftrack.recipes import (
     DetectionEvaluation,
     VideoDetectionRecipe,
     evaluate,
-    load_recipe,
     train,
 )
+from halftrack.recipes.published import selsa
 from halftrack.report import draw_detections
 
 
 def recipe(precision: str, *, epochs: int) -> VideoDetectionRecipe:
     """The tiny SELSA for real objects: 30 classes, anchors of every shape, jittered scales."""
-    tiny = load_recipe("selsa_tiny_sample")
-    assert isinstance(tiny, VideoDetectionRecipe)
+    tiny = selsa.tiny_sample()
     scales, ratios = (1.5, 2.25, 3.5, 5.0, 7.5, 11.0), (0.5, 1.0, 2.0)
     model = replace(
         tiny.model,

@@ -7,7 +7,6 @@ arguments or data, 130 / 143 ended by Ctrl-C / SIGTERM after saving.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +16,11 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.progress import Progress
 
-from halftrack.data.check import check, check_sot
 from halftrack.precision import NonFiniteGradientError
 from halftrack.recipes import (
     RECIPES,
     Evaluation,
     Recipe,
-    SingleObjectRecipe,
-    TrackingRecipe,
-    TrainedRecipe,
     load_recipe,
     override,
     score_results,
@@ -56,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Trains, evaluates and runs video perception models in half precision.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Make sample video, check your own data.")
+data_app = typer.Typer(no_args_is_help=True, help="Make synthetic video, check your own data.")
 app.add_typer(data_app, name="data")
 console = Console()
 
@@ -113,13 +108,7 @@ def _with_parts(
         return recipe
     if checkpoint is not None:
         raise ValueError("--checkpoint holds both parts: leave out --detector and --reid")
-    if not isinstance(recipe, TrackingRecipe):
-        raise ValueError(f"--detector and --reid are a tracker's parts; {recipe.name} is none")
-    return replace(
-        recipe,
-        detector_checkpoint=detector or recipe.detector_checkpoint,
-        reid_checkpoint=reid or recipe.reid_checkpoint,
-    )
+    return recipe.with_parts(detector=detector, reid=reid)
 
 
 @app.command()
@@ -152,9 +141,7 @@ def plan(
     settings: Settings = None,
 ) -> None:
     """Predict what a training step takes in memory, without computing it."""
-    chosen = _recipe(recipe, None, settings)
-    if not isinstance(chosen, TrainedRecipe):
-        raise ValueError(f"{chosen.name} has no training step: {chosen.summary}")
+    chosen = _recipe(recipe, None, settings).for_training()
     chosen = resized(chosen, image=image, clips=clips)
     memory = None if gpu_memory is None else parse_memory(gpu_memory)
     found = plan_memory(chosen, gpu_memory=memory, objects=objects)
@@ -171,7 +158,7 @@ def plan(
 def rehearse(
     recipe: RecipeName,
     data_root: Annotated[
-        Path | None, typer.Option(help="The recipe's data; sample video if left out.")
+        Path | None, typer.Option(help="The recipe's data; synthetic video if left out.")
     ] = None,
     precision: Annotated[
         str | None,
@@ -241,9 +228,9 @@ def data_sample(
     val_videos: Annotated[int, typer.Option(help="Validation videos.")] = 6,
     frames: Annotated[int, typer.Option(help="Frames a video.")] = 40,
     seed: Seed = 0,
-    overwrite: Annotated[bool, typer.Option(help="Replace other sample video there.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace other synthetic video there.")] = False,
 ) -> None:
-    """Write sample video in the layout of ImageNet VID, MOT17 or LaSOT."""
+    """Write synthetic video in the layout of ImageNet VID, MOT17 or LaSOT."""
     if layout not in ("vid", "mot", "sot"):
         raise ValueError(f"no layout {layout!r}; there are vid, mot, sot")
     settings = SyntheticVideo(
@@ -261,7 +248,7 @@ def data_sample(
             overwrite=overwrite,
             progress=lambda done, _: progress.update(task, completed=done),
         )
-    _tell(f"sample video in {out}")
+    _tell(f"synthetic video in {out}")
 
 
 @data_app.command("check")
@@ -279,12 +266,7 @@ def data_check(
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        report = check(data_root, chosen.data, decode=decode, progress=progress)
-        if isinstance(chosen, SingleObjectRecipe):
-            tested = check_sot(
-                data_root, chosen.benchmark, chosen.split, decode=decode, progress=progress
-            )
-            report = replace(report, sets=(*report.sets, tested))
+        report = chosen.check_data(data_root, decode=decode, progress=progress)
     for line in report.lines():
         _tell(line)
     if report.problems:
@@ -404,7 +386,7 @@ def evaluate(
     if results is not None and any((checkpoint, detector, reid, precision, device, trust)):
         raise ValueError("--results scores files: what says how a model runs does not go with it")
     chosen = _with_parts(_recipe(recipe, precision, settings), checkpoint, detector, reid)
-    if checkpoint is None and results is None and not isinstance(chosen, TrackingRecipe):
+    if checkpoint is None and results is None and chosen.needs_checkpoint:
         raise ValueError(f"--checkpoint is missing: the weights of {chosen.name} to score")
     if out is None:
         kind = chosen.precision.name if results is None else "results"
@@ -475,9 +457,8 @@ def track(
 ) -> None:
     """Follow the objects of a video, or one of them: MOT text, JSON lines, an H.264 film."""
     chosen = _with_parts(_recipe(recipe, precision, settings), checkpoint, detector, reid)
-    if not isinstance(chosen, TrackingRecipe | SingleObjectRecipe):
-        raise ValueError(f"{chosen.name} does not track: {chosen.summary}")
     box = None if init_box is None else _first_box(init_box)
+    chosen.video_tracker(box)  # what cannot be tracked is told before the video is opened
     try:
         with Progress(console=console) as progress:
             task = progress.add_task("tracking", total=None)
@@ -521,7 +502,7 @@ def quickstart(
     task: Annotated[str, typer.Option(help=f"{', '.join(TASKS)} or all.")] = "all",
     seed: Seed = 0,
 ) -> None:
-    """Train the tiny recipes on sample video in fp32, bf16 and fp16, score them, show tables."""
+    """Train the tiny recipes on synthetic video in fp32, bf16 and fp16, score them, show tables."""
     run_quickstart(out, task=task, seed=seed, console=console)
 
 

@@ -1,4 +1,4 @@
-"""The command line from sample video to scores, and what it says to mistakes."""
+"""The command line from synthetic video to scores, and what it says to mistakes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from halftrack import cli
 from halftrack.cli import console, main
 from halftrack.recipes import RECIPES, load_recipe, override
 from halftrack.studies.memory.step import predicted_step
-from halftrack.studies.memory.step_sizes import with_identities
 
 TINY = "selsa_tiny_sample"
 PARTS = ("--detector", "d", "--reid", "r")
@@ -247,7 +246,7 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
         (("quickstart", "--task", "sot3"), "no task 'sot3'; there are vid, mot, sot and all"),
         (
             ("parity", "tracktor_tiny_sample", "--data-root", "x", "--seeds", 2),
-            "compare its parts, faster-rcnn_tiny_sample and reid_tiny_sample",
+            "trained parts, faster-rcnn_tiny_sample and reid_tiny_sample",
         ),
         (("rehearse", "tracktor_tiny_sample"), "tracktor_tiny_sample has no training step"),
         (("rehearse", TINY, "--precision", "fp32"), "'fp32' has nothing to rehearse"),
@@ -280,7 +279,7 @@ def test_a_step_is_planned(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    predicted = predicted_step(with_identities(load_recipe("reid_tiny_sample")))
+    predicted = predicted_step(load_recipe("reid_tiny_sample").for_training().without_data())
     monkeypatch.setattr("halftrack.studies.memory.plan.predicted_step", lambda *_, **__: predicted)
     out = tmp_path / "plan.json"
     sizes = ("--image", "32x32", "--clips", 2, "--gpu-memory", "1GiB", "--out", out)
@@ -299,7 +298,7 @@ def test_a_rehearsal_leaves_a_page_and_its_exit_code_says_whether_something_must
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("halftrack.studies.rehearsal.sample_data._VIDEOS", 2)
+    monkeypatch.setattr("halftrack.recipes.kinds.trained.SYNTHETIC_VIDEOS", 2)
     recipe, out = "reid_tiny_sample", tmp_path / "rehearsal"
     few = ("min_crops=2", "max_crops=4", "identities_per_batch=3", "crops_per_identity=2")
     crops = tuple(word for each in few for word in ("--set", f"data.{each}"))

@@ -65,10 +65,11 @@ NAMES = {
         "Tracktor TracktorConfig UncorrelatedFramesError warp_boxes"
     ),
     "halftrack.recipes": (
-        "DetectionEvaluation Evaluation FrameDetectionRecipe RECIPES ReIDRecipe Recipe "
-        "Replay RetrievalEvaluation SingleObjectEvaluation SingleObjectRecipe TrackingEvaluation "
-        "TrackingRecipe TrainedRecipe VideoDetectionRecipe choose_device evaluate follow "
-        "load_recipe open_model override prepare_model replay score_results track train"
+        "BackboneRecipe DetectionEvaluation Evaluation FrameDetectionRecipe RECIPES ReIDRecipe "
+        "Recipe Replay RetrievalEvaluation Sharing SingleObjectEvaluation SingleObjectRecipe "
+        "TrackingEvaluation TrackingRecipe TrainedRecipe TrainingSource VideoDetectionRecipe "
+        "VideoTracker choose_device evaluate load_recipe open_model override prepare_model replay "
+        "score_results spread_boxes track train"
     ),
     "halftrack.report": (
         "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "

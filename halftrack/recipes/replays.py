@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 
 from halftrack.precision import Culprit
-from halftrack.recipes.kinds.detection import FrameDetectionRecipe, VideoDetectionRecipe
-from halftrack.recipes.kinds.multi_object import ReIDRecipe
-from halftrack.recipes.kinds.recipe import TrainedRecipe
+from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.kinds.renamed import refuse_old_names
-from halftrack.recipes.kinds.single_object import SingleObjectRecipe
+from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.recipes.run import choose_device
 from halftrack.training.bundle import ReplayBundle, read_bundle
 from halftrack.training.optimiser import apply_phases
@@ -23,13 +20,6 @@ from halftrack.training.run import placed
 from halftrack.training.skipped import explain
 
 __all__ = ["Replay", "replay"]
-
-_RECIPES: tuple[type[TrainedRecipe], ...] = (
-    VideoDetectionRecipe,
-    FrameDetectionRecipe,
-    ReIDRecipe,
-    SingleObjectRecipe,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +59,12 @@ def replay(folder: str | Path, *, device: torch.device | str | None = None) -> R
 
     Raises:
         FileNotFoundError: if there is no bundle.
-        ValueError: if it cannot be read, is of no recipe of ours, or this machine lacks the device.
+        ValueError: if it cannot be read, is of a kind of recipe that is not
+            loaded or of another version, or this machine lacks the device.
     """
-    bundle = read_bundle(Path(folder))
+    bundle = read_bundle(Path(folder), lambda values: _recipe(values, folder).batch_types)
     device = choose_device(device or bundle.device)
-    refuse_old_names(bundle.recipe, str(folder))
-    recipe = _recipe(bundle.recipe)
+    recipe = _recipe(bundle.recipe, folder)
     model = placed(recipe.build_model(), recipe.training, device)
     bundle.precision.keep_in_fp32(model)
     apply_phases(model, recipe.training.phases, bundle.epoch)
@@ -90,14 +80,6 @@ def replay(folder: str | Path, *, device: torch.device | str | None = None) -> R
     return Replay(bundle=bundle, found=found)
 
 
-def _recipe(values: Mapping[str, Any]) -> TrainedRecipe:
-    """The recipe that ``to_dict`` gave these values: the one whose values are the same again."""
-    for kind in _RECIPES:
-        try:
-            recipe = TypeAdapter(kind).validate_python(values)
-        except ValidationError:
-            continue
-        if recipe.to_dict() == values:
-            return recipe
-    kinds = ", ".join(kind.__name__ for kind in _RECIPES)
-    raise ValueError(f"{values.get('name')!r} is no recipe of this version; tried {kinds}")
+def _recipe(values: Mapping[str, Any], folder: str | Path) -> TrainedRecipe:
+    refuse_old_names(values, str(folder))
+    return Recipe.from_dict(values).for_training()

@@ -7,14 +7,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import nn
 
 from halftrack.data import PrintedProgress, Progress
 from halftrack.recipes.kinds.detection import left_out
-from halftrack.recipes.kinds.multi_object import TrackingRecipe
-from halftrack.recipes.kinds.recipe import Evaluation, Recipe, TrainedRecipe
-from halftrack.recipes.kinds.single_object import SingleObjectRecipe
+from halftrack.recipes.kinds.evaluation import Evaluation
+from halftrack.recipes.kinds.recipe import Recipe
+from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.training import TrainingResult, load_weights
 from halftrack.training import train as run_training
 
@@ -26,13 +25,6 @@ __all__ = [
     "score_results",
     "train",
 ]
-
-_IMAGENET = {
-    (18, 1): torchvision.models.ResNet18_Weights.IMAGENET1K_V1,
-    (50, 1): torchvision.models.ResNet50_Weights.IMAGENET1K_V1,
-    (101, 1): torchvision.models.ResNet101_Weights.IMAGENET1K_V1,
-    (101, 64): torchvision.models.ResNeXt101_64X4D_Weights.IMAGENET1K_V1,
-}
 
 
 def choose_device(wanted: torch.device | str | None) -> torch.device:
@@ -78,26 +70,8 @@ def prepare_model(
     model = recipe.build_model(seed=seed)
     if init is not None and str(init) != "none":
         say(f"weights from {init}: {load_weights(model, init, trust=trust)}")
-    elif init is None and recipe.backbone_weights == "imagenet":
-        backbone = recipe.model.backbone
-        weights = _IMAGENET.get((backbone.depth, backbone.groups))
-        if weights is None or backbone.siamese:  # whose shortcuts are of another size
-            raise ValueError(
-                f"torchvision has no ImageNet weights for {backbone.display_name}: give a file "
-                "with --init, or --init none for random weights"
-            )
-        try:
-            state = weights.get_state_dict(progress=False, check_hash=True)
-        except OSError as error:
-            raise RuntimeError(
-                f"cannot fetch {weights}: {error}. "
-                "Give a file with --init, or --init none for random weights."
-            ) from error
-        feature_extractor = model.get_submodule(recipe.backbone_path)
-        answer = feature_extractor.load_state_dict(state, strict=False)
-        if answer.missing_keys:
-            raise RuntimeError(f"{weights} lacks {answer.missing_keys[:5]}")
-        say(f"backbone from {weights}; not used: {', '.join(answer.unexpected_keys)}")
+    elif init is None:
+        recipe.load_start_weights(model, say=say)
     return model
 
 
@@ -119,24 +93,20 @@ def train(
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
         ValueError, FileNotFoundError: a recipe that is not trained, a resume that cannot be.
     """
-    if not isinstance(recipe, TrainedRecipe):
-        raise ValueError(
-            f"{recipe.name} is put together from trained parts: {recipe.summary}; "
-            "train those, then evaluate or track with it"
-        )
+    trained = recipe.for_training()
     device = choose_device(device)
-    recipe = recipe.settled(data_root)
-    source = recipe.training_source(data_root, progress=PrintedProgress("training annotations"))
+    trained = trained.settled(data_root)
+    source = trained.training_source(data_root, progress=PrintedProgress("training annotations"))
     for line in source.notes:
         print(line)
-    score = recipe.validator(data_root, device)
+    score = trained.validator(data_root, device)
     if score is None:
         print(
-            f"{recipe.name} is not scored while it trains, its test set has no ground truth here: "
+            f"{trained.name} is not scored while it trains, its test set has no ground truth here: "
             "there will be no best.pth, take the last step_N.pth"
         )
     # A resumed run gets its weights from the checkpoint.
-    model = prepare_model(recipe, seed=seed, init="none" if resume else init, trust=trust)
+    model = prepare_model(trained, seed=seed, init="none" if resume else init, trust=trust)
 
     def validate(model: nn.Module, score: Callable[[nn.Module], Evaluation]) -> dict[str, float]:
         evaluation = score(model)
@@ -147,13 +117,13 @@ def train(
     return run_training(
         model=model,
         batches=source,
-        config=recipe.training,
-        precision=recipe.precision,
+        config=trained.training,
+        precision=trained.precision,
         out=Path(out),
         device=device,
         seed=seed,
         evaluate=None if score is None else partial(validate, score=score),
-        recipe=recipe.to_dict(),
+        recipe=trained.to_dict(),
         resume=resume,
     )
 
@@ -189,8 +159,6 @@ def score_results(recipe: Recipe, folder: str | Path, *, data_root: str | Path) 
         ValueError: for a recipe that does not track, videos without ground truth, and files that
             are missing, empty or malformed.
     """
-    if not isinstance(recipe, TrackingRecipe | SingleObjectRecipe):
-        raise ValueError(f"result files are of a tracker; {recipe.name} is none")
     return recipe.score_results(folder, data_root=data_root)
 
 

@@ -8,17 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from halftrack.recipes import (
-    Evaluation,
-    FrameDetectionRecipe,
-    Recipe,
-    ReIDRecipe,
-    SingleObjectRecipe,
-    TrackingEvaluation,
-    TrackingRecipe,
-    TrainedRecipe,
-    VideoDetectionRecipe,
-)
+from halftrack.recipes import Evaluation, Recipe
 
 __all__ = ["Row", "published_row", "render_table", "write_csv"]
 
@@ -40,50 +30,8 @@ def published_row(
     speed = {"Inf time (fps)": "-"}  # of result files nobody knows
     if evaluation.seconds:
         speed = {"Inf time (fps)": f"{evaluation.frames_per_second:.1f}"}
-    if isinstance(recipe, TrackingRecipe):
-        assert isinstance(evaluation, TrackingEvaluation)
-        return _tracking_row(recipe, evaluation, speed) | files
-    assert isinstance(recipe, TrainedRecipe)
-    memory = "-" if memory_mb is None else f"{memory_mb / 1024:.2f}"
-    row: dict[str, object] = {
-        "Method": _METHODS[type(recipe)],
-        "Backbone": recipe.model.backbone.display_name,
-        "Style": "pytorch",
-        "Lr schd": f"{recipe.training.epochs}e",
-        "Mem (GB)": memory,
-    }
-    scores = evaluation.flat()
-    columns = {"coco_ap50": "box AP@50", "mAP": "mAP", "rank1": "Rank-1"}
-    shown = {columns[key]: f"{100 * scores[key]:.1f}" for key in columns if key in scores}
-    percent = {"success": "Success", "norm_precision": "Norm precision", "precision": "Precision"}
-    shown |= {percent[key]: f"{scores[key]:.1f}" for key in percent if key in scores}
-    return row | speed | shown | files
-
-
-_METHODS: dict[type[Recipe], str] = {
-    VideoDetectionRecipe: "SELSA",
-    FrameDetectionRecipe: "Faster R-CNN FPN",
-    ReIDRecipe: "ReID",
-    SingleObjectRecipe: "SiamRPN++",
-}
-
-
-def _tracking_row(
-    recipe: TrackingRecipe, evaluation: TrackingEvaluation, speed: dict[str, str]
-) -> dict[str, object]:
-    row: dict[str, object] = {
-        "Method": "Tracktor",
-        "Detector": f"{recipe.detector.backbone.display_name}-FasterRCNN-FPN",
-        "ReID": "-" if recipe.reid is None else recipe.reid.backbone.display_name,
-        "Test Set": f"{recipe.data.benchmark} {recipe.data.test_split}",
-        "Public": "Y" if recipe.data.public else "N",
-    }
-    scores: dict[str, object] = dict.fromkeys(("HOTA", "MOTA", "IDF1", "FP", "FN", "IDSw."), "-")
-    if evaluation.metrics is not None:
-        combined = evaluation.metrics.combined.row()
-        scores |= {key: combined[key] for key in ("HOTA", "MOTA", "IDF1", "FP", "FN")}
-        scores["IDSw."] = combined["IDSW"]
-    return row | speed | scores
+    columns = recipe.published_columns(memory_mb=memory_mb)
+    return columns | speed | evaluation.published_scores() | files
 
 
 def render_table(rows: Sequence[Row], *, title: str | None = None) -> Table:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from halftrack.data import open_video
-from halftrack.recipes import SingleObjectRecipe, TrackingRecipe, follow, track
+from halftrack.recipes import Recipe, track
 from halftrack.report.drawing import Trails, draw_tracks
 from halftrack.report.track_files import JsonLinesWriter, MotTextWriter
 from halftrack.report.video import VideoWriter
@@ -33,7 +33,7 @@ class TrackedVideo:
 
 
 def track_video(
-    recipe: TrackingRecipe | SingleObjectRecipe,
+    recipe: Recipe,
     video: str | Path,
     out: Path,
     *,
@@ -47,7 +47,7 @@ def track_video(
     """Track a video and write ``<name>.txt``, ``<name>.jsonl`` and ``<name>.mp4`` into ``out``.
 
     Args:
-        recipe: a tracking recipe, or one of single-object tracking.
+        recipe: a recipe that tracks all objects, or one of single-object tracking.
         video: a video file, a folder of frames or a MOT sequence.
         out: a folder, made where it does not exist.
         init_box: xyxy of the object to follow in the first frame; of single-object tracking alone.
@@ -67,15 +67,15 @@ def track_video(
     if Path(video).resolve() in [file.resolve() for file in files]:
         raise ValueError(f"{video} would be replaced by its own tracks: choose another --out")
     notes: list[str] = []
-    how = {"device": device, "trust": trust}
-    if isinstance(recipe, TrackingRecipe):
-        if init_box is not None:
-            raise ValueError(f"{recipe.name} finds its objects itself: leave out the first box")
-        steps = track(recipe, source, checkpoint=checkpoint, say=notes.append, **how)  # type: ignore[arg-type]
-    elif init_box is None or checkpoint is None:
-        raise ValueError(f"{recipe.name} needs the first box of its object, and a checkpoint")
-    else:
-        steps = follow(recipe, source, init_box, checkpoint=checkpoint, **how)  # type: ignore[arg-type]
+    steps = track(
+        recipe,
+        source,
+        init_box_xyxy=init_box,
+        checkpoint=checkpoint,
+        device=device,
+        trust=trust,
+        say=notes.append,
+    )
     out.mkdir(parents=True, exist_ok=True)
     trails = Trails()
     seen: set[int] = set()

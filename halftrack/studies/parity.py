@@ -18,16 +18,13 @@ import torch
 from rich.console import Console
 
 from halftrack.evaluation import Equivalence, paired_equivalence
-from halftrack.recipes import Recipe, TrackingRecipe, TrainedRecipe, choose_device, train
+from halftrack.recipes import Recipe, TrainedRecipe, choose_device, train
 from halftrack.report.curves import plot_curves
 from halftrack.report.tables import render_table, write_csv
 from halftrack.studies.finished import FinishedRun, read_finished
 from halftrack.training.checkpoint import code_versions
 
 __all__ = ["Parity", "run_parity"]
-
-_IN_PERCENT = frozenset({"success", "precision", "norm_precision"})
-"""Metrics of which a point is 1; of all others, which lie in 0 to 1, it is 0.01."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +53,7 @@ class Parity:
     @property
     def point(self) -> float:
         """A point, in the metric's own unit."""
-        return 1.0 if self.metric in _IN_PERCENT else 0.01
+        return self.recipe.metric_point
 
     @property
     def equivalence(self) -> Equivalence | None:
@@ -240,15 +237,11 @@ def run_parity(
 
 def _comparable(recipe: Recipe, *, seeds: int, precision: str, margin: float) -> TrainedRecipe:
     """The recipe, if such runs of it can be compared."""
-    if isinstance(recipe, TrackingRecipe):
-        parts = " and ".join(filter(None, (recipe.detector_recipe, recipe.reid_recipe)))
-        raise ValueError(f"{recipe.name} is not trained: compare its parts, {parts}")
-    if not isinstance(recipe, TrainedRecipe):
-        raise ValueError(f"{recipe.name} is not trained: {recipe.summary}")
+    trained = recipe.for_training()
     if seeds < 1:
         raise ValueError(f"seeds={seeds}: expected at least 1")
     if not 0 < margin < math.inf:
         raise ValueError(f"margin={margin}: expected points above 0")
     if precision == "fp32":
         raise ValueError("precision 'fp32' is what is compared with; choose bf16 or fp16")
-    return recipe
+    return trained

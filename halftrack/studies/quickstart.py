@@ -16,14 +16,12 @@ from halftrack.data.vid import TestVideos
 from halftrack.recipes import (
     DetectionEvaluation,
     SingleObjectEvaluation,
-    SingleObjectRecipe,
-    TrackingRecipe,
     TrainedRecipe,
     VideoDetectionRecipe,
     evaluate,
-    load_recipe,
     train,
 )
+from halftrack.recipes.published import selsa, siamrpn, tracktor
 from halftrack.report.curves import plot_curves
 from halftrack.report.drawing import draw_detections
 from halftrack.report.ope_curves import OPE_PICTURES, plot_ope_curves
@@ -86,8 +84,7 @@ def _vid(
     data_root: Path, out: Path, seed: int, console: Console
 ) -> tuple[str, list[Row], list[str]]:
     """SELSA: video object detection."""
-    recipe = load_recipe("selsa_tiny_sample")
-    assert isinstance(recipe, VideoDetectionRecipe)
+    recipe = selsa.tiny_sample()
     untrained = evaluate(recipe, data_root=data_root, checkpoint=None, seed=seed)
     console.print(f"untrained: AP50 {untrained.flat()['coco_ap50']:.3f}")
     rows: list[Row] = []
@@ -112,9 +109,11 @@ def _mot(
     data_root: Path, out: Path, seed: int, console: Console
 ) -> tuple[str, list[Row], list[str]]:
     """Tracktor: multi-object tracking by a detector and a ReID model."""
-    parts = {name: load_recipe(f"{name}_tiny_sample") for name in ("faster-rcnn", "reid")}
-    tracker = load_recipe("tracktor_tiny_sample")
-    assert isinstance(tracker, TrackingRecipe)
+    parts: dict[str, TrainedRecipe] = {
+        "faster-rcnn": tracktor.tiny_detector(),
+        "reid": tracktor.tiny_reid(),
+    }
+    tracker = tracktor.tiny_tracker()
     rows: list[Row] = []
     logs = {}
     for name in _PRECISIONS:
@@ -137,7 +136,6 @@ def _mot(
         scores |= {"AP50": f"{results['faster-rcnn'].metrics['coco_ap50']:.3f}"}
         scores |= {"ReID mAP": f"{results['reid'].metrics['mAP']:.3f}"}
         detector = parts["faster-rcnn"].with_precision(name)
-        assert isinstance(detector, TrainedRecipe)
         costs = _costs(detector, data_root, list(results.values()), start)
         rows.append({"precision": name} | scores | costs)
     plot_curves(out / "curves.png", logs)
@@ -151,8 +149,7 @@ def _sot(
     data_root: Path, out: Path, seed: int, console: Console
 ) -> tuple[str, list[Row], list[str]]:
     """SiamRPN++: single-object tracking."""
-    recipe = load_recipe("siamese_rpn_tiny_sample")
-    assert isinstance(recipe, SingleObjectRecipe)
+    recipe = siamrpn.tiny_sample()
     rows: list[Row] = []
     logs, scores = {}, {}
     for name in _PRECISIONS:

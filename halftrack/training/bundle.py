@@ -11,7 +11,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from halftrack.frames import Clip, CropBatch, Frame, FrameBatch, PairBatch
 from halftrack.precision import Culprit, Precision
 
 __all__ = ["ReplayBundle", "flatten", "read_bundle", "unflatten", "write_bundle"]
 
-_KINDS: tuple[type, ...] = (Clip, CropBatch, Frame, FrameBatch, PairBatch)
 _JSON, _TENSORS = "bundle.json", "tensors.safetensors"
 
 
@@ -97,16 +95,19 @@ def write_bundle(bundle: ReplayBundle, folder: Path) -> None:
     os.replace(partial, folder)
 
 
-def read_bundle(folder: Path, kinds: Sequence[type] = _KINDS) -> ReplayBundle:
+def read_bundle(
+    folder: Path, batch_types: Callable[[Mapping[str, Any]], Sequence[type]]
+) -> ReplayBundle:
     """Read a bundle, on the CPU.
 
     Args:
         folder: where it lies.
-        kinds: the dataclasses that its batches may be made of.
+        batch_types: gives the dataclasses that batches of a recipe are made of; called with the
+            recipe's plain values.
 
     Raises:
         FileNotFoundError: if there is no bundle.
-        ValueError: if it is torn, or of other kinds of batch.
+        ValueError: if it is torn, or its batches are of other types.
     """
     for name in (_JSON, _TENSORS):
         if not (folder / name).is_file():
@@ -114,6 +115,7 @@ def read_bundle(folder: Path, kinds: Sequence[type] = _KINDS) -> ReplayBundle:
     try:
         plain = json.loads((folder / _JSON).read_text(encoding="utf-8"))
         tensors = load_file(folder / _TENSORS)
+        types = batch_types(plain["recipe"])
         precision = plain["precision"]
         found = plain["culprit"]
         prefix = "weights."
@@ -123,7 +125,7 @@ def read_bundle(folder: Path, kinds: Sequence[type] = _KINDS) -> ReplayBundle:
             loss_scale=plain["loss_scale"],
             step=plain["step"],
             epoch=plain["epoch"],
-            batches=tuple(unflatten(tree, tensors, kinds) for tree in plain["batches"]),
+            batches=tuple(unflatten(tree, tensors, types) for tree in plain["batches"]),
             seeds=tuple(plain["seeds"]),
             device=plain["device"],
             weights={
@@ -184,7 +186,10 @@ def unflatten(tree: Any, tensors: Mapping[str, Tensor], kinds: Sequence[type]) -
     if "kind" in tree:
         known = {kind.__name__: kind for kind in kinds}
         if tree["kind"] not in known:
-            raise ValueError(f"no batch of kind {tree['kind']!r}; there are {', '.join(known)}")
+            raise ValueError(
+                f"no batch type {tree['kind']!r}; there are {', '.join(known) or 'none'}: name all "
+                "dataclasses of a batch in the recipe's batch_types"
+            )
         fields = {k: unflatten(item, tensors, kinds) for k, item in tree["fields"].items()}
         return known[tree["kind"]](**fields)
     ((sequence, items),) = tree.items()

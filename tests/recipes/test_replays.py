@@ -1,14 +1,9 @@
-"""Recipes come back from their plain values, and a replay says whether anything has changed."""
+"""A replay says whether anything has changed."""
 
 from __future__ import annotations
 
-import json
-
-import pytest
-
 from halftrack.precision import Culprit, Precision
-from halftrack.recipes import RECIPES, Replay, TrainedRecipe, load_recipe
-from halftrack.recipes.replays import _recipe
+from halftrack.recipes import Replay
 from halftrack.training.bundle import ReplayBundle
 
 BUNDLE = ReplayBundle(
@@ -37,19 +32,6 @@ CULPRIT = Culprit(
     magnitude=70000.0,
     fits_at=256.0,
 )
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_trained_recipe_comes_back_from_json(name: str) -> None:
-    recipe = load_recipe(name)
-    if isinstance(recipe, TrainedRecipe):
-        assert _recipe(json.loads(json.dumps(recipe.to_dict()))) == recipe
-
-
-def test_the_recipe_of_another_version_is_an_error() -> None:
-    values = load_recipe("selsa_tiny_sample").to_dict() | {"colour": "red"}
-    with pytest.raises(ValueError, match="'selsa_tiny_sample' is no recipe of this version"):
-        _recipe(values)
 
 
 def test_a_replay_says_what_it_found_and_what_was_recorded() -> None:

@@ -250,7 +250,7 @@ def test_a_score_that_is_no_number_is_an_error(trainer, tmp_path: Path) -> None:
         (
             "tracktor_tiny_sample",
             {},
-            "compare its parts, faster-rcnn_tiny_sample and reid_tiny_sample",
+            "trained parts, faster-rcnn_tiny_sample and reid_tiny_sample",
         ),
     ],
 )

@@ -1,24 +1,30 @@
-"""Recipes of detectors: SELSA in video, Faster R-CNN in single frames, and how both are scored."""
+"""Recipes of detectors: SELSA in video and Faster R-CNN in single frames, and their evaluation."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from halftrack.data import Progress, SkipLedger
+from halftrack.data.check import DataReport, check
 from halftrack.data.mot import FrameBatches, MotDetectionConfig, MotRows, MotSequences, learned_rows
 from halftrack.data.vid import TestVideos, TrainingClips, VidDataConfig
 from halftrack.evaluation import DetectionMetrics, FrameDetections, score_detections
-from halftrack.frames import Detections, Frame, FrameTruth
+from halftrack.frames import Clip, Detections, Frame, FrameBatch, FrameTruth
 from halftrack.models import FasterRCNNConfig, SelsaConfig
-from halftrack.recipes.kinds.recipe import Evaluation, TrainedRecipe, TrainingSource
+from halftrack.recipes.kinds.backbone import BackboneRecipe
+from halftrack.recipes.kinds.evaluation import Evaluation
+from halftrack.recipes.kinds.planned import Sharing, spread_boxes
+from halftrack.recipes.kinds.trained import TrainingSource
+from halftrack.synthetic import SYNTHETIC_CLASSES, Layout
+from halftrack.training import Batch
 
 __all__ = [
     "DetectionEvaluation",
@@ -46,6 +52,10 @@ class DetectionEvaluation(Evaluation):
         """The scores in full, those by class too."""
         return self.metrics.metrics()
 
+    def published_scores(self) -> dict[str, object]:
+        """COCO's AP50 in percent."""
+        return {"box AP@50": f"{100 * self.flat()['coco_ap50']:.1f}"}
+
     def tables(self) -> dict[str, list[dict[str, object]]]:
         """AP by class."""
         coco, voc = self.metrics.coco_ap50_per_class, self.metrics.voc_ap50_per_class
@@ -57,10 +67,14 @@ class DetectionEvaluation(Evaluation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoDetectionRecipe(TrainedRecipe):
+class VideoDetectionRecipe(BackboneRecipe):
     """SELSA on ImageNet VID."""
 
+    method: ClassVar[str] = "SELSA"
     backbone_path: ClassVar[str] = "detector.backbone"
+    batch_types: ClassVar[tuple[type, ...]] = (Clip, Frame)
+    any_image_size: ClassVar[bool] = True
+    synthetic_layout: ClassVar[Layout | None] = "vid"
     model: SelsaConfig
     """Architecture and its loss, sampling and test settings."""
     data: VidDataConfig
@@ -94,11 +108,61 @@ class VideoDetectionRecipe(TrainedRecipe):
 
         return score
 
+    def check_data(
+        self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
+    ) -> DataReport:
+        """Read every annotation of the training sets and of VID's validation set."""
+        return check(data_root, self.data, decode=decode, progress=progress)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width, in pixels, of the largest image that it trains on."""
+        short, long = sorted(self.data.image_scale)
+        jitter = self.data.scale_jitter[1]
+        return round(short * jitter), round(long * jitter)
+
+    def image_fields(self, size: tuple[int, int]) -> list[str]:
+        """The assignments with which images have this height and width, without jitter."""
+        jitters = self.data.scale_jitter != (1.0, 1.0)
+        scale = max(size), min(size)
+        return [f"data.image_scale={scale}", *["data.scale_jitter=(1.0, 1.0)"] * jitters]
+
+    def sharing(self) -> Sharing:
+        """The number of reference frames, on both sides of the key frame, each of its own."""
+        data = self.data
+        return Sharing("data.num_references", data.num_references, 2, 2 * data.frame_range)
+
+    def planned_batch(
+        self, *, objects: int, forget: Callable[[Tensor], Tensor] = lambda x: x
+    ) -> Batch:
+        """A clip of the recipe's largest size, black, with so many boxes in each frame."""
+        frame = _planned_frame(self.image_size, torch.uint8, objects, forget)
+        return Clip(key=frame, references=(frame,) * self.data.num_references)
+
+    def reading_synthetic(self) -> Self:
+        """The recipe with synthetic video in the place of its data sets.
+
+        Raises:
+            ValueError: if its model tells fewer classes apart than the synthetic video has.
+        """
+        classes, known = self.model.roi_head.classes, len(SYNTHETIC_CLASSES)
+        if classes < known:
+            raise ValueError(
+                f"model.roi_head.classes={classes}: synthetic video has {known} classes"
+            )
+        sets = {"training_sets": ("vid",), "training_json": (), "test_json": ""}
+        return replace(self, data=replace(self.data, classes=SYNTHETIC_CLASSES, **sets))  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True, kw_only=True)
-class FrameDetectionRecipe(TrainedRecipe):
+class FrameDetectionRecipe(BackboneRecipe):
     """Faster R-CNN on the frames of MOTChallenge sequences: Tracktor's detector."""
 
+    method: ClassVar[str] = "Faster R-CNN FPN"
+    batch_types: ClassVar[tuple[type, ...]] = (FrameBatch, Frame)
+    batch_size_field: ClassVar[str] = "data.images_per_batch"
+    any_image_size: ClassVar[bool] = True
+    synthetic_layout: ClassVar[Layout | None] = "mot"
     model: FasterRCNNConfig
     """Architecture and its loss, sampling and test settings."""
     data: MotDetectionConfig
@@ -124,6 +188,47 @@ class FrameDetectionRecipe(TrainedRecipe):
             return _score(model, frames, Stopwatch(), self, device, sequences.skipped)
 
         return score
+
+    def check_data(
+        self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
+    ) -> DataReport:
+        """Read every annotation of the training and test sequences."""
+        return check(data_root, self.data, decode=decode, progress=progress)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width, in pixels, of the largest image that it trains on."""
+        data = self.data
+        limits = [round(side * data.ratio_range[1]) for side in sorted(data.image_scale)]
+        height, width = (min(pair) for pair in zip(data.crop_size, limits, strict=True))
+        return height, width
+
+    def image_fields(self, size: tuple[int, int]) -> list[str]:
+        """The assignments with which images and crops have this height and width."""
+        return [f"data.image_scale={(max(size), min(size))}", f"data.crop_size={size}"]
+
+    def planned_batch(
+        self, *, objects: int, forget: Callable[[Tensor], Tensor] = lambda x: x
+    ) -> Batch:
+        """A batch of the recipe's largest size, black, with so many boxes in each frame."""
+        frame = _planned_frame(self.image_size, torch.float32, objects, forget)
+        return FrameBatch(frames=(frame,) * self.data.images_per_batch)
+
+    def reading_synthetic(self) -> Self:
+        """The recipe with synthetic video in the place of its benchmark."""
+        return replace(self, data=replace(self.data, benchmark="MOT17", detectors="all"))
+
+
+def _planned_frame(
+    size: tuple[int, int], dtype: torch.dtype, objects: int, forget: Callable[[Tensor], Tensor]
+) -> Frame:
+    """A black frame with boxes of all sizes."""
+    return Frame(
+        image=forget(torch.zeros((3, *size), dtype=dtype)),
+        sample_id="planned",
+        boxes_xyxy=forget(spread_boxes(objects, size)),
+        labels=forget(torch.zeros((objects,), dtype=torch.int64)),
+    )
 
 
 def _truths(

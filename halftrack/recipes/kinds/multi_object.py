@@ -1,155 +1,41 @@
-"""Recipes of multi-object tracking: ReID, and Tracktor put together from it and a detector."""
+"""Recipes of multi-object tracking: Tracktor, put together from a detector and a ReID model."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from halftrack.data import DataError, Progress, SkipLedger
-from halftrack.data.mot import (
-    CropBatches,
-    Crops,
-    MotDetectionConfig,
-    MotSequences,
-    ReIDDataConfig,
-    TestSequence,
-    crops_in_order,
-    read_crops,
-)
+from halftrack.data import DataError, Progress, SourceFrame, VideoSource
+from halftrack.data.check import DataReport, check
+from halftrack.data.mot import MotDetectionConfig, MotSequences, TestSequence
 from halftrack.evaluation import (
     MotMetrics,
-    RetrievalScores,
     SequenceTruth,
     TrackRows,
     check_truth,
     read_result_folder,
-    retrieval_scores,
     score_tracks,
+    write_results,
 )
-from halftrack.frames import CropBatch, Frame, Tracks
+from halftrack.frames import Frame, Tracks
 from halftrack.layers import normalise_and_pad
 from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
 from halftrack.recipes.kinds.detection import Stopwatch, left_out
-from halftrack.recipes.kinds.recipe import (
-    Evaluation,
-    Recipe,
-    TrainedRecipe,
-    TrainingSource,
-    fill,
-    seeded,
-)
+from halftrack.recipes.kinds.evaluation import Evaluation
+from halftrack.recipes.kinds.recipe import Box, Recipe, VideoTracker, fill, seeded
+from halftrack.recipes.kinds.reid import identities_in
+from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.tracking import EccMotion, Tracktor, TracktorConfig, UncorrelatedFramesError
-from halftrack.training import read_checkpoint
 
-__all__ = [
-    "ReIDRecipe",
-    "RetrievalEvaluation",
-    "TrackingEvaluation",
-    "TrackingRecipe",
-    "motion_notes",
-]
-
-_CLASSIFIER = "head.classifier.weight"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrievalEvaluation(Evaluation):
-    """How well embeddings of the validation crops find the same individual again."""
-
-    metrics: RetrievalScores
-    """The scores."""
-
-    def flat(self) -> dict[str, float]:
-        """``mAP`` and ``rank1``."""
-        return self.metrics.flat()
-
-    def numbers(self) -> dict[str, Any]:
-        """The scores and how many queries they are of."""
-        return dataclasses.asdict(self.metrics)
-
-    def tables(self) -> dict[str, list[dict[str, object]]]:
-        """What was asked."""
-        scores = self.metrics
-        return {"Retrieval": [{"queries": scores.queries, "alone, left out": scores.alone}]}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReIDRecipe(TrainedRecipe):
-    """Re-identification on crops of MOTChallenge sequences."""
-
-    model: ReIDConfig
-    """Architecture and its loss."""
-    data: ReIDDataConfig
-    """Which crops are cut and how they are sampled."""
-
-    def settled(self, data_root: str | Path) -> Self:
-        """With the number of identities the data hold."""
-        if self.model.identities is not None:
-            return self
-        return self._with_identities(read_crops(self.data, data_root).num_identities)
-
-    def load_model(
-        self, checkpoint: str | Path | None, *, seed: int = 0, trust: bool = False
-    ) -> nn.Module:
-        """As of any recipe; the number of identities is the checkpoint's."""
-        recipe = self
-        if self.model.identities is None:
-            # Without a checkpoint nobody asks whom a crop shows, only how far it is from others.
-            count = 1 if checkpoint is None else _identities_in(Path(checkpoint), trust=trust)
-            recipe = self._with_identities(count)
-        return super(ReIDRecipe, recipe).load_model(checkpoint, seed=seed, trust=trust)
-
-    def training_source(
-        self, data_root: str | Path, *, progress: Progress | None = None
-    ) -> TrainingSource:
-        """Batches of crops."""
-        return CropBatches.open(self.data, data_root, crop_size=self.model.crop_size)
-
-    def scorer(
-        self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
-    ) -> Callable[[nn.Module], RetrievalEvaluation]:
-        """Embeds the validation crops and looks for each among the others."""
-        crops = read_crops(self.data, data_root, validation=True)
-
-        def score(model: nn.Module) -> RetrievalEvaluation:
-            clock, precision, skipped = Stopwatch(), self.precision, SkipLedger()
-            embeddings: list[NDArray[np.float32]] = []
-            labels: list[int] = []
-            with precision.inference(device):
-                for batch in self._validation_batches(crops, skipped):
-                    with clock:
-                        embeddings.append(model(batch.to(device)).float().cpu().numpy())
-                    labels += batch.labels.tolist()
-                    if progress is not None:
-                        progress(len(labels), len(crops))
-            return RetrievalEvaluation(
-                metrics=retrieval_scores(np.concatenate(embeddings), np.array(labels)),
-                frames=len(labels),
-                seconds=clock.seconds,
-                skipped=left_out(skipped),
-            )
-
-        return score
-
-    def _validation_batches(self, crops: Crops, skipped: SkipLedger) -> Iterator[CropBatch]:
-        return crops_in_order(
-            crops,
-            size=self.model.crop_size,
-            on_bad_sample=self.data.on_bad_sample,
-            skipped=skipped,
-        )
-
-    def _with_identities(self, count: int) -> Self:
-        model = dataclasses.replace(self.model, identities=count)
-        return dataclasses.replace(self, model=model)
+__all__ = ["TrackingEvaluation", "TrackingRecipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +59,18 @@ class TrackingEvaluation(Evaluation):
         """The scores by sequence."""
         return {} if self.metrics is None else {"By sequence": self.metrics.rows()}
 
+    def published_scores(self) -> dict[str, object]:
+        """HOTA, MOTA, IDF1 and the errors of all sequences together; dashes without scores."""
+        names = ("HOTA", "MOTA", "IDF1", "FP", "FN")
+        if self.metrics is None:
+            return dict.fromkeys((*names, "IDSw."), "-")
+        combined = self.metrics.combined.row()
+        return {name: combined[name] for name in names} | {"IDSw.": combined["IDSW"]}
+
+    def result_writers(self) -> dict[str, Callable[[Path], None]]:
+        """For each sequence a function that writes its tracks as MOTChallenge's text."""
+        return {name: partial(write_results, rows=rows) for name, rows in self.results.items()}
+
 
 class TracktorParts(nn.Module):
     """Detector and ReID under the keys of MMTracking's tracker."""
@@ -188,6 +86,8 @@ class TracktorParts(nn.Module):
 class TrackingRecipe(Recipe):
     """Tracktor: nothing is trained; its parts come from the runs of other recipes."""
 
+    method: ClassVar[str] = "Tracktor"
+    needs_checkpoint: ClassVar[bool] = False
     detector: FasterRCNNConfig
     """The detector's architecture."""
     detector_recipe: str
@@ -231,7 +131,7 @@ class TrackingRecipe(Recipe):
                 )
         recipe = self
         if self.reid is not None and self.reid.identities is None:
-            count = _identities_in(files["reid"], trust=trust)
+            count = identities_in(files["reid"], trust=trust)
             reid = dataclasses.replace(self.reid, identities=count)
             recipe = dataclasses.replace(self, reid=reid)
         model = recipe.build_model(seed=seed)
@@ -242,6 +142,66 @@ class TrackingRecipe(Recipe):
     def _build(self) -> TracktorParts:
         detector = self.detector.build()
         return TracktorParts(detector, None if self.reid is None else self.reid.build())
+
+    def for_training(self) -> TrainedRecipe:
+        """Raises ValueError: a tracker has no training step, its parts have one each."""
+        parts = " and ".join(filter(None, (self.detector_recipe, self.reid_recipe)))
+        raise ValueError(
+            f"{self.name} has no training step: it is put together from trained parts, {parts}; "
+            "take one of those"
+        )
+
+    def with_parts(self, *, detector: str | None, reid: str | None) -> Self:
+        """The same recipe with other weights for its parts, where a file is given."""
+        return dataclasses.replace(
+            self,
+            detector_checkpoint=detector or self.detector_checkpoint,
+            reid_checkpoint=reid or self.reid_checkpoint,
+        )
+
+    def check_data(
+        self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
+    ) -> DataReport:
+        """Read every annotation of its parts' training sequences and of the test sequences."""
+        return check(data_root, self.data, decode=decode, progress=progress)
+
+    @property
+    def test_set(self) -> str:
+        """Benchmark and split that it is scored on."""
+        return f"{self.data.benchmark} {self.data.test_split}"
+
+    def published_columns(self, *, memory_mb: float | None) -> dict[str, object]:
+        """The columns of the published row that say what was run; nothing is trained."""
+        return {
+            "Method": self.method,
+            "Detector": f"{self.detector.backbone.display_name}-FasterRCNN-FPN",
+            "ReID": "-" if self.reid is None else self.reid.backbone.display_name,
+            "Test Set": self.test_set,
+            "Public": "Y" if self.data.public else "N",
+        }
+
+    def video_tracker(
+        self, init_box_xyxy: Box | None
+    ) -> Callable[[nn.Module, torch.device], VideoTracker]:
+        """The tracker of all objects in a video, which finds them itself.
+
+        Raises:
+            ValueError: for a first box, and for a recipe that takes public detections.
+        """
+        if init_box_xyxy is not None:
+            raise ValueError(f"{self.name} finds its objects itself: leave out the first box")
+        if self.data.public:
+            raise ValueError(
+                f"{self.name} takes its boxes from a public detector, and a video has none: take "
+                "its private twin, or --set data.public=False"
+            )
+        return lambda model, device: _VideoTracker(self.new_tracker(model), device)
+
+    def video_source(self, source: VideoSource) -> VideoSource:
+        """The video with its frames resized as the test sequences are, if no size was asked for."""
+        if source.image_scale is not None:
+            return source
+        return dataclasses.replace(source, image_scale=self.data.image_scale)
 
     def new_tracker(self, model: nn.Module) -> Tracktor:
         """The state machine around a model of this recipe, on the model's device."""
@@ -289,7 +249,7 @@ class TrackingRecipe(Recipe):
                         if progress is not None:
                             progress(frames, sequences.num_frames)
                     results[sequence.name] = rows.rows()
-            notes = [*left_out(sequences.skipped), *motion_notes(tracker)]
+            notes = [*left_out(sequences.skipped), *_motion_notes(tracker)]
             metrics = None
             if scored:
                 # Of frames that could not be read nothing is asked.
@@ -325,6 +285,19 @@ class TrackingRecipe(Recipe):
             seconds=0.0,
             skipped=found.notes(),
         )
+
+
+class _VideoTracker:
+    """Tracktor over the frames of a video."""
+
+    def __init__(self, tracker: Tracktor, device: torch.device) -> None:
+        self._tracker, self._device = tracker, device
+
+    def step(self, frame: SourceFrame) -> Tracks:
+        return self._tracker.step(frame.frame.to(self._device))
+
+    def notes(self) -> list[str]:
+        return _motion_notes(self._tracker)
 
 
 class _Collected:
@@ -386,7 +359,7 @@ class _Motion:
         return [f"no camera motion aligned {self._first_lost}{more}: taken as none"]
 
 
-def motion_notes(tracker: Tracktor) -> list[str]:
+def _motion_notes(tracker: Tracktor) -> list[str]:
     """A line on frames whose camera motion a recipe's tracker did not find, if there are any."""
     motion = tracker.camera_motion
     return motion.notes() if isinstance(motion, _Motion) else []
@@ -418,13 +391,3 @@ def _truth(sequence: TestSequence, numbers: Sequence[int] | None = None) -> Sequ
         classes=rows.classes,
         visibility=rows.visibility,
     )
-
-
-def _identities_in(file: Path, *, trust: bool) -> int:
-    """How many individuals the classifier of a ReID checkpoint tells apart."""
-    state = read_checkpoint(file, trust=trust)
-    weights = state.get("state_dict", state)
-    for key, value in weights.items():
-        if key.endswith(_CLASSIFIER):
-            return int(value.shape[0])
-    raise ValueError(f"{file} holds no ReID model: none of its keys ends in {_CLASSIFIER}")

@@ -1,90 +1,48 @@
-"""What a recipe is: one complete, frozen, typed value, and how single fields of it are set."""
+"""What a recipe is: one complete, frozen, typed value, and what every kind of it is asked.
+
+A recipe is asked, never identified: whatever another room wants to know of it is a method here or
+in ``TrainedRecipe``, with a default that says what to do where a kind of recipe has no answer.
+"""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import difflib
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from halftrack.data import Progress, SkipLedger
-from halftrack.data.mot import MotDetectionConfig, ReIDDataConfig
-from halftrack.data.sot import PairDataConfig
-from halftrack.data.vid import VidDataConfig
-from halftrack.layers import ResNetConfig
+from halftrack.data import Progress, SourceFrame, VideoSource
+from halftrack.data.check import DataReport
+from halftrack.frames import Tracks
 from halftrack.precision import Precision
-from halftrack.recipes.kinds.renamed import field_paths, new_name
-from halftrack.training import BatchSource, TrainingConfig, load_weights
+from halftrack.recipes.kinds.evaluation import Evaluation
+from halftrack.recipes.kinds.settings import first_difference, first_error, plain
+from halftrack.training import load_weights
 
-__all__ = [
-    "Evaluation",
-    "Recipe",
-    "TrainedRecipe",
-    "TrainingSource",
-    "fill",
-    "override",
-    "seeded",
-]
+if TYPE_CHECKING:
+    from halftrack.recipes.kinds.trained import TrainedRecipe
+
+__all__ = ["Recipe", "VideoTracker", "fill", "seeded"]
 
 
-DataConfig = VidDataConfig | MotDetectionConfig | ReIDDataConfig | PairDataConfig
 ModelT = TypeVar("ModelT", bound=nn.Module)
+Box = tuple[float, float, float, float]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation(ABC):
-    """How a model did; each task adds its scores and what they were computed from."""
+class VideoTracker(Protocol):
+    """Tracks the objects of one video, a frame at a time."""
 
-    frames: int
-    """Frames scored."""
-    seconds: float
-    """Time spent in the model, reading and scoring not."""
-    skipped: tuple[str, ...] = ()
-    """What could not be read and was left out, as lines of text; empty if nothing."""
+    def step(self, frame: SourceFrame) -> Tracks:
+        """The tracks seen in the next frame."""
 
-    @property
-    def frames_per_second(self) -> float:
-        """Speed of the model alone."""
-        return self.frames / self.seconds if self.seconds else 0.0
-
-    @abstractmethod
-    def flat(self) -> dict[str, float]:
-        """The scores under their names, as logged; ``training.best_metric`` is one of them."""
-
-    @abstractmethod
-    def numbers(self) -> dict[str, Any]:
-        """The scores in full, as JSON takes them."""
-
-    @abstractmethod
-    def tables(self) -> dict[str, list[dict[str, object]]]:
-        """Title and rows of what is shown beneath the published row."""
-
-
-class ModelConfig(Protocol):
-    """What a model is built from."""
-
-    @property
-    def backbone(self) -> ResNetConfig:
-        """The feature extractor."""
-
-    def build(self) -> nn.Module:
-        """The model with random weights."""
-
-
-class TrainingSource(BatchSource, Protocol):
-    """What training reads, and what it left out."""
-
-    notes: tuple[str, ...]
-    """What of the data is trained on and what is not, as lines of text."""
-    skipped: SkipLedger
-    """What could not be read so far."""
+    def notes(self) -> list[str]:
+        """Lines on what was amiss so far."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,8 +55,13 @@ class Recipe(ABC):
     """One line on what it is."""
     precision: Precision
     """What it computes in."""
-    data: DataConfig
-    """What is read."""
+    data: Any
+    """The data set's configuration, a frozen dataclass of the recipe's kind."""
+
+    method: ClassVar[str] = "-"
+    """The method's name in the published row."""
+    needs_checkpoint: ClassVar[bool] = True
+    """Whether a checkpoint must be given to score or track; else the recipe names its files."""
 
     @abstractmethod
     def build_model(self, *, seed: int = 0) -> nn.Module:
@@ -140,56 +103,131 @@ class Recipe(ABC):
         precision = dataclasses.replace(Precision.named(name), keep_fp32=self.precision.keep_fp32)
         return dataclasses.replace(self, precision=precision)
 
+    def for_training(self) -> TrainedRecipe:
+        """The recipe, if it has a training step.
+
+        Raises:
+            ValueError: if it has none; says which recipes to take instead.
+        """
+        raise ValueError(f"{self.name} has no training step: {self.summary}")
+
+    def with_parts(self, *, detector: str | None, reid: str | None) -> Self:
+        """The same recipe with other weights for its parts.
+
+        Args:
+            detector: the detector's checkpoint; None for the one that the recipe names.
+            reid: the ReID model's checkpoint; None for the one that the recipe names.
+
+        Raises:
+            ValueError: for a recipe that has no such parts.
+        """
+        raise ValueError(
+            f"--detector and --reid are a tracker's parts; {self.name} has none: {self.summary}; "
+            "name its weights with --checkpoint"
+        )
+
+    def check_data(
+        self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
+    ) -> DataReport:
+        """Read all annotations that the recipe needs and look for all images.
+
+        Args:
+            data_root: the folder that holds the data sets as downloaded.
+            decode: decode every image too.
+            progress: told (done, in all) for the videos of a set, then for its images.
+
+        Raises:
+            DataError: if there is no data set to look at.
+            ValueError: for a recipe whose data cannot be checked.
+        """
+        raise ValueError(f"the data of {self.name} cannot be checked: {self.summary}")
+
+    def video_tracker(
+        self, init_box_xyxy: Box | None
+    ) -> Callable[[nn.Module, torch.device], VideoTracker]:
+        """Checks the request at once; what is returned makes a tracker around a loaded model.
+
+        Args:
+            init_box_xyxy: the one object to track in the first frame, in original pixels; None for
+                recipes that find their objects themselves.
+
+        Raises:
+            ValueError: for a recipe that does not track, a first box missing or not wanted.
+        """
+        raise ValueError(
+            f"{self.name} does not track: {self.summary}; take a tracktor_ recipe for all objects, "
+            "a siamese_rpn_ recipe for one"
+        )
+
+    def video_source(self, source: VideoSource) -> VideoSource:
+        """The video with its frames in the size that the recipe's tracker takes."""
+        return source
+
+    def score_results(self, folder: str | Path, *, data_root: str | Path) -> Evaluation:
+        """Score a folder of ``<sequence>.txt`` on the validation videos.
+
+        Raises:
+            DataError: if the data are not there or not readable.
+            ValueError: for a recipe that does not track, videos without ground truth, and files
+                that are missing, empty or malformed.
+        """
+        raise ValueError(
+            f"result files are of a tracker; {self.name} does not track: {self.summary}; take a "
+            "tracktor_ or siamese_rpn_ recipe"
+        )
+
+    def pack_results(self, out: Path, evaluation: Evaluation) -> list[str]:
+        """Write the package that a benchmark's server takes; returns lines on it, most have none.
+
+        Args:
+            out: the folder it goes to.
+            evaluation: of this recipe.
+        """
+        return []
+
+    @property
+    def test_set(self) -> str:
+        """The name of what it is scored on."""
+        return "validation"
+
+    def published_columns(self, *, memory_mb: float | None) -> dict[str, object]:
+        """The columns of the published row that say what was run.
+
+        Args:
+            memory_mb: peak training memory; None if unknown.
+        """
+        return {"Method": self.method}
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as checkpoints and logs keep them."""
-        plain: dict[str, Any] = _plain(self)
-        return plain
+        """Plain values, as checkpoints and logs keep them; ``kind`` is the class's name."""
+        return {"kind": type(self).__name__, **plain(self)}
 
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Recipe:
+        """The recipe whose ``to_dict`` gave these values.
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainedRecipe(Recipe):
-    """A recipe whose model is trained, and has a backbone that ImageNet weights fit."""
-
-    backbone_path: ClassVar[str] = "backbone"
-    """Where in the model the backbone is."""
-    model: ModelConfig
-    """Architecture and its loss, sampling and test settings."""
-    training: TrainingConfig
-    """How long, how fast."""
-    backbone_weights: Literal["imagenet", "none"] = "imagenet"
-    """Where the backbone starts: torchvision's ImageNet weights, or random."""
-
-    def build_model(self, *, seed: int = 0) -> nn.Module:
-        """The model with random weights, a function of ``seed`` alone, on the CPU.
+        Its kind is looked up among the loaded subclasses of ``Recipe``, so that one defined outside
+        halftrack is found where its module was imported; of two with one name the later defined.
 
         Raises:
-            ValueError: if something only the data can tell is not settled.
+            ValueError: for a kind that is not loaded, and values that are of another version.
         """
-        return seeded(self.model.build, seed)
-
-    @abstractmethod
-    def training_source(
-        self, data_root: str | Path, *, progress: Progress | None = None
-    ) -> TrainingSource:
-        """Open the training data.
-
-        Raises:
-            DataError: if the data are not there or not readable.
-        """
-
-    def validator(
-        self, data_root: str | Path, device: torch.device
-    ) -> Callable[[nn.Module], Evaluation] | None:
-        """The scorer that training chooses the best weights by; None where nothing is measured.
-
-        Raises:
-            DataError: if the data are not there or not readable.
-        """
-        return self.scorer(data_root, device)
-
-    def settled(self, data_root: str | Path) -> Self:
-        """The recipe with what only the data can tell filled in; most have nothing of it."""
-        return self
+        kinds = {each.__name__: each for each in _kinds()}
+        kind = kinds.get(values.get("kind", ""))
+        if kind is None:
+            raise ValueError(
+                f"{values.get('name')!r} is a recipe of kind {values.get('kind')!r}, which is not "
+                f"loaded: import the module that defines it; there are {', '.join(sorted(kinds))}"
+            )
+        fields = {name: value for name, value in values.items() if name != "kind"}
+        message = f"{values.get('name')!r} is no {kind.__name__} of this version"
+        try:
+            recipe: Recipe = TypeAdapter(kind).validate_python(fields)
+        except ValidationError as error:
+            raise ValueError(f"{message}: {first_error(error)}") from error
+        if different := first_difference(values, recipe.to_dict()):
+            raise ValueError(f"{message}: {different}")
+        return recipe
 
 
 def seeded(build: Callable[[], ModelT], seed: int) -> ModelT:
@@ -211,67 +249,9 @@ def fill(model: nn.Module, checkpoint: str | Path, what: str, *, trust: bool) ->
         raise ValueError(f"{checkpoint} does not fit {what}: {report}")
 
 
-RecipeT = TypeVar("RecipeT", bound=Recipe)
-
-
-def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
-    """Set fields from ``path=value`` texts, e.g. ``training.lr=0.02``.
-
-    Values are Python literals (numbers, True, None, tuples); anything else is taken as text. A
-    tuple needs no brackets: ``data.training_sets=vid,det``, ``precision.keep_fp32=neck``.
-
-    Raises:
-        ValueError: for a field that does not exist (its new name or else the nearest field is
-            named) or a value of the wrong type.
-    """
-    values = dataclasses.asdict(recipe)
-    for assignment in assignments:
-        path, separator, text = assignment.partition("=")
-        if not separator:
-            raise ValueError(f"--set takes field=value, got {assignment!r}")
-        _assign(values, path.strip(), text.strip())
-    try:
-        return TypeAdapter(type(recipe)).validate_python(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "value_error":  # our own, which quotes what it was given
-            raise ValueError(f"recipe field {field}: {first['ctx']['error']}") from error
-        raise ValueError(f"recipe field {field}: {first['msg']}, got {first['input']!r}") from error
-
-
-def _assign(values: dict[str, Any], path: str, text: str) -> None:
-    *parents, last = path.split(".")
-    place: Any = values
-    for part in parents:
-        place = place.get(part) if isinstance(place, dict) else None
-    if not isinstance(place, dict) or last not in place:
-        known = list(field_paths(values))
-        new = new_name(path)
-        if new in known:
-            raise ValueError(f"recipe field {path!r} is now called {new!r}")
-        near = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
-        raise ValueError(f"no recipe field {path!r}; the nearest is {near[0]!r}")
-    place[last] = _items(text) if isinstance(place[last], tuple) else _literal(text)
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-
-
-def _items(text: str) -> Any:
-    value = _literal(text)
-    if value == text:  # words
-        return tuple(_literal(word.strip()) for word in text.split(","))
-    return value if value is None or isinstance(value, tuple | list) else (value,)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
+def _kinds(of: type[Recipe] = Recipe) -> Iterator[type[Recipe]]:
+    """All loaded kinds of recipe, in the order of their definition."""
+    for each in of.__subclasses__():
+        if not inspect.isabstract(each):
+            yield each
+        yield from _kinds(each)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from halftrack.data import Progress
+from halftrack.data import Progress, SourceFrame
+from halftrack.data.check import DataReport, check, check_sot
 from halftrack.data.sot import (
     PairDataConfig,
     SotBenchmark,
@@ -22,16 +24,33 @@ from halftrack.data.sot import (
     TestTargets,
     read_sot,
 )
-from halftrack.evaluation import OpeMetrics, OpeRule, TargetTruth, read_box_folder, score_ope
+from halftrack.evaluation import (
+    OpeMetrics,
+    OpeRule,
+    TargetTruth,
+    pack_got10k,
+    pack_trackingnet,
+    read_box_folder,
+    score_ope,
+    write_boxes,
+)
+from halftrack.frames import PairBatch, Tracks
 from halftrack.models import SiamRPNConfig
+from halftrack.recipes.kinds.backbone import BackboneRecipe
 from halftrack.recipes.kinds.detection import Stopwatch
-from halftrack.recipes.kinds.recipe import Evaluation, TrainedRecipe, TrainingSource
+from halftrack.recipes.kinds.evaluation import Evaluation
+from halftrack.recipes.kinds.planned import spread_boxes
+from halftrack.recipes.kinds.recipe import Box, VideoTracker
+from halftrack.recipes.kinds.trained import TrainingSource
+from halftrack.synthetic import Layout
 from halftrack.tracking import SiameseConfig, SiameseTracker
+from halftrack.training import Batch
 
 __all__ = ["SingleObjectEvaluation", "SingleObjectRecipe"]
 
 Boxes = NDArray[np.float64]
 Seconds = NDArray[np.float64]
+_SERVERS = {"GOT-10k": 180, "TrackingNet": 511}  # test sequences, all of which are to be uploaded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +82,21 @@ class SingleObjectEvaluation(Evaluation):
             **{other.rule: other.flat() for other in others},
         }
 
+    @property
+    def curves(self) -> OpeMetrics | None:
+        """The scores by the recipe's rule, whose curves are drawn."""
+        return next(iter(self.metrics.values()), None)
+
+    def published_scores(self) -> dict[str, object]:
+        """Success, normalised precision and precision, in percent."""
+        names = {"success": "Success", "norm_precision": "Norm precision", "precision": "Precision"}
+        scores = self.flat()
+        return {shown: f"{scores[key]:.1f}" for key, shown in names.items() if key in scores}
+
+    def result_writers(self) -> dict[str, Callable[[Path], None]]:
+        """For each sequence a function that writes ``x,y,w,h`` a line."""
+        return {name: partial(write_boxes, boxes_xyxy=b) for name, b in self.results.items()}
+
     def tables(self) -> dict[str, list[dict[str, object]]]:
         """The scores by sequence, by attribute where there are any, and by rule."""
         if not self.metrics:
@@ -77,9 +111,14 @@ class SingleObjectEvaluation(Evaluation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SingleObjectRecipe(TrainedRecipe):
+class SingleObjectRecipe(BackboneRecipe):
     """SiamRPN++."""
 
+    method: ClassVar[str] = "SiamRPN++"
+    batch_types: ClassVar[tuple[type, ...]] = (PairBatch,)
+    batch_size_field: ClassVar[str] = "data.pairs_per_batch"
+    metric_point: ClassVar[float] = 1.0
+    synthetic_layout: ClassVar[Layout | None] = "sot"
     model: SiamRPNConfig
     """Architecture and its loss."""
     data: PairDataConfig
@@ -175,6 +214,91 @@ class SingleObjectRecipe(TrainedRecipe):
             skipped=found.notes(),
         )
 
+    def check_data(
+        self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
+    ) -> DataReport:
+        """Read every annotation of the training sets, and of the benchmark's split."""
+        trained = check(data_root, self.data, decode=decode, progress=progress)
+        tested = check_sot(data_root, self.benchmark, self.split, decode=decode, progress=progress)
+        return replace(trained, sets=(*trained.sets, tested))
+
+    @property
+    def test_set(self) -> str:
+        """Benchmark and split that it is scored on."""
+        return f"{self.benchmark} {self.split}"
+
+    def pack_results(self, out: Path, evaluation: Evaluation) -> list[str]:
+        """Write the zip file that the benchmark's server takes, if it has one for the split."""
+        if self.split != "test" or self.benchmark not in _SERVERS:
+            return []
+        assert isinstance(evaluation, SingleObjectEvaluation)
+        file = out / f"{self.benchmark}_{self.split}.zip"
+        if self.benchmark == "GOT-10k":
+            pack_got10k(file, evaluation.results, evaluation.frame_seconds)
+        else:
+            pack_trackingnet(file, evaluation.results)
+        packed, expected = len(evaluation.results), _SERVERS[self.benchmark]
+        if packed != expected:
+            return [f"{file} has {packed} sequences, {self.benchmark}'s server scores {expected}"]
+        return [f"{file} is ready for {self.benchmark}'s server"]
+
+    def video_tracker(
+        self, init_box_xyxy: Box | None
+    ) -> Callable[[nn.Module, torch.device], VideoTracker]:
+        """The tracker of one object, as the track with id 0.
+
+        Raises:
+            ValueError: without the box of the object in the first frame.
+        """
+        if init_box_xyxy is None:
+            raise ValueError(f"{self.name} needs the first box of its object: none was given")
+        first = torch.tensor(init_box_xyxy, device="cpu")
+        return lambda model, _: _VideoTracker(SiameseTracker(model, self.tracker), first)  # type: ignore[arg-type]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the search regions, in pixels."""
+        return self.data.search_size, self.data.search_size
+
+    def image_fields(self, size: tuple[int, int]) -> list[str]:
+        """The assignments with which search regions have this size.
+
+        Raises:
+            ValueError: for one that is not square or is larger than what it is cut from.
+        """
+        height, width = size
+        low, high = self.data.template_size, self.data.crop_size
+        if height != width or not low <= height <= high:
+            raise ValueError(
+                f"image {height}x{width}: the search regions of {self.name} are square, "
+                f"{low} to {high} pixels a side"
+            )
+        return [f"data.search_size={height}", f"model.search_size={height}"]
+
+    def planned_batch(
+        self, *, objects: int, forget: Callable[[Tensor], Tensor] = lambda x: x
+    ) -> Batch:
+        """A batch of black pairs, all of which show the same object."""
+        count, template = self.data.pairs_per_batch, self.data.template_size
+        return PairBatch(
+            templates=forget(torch.zeros((count, 3, template, template))),
+            searches=forget(torch.zeros((count, 3, *self.image_size))),
+            boxes_xyxy=spread_boxes(1, self.image_size).repeat(count, 1),
+            positive=torch.ones(count, dtype=torch.bool),
+            sample_ids=("planned",) * count,
+        )
+
+    def reading_synthetic(self) -> Self:
+        """The recipe with synthetic video in the place of its training sets."""
+        pairs = replace(
+            self.data,
+            training_sets=("lasot",),
+            set_weights=(1.0,),
+            lasot_split="train",
+            sequences_left_out=(),
+        )
+        return replace(self, data=pairs)
+
     def _sequences(self, data_root: str | Path) -> tuple[SotSequence, ...]:
         return read_sot(data_root, self.benchmark, self.split, attributes=self.attributes)
 
@@ -184,6 +308,28 @@ class SingleObjectRecipe(TrainedRecipe):
         """By both rules, the recipe's first; nothing without ground truth."""
         rules = sorted(get_args(OpeRule), key=lambda rule: rule != self.rule) if truths else ()
         return {rule: score_ope(truths, results, rule=rule) for rule in rules}
+
+
+class _VideoTracker:
+    """SiamRPN++ over the frames of a video, the object's box given in the first."""
+
+    def __init__(self, tracker: SiameseTracker, first_box_xyxy: Tensor) -> None:
+        self._tracker, self._first_xyxy = tracker, first_box_xyxy
+        self._started = False
+
+    def step(self, frame: SourceFrame) -> Tracks:
+        box_xyxy, score = self._first_xyxy, 1.0
+        if self._started:
+            box_xyxy, score = self._tracker.step(frame.image)
+        else:
+            self._tracker.start(frame.image, box_xyxy)
+            self._started = True
+        zero = torch.zeros(1, dtype=torch.int64, device="cpu")
+        scores = torch.tensor([score], device="cpu")
+        return Tracks(ids=zero, boxes_xyxy=box_xyxy[None], scores=scores, labels=zero)
+
+    def notes(self) -> list[str]:
+        return []
 
 
 def _follow(tracker: SiameseTracker, target: TestTarget) -> tuple[Boxes, Seconds]:

@@ -10,7 +10,8 @@ from halftrack.layers import ResNetConfig
 from halftrack.models import FasterRCNNConfig, MatchingConfig, ReIDConfig, RoIHeadConfig, RPNConfig
 from halftrack.precision import Precision
 from halftrack.recipes.kinds.detection import FrameDetectionRecipe
-from halftrack.recipes.kinds.multi_object import ReIDRecipe, TrackingRecipe
+from halftrack.recipes.kinds.multi_object import TrackingRecipe
+from halftrack.recipes.kinds.reid import ReIDRecipe
 from halftrack.tracking import EccMotion, TracktorConfig
 from halftrack.training import TrainingConfig
 

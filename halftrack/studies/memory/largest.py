@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from halftrack.recipes import TrainedRecipe, override
-from halftrack.studies.memory.step_sizes import image_fields, image_size, sharing
 
 __all__ = ["Largest", "largest_image", "largest_that_fits", "most_samples"]
 
@@ -38,7 +37,7 @@ def most_samples(recipe: TrainedRecipe, peak: Peak, budget: float) -> Largest:
         peak: predicts the live bytes of a recipe's step.
         budget: live bytes there may be.
     """
-    own = sharing(recipe)
+    own = recipe.sharing()
 
     def fields(times: int) -> list[str]:
         return [f"{own.field}={own.unit * times}"]
@@ -56,12 +55,12 @@ def largest_image(recipe: TrainedRecipe, peak: Peak, budget: float) -> Largest:
         peak: predicts the live bytes of a recipe's step.
         budget: live bytes there may be.
     """
-    own = image_size(recipe)
+    own = recipe.image_size
     cells = -(-min(own) // _CELL)
 
     def fields(short: int) -> list[str]:
         height, width = (round(side / min(own) * short) * _CELL for side in own)
-        return image_fields(recipe, (height, width))
+        return recipe.image_fields((height, width))
 
     most = cells * round(_MOST**0.5)
     return _largest(recipe, fields, peak, budget, start=cells, most=most, power=2)

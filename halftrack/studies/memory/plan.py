@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from halftrack.precision.sites import OUTERMOST
-from halftrack.recipes import SingleObjectRecipe, TrainedRecipe
+from halftrack.recipes import TrainedRecipe
 from halftrack.studies.memory.gpu import CONTEXT, live_that_fits, on_a_gpu
 from halftrack.studies.memory.largest import Largest, largest_image, most_samples
 from halftrack.studies.memory.step import predicted_step
-from halftrack.studies.memory.step_sizes import IDENTITIES, image_size, sharing, with_identities
 
 __all__ = ["MemoryPlan", "StepMemory", "folded", "plan_memory"]
 
@@ -178,13 +177,13 @@ def plan_memory(
         raise ValueError(f"objects={objects}: a frame that is learned has at least 1")
     start = time.perf_counter()
     assumed = tuple(_assumptions(recipe))
-    recipe = with_identities(recipe)
+    recipe = recipe.without_data()
     steps = tuple(_steps(recipe, objects))
     largest = () if gpu_memory is None else _all_largest(recipe, steps, gpu_memory, objects)
     return MemoryPlan(
         recipe=recipe.name,
-        image=image_size(recipe),
-        sharing=str(sharing(recipe)),
+        image=recipe.image_size,
+        sharing=str(recipe.sharing()),
         objects=objects,
         steps=steps,
         gpu_memory=gpu_memory,
@@ -195,8 +194,7 @@ def plan_memory(
 
 
 def _assumptions(recipe: TrainedRecipe) -> Iterator[str]:
-    if with_identities(recipe) is not recipe:
-        yield f"{IDENTITIES} individuals, for only the data can tell how many there are"
+    yield from recipe.assumptions()
     if recipe.training.ema_decay is not None:
         yield "not counted: the weight average, as much again as the parameters"
     if recipe.training.channels_last:
@@ -207,12 +205,10 @@ def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:
     """Every way to take the step."""
     for first_epoch in (0, *(phase.first_epoch for phase in recipe.training.phases)):
         for name in _PRECISIONS:
-            for recompute in _recomputations(recipe):
+            for recompute in recipe.recompute_choices():
                 for accumulate in (1, max(recipe.training.accumulate, 2)):
-                    backbone = replace(recipe.model.backbone, recompute=recompute)
                     variant = replace(
-                        recipe.with_precision(name),
-                        model=replace(recipe.model, backbone=backbone),  # type: ignore[type-var]
+                        recipe.with_precision(name).with_recompute(recompute),
                         training=replace(recipe.training, accumulate=accumulate),
                     )
                     meter = predicted_step(variant, epoch=first_epoch, objects=objects)
@@ -225,16 +221,6 @@ def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:
                         by_kind=meter.peak_by_kind,
                         by_module=meter.peak_by_module,
                     )
-
-
-def _recomputations(recipe: TrainedRecipe) -> list[tuple[int, ...]]:
-    """The recipe's own, none, and all stages that train; none where batch norm has statistics."""
-    backbone = recipe.model.backbone
-    thawed = any(phase.batch_statistics for phase in recipe.training.phases)
-    if thawed or (backbone.norm == "batch" and not backbone.frozen_bn):
-        return [backbone.recompute]
-    stages = tuple(range(max(backbone.frozen_stages, 0) + 1, 5))
-    return list(dict.fromkeys([backbone.recompute, (), stages]))
 
 
 def _all_largest(
@@ -251,8 +237,7 @@ def _all_largest(
             return predicted_step(sized, epoch=epoch, objects=objects).peak
 
         yield most_samples(chosen, peak, budget)
-        # Search regions have the size that the response map is made for.
-        if not isinstance(recipe, SingleObjectRecipe):
+        if recipe.any_image_size:
             yield largest_image(chosen, peak, budget)
 
 

@@ -18,8 +18,7 @@ from torch.optim import Optimizer
 from halftrack.frames import Frame
 from halftrack.models.roi_head import RoIHead, SampledRoIs
 from halftrack.precision import LiveBytes, ShapesOnly, optimizer_step
-from halftrack.recipes import TrainedRecipe
-from halftrack.studies.memory.step_sizes import spread_boxes, training_batch
+from halftrack.recipes import TrainedRecipe, spread_boxes
 from halftrack.training import Batch, total_loss
 from halftrack.training.optimiser import apply_phases, build_sgd
 
@@ -85,7 +84,7 @@ def predicted_step(recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50) 
     for module in model.modules():
         if isinstance(module, RoIHead):
             module.__dict__["sample"] = partial(_placed, module.sample)
-    batch = training_batch(recipe, objects=objects, forget=shapes.forget)
+    batch = recipe.planned_batch(objects=objects, forget=shapes.forget)
     with shapes:
         return metered_step(recipe, model, batch)
 

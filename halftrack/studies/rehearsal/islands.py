@@ -17,7 +17,7 @@ from halftrack.precision import Islands, Precision, find_islands
 from halftrack.precision.nonfinite import UNWRITTEN, is_finite
 from halftrack.precision.sites import op_name
 from halftrack.precision.step import unscale_and_norm
-from halftrack.recipes.kinds.recipe import TrainedRecipe
+from halftrack.recipes import TrainedRecipe
 from halftrack.training import Batch, total_loss
 from halftrack.training.optimiser import apply_phases
 

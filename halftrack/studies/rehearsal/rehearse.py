@@ -21,10 +21,9 @@ from halftrack.precision.islands import Islands
 from halftrack.recipes import Recipe, TrainedRecipe
 from halftrack.studies.memory.plan import StepMemory
 from halftrack.studies.memory.step import predicted_step
-from halftrack.studies.memory.step_sizes import image_size, resized, sharing, with_identities
+from halftrack.studies.memory.step_sizes import resized
 from halftrack.studies.rehearsal.island_cost import island_cost
 from halftrack.studies.rehearsal.rehearsed_run import RehearsedRun, RehearsedStep
-from halftrack.studies.rehearsal.sample_data import film_for, reading_sample
 from halftrack.training.checkpoint import code_versions
 
 __all__ = ["Rehearsal", "rehearsable", "rehearse"]
@@ -114,15 +113,12 @@ def rehearsable(recipe: Recipe, precision: str | None = None) -> TrainedRecipe:
     Raises:
         ValueError: for a recipe without a training step, and for fp32.
     """
-    if not isinstance(recipe, TrainedRecipe):
-        raise ValueError(
-            f"{recipe.name} has no training step: {recipe.summary}; rehearse the recipes it names"
-        )
+    trained = recipe.for_training()
     if precision is None:
         precision = "fp16" if recipe.precision.name == "fp32" else recipe.precision.name
     if precision == "fp32":
         raise ValueError("precision 'fp32' has nothing to rehearse; choose bf16 or fp16")
-    return recipe.with_precision(precision)
+    return trained.with_precision(precision)
 
 
 def rehearse(
@@ -181,19 +177,19 @@ def rehearse(
     planned, recipe = recipe, resized(recipe, image=image, clips=clips)
     data = "synthetic video" if data_root is None else str(data_root)
     if data_root is None:
-        recipe = reading_sample(recipe)
-        data_root = film_for(recipe, out / "data", seed=seed)
+        recipe = recipe.reading_synthetic()
+        data_root = recipe.write_synthetic(out / "data", seed=seed)
         note(f"synthetic video in place of {recipe.name}'s data: give --data-root for real data")
         if init is None:
             init = "none"
-    height, width = image_size(planned)
+    height, width = planned.image_size
     found = Rehearsal(
         recipe=recipe.name,
         precision=recipe.precision,
         seed=seed,
         data=data,
-        image=image_size(recipe),
-        planned_sizes=f"{height}x{width} ({sharing(planned)})",
+        image=recipe.image_size,
+        planned_sizes=f"{height}x{width} ({planned.sharing()})",
         planned_steps=steps,
         memory=tuple(_memory(planned)),
     )
@@ -230,7 +226,7 @@ def _with_islands(found: Rehearsal, run: RehearsedRun, planned: TrainedRecipe) -
     islands = run.islands(None if advice is None else advice.recommended)
     cost = 0
     if islands.keep_fp32:
-        cost = island_cost(with_identities(planned), islands.keep_fp32)
+        cost = island_cost(planned.without_data(), islands.keep_fp32)
     return replace(found, islands=islands, islands_bytes=cost)
 
 
@@ -241,13 +237,13 @@ def _last_phase(recipe: TrainedRecipe) -> int:
 
 def _memory(recipe: TrainedRecipe) -> Iterator[StepMemory]:
     """The peak in each precision, in the recipe's last phase."""
-    recipe, epoch = with_identities(recipe), _last_phase(recipe)
+    recipe, epoch = recipe.without_data(), _last_phase(recipe)
     for name in ("fp32", "bf16", "fp16"):
         meter = predicted_step(recipe.with_precision(name), epoch=epoch)
         yield StepMemory(
             precision=name,
             first_epoch=epoch,
-            recompute=recipe.model.backbone.recompute,
+            recompute=recipe.recompute,
             accumulates=recipe.training.accumulate > 1,
             peak=meter.peak,
             by_kind=meter.peak_by_kind,

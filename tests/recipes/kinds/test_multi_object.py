@@ -351,7 +351,7 @@ def test_a_detectors_file_is_no_reid(tracker: TrackingRecipe) -> None:
 
 
 def test_what_is_not_trained_or_does_not_track_says_so(data_root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is put together from trained parts"):
+    with pytest.raises(ValueError, match="is put together from trained parts, faster"):
         train(load_recipe("tracktor_tiny_sample"), data_root=data_root, out=tmp_path)
     with pytest.raises(ValueError, match="does not track"):
         halftrack.track(load_recipe("faster-rcnn_tiny_sample"), data_root)

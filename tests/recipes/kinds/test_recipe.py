@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,42 @@ R50_FP16 = "selsa_faster_rcnn_r50_dc5_fp16_1x_imagenetvid"
 def test_each_name_gives_a_recipe_of_that_name(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
-    assert json.loads(json.dumps(recipe.to_dict()))["name"] == name
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "PoseRecipe"}, "of kind 'PoseRecipe', which is not loaded: .* there are .*ReIDR"),
+        ({"kind": None}, "of kind None, which is not loaded"),
+        ({"colour": None}, "no VideoDetectionRecipe of this version: there is no colour now"),
+        ({"split": "test"}, "no VideoDetectionRecipe of this version: there is no split now"),
+        ({"data": {}}, "no VideoDetectionRecipe of this version: it had no data.classes"),
+        ({"training": 3}, "no VideoDetectionRecipe of this version: training: .* got 3"),
+        ({"summary": 3}, "no VideoDetectionRecipe of this version: summary: .* got 3"),
+    ],
+)
+def test_values_of_another_kind_or_version_are_an_error(
+    change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"'selsa_tiny_sample' is .*{message}"):
+        Recipe.from_dict(load_recipe("selsa_tiny_sample").to_dict() | change)
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda recipe: recipe.video_tracker(None), "does not track: .*; take a tracktor_ recipe"),
+        (lambda recipe: recipe.score_results("x", data_root="x"), "result files are of a tracker"),
+        (lambda recipe: recipe.with_parts(detector="x", reid=None), "name its weights with --che"),
+    ],
+)
+def test_a_recipe_says_what_it_has_no_answer_to(
+    ask: Callable[[Recipe], object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as told:
+        ask(load_recipe("selsa_tiny_sample"))
+    assert "selsa_tiny_sample" in str(told.value)
 
 
 def test_an_unknown_recipe_names_the_nearest_and_lists_all() -> None:

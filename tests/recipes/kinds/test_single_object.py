@@ -14,11 +14,11 @@ from halftrack.recipes import (
     SingleObjectEvaluation,
     SingleObjectRecipe,
     evaluate,
-    follow,
     load_recipe,
     override,
     prepare_model,
     score_results,
+    track,
     train,
 )
 from halftrack.report import published_row
@@ -125,7 +125,9 @@ def test_a_run_across_the_thaw_trains_scores_and_resumes_exactly(tmp_path: Path)
     assert scored.flat()["success"] == pytest.approx(whole.metrics["success"])
     folder = next((tmp_path / "data/LaSOTBenchmark").glob(f"*/{name}"))
     first = boxes[0].tolist()
-    found = [tracks for _, tracks in follow(recipe, folder / "img", first, checkpoint=best)]
+    found = [
+        tracks for _, tracks in track(recipe, folder / "img", init_box_xyxy=first, checkpoint=best)
+    ]
     assert np.allclose(np.stack([t.boxes_xyxy[0].numpy() for t in found]), boxes, atol=1e-3)
     tracked = track_video(recipe, folder / "img", tmp_path, init_box=first, checkpoint=best)
     assert (tracked.frames, tracked.tracks) == (8, 1)

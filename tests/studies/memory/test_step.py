@@ -11,7 +11,6 @@ import torch
 from halftrack.precision import Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.studies.memory.step import metered_step, predicted_step, step_memory
-from halftrack.studies.memory.step_sizes import image_fields, training_batch
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import Phase
 
@@ -30,14 +29,14 @@ def sized(name: str, precision: Precision = FP32, *more: str) -> TrainedRecipe:
     size, fields = RECIPES[name]
     recipe = load_recipe(name)
     assert isinstance(recipe, TrainedRecipe)
-    recipe = override(recipe, [*fields, *image_fields(recipe, size), *more])
+    recipe = override(recipe, [*fields, *recipe.image_fields(size), *more])
     return dataclasses.replace(recipe, precision=precision)
 
 
 def measured_peak(recipe: TrainedRecipe) -> int:
     torch.manual_seed(0)
     model = recipe.build_model().train()
-    return metered_step(recipe, model, training_batch(recipe, objects=OBJECTS)).peak
+    return metered_step(recipe, model, recipe.planned_batch(objects=OBJECTS)).peak
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,13 @@ import torch
 
 from halftrack.precision import RangeMeter
 from halftrack.recipes import RECIPES, TrainedRecipe, load_recipe, override, train
+from halftrack.recipes.kinds import trained
 from halftrack.report.curves import read_log
-from halftrack.studies.memory.step_sizes import training_batch
 from halftrack.studies.rehearsal import rehearse as rehearse_module
-from halftrack.studies.rehearsal import rehearsed_run, sample_data
+from halftrack.studies.rehearsal import rehearsed_run
 from halftrack.studies.rehearsal.answers import answers, module_rows, must_change
 from halftrack.studies.rehearsal.page import write_page
 from halftrack.studies.rehearsal.rehearse import rehearsable, rehearse
-from halftrack.studies.rehearsal.sample_data import film_for, reading_sample
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 TINY = "reid_tiny_sample"
@@ -98,7 +97,7 @@ def test_a_rehearsal_is_the_beginning_of_the_run(rehearsed, films: Path, tmp_pat
 def test_a_clean_rehearsal_answers_all_four_questions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample_data, "_VIDEOS", 2)
+    monkeypatch.setattr(trained, "SYNTHETIC_VIDEOS", 2)
     done: list[tuple[int, int]] = []
     found = rehearse(
         tiny("precision.loss_scale=128.0", "model.identities=9"),
@@ -231,13 +230,13 @@ def test_every_recipe_that_is_trained_reads_sample_video(tmp_path: Path) -> None
         recipe = load_recipe(name)
         if not isinstance(recipe, TrainedRecipe):
             continue
-        sample = reading_sample(recipe)
+        sample = recipe.reading_synthetic()
         assert dataclasses.replace(sample, data=recipe.data) == recipe  # the model is its own
         kind = type(recipe)
-        roots.setdefault(kind, film_for(recipe, tmp_path / "data", seed=0))
+        roots.setdefault(kind, recipe.write_synthetic(tmp_path / "data", seed=0))
         source = sample.training_source(roots[kind])
         assert len(source) > 0, name
-    vid = reading_sample(load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid"))
+    vid = load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid").reading_synthetic()
     assert vid.data.classes == SYNTHETIC_CLASSES
     assert vid.model.roi_head.classes == 30
     assert vid.data.image_scale == (1000, 600)
@@ -247,7 +246,7 @@ def test_frozen_norms_without_weights_take_statistics() -> None:
     recipe = load_recipe("selsa_tiny_sample")
     recipe = override(recipe, ["model.backbone.frozen_bn=True", "model.backbone.frozen_stages=1"])
     model = recipe.build_model().train()
-    batch = training_batch(recipe, objects=2)
+    batch = recipe.planned_batch(objects=2)
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     count = rehearsed_run._take_statistics(model, batch)
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
@@ -297,4 +296,4 @@ def test_mistakes_are_told_before_anything_is_filmed(
 def test_sample_video_needs_a_model_that_tells_its_classes_apart() -> None:
     recipe = override(load_recipe("selsa_tiny_sample"), ["model.roi_head.classes=3"])
     with pytest.raises(ValueError, match="classes=3: synthetic video has 4 classes"):
-        reading_sample(recipe)
+        recipe.reading_synthetic()

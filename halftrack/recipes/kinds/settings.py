@@ -1,0 +1,99 @@
+"""Fields of a recipe set from texts, and recipes as plain values."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from halftrack.recipes.kinds.renamed import field_paths, new_name
+
+__all__ = ["first_difference", "first_error", "override", "plain"]
+
+RecipeT = TypeVar("RecipeT")
+
+
+def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
+    """Set fields from ``path=value`` texts, e.g. ``training.lr=0.02``.
+
+    Values are Python literals (numbers, True, None, tuples); anything else is taken as text. A
+    tuple needs no brackets: ``data.training_sets=vid,det``, ``precision.keep_fp32=neck``.
+
+    Raises:
+        ValueError: for a field that does not exist (its new name or else the nearest field is
+            named) or a value of the wrong type.
+    """
+    values = dataclasses.asdict(recipe)  # type: ignore[call-overload]
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator:
+            raise ValueError(f"--set takes field=value, got {assignment!r}")
+        _assign(values, path.strip(), text.strip())
+    try:
+        return TypeAdapter(type(recipe)).validate_python(values)
+    except ValidationError as error:
+        raise ValueError(f"recipe field {first_error(error)}") from error
+
+
+def _assign(values: dict[str, Any], path: str, text: str) -> None:
+    *parents, last = path.split(".")
+    place: Any = values
+    for part in parents:
+        place = place.get(part) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or last not in place:
+        known = list(field_paths(values))
+        new = new_name(path)
+        if new in known:
+            raise ValueError(f"recipe field {path!r} is now called {new!r}")
+        near = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
+        raise ValueError(f"no recipe field {path!r}; the nearest is {near[0]!r}")
+    place[last] = _items(text) if isinstance(place[last], tuple) else _literal(text)
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _items(text: str) -> Any:
+    value = _literal(text)
+    if value == text:  # words
+        return tuple(_literal(word.strip()) for word in text.split(","))
+    return value if value is None or isinstance(value, tuple | list) else (value,)
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses as dicts and tuples as lists, at any depth."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value
+
+
+def first_error(error: ValidationError) -> str:
+    """The first field that pydantic refused, and why."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "value_error":  # our own, which quotes what it was given
+        return f"{field}: {first['ctx']['error']}"
+    return f"{field}: {first['msg']}, got {first['input']!r}"
+
+
+def first_difference(was: Any, now: Any, path: str = "") -> str | None:
+    """The first field in which plain values differ, in words; None if they are equal."""
+    if not (isinstance(was, Mapping) and isinstance(now, Mapping)):
+        return None if was == now else f"{path} was {was!r}, now {now!r}"
+    for name in (*was, *now):
+        inside = f"{path}.{name}" if path else name
+        if name not in was or name not in now:
+            return f"it had no {inside}" if name in now else f"there is no {inside} now"
+        if found := first_difference(was[name], now[name], inside):
+            return found
+    return None

@@ -1,0 +1,209 @@
+"""Recipes whose model is trained: where batches come from, and how large a training step is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from halftrack.data import Progress, SkipLedger
+from halftrack.recipes.kinds.evaluation import Evaluation
+from halftrack.recipes.kinds.planned import Sharing
+from halftrack.recipes.kinds.recipe import Recipe, seeded
+from halftrack.synthetic import Layout, SyntheticVideo, write_synthetic
+from halftrack.training import Batch, BatchSource, TrainingConfig
+
+__all__ = ["SYNTHETIC_VIDEOS", "ModelConfig", "TrainedRecipe", "TrainingSource"]
+
+# Enough individuals for a batch of the published ReID.
+SYNTHETIC_VIDEOS = 8
+
+
+class ModelConfig(Protocol):
+    """What a model is built from."""
+
+    def build(self) -> nn.Module:
+        """The model with random weights."""
+
+
+class TrainingSource(BatchSource, Protocol):
+    """What training reads, and what it left out; ``halftrack.data.OrderedBatches`` is one."""
+
+    notes: tuple[str, ...]
+    """What of the data is trained on and what is not, as lines of text."""
+    skipped: SkipLedger
+    """What could not be read so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRecipe(Recipe):
+    """A recipe whose model is trained."""
+
+    batch_types: ClassVar[tuple[type, ...]] = ()
+    """The frozen dataclasses that its batches are made of, as a replay bundle reads them."""
+    batch_size_field: ClassVar[str] = "training.accumulate"
+    """The field that says how many samples a step learns from."""
+    any_image_size: ClassVar[bool] = False
+    """Whether the memory plan may look for the largest images that fit."""
+    metric_point: ClassVar[float] = 0.01
+    """A point of ``training.best_metric``: 0.01 of a metric in 0 to 1, 1.0 of one in percent."""
+    synthetic_layout: ClassVar[Layout | None] = None
+    """The layout in which synthetic video is written for it; None if none fits."""
+
+    model: ModelConfig
+    """Architecture and its loss, sampling and test settings."""
+    training: TrainingConfig
+    """How long, how fast."""
+
+    def build_model(self, *, seed: int = 0) -> nn.Module:
+        """The model with random weights, a function of ``seed`` alone, on the CPU.
+
+        Raises:
+            ValueError: if something only the data can tell is not settled.
+        """
+        return seeded(self.model.build, seed)
+
+    def for_training(self) -> Self:
+        """The recipe itself, which is trained."""
+        return self
+
+    def load_start_weights(self, model: nn.Module, *, say: Callable[[str], None]) -> None:
+        """Fill in the weights that training starts from where the user names none; none here.
+
+        Args:
+            model: with random weights.
+            say: told which weights were loaded.
+
+        Raises:
+            ValueError: if there are no such weights for this model.
+            RuntimeError: if they cannot be had.
+        """
+
+    @abstractmethod
+    def training_source(
+        self, data_root: str | Path, *, progress: Progress | None = None
+    ) -> TrainingSource:
+        """Open the training data.
+
+        Raises:
+            DataError: if the data are not there or not readable.
+        """
+
+    def validator(
+        self, data_root: str | Path, device: torch.device
+    ) -> Callable[[nn.Module], Evaluation] | None:
+        """The scorer that training chooses the best weights by; None where nothing is measured.
+
+        Raises:
+            DataError: if the data are not there or not readable.
+        """
+        return self.scorer(data_root, device)
+
+    def settled(self, data_root: str | Path) -> Self:
+        """The recipe with what only the data can tell filled in; most have nothing of it."""
+        return self
+
+    def without_data(self) -> Self:
+        """The recipe with an ample value for what only the data can tell."""
+        return self
+
+    def assumptions(self) -> tuple[str, ...]:
+        """Lines on what ``without_data`` takes for granted."""
+        return ()
+
+    @property
+    @abstractmethod
+    def image_size(self) -> tuple[int, int]:
+        """Height and width, in pixels, of the largest image that it trains on."""
+
+    def image_fields(self, size: tuple[int, int]) -> list[str]:
+        """The assignments, as ``override`` takes them, with which images have this size.
+
+        Args:
+            size: height and width in pixels.
+
+        Raises:
+            ValueError: for a size that the recipe cannot have.
+        """
+        height, width = self.image_size
+        raise ValueError(f"images of {self.name} are {height}x{width}: no other size can be set")
+
+    def sharing(self) -> Sharing:
+        """How many samples share a pass, and so what a step holds."""
+        field = self.batch_size_field
+        return Sharing(field=field, value=attrgetter(field)(self))
+
+    @abstractmethod
+    def planned_batch(
+        self, *, objects: int, forget: Callable[[Tensor], Tensor] = lambda x: x
+    ) -> Batch:
+        """A batch of the recipe's largest size, black.
+
+        Args:
+            objects: boxes to learn in each frame of a detector.
+            forget: applied to each tensor whose values decide no shape.
+        """
+
+    @property
+    def recompute(self) -> tuple[int, ...]:
+        """Stages of the model whose activations are computed again in the backward pass."""
+        return ()
+
+    def recompute_choices(self) -> list[tuple[int, ...]]:
+        """The values of ``recompute`` that a memory plan compares, the recipe's own first."""
+        return [self.recompute]
+
+    def with_recompute(self, stages: tuple[int, ...]) -> Self:
+        """The same recipe with other stages computed again.
+
+        Raises:
+            ValueError: if its model has no such stages.
+        """
+        if stages == self.recompute:
+            return self
+        raise ValueError(f"{self.name} has no stages to compute again, got {stages}")
+
+    def reading_synthetic(self) -> Self:
+        """The recipe with synthetic video in the place of its data; sizes and sampling stay.
+
+        Raises:
+            ValueError: if there is no synthetic video for it, or its model cannot learn it.
+        """
+        return self
+
+    def write_synthetic(
+        self, data_root: Path, *, seed: int, progress: Progress | None = None
+    ) -> Path:
+        """Write synthetic video in the layout of the recipe's data; returns the data root.
+
+        Args:
+            data_root: a new or empty folder, or one that holds synthetic video.
+            seed: of the video.
+            progress: told (videos written, videos in all).
+
+        Raises:
+            FileExistsError: if ``data_root`` holds anything else.
+            ValueError: if there is no synthetic video for this recipe.
+        """
+        if self.synthetic_layout is None:
+            raise ValueError(f"there is no synthetic video for {self.name}: give --data-root")
+        settings = SyntheticVideo(
+            layout=self.synthetic_layout, seed=seed, train_videos=SYNTHETIC_VIDEOS, val_videos=1
+        )
+        return write_synthetic(data_root, settings, overwrite=True, progress=progress)
+
+    def published_columns(self, *, memory_mb: float | None) -> dict[str, object]:
+        """The columns of the published row that say what was run.
+
+        Args:
+            memory_mb: peak training memory; None if unknown.
+        """
+        memory = "-" if memory_mb is None else f"{memory_mb / 1024:.2f}"
+        columns = super().published_columns(memory_mb=memory_mb)
+        return columns | {"Lr schd": f"{self.training.epochs}e", "Mem (GB)": memory}

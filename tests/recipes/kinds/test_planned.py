@@ -1,0 +1,78 @@
+"""Planned batches have the sizes that recipes say they train on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from halftrack.frames import Clip, CropBatch, FrameBatch, PairBatch
+from halftrack.recipes import RECIPES, TrainedRecipe, load_recipe, override, spread_boxes
+from halftrack.training.bundle import flatten, unflatten
+
+SELSA = "selsa_faster_rcnn_r50_dc5_1x_imagenetvid"
+DETECTOR = "faster-rcnn_r50_fpn_4e_mot17-half"
+REID = "resnet50_b32x8_MOT17"
+SIAMESE = "siamese_rpn_r50_20e_lasot"
+TINY = ("selsa_tiny_sample", "faster-rcnn_tiny_sample", "reid_tiny_sample")
+
+
+def recipe_of(name: str) -> TrainedRecipe:
+    return load_recipe(name).for_training()
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [(SELSA, (600, 1000)), (DETECTOR, (1088, 1088)), (REID, (256, 128)), (SIAMESE, (255, 255))],
+)
+def test_the_largest_image_is_the_recipes(name: str, size: tuple[int, int]) -> None:
+    assert recipe_of(name).image_size == size
+
+
+def test_the_largest_image_knows_jitter_and_crop() -> None:
+    jittered = override(recipe_of(SELSA), ["data.scale_jitter=(0.5, 1.5)"])
+    assert jittered.image_size == (900, 1500)
+    wide = override(recipe_of(DETECTOR), ["data.image_scale=(1088, 500)"])
+    assert wide.image_size == (600, 1088)
+
+
+def test_batches_have_the_sizes() -> None:
+    clip = recipe_of(SELSA).planned_batch(objects=5)
+    assert isinstance(clip, Clip)
+    assert [frame.size for frame in (clip.key, *clip.references)] == [(600, 1000)] * 3
+    assert clip.key.boxes_xyxy.shape == (5, 4)
+    frames = recipe_of(DETECTOR).planned_batch(objects=5)
+    assert isinstance(frames, FrameBatch)
+    assert [frame.image.dtype for frame in frames.frames] == [torch.float32] * 2
+    crops = recipe_of(REID).planned_batch(objects=5)
+    assert isinstance(crops, CropBatch)
+    assert crops.images.shape == (32, 3, 256, 128)
+    assert crops.labels.unique().tolist() == list(range(8))
+    pairs = recipe_of(SIAMESE).planned_batch(objects=5)
+    assert isinstance(pairs, PairBatch)
+    assert pairs.templates.shape == (28, 3, 127, 127)
+    assert pairs.searches.shape == (28, 3, 255, 255)
+
+
+@pytest.mark.parametrize("name", [*TINY, "siamese_rpn_tiny_sample"])
+def test_batch_types_are_all_that_a_bundle_needs(name: str) -> None:
+    recipe = recipe_of(name)
+    tree, tensors = flatten(recipe.planned_batch(objects=2), "batch")
+    assert type(unflatten(tree, tensors, recipe.batch_types)) is recipe.batch_types[0]
+
+
+def test_the_plan_searches_images_only_where_any_size_can_be() -> None:
+    sizes = {recipe_of(name).any_image_size for name in RECIPES if name.startswith("siamese")}
+    assert sizes == {False}
+    assert all(recipe_of(name).any_image_size for name in TINY)
+
+
+@pytest.mark.parametrize("count", [1, 2, 512])
+def test_spread_boxes_lie_inside_and_are_of_all_sizes(count: int) -> None:
+    boxes = spread_boxes(count, (600, 1000))
+    assert boxes.shape == (count, 4)
+    assert bool((boxes[:, 2:] > boxes[:, :2]).all())
+    assert bool((boxes >= 0).all())
+    assert bool((boxes <= torch.tensor([1000, 600, 1000, 600])).all())
+    sides = boxes[:, 2] - boxes[:, 0]
+    assert sides.max() == 500
+    assert count == 1 or sides.min() < 32
