@@ -1,4 +1,4 @@
-"""Evaluation: pure functions of arrays. No models, no devices."""
+"""Scores of detectors and trackers: pure functions of arrays, without models or devices."""
 
 from halftrack.evaluation.coco_ap import coco_ap50
 from halftrack.evaluation.detection import DetectionMetrics, FrameDetections

@@ -1,4 +1,4 @@
-"""COCO average precision at IoU 0.5, by pycocotools: what MMTracking reports as bbox_mAP_50."""
+"""COCO average precision at IoU 0.5, computed by pycocotools; MMTracking's bbox_mAP_50."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_DETECTIONS = 100  # of one class in one frame, as COCO has it
 def coco_ap50(
     truths: Sequence[FrameTruth], detections: Sequence[FrameDetections], *, classes: int
 ) -> list[float]:
-    """AP50 of each class, NaN where a class has no ground truth that counts.
+    """Compute COCO's AP50 of each class; NaN for a class without ground truth that counts.
 
     101 recall points, at most 100 detections of a class in a frame, boxes of width x2 - x1.
     """
@@ -41,9 +41,12 @@ def evaluate_coco(
     classes: int,
     iou_thresholds: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Precision ``(thresholds, 101, classes)`` at each recall, -1 for classes without ground truth.
+    """Compute COCO's precision at 101 recalls for each IoU threshold and class.
 
-    Classes are evaluated one after the other: never more than one class's boxes are Python objects.
+    Classes are evaluated one after the other, so that only one class's boxes are Python objects.
+
+    Returns:
+        ``(thresholds, 101, classes)``; -1 for classes without ground truth.
     """
     curves = np.full((len(iou_thresholds), 101, classes), -1.0)
     objects = _by_class([(each.labels, each.boxes_xyxy, _ignored(each)) for each in truths])
@@ -68,7 +71,7 @@ class _Boxes:
     frames: NDArray[np.int64]
     boxes_xywh: NDArray[np.float64]
     values: NDArray[np.float64]
-    """Of objects 1 where ignored, of detections their scores."""
+    """Scores of detections; for objects 1 if ignored, else 0."""
 
 
 _NONE = _Boxes(frames=np.zeros(0, dtype=np.int64), boxes_xywh=np.zeros((0, 4)), values=np.zeros(0))
@@ -98,9 +101,9 @@ _Records = list[dict[str, Any]]
 def _images(objects: _Boxes, found: _Boxes) -> Iterator[tuple[_Records, _Records]]:
     """Objects and detections image by image, as pycocotools keeps them.
 
-    Detections of neighbouring frames without objects share an image. They are all misses, and the
-    order of equal scores, which is that of the images, stays: the same numbers in a quarter
-    of the time.
+    Detections of neighbouring frames without objects share an image. All of them are misses, and
+    equal scores keep the order of their images, so the numbers are the same, in a quarter of the
+    time.
     """
     annotated = dict(_frames(objects, "ignore"))
     shared: _Records = []
@@ -124,7 +127,7 @@ def _images(objects: _Boxes, found: _Boxes) -> Iterator[tuple[_Records, _Records
 
 
 def _frames(boxes: _Boxes, value: str) -> Iterator[tuple[int, _Records]]:
-    """The records of each frame that has any."""
+    """Each frame that has records, and its records."""
     areas = boxes.boxes_xywh[:, 2] * boxes.boxes_xywh[:, 3]
     columns = zip(boxes.boxes_xywh.tolist(), areas.tolist(), boxes.values.tolist(), strict=True)
     # Ids count from 1: pycocotools takes 0 for "not matched".

@@ -16,12 +16,12 @@ __all__ = ["DetectionMetrics", "FrameDetections", "check_frames"]
 
 @dataclass(frozen=True, kw_only=True)
 class FrameDetections:
-    """What a detector says is in one frame."""
+    """Detections of one frame, as arrays."""
 
     boxes_xyxy: NDArray[np.float64]
     """``(n, 4)`` in original pixels."""
     scores: NDArray[np.float64]
-    """``(n,)``."""
+    """``(n,)`` score of each box."""
     labels: NDArray[np.int64]
     """``(n,)`` class of each box, 0-based."""
 
@@ -30,31 +30,31 @@ class FrameDetections:
 class DetectionMetrics:
     """AP at IoU 0.5 under the two protocols in use, which differ by up to 0.7 points.
 
-    Classes without ground truth are NaN and left out of the means.
+    Classes without ground truth are NaN and are left out of the means.
     """
 
     coco_ap50: float
-    """COCO: 101 recall points, at most 100 detections a frame; the published 78.7 is this one."""
+    """COCO's AP50: 101 recall points, at most 100 detections a frame; the published 78.7."""
     coco_ap50_per_class: dict[str, float]
-    """The same, class by class."""
+    """COCO's AP50 by the name of the class."""
     voc_ap50: float
-    """VOC: area under the whole curve, boxes with both ends (+1); papers report this one."""
+    """VOC's AP50: area under the whole curve, boxes with both ends (+1); papers report this."""
     voc_ap50_per_class: dict[str, float]
-    """The same, class by class."""
+    """VOC's AP50 by the name of the class."""
     voc_ap50_slow: float
-    """VOC over instances whose mean IoU with themselves within +-10 frames is at least 0.9."""
+    """VOC's AP50 of slow objects: motion IoU (see ``motion_iou``) of at least 0.9."""
     voc_ap50_medium: float
-    """The same, 0.7 to 0.9."""
+    """VOC's AP50 of objects with a motion IoU from 0.7 to 0.9."""
     voc_ap50_fast: float
-    """The same, below 0.7."""
+    """VOC's AP50 of fast objects: motion IoU below 0.7."""
 
     def flat(self) -> dict[str, float]:
-        """The overall numbers under their names, as logged."""
+        """The overall numbers by name, as logged."""
         names = ("coco_ap50", "voc_ap50", "voc_ap50_slow", "voc_ap50_medium", "voc_ap50_fast")
         return {name: float(getattr(self, name)) for name in names}
 
     def metrics(self) -> dict[str, float | dict[str, float | None] | None]:
-        """Every number under its name, fit for JSON: NaN is None.
+        """Every number by name, ready for JSON: NaN is None.
 
         ``bbox_mAP_50`` is ``coco_ap50`` under the name of MMTracking's logs.
         """
@@ -74,10 +74,11 @@ def _known(value: float) -> float | None:
 def check_frames(
     truths: Sequence[FrameTruth], detections: Sequence[FrameDetections], *, classes: int
 ) -> None:
-    """Refuse input that would be scored wrongly.
+    """Check ground truth and detections before they are scored.
 
     Raises:
-        ValueError: naming the frame, what it holds and what is allowed.
+        ValueError: if something would be scored wrongly; names the frame, what it holds and what
+            is allowed.
     """
     if len(truths) != len(detections):
         raise ValueError(

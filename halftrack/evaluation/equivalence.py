@@ -1,7 +1,7 @@
-"""Is half precision as good as fp32? An equivalence test on paired runs.
+"""Equivalence test on paired runs: is half precision as good as fp32?
 
 Two one-sided t-tests (TOST) on the differences of pairs: Schuirmann 1987; Lakens 2017. A difference
-that is not significant proves nothing where runs differ by a point among themselves; this asks
+that is not significant proves nothing where runs differ by a point among themselves; this test asks
 whether the mean difference is shown to lie within a margin stated beforehand.
 """
 
@@ -19,22 +19,22 @@ __all__ = ["Equivalence", "paired_equivalence"]
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalence:
-    """What paired runs say about a difference; all but counts and p in the metric's unit."""
+    """Result of an equivalence test; all values but counts and p are in the metric's unit."""
 
     pairs: int
-    """Paired runs."""
+    """Number of paired runs."""
     margin: float
-    """Largest mean difference, either way, that counts as none."""
+    """Largest mean difference, up or down, that counts as no difference."""
     alpha: float
-    """Chance taken of calling runs equivalent that are not."""
+    """Accepted probability of calling runs equivalent that are not."""
     mean: float
-    """Mean of second minus first."""
+    """Mean of the differences, second minus first."""
     deviation: float
     """Standard deviation of the differences."""
     interval: tuple[float, float]
-    """Where the mean difference lies with confidence ``1 - 2 * alpha``."""
+    """Confidence interval of the mean difference, with confidence ``1 - 2 * alpha``."""
     p: float
-    """The larger p of the two one-sided tests: below ``alpha`` they are equivalent."""
+    """The larger p of the two one-sided tests; the runs are equivalent if it is below ``alpha``."""
 
     @property
     def equivalent(self) -> bool:
@@ -43,15 +43,16 @@ class Equivalence:
 
     @property
     def different(self) -> bool:
-        """It is shown to lie outside."""
+        """The mean difference is shown to lie outside the margin."""
         low, high = self.interval
         return low > self.margin or high < -self.margin
 
     @property
     def pairs_needed(self) -> int:
-        """Pairs that would show equivalence with a chance of four in five.
+        """Number of pairs that would show equivalence with a probability of 0.8.
 
-        If the true difference is 0 and runs spread as these do; of few pairs a rough guess.
+        This assumes that the true difference is 0 and that runs vary as much as these did; it is a
+        rough guess if there are few pairs.
         """
         spread = self.deviation / self.margin
         # Normal quantiles; the two to start with are what a t-test of so few costs on top.
@@ -65,21 +66,21 @@ def paired_equivalence(
     """Test whether ``second`` is as good as ``first``, pair by pair.
 
     Args:
-        first: a metric of the runs compared with, e.g. in fp32.
-        second: the same of their partners, e.g. in fp16 from the same seeds.
-        margin: largest mean difference that counts as none.
-        alpha: chance taken of a false answer.
+        first: a metric of the reference runs, e.g. in fp32.
+        second: the same metric of their partners, e.g. in fp16 from the same seeds.
+        margin: largest mean difference that counts as no difference.
+        alpha: accepted probability of a false answer.
 
     Raises:
-        ValueError: for fewer than two pairs, lists of two lengths, values that are not finite, a
-            margin that is not above 0.
+        ValueError: if there are fewer than two pairs, the lists differ in length, a value is not
+            finite, or the margin is not above 0.
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(
-            f"{len(first)} and {len(second)} runs: expected as many of both, two pairs at least"
+            f"{len(first)} and {len(second)} runs: expected equal numbers, at least two each"
         )
     if not margin > 0 or not 0 < alpha < 0.5:
-        raise ValueError(f"margin={margin}, alpha={alpha}: expected above 0, between 0 and 0.5")
+        raise ValueError(f"margin={margin}, alpha={alpha}: expected above 0 and between 0 and 0.5")
     differences = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
     if not np.isfinite(differences).all():
         raise ValueError(f"a run's metric is not finite: {list(first)} and {list(second)}")

@@ -1,4 +1,4 @@
-"""How well tracks follow objects: CLEAR, Identity and HOTA by TrackEval, MOTChallenge's own kit.
+"""Multi-object tracking scores: CLEAR, Identity and HOTA by TrackEval, MOTChallenge's own kit.
 
 MMTracking 0.14 takes CLEAR and Identity from motmetrics. On its golden tracks MOTA, IDF1, FP, FN,
 IDSW and Frag agree exactly, yet:
@@ -41,65 +41,66 @@ __all__ = [
 ]
 
 Benchmark = Literal["MOT15", "MOT16", "MOT17", "MOT20"]
-"""Whose rules. MOT15 has neither classes nor pre-processing; in MOT20 vehicles distract too."""
+"""Benchmark that sets the rules: MOT15 has no classes and no pre-processing, and vehicles are
+distractors in MOT20 too."""
 
 _PEDESTRIAN, _LAST_CLASS = 1, 13
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceTruth:
-    """What is in one sequence, or in the part of it that is evaluated: the rows of its gt.txt."""
+    """Ground truth of one sequence, or of its evaluated part: the rows of its gt.txt."""
 
     name: str
-    """As in the results."""
+    """Name of the sequence, as in the results."""
     frames: int
-    """Length of the whole sequence: the last frame number there can be."""
+    """Length of the whole sequence, which is its last frame number."""
     frame_numbers: NDArray[np.int64]
-    """``(n,)``, 1-based within the whole sequence, also where only its second half is evaluated."""
+    """``(n,)``, 1-based in the whole sequence, even if only its second half is evaluated."""
     ids: NDArray[np.int64]
-    """``(n,)``."""
+    """``(n,)`` id of each box's object."""
     boxes_xyxy: NDArray[np.float64]
     """``(n, 4)`` in original pixels."""
     flags: NDArray[np.int64]
-    """``(n,)``, 0: not evaluated."""
+    """``(n,)``; boxes with flag 0 are not evaluated."""
     classes: NDArray[np.int64]
-    """``(n,)``, MOTChallenge's: 1 pedestrian, ...; MOT15 has none and ignores what stands here."""
+    """``(n,)`` MOTChallenge's classes: 1 pedestrian, ...; ignored for MOT15, which has none."""
     visibility: NDArray[np.float64]
-    """``(n,)`` visible share of each box; official evaluation does not look at it."""
+    """``(n,)`` visible share of each box; the official evaluation does not use it."""
     first_frame: int = 1
-    """First frame number that is evaluated: a result before it is refused, not a false positive."""
+    """First frame number that is evaluated; results before it are an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceMetrics:
-    """How well one sequence, or all together, was tracked. Ratios lie in [0, 1], MOTA below 1."""
+    """Scores of one sequence, or of all together. Ratios lie in [0, 1]; MOTA can be negative."""
 
     mota: float
     """1 minus false positives, misses and identity switches per object box (CLEAR)."""
     motp: float
-    """Mean IoU of the matches at IoU 0.5; 0 without any."""
+    """Mean IoU of the matches at IoU 0.5; 0 without matches."""
     idf1: float
     """F1 of boxes under the best one-to-one assignment of identities."""
     idp: float
-    """The precision in it."""
+    """Precision of IDF1's assignment."""
     idr: float
-    """The recall in it."""
+    """Recall of IDF1's assignment."""
     hota: float
-    """Higher order tracking accuracy; like the next three the mean over IoU 0.05 to 0.95."""
+    """Higher order tracking accuracy; HOTA, DetA, AssA and LocA are means over IoU 0.05 to 0.95."""
     deta: float
-    """Its part for detection."""
+    """Detection accuracy, the part of HOTA for detection."""
     assa: float
-    """Its part for association."""
+    """Association accuracy, the part of HOTA for association."""
     loca: float
-    """Mean IoU of its matches; 1 where there are none, as TrackEval says."""
+    """Localisation accuracy, the mean IoU of HOTA's matches; 1 without matches, as in TrackEval."""
     recall: float
-    """Found share of the object boxes at IoU 0.5."""
+    """Share of the object boxes that were found, at IoU 0.5."""
     precision: float
-    """Share of the result boxes that are on an object."""
+    """Share of the result boxes that are on an object, at IoU 0.5."""
     fp: int
-    """Result boxes on no object."""
+    """False positives: result boxes on no object."""
     fn: int
-    """Object boxes without a result."""
+    """Misses (false negatives): object boxes without a result box."""
     idsw: int
     """Identity switches."""
     mt: int
@@ -109,16 +110,16 @@ class SequenceMetrics:
     ml: int
     """Objects mostly lost: tracked in less than 20% of their frames."""
     frag: int
-    """Interruptions: how often objects were found again."""
+    """Fragmentations: how often objects were found again after an interruption."""
     gt_dets: int
-    """Object boxes that count."""
+    """Number of object boxes that count."""
 
     def flat(self) -> dict[str, float]:
-        """All numbers under their names, as logged; none is NaN."""
+        """All numbers by name, as logged; none is NaN."""
         return {name: float(value) for name, value in asdict(self).items()}
 
     def row(self) -> dict[str, object]:
-        """Under the names of MOTChallenge's tables; ratios in percent with one decimal."""
+        """A table row under MOTChallenge's column names; ratios in percent with one decimal."""
         return {
             column: round(100 * value, 1) if isinstance(value, float) else value
             for column, value in zip(_COLUMNS, asdict(self).values(), strict=True)
@@ -133,19 +134,19 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class MotMetrics:
-    """How well a tracker did on a benchmark."""
+    """Scores of a multi-object tracker on a benchmark."""
 
     combined: SequenceMetrics
-    """Over all sequences: from the summed counts, not the mean of the ratios."""
+    """Scores over all sequences, from the summed counts: not the mean of the ratios."""
     by_sequence: dict[str, SequenceMetrics]
-    """Each sequence on its own, in the order of the truths."""
+    """Scores of each sequence, in the order of the truths."""
 
     def flat(self) -> dict[str, float]:
-        """The combined numbers under their names, as logged: ``mota``, ``idf1``, ``hota``, ..."""
+        """The combined numbers by name, as logged: ``mota``, ``idf1``, ``hota``, ..."""
         return self.combined.flat()
 
     def rows(self) -> list[dict[str, object]]:
-        """A table: one row a sequence, then COMBINED, under MOTChallenge's column names."""
+        """A table under MOTChallenge's column names: a row for each sequence, then COMBINED."""
         everything = {**self.by_sequence, "COMBINED": self.combined}
         return [{"Sequence": name, **each.row()} for name, each in everything.items()]
 
@@ -157,21 +158,22 @@ def score_tracks(
     benchmark: Benchmark = "MOT17",
     preprocess: bool = True,
 ) -> MotMetrics:
-    """CLEAR, Identity and HOTA as MOTChallenge scores them, with TrackEval.
+    """Score tracks with CLEAR, Identity and HOTA as MOTChallenge does, by TrackEval.
 
-    A sequence without any result row is scored (all missed); one without a result is an error.
-    Frames without truth outside the evaluated part change none of these numbers.
+    A result without rows is scored (all objects are missed); a sequence without a result is an
+    error. Frames without truth outside the evaluated part change none of these numbers.
 
     Args:
-        truths: one a sequence.
-        results: by the names of the sequences.
-        benchmark: whose rules.
-        preprocess: as on the server: results on distractors (classes 2, 7, 8, 12; 6 in MOT20) are
-            removed, then pedestrians with flag other than 0 count. Without it, as always in MOT15,
-            nothing is removed and every row with flag other than 0 counts, whatever its class.
+        truths: the ground truth of each sequence.
+        results: the tracks by the name of the sequence.
+        benchmark: the benchmark whose rules are used.
+        preprocess: do as the server does: remove results on distractors (classes 2, 7, 8, 12; 6 in
+            MOT20), then count pedestrians with a flag other than 0. Without it, and always in
+            MOT15, nothing is removed and every row with a flag other than 0 counts, whatever its
+            class.
 
     Raises:
-        ValueError: for what cannot be scored; names sequence and row, and says what is allowed.
+        ValueError: if something cannot be scored; names sequence and row, and what is allowed.
     """
     if benchmark not in get_args(Benchmark):
         raise ValueError(f"benchmark {benchmark!r}, allowed are {', '.join(get_args(Benchmark))}")
@@ -204,10 +206,10 @@ def score_tracks(
 def check_truth(
     truth: SequenceTruth, *, benchmark: Benchmark = "MOT17", preprocess: bool = True
 ) -> None:
-    """Whether a sequence's ground truth can be scored, to be known before hours of tracking.
+    """Check that a sequence's ground truth can be scored, before hours of tracking are spent.
 
     Raises:
-        ValueError: if it cannot; names sequence and row, and says what is allowed.
+        ValueError: if it cannot; names sequence and row, and what is allowed.
     """
     by_class = preprocess and benchmark != "MOT15"
     what = f"ground truth of {truth.name!r}"
@@ -235,7 +237,7 @@ def check_truth(
 
 
 def _write_truth(path: Path, truth: SequenceTruth) -> None:
-    """MOT17's columns, for MOT15 as well: TrackEval wants a class there and ignores it."""
+    """Write MOT17's columns, for MOT15 too: TrackEval needs a class there and ignores it."""
     tail = np.stack([truth.flags, truth.classes, truth.visibility], axis=1)
     _write(path, truth.frame_numbers, truth.ids, truth.boxes_xyxy, tail)
 
@@ -265,7 +267,7 @@ def _write(
 def _run_trackeval(
     folder: Path, lengths: dict[str, int], *, benchmark: str, preprocess: bool
 ) -> dict[str, Any]:
-    """TrackEval's numbers by sequence, class and metric; it writes nothing and prints nothing."""
+    """Run TrackEval without files and prints; its numbers by sequence, class and metric."""
     silent = {"PRINT_CONFIG": False}
     data = {
         **silent,

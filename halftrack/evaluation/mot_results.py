@@ -1,7 +1,7 @@
-"""Tracks as rows, and the text files MOTChallenge takes them in: one ``<sequence>.txt`` each.
+"""MOTChallenge result files: tracks as rows, one ``<sequence>.txt`` for each sequence.
 
 Rows are ``frame,id,left,top,width,height,score,-1,-1,-1`` with three decimals, as MMTracking 0.14
-writes them. Left and top are x1 and y1 as they are: neither adds the 1 of 1-based pixels.
+writes them. Left and top are x1 and y1 unchanged: the 1 of 1-based pixels is not added.
 """
 
 from __future__ import annotations
@@ -29,31 +29,30 @@ _COLUMNS = "frame,id,left,top,width,height,score[,-1,-1,-1]"
 
 @dataclass(frozen=True, kw_only=True)
 class TrackRows:
-    """What a tracker says is in one sequence: a row for each track in each frame, in any order."""
+    """Tracks of one sequence: a row for each track in each frame, in any order."""
 
     frame_numbers: NDArray[np.int64]
     """``(n,)``, 1-based."""
     ids: NDArray[np.int64]
-    """``(n,)``, from 0 on as trackers count; on file each is one more, as MOTChallenge's are."""
+    """``(n,)``, counted from 0 as in trackers; files count from 1, as MOTChallenge does."""
     boxes_xyxy: NDArray[np.float64]
     """``(n, 4)`` in original pixels."""
     scores: NDArray[np.float64]
-    """``(n,)``; no metric here looks at them."""
+    """``(n,)``; no metric here uses them."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 def write_results(path: Path, rows: TrackRows) -> None:
-    """Write one sequence's rows, in their order; no rows give an empty file.
+    """Write one sequence's rows, in their order; without rows the file is empty.
 
     Args:
-        path: the file, replaced where it exists; its folder must exist.
-        rows: ids from 0 on are written from 1 on. Nothing smaller than half a thousandth of a pixel
-            survives the three decimals.
+        path: the file, which is replaced if it exists; its folder must exist.
+        rows: the tracks; ids are written plus 1, coordinates with three decimals.
 
     Raises:
-        ValueError: for rows that could not be read back; names the row, what it holds and what is
+        ValueError: if a row could not be read back; names the row, what it holds and what is
             allowed.
     """
     check_rows("track", rows.frame_numbers, rows.ids, rows.boxes_xyxy)
@@ -80,15 +79,16 @@ def write_results(path: Path, rows: TrackRows) -> None:
 
 
 def read_results(path: Path) -> TrackRows:
-    """Read one sequence's rows, whoever wrote them.
+    """Read one sequence's rows, written by any tracker.
 
-    Ids may be ``3`` or ``3.0`` and come back one less than on file, so that what
-    :func:`write_results` wrote comes back as it was; MMTracking's, which count from 0, then start
-    at -1. Ids are names: nothing is scored differently for it.
+    Ids may be ``3`` or ``3.0``. They are read minus 1, so that what :func:`write_results` wrote is
+    read as it was; MMTracking's ids, which count from 0, then start at -1. Ids are names: this
+    changes no score.
 
     Raises:
-        ValueError: for an empty file, a malformed row, a box that is not finite or has no size, an
-            id twice in one frame; names file and line, quotes the text and says what is allowed.
+        ValueError: if the file is empty, a row is malformed, a box is not finite or has no size, or
+            an id occurs twice in one frame; names file and line, quotes the text and says what is
+            allowed.
     """
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
@@ -115,8 +115,8 @@ def read_result_folder(folder: Path, sequences: Sequence[str]) -> ResultFolder[T
     """Read ``<sequence>.txt`` of each sequence.
 
     Raises:
-        ValueError: if the folder or one of the files is missing, listing the files that are there,
-            or if a file cannot be read as :func:`read_results` says.
+        ValueError: if the folder or a file is missing (lists the files that are there), or if
+            :func:`read_results` cannot read a file.
     """
     return read_folder(folder, sequences, read_results)
 
@@ -150,17 +150,17 @@ def check_rows(
     *,
     allowed: tuple[int, int | None] = (1, None),
 ) -> None:
-    """Refuse rows, of truth or of a tracker, that would be scored wrongly.
+    """Check rows of a truth or a tracker before they are scored.
 
     Args:
-        what: whose rows they are, for the message.
+        what: the name of the rows, for the message.
         frame_numbers: ``(n,)``.
         ids: ``(n,)``.
         boxes_xyxy: ``(n, 4)``.
-        allowed: first and last frame number; None: any from the first on.
+        allowed: first and last frame number; None for no last one.
 
     Raises:
-        ValueError: naming the row, what it holds and what is allowed.
+        ValueError: if a row would be scored wrongly; names it, what it holds and what is allowed.
     """
     if boxes_xyxy.ndim != 2 or boxes_xyxy.shape[1] != 4:
         raise ValueError(f"{what}: boxes_xyxy has shape {boxes_xyxy.shape}, expected (n, 4)")
@@ -197,7 +197,7 @@ def check_rows(
 
 
 def check_scores(what: str, rows: TrackRows) -> None:
-    """Refuse scores of another length, or that are not finite."""
+    """Check that scores are finite and as many as the boxes."""
     check_column(what, "scores", rows.scores, len(rows))
     if not np.isfinite(rows.scores).all():
         row = np.flatnonzero(~np.isfinite(rows.scores))[0]
@@ -208,7 +208,7 @@ def check_scores(what: str, rows: TrackRows) -> None:
 
 
 def check_column(what: str, name: str, column: NDArray[np.generic], boxes: int) -> None:
-    """Refuse a column of another length than the boxes."""
+    """Check that a column is as long as the boxes."""
     if column.shape != (boxes,):
         raise ValueError(
             f"{what}: {name} has shape {column.shape}, expected ({boxes},) as for its boxes"

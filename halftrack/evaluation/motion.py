@@ -1,4 +1,4 @@
-"""How fast each object moves: FGFA's motion IoU and its three groups.
+"""Motion of objects: FGFA's motion IoU and the groups slow, medium and fast.
 
 Zhu et al. 2017, arXiv 1703.10025, section 5.1.
 """
@@ -17,15 +17,15 @@ __all__ = ["motion_groups", "motion_iou"]
 
 
 def motion_iou(truths: Sequence[FrameTruth], *, reach: int = 10) -> list[NDArray[np.float64]]:
-    """Mean inclusive IoU of every instance with itself in the other frames within ``reach``.
+    """Compute each box's mean IoU with the same object's boxes in nearby frames (inclusive boxes).
 
     Args:
         truths: ground truth, videos one after another.
-        reach: how many frames before and after.
+        reach: number of frames before and after that count as nearby.
 
     Returns:
-        ``(n,)`` for each frame. An instance alone in its surroundings gets 0, the fast end: FGFA's
-        file of motion IoUs is empty there, which its code reads as 0.
+        ``(n,)`` for each frame. A box without another one nearby gets 0, which counts as fast:
+        FGFA's file of motion IoUs is empty there, and its code reads that as 0.
     """
     counts = np.asarray([len(each.labels) for each in truths], dtype=np.int64)
     total = int(counts.sum())
@@ -59,7 +59,7 @@ def motion_iou(truths: Sequence[FrameTruth], *, reach: int = 10) -> list[NDArray
 def motion_groups(
     motion: Sequence[NDArray[np.float64]],
 ) -> dict[str, list[NDArray[np.bool_]]]:
-    """Which instances are ``slow`` (at least 0.9), ``medium`` (0.7 on) and ``fast`` (the rest)."""
+    """Group boxes by motion IoU: ``slow`` (0.9 or more), ``medium`` (0.7 or more) and ``fast``."""
     return {
         "slow": [value >= 0.9 for value in motion],
         "medium": [(value >= 0.7) & (value < 0.9) for value in motion],

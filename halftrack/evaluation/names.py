@@ -1,4 +1,4 @@
-"""Do results and ground truth name the same sequences? Nothing may be missing, extra or twice."""
+"""Check that results and ground truth name the same sequences, each of them once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["check_names"]
 
 
 def check_names(names: Sequence[str], results: Mapping[str, object], *, hint: str = "") -> None:
-    """Whether there is one result for each sequence with ground truth, and no other.
+    """Check that each sequence with ground truth has one result, and that there is no other result.
 
     Args:
-        names: of the sequences with ground truth.
-        results: by the name of their sequence.
-        hint: added where a result is missing.
+        names: the names of the sequences with ground truth.
+        results: the results by the name of their sequence.
+        hint: text added to the error if a result is missing.
 
     Raises:
-        ValueError: if not; names the sequences and says which there are.
+        ValueError: if a sequence is missing, unknown or given twice; names those that there are.
     """
     if not names:
         raise ValueError("no ground truth, expected that of at least one sequence")

@@ -1,4 +1,4 @@
-"""How well one target is followed: one-pass evaluation (OPE), Wu et al. 2013, Fan et al. 2019.
+"""One-pass evaluation (OPE) of single-object tracking, Wu et al. 2013, Fan et al. 2019.
 
 ``mmtracking`` agrees with MMTracking 0.14's eval_sot_ope, ``official`` with LaSOT's rule. Both
 count IoU strictly above a threshold, so a perfect track has success 95.24, and divide by all
@@ -9,8 +9,9 @@ frames, also by those whose target is absent and which can be no hit. They diffe
 - NaN in a result is a miss in mmtracking, an error officially.
 - mmtracking computes in float32, which decides IoUs that are equal to a threshold.
 
-LaSOT's kit also repairs results: its first box becomes the truth's, a box without area the one
-before it; and a box whose left or top is not positive has no area to it. None of it is done here.
+LaSOT's kit also repairs results: the first box is replaced by the truth's, and a box without area
+by the box before it; a box whose left or top is not positive counts as without area. None of this
+is done here.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from halftrack.evaluation.sot_results import check_boxes
 __all__ = ["OpeMetrics", "OpeRule", "OpeScores", "TargetTruth", "score_ope"]
 
 OpeRule = Literal["mmtracking", "official"]
-"""Whose rule. MMTracking's published numbers are by its own, and so are those of its users."""
+"""Rule that is used. The published numbers of MMTracking and its users follow ``mmtracking``."""
 
 _SUCCESS = np.arange(21) * 0.05  # the reference's 0.6000000000000001 and the like
 _PIXELS = np.arange(51)
@@ -38,48 +39,48 @@ _AT = 20  # position of 20 px and of 0.2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TargetTruth:
-    """Where the target of one sequence is."""
+    """Ground truth of one sequence's target."""
 
     name: str
-    """As in the results."""
+    """Name of the sequence, as in the results."""
     boxes_xyxy: NDArray[np.floating]
-    """``(n, 4)``, one a frame; NaN or no area where there is nothing to be found."""
+    """``(n, 4)``, one box a frame; NaN or without area if there is nothing to find."""
     absent: NDArray[np.bool_]
-    """``(n,)``: frames that can be no hit but stay in the denominator; all False counts each."""
+    """``(n,)`` frames that can be no hit but stay in the denominator; all False to count each."""
     attributes: frozenset[str] = frozenset()
-    """What is hard in the sequence, under the benchmark's names."""
+    """Difficulties of the sequence (occlusion, fast motion, ...), under the benchmark's names."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpeScores:
-    """How well one sequence, or the mean of some, was tracked; all in percent of the frames."""
+    """Scores of one sequence, or the mean of several, in percent of the frames."""
 
     success_curve: NDArray[np.float64]
-    """``(21,)`` frames with IoU above 0, 0.05, ..., 1."""
+    """``(21,)`` share of frames with an IoU above 0, 0.05, ..., 1."""
     precision_curve: NDArray[np.float64]
-    """``(51,)`` frames with a centre error of at most 0, 1, ..., 50 px."""
+    """``(51,)`` share of frames with a centre error of at most 0, 1, ..., 50 px."""
     norm_precision_curve: NDArray[np.float64]
-    """``(51,)`` the same with the error in ground-truth sides: 0, 0.01, ..., 0.5."""
+    """``(51,)`` share of frames with a centre error of at most 0, 0.01, ..., 0.5 true sides."""
     sequences: int = 1
-    """How many sequences this is the mean of."""
+    """Number of sequences that this is the mean of."""
 
     @property
     def success(self) -> float:
-        """Success AUC: the mean of the curve."""
+        """Success AUC: the mean of the success curve."""
         return float(self.success_curve.mean())
 
     @property
     def precision(self) -> float:
-        """At 20 px."""
+        """Precision at 20 px."""
         return float(self.precision_curve[_AT])
 
     @property
     def norm_precision(self) -> float:
-        """At 0.2."""
+        """Normalised precision at 0.2."""
         return float(self.norm_precision_curve[_AT])
 
     def flat(self) -> dict[str, float]:
-        """The three numbers under MMTracking's names."""
+        """The three numbers by name, as in MMTracking."""
         return {
             "success": self.success,
             "precision": self.precision,
@@ -87,7 +88,7 @@ class OpeScores:
         }
 
     def curves(self) -> dict[str, dict[str, list[float]]]:
-        """The three curves under their names: ``thresholds`` and ``percent`` of the frames."""
+        """The three curves by name, each with ``thresholds`` and ``percent`` of the frames."""
         points = {
             "success_curve": (_SUCCESS, self.success_curve),
             "precision_curve": (_PIXELS, self.precision_curve),
@@ -99,7 +100,7 @@ class OpeScores:
         }
 
     def row(self) -> dict[str, object]:
-        """The three numbers as a table shows them, with one decimal."""
+        """A table row of the three numbers, with one decimal."""
         return {
             "Success": round(self.success, 1),
             "Precision": round(self.precision, 1),
@@ -109,28 +110,28 @@ class OpeScores:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OpeMetrics:
-    """How well a tracker did on a benchmark."""
+    """Scores of a single-object tracker on a benchmark."""
 
     rule: OpeRule
-    """By which it was scored: say it beside the numbers."""
+    """Rule that was used; state it beside the numbers."""
     mean: OpeScores
-    """Over the sequences, each with the same weight."""
+    """Mean over the sequences, each with the same weight."""
     by_sequence: dict[str, OpeScores]
-    """Each sequence on its own, in the order of the truths."""
+    """Scores of each sequence, in the order of the truths."""
     by_attribute: dict[str, OpeScores]
-    """Mean over the sequences with an attribute, sorted by name; empty where none is known."""
+    """Mean over the sequences with an attribute, by its name; empty if no attribute is known."""
 
     def flat(self) -> dict[str, float]:
-        """The mean under its names, as logged: ``success``, ``precision``, ``norm_precision``."""
+        """The mean scores by name, as logged: ``success``, ``precision``, ``norm_precision``."""
         return self.mean.flat()
 
     def rows(self) -> list[dict[str, object]]:
-        """A table: one row a sequence, then MEAN."""
+        """A table: a row for each sequence, then MEAN."""
         everything = {**self.by_sequence, "MEAN": self.mean}
         return [{"Sequence": name, **each.row()} for name, each in everything.items()]
 
     def attribute_rows(self) -> list[dict[str, object]]:
-        """A table: one row an attribute, with the number of its sequences."""
+        """A table: a row for each attribute, with the number of its sequences."""
         return [
             {"Attribute": name, "Sequences": each.sequences, **each.row()}
             for name, each in self.by_attribute.items()
@@ -143,16 +144,15 @@ def score_ope(
     *,
     rule: OpeRule = "mmtracking",
 ) -> OpeMetrics:
-    """Success, precision and normalised precision of every sequence and their means.
+    """Score tracks with success, precision and normalised precision, by sequence and on average.
 
     Args:
-        truths: one a sequence.
-        results: ``(n, 4)`` boxes x1, y1, x2, y2 by the names of the sequences, one a frame, the
-            first included.
-        rule: whose rule; the module's docstring says how the two differ.
+        truths: the ground truth of each sequence.
+        results: ``(n, 4)`` boxes xyxy by the name of the sequence, one a frame, with the first.
+        rule: the rule that is used; the module's docstring says how the two differ.
 
     Raises:
-        ValueError: for what cannot be scored; names sequence and frame, and says what is allowed.
+        ValueError: if something cannot be scored; names sequence and frame, and what is allowed.
     """
     if rule not in get_args(OpeRule):
         raise ValueError(f"rule {rule!r}, allowed are {', '.join(get_args(OpeRule))}")
@@ -208,7 +208,7 @@ def _score(truth: TargetTruth, boxes_xyxy: NDArray[np.floating], rule: OpeRule) 
 
 
 def _iou(true_xyxy: NDArray[Any], found_xyxy: NDArray[Any]) -> NDArray[Any]:
-    """``(n,)`` of each pair; in the order of mmdet's operations, for its very float32 numbers."""
+    """IoU ``(n,)`` of each pair, computed in mmdet's order, for its exact float32 numbers."""
     ends = np.minimum(true_xyxy[:, 2:], found_xyxy[:, 2:])
     inside = np.maximum(ends - np.maximum(true_xyxy[:, :2], found_xyxy[:, :2]), 0).prod(axis=1)
     areas = [(each[:, 2:] - each[:, :2]).prod(axis=1) for each in (true_xyxy, found_xyxy)]
@@ -219,7 +219,7 @@ def _iou(true_xyxy: NDArray[Any], found_xyxy: NDArray[Any]) -> NDArray[Any]:
 def _distances(
     centres: NDArray[Any], found: NDArray[Any], counted: NDArray[np.bool_] | None
 ) -> NDArray[np.float64]:
-    """``(n,)`` from the true centre to that found; -1, a hit, where the truth does not count."""
+    """Distances ``(n,)`` of true and found centres; -1, a hit, where the truth does not count."""
     if counted is None:
         x, y = centres.T
         counted = (x > 0) & (y > 0)

@@ -1,4 +1,4 @@
-"""Which detection overlaps which object: all frames and classes at once, in flat arrays."""
+"""Overlaps of detections and objects: all frames and classes at once, in flat arrays."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _CHUNK = 1 << 20  # pairs whose IoU is computed at a time: bounds the temporarie
 
 @dataclass(frozen=True, kw_only=True)
 class Overlaps:
-    """Detections and objects of all frames, and the pairs that share frame and class.
+    """Detections and objects of all frames, and their pairs that share frame and class.
 
-    Objects are sorted by class and frame; detections likewise, and by falling score within.
+    Objects are sorted by class and frame; detections by class, frame and falling score.
     """
 
     scores: NDArray[np.float64]
-    """``(detections,)``."""
+    """``(detections,)`` score of each detection."""
     labels: NDArray[np.int64]
     """``(detections,)`` class of each detection."""
     truth_labels: NDArray[np.int64]
     """``(objects,)`` class of each object."""
     truth_rows: NDArray[np.int64]
-    """``(objects,)`` where each object stood before it was sorted, counting through the frames."""
+    """``(objects,)`` position of each object before sorting, counted through all frames."""
     pair_detection: NDArray[np.int64]
-    """``(pairs,)`` rows of detections, rising."""
+    """``(pairs,)`` row of each pair's detection, rising."""
     pair_truth: NDArray[np.int64]
-    """``(pairs,)`` rows of objects."""
+    """``(pairs,)`` row of each pair's object."""
     pair_iou: NDArray[np.float64]
-    """``(pairs,)``."""
+    """``(pairs,)`` IoU of each pair."""
 
 
 def paired_iou(
     boxes_xyxy: NDArray[np.float64], others_xyxy: NDArray[np.float64], *, inclusive: bool = True
 ) -> NDArray[np.float64]:
-    """IoU ``(n,)`` of each box with the one beside it.
+    """Compute the IoU ``(n,)`` of each box with the other one in its row.
 
     Args:
         boxes_xyxy: ``(n, 4)``.
@@ -107,6 +107,6 @@ def _joined(
 
 
 def _frame_of(columns: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Frame number of each row of the joined columns."""
+    """Position of each row's frame, for columns joined over all frames."""
     lengths = np.asarray([len(column) for column in columns], dtype=np.int64)
     return np.repeat(np.arange(len(columns)), lengths)

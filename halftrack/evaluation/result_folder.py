@@ -1,4 +1,4 @@
-"""A folder of result files, one ``<sequence>.txt`` each, whatever their lines are."""
+"""Folders of result files: one ``<sequence>.txt`` for each sequence, in any format."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True, kw_only=True)
 class ResultFolder(Generic[ResultT]):
-    """The results of a benchmark, as read from a folder."""
+    """Results of a benchmark, as read from a folder."""
 
     results: dict[str, ResultT]
-    """Of each sequence asked for."""
+    """Result of each sequence that was asked for, by its name."""
     extra: tuple[str, ...]
-    """Names of the folder's other files, which were not read."""
+    """Names of the other files in the folder, which were not read."""
 
     def notes(self) -> tuple[str, ...]:
         """A line on the files that were not read, if there are any."""
-        return (f"not read, of no sequence scored: {', '.join(self.extra)}",) if self.extra else ()
+        if not self.extra:
+            return ()
+        return (f"not read, as no sequence has this name: {', '.join(self.extra)}",)
 
 
 def read_folder(
@@ -31,9 +33,14 @@ def read_folder(
 ) -> ResultFolder[ResultT]:
     """Read ``<sequence>.txt`` of each sequence.
 
+    Args:
+        folder: the folder.
+        sequences: the names of the sequences.
+        read: reads one file.
+
     Raises:
-        ValueError: if the folder or one of the files is missing, listing the files that are there,
-            or if ``read`` cannot read a file.
+        ValueError: if the folder or a file is missing (lists the files that are there), or if
+            ``read`` cannot read a file.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; expected one with {_files(sequences)}")

@@ -1,7 +1,7 @@
-"""Do embeddings find the same individual again? Mean AP and rank-1, as MMTracking's ReIDDataset.
+"""Retrieval scores of embeddings: mean AP and rank-1, as MMTracking's ReIDDataset computes them.
 
-Every embedding is a query among all others by squared Euclidean distance; it is not in its own
-gallery, and cameras are not told apart.
+Every embedding is a query that ranks all others by squared Euclidean distance; it is not in its
+own gallery, and cameras are not told apart.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _CHUNK = 1 << 22  # distances at a time: 32 MB and as much again to sort them
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalScores:
-    """How well embeddings find their individual, over the queries that count."""
+    """Scores of finding the same individual again, over the queries that count."""
 
     mean_ap: float
-    """Mean over queries of the average precision of the ranked gallery."""
+    """Mean over the queries of the average precision of the ranked gallery."""
     rank1: float
     """Share of queries whose nearest neighbour is the same individual."""
     queries: int
-    """Queries that count: their individual occurs again."""
+    """Number of queries that count: their individual occurs more than once."""
     alone: int
-    """Queries left out because their individual occurs once."""
+    """Number of queries left out, because their individual occurs once."""
 
     def flat(self) -> dict[str, float]:
-        """The scores under MMTracking's names, as logged."""
+        """The scores by name, as in MMTracking's logs."""
         return {"mAP": self.mean_ap, "rank1": self.rank1}
 
 
@@ -40,16 +40,16 @@ def retrieval_scores(
 ) -> RetrievalScores:
     """Score every embedding as a query among all others.
 
-    Where distances are equal, other individuals come first: a network that maps everything to one
-    point must not look good. MMTracking leaves that order to an unstable sort.
+    If distances are equal, other individuals come first: a network that maps everything to one
+    point must not score well. In MMTracking an unstable sort decides.
 
     Args:
-        embeddings: ``(n, d)``, compared in float64. Never more than a slice of the ``n x n``
-            distances is in memory.
-        labels: ``(n,)`` individual each embedding shows.
+        embeddings: ``(n, d)``, compared in float64, with a slice of the ``n x n`` distances in
+            memory at a time.
+        labels: ``(n,)`` individual of each embedding.
 
     Raises:
-        ValueError: for other shapes, NaN or infinity, or if no individual occurs twice.
+        ValueError: if shapes are wrong, a value is NaN or infinite, or no individual occurs twice.
     """
     _check(embeddings, labels)
     _, individuals, counts = np.unique(labels, return_inverse=True, return_counts=True)

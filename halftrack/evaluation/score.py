@@ -1,4 +1,4 @@
-"""Scores detections under the COCO and the VOC protocol at once."""
+"""Scores of detections under the COCO and the VOC protocol at once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def score_detections(
     *,
     classes: Sequence[str],
 ) -> DetectionMetrics:
-    """AP50 of a video detector, under both protocols, per class and by motion.
+    """Compute a video detector's AP50 under both protocols, by class and by motion.
 
     Args:
         truths: ground truth of every frame, videos one after another.
-        detections: what was found in the same frames, in the same order.
+        detections: the detections in the same frames, in the same order.
         classes: names of the classes, in the order of the labels.
 
     Raises:

@@ -1,9 +1,9 @@
-"""One target's boxes as text, a line ``x,y,w,h`` a frame, and the packages that servers take.
+"""Single-object result files, a line ``x,y,w,h`` a frame, and the packages that servers take.
 
 LaSOT's, OTB100's and UAV123's kits read a folder of ``<sequence>.txt``. GOT-10k and TrackingNet
 publish only the first box of each test sequence and score zip files on their servers. Left and top
-are x1 and y1 as they are: ground truth is read as written, in 1-based pixels where it is in those,
-and a tracker that starts from it stays in them.
+are x1 and y1 unchanged: ground truth is read as written, so if it counts pixels from 1, a tracker
+that starts from it does too.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ _COLUMNS = "x,y,w,h"
 
 
 def write_boxes(path: Path, boxes_xyxy: NDArray[np.floating]) -> None:
-    """Write one sequence's boxes as LaSOT, TrackingNet and GOT-10k take them, ``x,y,w,h`` a line.
+    """Write one sequence's boxes as LaSOT, TrackingNet and GOT-10k take them: lines ``x,y,w,h``.
 
     Args:
-        path: the file, replaced where it exists; its folder must exist.
-        boxes_xyxy: ``(n, 4)``, one a frame, the first included; written with four decimals.
+        path: the file, which is replaced if it exists; its folder must exist.
+        boxes_xyxy: ``(n, 4)``, one a frame, with the first; written with four decimals.
 
     Raises:
-        ValueError: for boxes that are not finite or turned inside out; names the frame.
+        ValueError: if a box is not finite, or its x2 or y2 is less than x1 or y1; names the frame.
     """
     path.write_text(_text("track", boxes_xyxy), encoding="utf-8")
 
 
 def read_boxes(path: Path) -> NDArray[np.float64]:
-    """Read one sequence's boxes ``(n, 4)`` x1, y1, x2, y2, whoever wrote their ``x,y,w,h`` lines.
+    """Read one sequence's boxes ``(n, 4)`` xyxy from lines ``x,y,w,h``, written by any tracker.
 
     Numbers may be separated by commas, tabs or spaces.
 
     Raises:
-        ValueError: for an empty file or a malformed line; names file and line, quotes the text and
-            says what is allowed.
+        ValueError: if the file is empty or a line is malformed; names file and line, quotes the
+            text and says what is allowed.
     """
     lines = path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
     if not lines:
@@ -66,8 +66,8 @@ def read_box_folder(folder: Path, sequences: Sequence[str]) -> ResultFolder[NDAr
     """Read the boxes in ``<sequence>.txt`` of each sequence.
 
     Raises:
-        ValueError: if the folder or one of the files is missing, listing the files that are there,
-            or if a file cannot be read as :func:`read_boxes` says.
+        ValueError: if the folder or a file is missing (lists the files that are there), or if
+            :func:`read_boxes` cannot read a file.
     """
     return read_folder(folder, sequences, read_boxes)
 
@@ -79,20 +79,20 @@ def pack_got10k(
 ) -> None:
     """Write the zip file that GOT-10k's server takes.
 
-    A folder a sequence, with ``<sequence>_001.txt``, the boxes of its only run, and
+    Each sequence has a folder with ``<sequence>_001.txt``, the boxes of its only run, and
     ``<sequence>_time.txt``, a line a frame.
 
     Args:
-        path: the file, replaced where it exists; its folder must exist.
-        results: ``(n, 4)`` boxes x1, y1, x2, y2 of each sequence, the first frame's included.
-        seconds: ``(n,)`` what each of its frames took.
+        path: the file, which is replaced if it exists; its folder must exist.
+        results: ``(n, 4)`` boxes xyxy of each sequence, with the first frame's.
+        seconds: ``(n,)`` time that each frame of the sequence took.
 
     Raises:
-        ValueError: for boxes that no server takes, or another number of times than of boxes; names
-            the sequence.
+        ValueError: if no server would take a box, or if a sequence has not as many times as boxes;
+            names the sequence.
 
-    Source: the got10k toolkit's ExperimentGOT10k; MMTracking 0.14 writes the same, but 0.04 s for
-    every frame.
+    Source: the got10k toolkit's ExperimentGOT10k; MMTracking 0.14 writes the same files, but with
+    0.04 s for every frame.
     """
     members = {}
     for name, boxes_xyxy in results.items():
@@ -108,14 +108,14 @@ def pack_got10k(
 
 
 def pack_trackingnet(path: Path, results: Mapping[str, NDArray[np.floating]]) -> None:
-    """Write the zip file that TrackingNet's server takes: ``<sequence>.txt`` and no folder.
+    """Write the zip file that TrackingNet's server takes: ``<sequence>.txt`` without folders.
 
     Args:
-        path: the file, replaced where it exists; its folder must exist.
-        results: ``(n, 4)`` boxes x1, y1, x2, y2 of each sequence, the first frame's included.
+        path: the file, which is replaced if it exists; its folder must exist.
+        results: ``(n, 4)`` boxes xyxy of each sequence, with the first frame's.
 
     Raises:
-        ValueError: for boxes that no server takes; names sequence and frame.
+        ValueError: if no server would take a box; names sequence and frame.
 
     Source: TrackingNet-devkit's metrics.py, which reads it; MMTracking 0.14 writes the same.
     """
@@ -124,7 +124,7 @@ def pack_trackingnet(path: Path, results: Mapping[str, NDArray[np.floating]]) ->
 
 
 def check_boxes(what: str, boxes_xyxy: NDArray[np.generic]) -> None:
-    """Refuse an array that is not one of boxes."""
+    """Check that an array has the shape of boxes."""
     if boxes_xyxy.ndim != 2 or boxes_xyxy.shape[1] != 4:
         raise ValueError(f"{what}: boxes_xyxy has shape {boxes_xyxy.shape}, expected (n, 4)")
 

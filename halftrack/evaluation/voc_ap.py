@@ -1,8 +1,8 @@
-"""VOC average precision at IoU 0.5 as papers on ImageNet VID report it, overall and by motion.
+"""VOC average precision at IoU 0.5, as papers on ImageNet VID report it, overall and by motion.
 
 Area under the whole precision envelope, inclusive boxes (+1), each detection given the free object
 it overlaps most, motion groups by FGFA's rule (Zhu et al. 2017, arXiv 1703.10025, as ported in
-MEGA). Agrees with mmdet's eval_map where asked for its boxes and matching.
+MEGA). With mmdet's boxes and matching it agrees with mmdet's eval_map.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from halftrack.frames import FrameTruth
 __all__ = ["Matching", "voc_ap50"]
 
 Matching = Literal["free", "first"]
-"""``free``: the free object it overlaps most; ``first``: the one it overlaps most, free or not."""
+"""Object that a detection gets: ``free``, the free one it overlaps most; ``first``, the one it
+overlaps most, free or not."""
 
 _HIT, _MISS, _LEFT_OUT = 1, 0, -1
 
@@ -37,23 +38,23 @@ def voc_ap50(
     iou: float = 0.5,
     overlaps: Overlaps | None = None,
 ) -> list[float]:
-    """AP50 of each class, NaN where a class has no ground truth that counts.
+    """Compute VOC's AP50 of each class; NaN for a class without ground truth that counts.
 
     With ``counted``, ground truth of other groups is neither hit nor miss, and a detection that
-    hits nothing counts by FGFA's rule: fully where the object it overlaps most (however little)
-    is counted, not at all where that one is of another group. Where it overlaps none, in a frame
-    without its class, it counts by the group's share of all objects, elsewhere by the *other*
+    hits nothing counts by FGFA's rule: fully if the object that it overlaps most (however little)
+    is counted, not at all if that object is in another group. If it overlaps no object, it counts
+    by the group's share of all objects in a frame without its class, and elsewhere by the *other*
     groups' share of the frame's objects (a slip of the original, kept for the published numbers).
 
     Args:
         truths: ground truth, frame by frame.
         detections: detections, frame by frame.
         classes: number of classes.
-        counted: per frame ``(n,)``, which ground truth belongs to the group; None: all.
-        inclusive: both corners of a box count as inside, as in VOC.
-        matching: ``free`` as FGFA, MEGA and the ILSVRC kit, ``first`` as VOC's kit and mmdet.
-        iou: overlap from which a detection finds an object.
-        overlaps: of the same input, where they have been computed before.
+        counted: for each frame ``(n,)``, the ground truth that belongs to the group; None for all.
+        inclusive: count both corners of a box as inside, as VOC does.
+        matching: ``free`` as in FGFA, MEGA and the ILSVRC kit, ``first`` as in VOC's kit and mmdet.
+        iou: smallest overlap with which a detection finds an object.
+        overlaps: the overlaps of the same input, if they have been computed before.
     """
     if overlaps is None:
         overlaps = find_overlaps(truths, detections, inclusive=inclusive)
@@ -94,7 +95,7 @@ def _ignored(truths: Sequence[FrameTruth], overlaps: Overlaps) -> NDArray[np.boo
 def _match(
     overlaps: Overlaps, ignored: NDArray[np.bool_], *, iou: float, matching: Matching
 ) -> NDArray[np.int64]:
-    """Of each detection: a hit, a miss, or left out because what it found is ignored."""
+    """Outcome of each detection: a hit, a miss, or left out as it found an ignored object."""
     detection, truth = overlaps.pair_detection, overlaps.pair_truth
     # Detections stand in order of score; the best overlap of each comes first, and of equal ones
     # the object that counts.
@@ -125,7 +126,7 @@ def _match(
 
 
 def _group_weight(overlaps: Overlaps, ignored: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """What a detection costs if it is a miss, by FGFA's rule."""
+    """Cost of each detection if it is a miss, by FGFA's rule."""
     pair_ignored = ignored[overlaps.pair_truth]
     count = len(overlaps.scores)
     best_counted, best_ignored = np.full(count, -1.0), np.full(count, -1.0)

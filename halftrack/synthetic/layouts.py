@@ -1,4 +1,4 @@
-"""Writes films of the synthetic world in the official layouts of ImageNet VID, MOT17 and LaSOT."""
+"""Layouts of synthetic video: ImageNet VID's, MOT17's and LaSOT's files and folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["LAYOUT_FOLDERS", "Layout", "SyntheticVideo", "write_layout"]
 Layout = Literal["vid", "mot", "sot"]
 
 LAYOUT_FOLDERS: dict[str, str] = {"vid": "ILSVRC", "mot": "MOT17", "sot": "LaSOTBenchmark"}
-"""The folder below the data root that each layout fills."""
+"""Folder below the data root that each layout fills."""
 
 _ANNOTATED = 0.25  # objects of which less can be seen are not annotated in ImageNet VID
 _ABSENT = 0.04  # a LaSOT target of which less can be seen is absent
@@ -27,19 +27,19 @@ _DISTRACTOR = len(SYNTHETIC_CLASSES) - 1  # the class that plays MOT17's distrac
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticVideo:
-    """What is filmed."""
+    """Settings of synthetic video: layout, seed, number, length and size of the videos."""
 
     layout: Layout = "vid"
     """Official layout: ``vid`` (ImageNet VID), ``mot`` (MOT17) or ``sot`` (LaSOT)."""
     seed: int = 0
-    """Origin of all randomness."""
+    """Seed of all randomness."""
     train_videos: int = 14
-    """Training videos."""
+    """Number of training videos."""
     val_videos: int = 6
-    """Validation videos: MOT17's ``test`` (with ground truth, unlike the official one), LaSOT's
-    testing set."""
+    """Number of validation videos. In MOT17's layout they are ``test`` (with ground truth, unlike
+    the official one), in LaSOT's the testing set."""
     frames: int = 40
-    """Frames a video."""
+    """Number of frames of each video."""
     size: tuple[int, int] = (192, 320)
     """Height and width in pixels."""
 
@@ -58,13 +58,13 @@ class SyntheticVideo:
 
 
 def write_layout(root: Path, settings: SyntheticVideo) -> Iterator[None]:
-    """Write all videos below ``root``; yields after each."""
+    """Write all videos below ``root``; yield after each."""
     writers = {"vid": _write_vid, "mot": _write_mot, "sot": _write_sot}
     return writers[settings.layout](root / LAYOUT_FOLDERS[settings.layout], settings)
 
 
 def _rng(settings: SyntheticVideo, video: str) -> np.random.Generator:
-    """Randomness of one video: it does not change with the number of videos."""
+    """Randomness of one video, which does not depend on the number of videos."""
     digest = hashlib.sha256(f"{settings.seed}:{settings.layout}:{video}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
@@ -183,7 +183,7 @@ def _mot_row(frame_number: int, seen: SeenObject) -> str:
 def _detector_rows(
     rng: np.random.Generator, frame_number: int, inside: list[SeenObject], size: tuple[int, int]
 ) -> list[str]:
-    """What a mediocre public detector says: shaky boxes, misses, distractors, false alarms."""
+    """Boxes of a mediocre public detector: inexact, with misses, distractors and false alarms."""
     boxes: list[tuple[np.ndarray, float]] = []
     for seen in inside:
         x1, y1, x2, y2 = seen.box_xyxy

@@ -1,6 +1,6 @@
-"""What the synthetic world looks like: grounds, individuals, posts and walls, all drawn from noise.
+"""Textures of the synthetic world: grounds, individuals, posts and walls, all made from noise.
 
-Pictures with an outline are premultiplied RGBA (PIL's ``RGBa``): they scale without dark rims.
+Pictures with an outline are premultiplied RGBA (PIL's ``RGBa``), which scale without dark rims.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["SPRITE_REACH", "ground", "individual", "post"]
 Array = NDArray[np.float32]
 
 SPRITE_REACH = 1.16
-"""Half the side of an individual's picture, where the individual reaches from -1 to 1."""
+"""Half the side of an individual's picture, in units in which the individual is -1 to 1."""
 
 _SPRITE = 128
 _LIGHT = np.asarray([-0.5, -0.75], dtype=np.float32)  # from the upper left, as in most drawings
@@ -33,7 +33,7 @@ _MARKS = ((250, 244, 228), (36, 34, 40))
 
 
 def ground(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
-    """A lit relief in muted colours, height and width as given."""
+    """Draw a lit relief in muted colours, of a given height and width."""
     relief = _noise(rng, size, cells=5, octaves=5)
     tones = _GROUNDS[int(rng.integers(len(_GROUNDS)))]
     stops = np.linspace(0.0, 1.0, len(tones))
@@ -45,7 +45,7 @@ def ground(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
 
 
 def individual(rng: np.random.Generator, label: int) -> Image.Image:
-    """One individual: shape and colour are its class's; tint, pattern, tilt and build its own."""
+    """Draw one individual: shape and colour of its class; tint, pattern, tilt and build its own."""
     side = 2 * _SPRITE  # drawn at twice the size: smooth outlines
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side * 2 * SPRITE_REACH - SPRITE_REACH
     x, y = np.meshgrid(axis, axis)
@@ -64,7 +64,7 @@ def individual(rng: np.random.Generator, label: int) -> Image.Image:
 
 
 def post(rng: np.random.Generator, size: tuple[int, int], *, planks: bool) -> Image.Image:
-    """Something upright to pass behind: a round trunk, or a wall of planks."""
+    """Draw an upright thing to pass behind: a round trunk, or a wall of planks."""
     width = size[1]
     across = (np.arange(width, dtype=np.float32) + 0.5) / width
     bark = _noise(rng, size, cells=3, octaves=4)
@@ -110,7 +110,7 @@ _SHAPES: tuple[Callable[[Array, Array], tuple[NDArray[np.bool_], Array]], ...] =
 
 
 def _pattern(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Where the individual bears its second colour: 0 to 1."""
+    """Share of the second colour at each pixel of the individual, 0 to 1."""
     angle, phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
     along = np.cos(angle) * u + np.sin(angle) * v
     across = np.cos(angle) * v - np.sin(angle) * u
@@ -133,7 +133,7 @@ def _pattern(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], *, cells: int, octaves: int) -> Array:
-    """Smooth noise from 0 to 1: each octave twice as fine and half as strong."""
+    """Draw smooth noise from 0 to 1: each octave is twice as fine and about half as strong."""
     height, width = size
     total = np.zeros(size, dtype=np.float32)
     for octave in range(octaves):

@@ -1,4 +1,4 @@
-"""How the individuals of the synthetic world move, frame by frame, in pixels of the image."""
+"""Paths of the individuals of the synthetic world, frame by frame, in pixels of the image."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _SPEEDS = ((0.05, 0.3), (0.5, 1.3), (1.8, 4.0))
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """Where an individual is and how large it looks."""
+    """Position and size of an individual in each frame."""
 
     centres: NDArray[np.float64]
-    """``(frames, 2)`` x and y."""
+    """``(frames, 2)`` x and y of the centre."""
     sizes: NDArray[np.float64]
-    """``(frames,)`` height and width of the square it fills."""
+    """``(frames,)`` side of the square that it fills."""
 
     @property
     def speeds(self) -> NDArray[np.float64]:
-        """``(frames, 2)`` pixels a frame."""
+        """``(frames, 2)`` speed along x and y, in pixels a frame."""
         if len(self.centres) < 2:
             return np.zeros_like(self.centres)
         moved: NDArray[np.float64] = np.gradient(self.centres, axis=0)
@@ -40,13 +40,13 @@ def wander(
     stays: bool,
     others: Sequence[Path],
 ) -> Path:
-    """Swing about a place in the image, reached in mid-film; far swings leave it.
+    """Make a path that swings about a place in the image; far swings leave the image.
 
     Args:
         rng: source of randomness.
         frames: length of the film.
         size: height and width of the image.
-        stays: never leave the image.
+        stays: the path never leaves the image.
         others: paths whose places are avoided, as far as chance allows.
     """
     height, width = size
@@ -71,7 +71,7 @@ def wander(
 
 
 def crossing(rng: np.random.Generator, *, frames: int, size: tuple[int, int]) -> Path:
-    """Go once across the image, at an even pace."""
+    """Make a path that crosses the image once, at an even pace."""
     height, width = size
     share = np.linspace(0.12, 0.88, frames)
     x = width * (share if rng.uniform() < 0.5 else 1 - share)
@@ -80,7 +80,7 @@ def crossing(rng: np.random.Generator, *, frames: int, size: tuple[int, int]) ->
 
 
 def excursion(rng: np.random.Generator, *, frames: int, size: tuple[int, int]) -> Path:
-    """Leave the image sideways in mid-film and come back."""
+    """Make a path that leaves the image sideways in mid-film and comes back."""
     height, width = size
     sizes = _sizes(rng, frames, height, largest=0.34)
     start = rng.uniform(0.25, 0.45) * width

@@ -1,7 +1,6 @@
 """Synthetic video in the three official layouts, to try everything without a download.
 
-The films are made by world.py and written by layouts.py; here is what keeps a folder
-that is not ours from harm.
+world.py makes the films, layouts.py writes them; this file protects folders that are not ours.
 """
 
 from __future__ import annotations
@@ -31,18 +30,21 @@ def write_synthetic(
 ) -> Path:
     """Write synthetic video below ``root``, unless the same already lies there.
 
-    One root takes all three layouts side by side. What an interrupted call left is replaced.
+    One root can hold all three layouts side by side. The rest of an interrupted call is replaced.
 
     Args:
         root: the data root, as ``--data-root`` takes it: a new or empty folder, or one that this
             function filled.
-        settings: what is filmed; ImageNet VID's layout if None.
-        overwrite: replace synthetic video of the same layout and other settings.
-        progress: called with the videos done and the videos in all.
+        settings: the videos to write; None for ImageNet VID's layout with the defaults.
+        overwrite: replace synthetic video that has the same layout and other settings.
+        progress: called with the number of videos done and the number of all videos.
+
+    Returns:
+        The data root.
 
     Raises:
-        FileExistsError: if ``root`` holds anything that this function did not write, or other
-            settings and ``overwrite`` is off.
+        FileExistsError: if ``root`` holds anything that this function did not write, or synthetic
+            video with other settings while ``overwrite`` is off.
         NotADirectoryError: if ``root`` is a file.
     """
     root = Path(root)
@@ -79,7 +81,7 @@ def write_synthetic(
 
 
 def _read_marker(root: Path) -> dict[str, Any]:
-    """What this function wrote below ``root``, by layout."""
+    """Read the marker of what ``write_synthetic`` wrote below ``root``: settings by layout."""
     if not root.exists():
         return {}
     if not root.is_dir():

@@ -1,4 +1,4 @@
-"""A small world to film: textured individuals of four classes over a panning ground.
+"""Small world to film: textured individuals of four classes over a panning ground.
 
 Classes differ in colour and shape, individuals in tint, texture and build, so that they can be told
 apart and recognised again. They pass over each other and behind posts, change size, blur, enter and
@@ -26,10 +26,10 @@ SYNTHETIC_CLASSES: tuple[tuple[str, str], ...] = (
     ("crate", "n90000003"),
     ("ring", "n90000004"),
 )
-"""Name and WordNet-like id of each class of the synthetic video."""
+"""Name and WordNet-like id of each class of synthetic video."""
 
 Absence = Literal["none", "hidden", "outside"]
-"""What befalls the first individual in mid-film: nothing, a wall, or leaving and coming back."""
+"""Absence of the first individual in mid-film: none, behind a wall, or outside the image."""
 
 _EXPOSURE = 0.5  # share of the time between frames in which the shutter is open
 _NOISE = 2.5  # standard deviation of the camera's noise, in grey levels
@@ -42,15 +42,15 @@ class SeenObject:
     """One individual in one frame."""
 
     identity: int
-    """Individual within the film, from 0."""
+    """Number of the individual in the film, from 0."""
     label: int
     """Index into ``SYNTHETIC_CLASSES``."""
     box_xyxy: tuple[float, float, float, float]
-    """Full extent in pixels; may leave the image."""
+    """Full box in pixels; parts may lie outside the image."""
     visible_xyxy: tuple[int, int, int, int] | None
-    """Tight box around its pixels that can be seen; None where there are none."""
+    """Tight box around the pixels of it that can be seen; None if there are none."""
     visible: float
-    """Share of the individual's pixels that are inside the image and not covered."""
+    """Share of its pixels that are inside the image and not covered."""
     inside: float
     """Share of its pixels that are inside the image, covered or not."""
 
@@ -60,9 +60,9 @@ class Shot:
     """One frame of a film."""
 
     image: Image.Image
-    """RGB."""
+    """RGB image."""
     objects: tuple[SeenObject, ...]
-    """All individuals in the order of their identities, hidden and absent ones included."""
+    """All individuals, by number, with those that are hidden or absent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class _Actor:
     label: int
     picture: Image.Image
     extent: tuple[float, float, float, float]
-    """x1, y1, x2, y2 of what is solid in the picture, in units of half the actor's size."""
+    """x1, y1, x2, y2 of the solid part of the picture, in units of half the actor's size."""
     path: Path
 
 
@@ -87,7 +87,7 @@ class _Canvas:
     image: Array
     """``(height, width, 3)``, 0 to 255."""
     owner: NDArray[np.uint8]
-    """``(height, width)``: who is seen there; 0 for the ground and posts, identity + 1 else."""
+    """``(height, width)`` identity + 1 of the individual that is seen; 0 for ground and posts."""
 
 
 def film(
@@ -99,15 +99,15 @@ def film(
     posts: int = 1,
     absence: Absence = "none",
 ) -> Iterator[Shot]:
-    """Film individuals of the given classes.
+    """Film individuals of given classes, frame by frame.
 
     Args:
         rng: the only source of randomness.
         frames: length of the film.
         size: height and width in pixels.
-        labels: class of each individual; the first stays in the image unless ``absence``.
-        posts: static things they pass before and behind.
-        absence: what befalls the first individual.
+        labels: class of each individual; the first stays in the image unless ``absence`` is set.
+        posts: number of static things that they pass before and behind.
+        absence: the absence of the first individual in mid-film.
     """
     height, width = size
     # A panning camera would carry the wall over a target that it must not hide yet.
@@ -149,7 +149,7 @@ def film(
 def _camera(
     rng: np.random.Generator, frames: int, size: tuple[int, int], *, reach: float
 ) -> NDArray[np.float64]:
-    """Where the camera looks, ``(frames, 2)`` as x and y on the ground, swaying about 0."""
+    """Positions of the camera, ``(frames, 2)`` as x and y on the ground, swaying about 0."""
     height, width = size
     span = rng.uniform(0.2, 1.0, 2) * reach * np.asarray([width, 0.6 * height])
     speed = rng.uniform(0.2, 1.6) * width / 320
@@ -173,7 +173,7 @@ def _paths(
 
 
 def _depth_order(rng: np.random.Generator, paths: Sequence[Path]) -> list[int]:
-    """Who is painted first; the first individual last if another would hide it at the start."""
+    """Order of painting; the first individual is last if another would hide it at the start."""
     order = [int(i) for i in rng.permutation(len(paths))]
     target = paths[0]
     for other in paths[1:]:
@@ -212,7 +212,7 @@ def _wall(
 ) -> _Post:
     """A wall that hides the individual for some frames in mid-film.
 
-    Little wider than what it hides: who waits in place sees the individual come out again.
+    It is little wider than the individual, so a tracker that waits in place sees it come out again.
     """
     middle = len(path.sizes) // 2
     wide = int(np.ceil(1.25 * path.sizes.max())) + 4
@@ -242,7 +242,7 @@ def _paint_actor(canvas: _Canvas, actor: _Actor, time: int) -> tuple[int, int]:
     """Paint one actor over what is there.
 
     Returns:
-        How many pixels it has in all, and how many of them are inside the image.
+        The number of its pixels, and the number of those that are inside the image.
     """
     speed = actor.path.speeds[time]
     steps = int(np.clip(np.ceil(_EXPOSURE * np.hypot(*speed)), 1, 6))
@@ -269,7 +269,7 @@ def _paint_actor(canvas: _Canvas, actor: _Actor, time: int) -> tuple[int, int]:
 def _placed(
     picture: Image.Image, box_xyxy: tuple[float, float, float, float]
 ) -> tuple[Array, int, int]:
-    """The picture scaled into a box between pixels: what falls on whole pixels, and where."""
+    """Scale a picture into a box between pixels; the part on whole pixels, and its left and top."""
     x1, y1, x2, y2 = box_xyxy
     left, top, right, bottom = np.ceil(x1), np.ceil(y1), np.floor(x2), np.floor(y2)
     per_x, per_y = picture.width / (x2 - x1), picture.height / (y2 - y1)
@@ -286,7 +286,7 @@ def _placed(
 
 
 def _blend(canvas: _Canvas, patch: Array, left: int, top: int, *, owner: int | None) -> int:
-    """Lay a premultiplied patch over the canvas; returns how many solid pixels were inside."""
+    """Lay a premultiplied patch over the canvas; return the number of solid pixels inside it."""
     height, width = canvas.owner.shape
     x1, y1 = max(left, 0), max(top, 0)
     x2, y2 = min(left + patch.shape[1], width), min(top + patch.shape[0], height)

@@ -49,7 +49,7 @@ def test_more_spread_needs_more_pairs() -> None:
 @pytest.mark.parametrize(
     ("first", "second", "options", "told"),
     [
-        ([1.0], [1.0], {}, "1 and 1 runs: expected as many of both, two pairs"),
+        ([1.0], [1.0], {}, "1 and 1 runs: expected equal numbers, at least two each"),
         ([1.0, 2.0], [1.0], {}, "2 and 1 runs"),
         ([1.0, 2.0], [1.0, float("nan")], {}, "not finite"),
         ([1.0, 2.0], [1.0, 2.0], {"margin": 0.0}, "margin=0.0"),

@@ -158,7 +158,7 @@ def test_result_files_score_as_the_tracks_they_are_of(data_root: Path, tmp_path:
     assert (again.frames, again.seconds, again.skipped) == (16, 0.0, ())
     (tmp_path / "notes.md").touch()
     noted = score_results(tiny(), tmp_path, data_root=data_root)
-    assert noted.skipped == ("not read, of no sequence scored: notes.md",)
+    assert noted.skipped == ("not read, as no sequence has this name: notes.md",)
     (tmp_path / f"{name}.txt").unlink()
     with pytest.raises(ValueError, match=rf"has no {name}.txt; there are"):
         score_results(tiny(), tmp_path, data_root=data_root)
