@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from halftrack.errors import UserError
+
 __all__ = ["DataError", "OnBadSample", "Problem", "SkipLedger", "noting", "settle_problems"]
 
 OnBadSample = Literal["error", "skip"]
 """At a bad file ``error`` raises a ``DataError``; ``skip`` leaves it out and lists it."""
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """A file of a data set that cannot be used, and why."""
 
     def __init__(self, file: str, reason: str) -> None:

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from halftrack.errors import UserError
 from halftrack.layers import one_thread
 
 __all__ = ["SampleWorkers"]
@@ -79,7 +80,7 @@ class SampleWorkers(Generic[Key, Item]):
             RuntimeError: if a pass with the same workers is not finished yet.
         """
         if workers < 0:
-            raise ValueError(f"workers={workers!r}: expected 0 or more")
+            raise UserError(f"workers={workers!r}: expected 0 or more")
         if workers == 0 and not pin:
             here: _Function[Key, Item] = _Function(self._function)
             yield from map(here.__getitem__, keys)

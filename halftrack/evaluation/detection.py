@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from halftrack.errors import NonFiniteOutputError
 from halftrack.frames import FrameTruth
 
 __all__ = ["DetectionMetrics", "FrameDetections", "check_frames"]
@@ -107,7 +108,7 @@ def check_frames(
         _check_length(what, "scores", found.scores, len(found.labels))
         if not np.isfinite(found.scores).all():
             row = int(np.flatnonzero(~np.isfinite(found.scores))[0])
-            raise ValueError(
+            raise NonFiniteOutputError(
                 f"{place}: detection {row} has score {found.scores[row]}, "
                 "allowed are finite numbers"
             )
@@ -123,7 +124,7 @@ def _check_boxes(
         return
     if not np.isfinite(boxes).all():
         row = int(np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0])
-        raise ValueError(
+        raise NonFiniteOutputError(
             f"{what} {row} has the box {boxes[row].tolist()}, allowed are finite numbers"
         )
     if not np.issubdtype(labels.dtype, np.integer):

@@ -28,6 +28,7 @@ import trackeval
 from numpy.typing import NDArray
 from trackeval.utils import TrackEvalException
 
+from halftrack.errors import UserError
 from halftrack.evaluation.mot_results import TrackRows, check_column, check_rows, check_scores
 from halftrack.evaluation.names import check_names
 
@@ -226,14 +227,14 @@ def check_truth(
     if by_class:
         odd = np.flatnonzero((truth.classes < _PEDESTRIAN) | (truth.classes > _LAST_CLASS))
         if len(odd):
-            raise ValueError(
+            raise UserError(
                 f"{what} row {odd[0]} has class {truth.classes[odd[0]]}, allowed are "
                 f"{_PEDESTRIAN} to {_LAST_CLASS}"
             )
         counts &= truth.classes == _PEDESTRIAN
     if not counts.any():
         kind = "a pedestrian (class 1) with flag other than 0" if by_class else "flag other than 0"
-        raise ValueError(f"{what}: none of its {len(counts)} rows counts, expected {kind}")
+        raise UserError(f"{what}: none of its {len(counts)} rows counts, expected {kind}")
 
 
 def _write_truth(path: Path, truth: SequenceTruth) -> None:
@@ -300,7 +301,7 @@ def _run_trackeval(
             kit = trackeval.datasets.MotChallenge2DBox(data)
             scored, _ = trackeval.Evaluator(evaluation).evaluate([kit], metrics)
     except TrackEvalException as error:
-        raise ValueError(f"TrackEval cannot score this: {error}") from error
+        raise UserError(f"TrackEval cannot score this: {error}") from error
     found: dict[str, Any] = scored["MotChallenge2DBox"]["it"]
     return found
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.evaluation.result_folder import ResultFolder, read_folder
 
 __all__ = [
@@ -93,13 +94,13 @@ def read_results(path: Path) -> TrackRows:
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
-        raise ValueError(f"{path} is empty, expected at least one row {_COLUMNS}")
+        raise UserError(f"{path} is empty, expected at least one row {_COLUMNS}")
     table = np.asarray([_parse(f"{path}, line {n}", line) for n, line in lines])
     seen: dict[tuple[float, float], int] = {}
     for (number, line), (frame, track) in zip(lines, table[:, :2].tolist(), strict=True):
         first = seen.setdefault((frame, track), number)
         if first != number:
-            raise ValueError(
+            raise UserError(
                 f"{path}, line {number}: {line!r} has id {track:g} a second time in frame "
                 f"{frame:g}, first in line {first}; allowed is one box of an id in a frame"
             )
@@ -126,19 +127,19 @@ def _parse(place: str, line: str) -> list[float]:
     what = f"{place}: {line!r}"
     cells = line.split(",")
     if not 7 <= len(cells) <= 10:
-        raise ValueError(f"{what} has {len(cells)} columns, expected 7 to 10: {_COLUMNS}")
+        raise UserError(f"{what} has {len(cells)} columns, expected 7 to 10: {_COLUMNS}")
     try:
         frame, track, *values = (float(cell) for cell in cells[:7])
     except ValueError as error:
-        raise ValueError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
+        raise UserError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
     if not (frame.is_integer() and frame >= 1):
-        raise ValueError(f"{what} has frame number {cells[0]}, allowed are 1, 2, ...")
+        raise UserError(f"{what} has frame number {cells[0]}, allowed are 1, 2, ...")
     if not (track.is_integer() and track >= 0):
-        raise ValueError(f"{what} has id {cells[1]}, allowed are whole numbers from 0 on")
+        raise UserError(f"{what} has id {cells[1]}, allowed are whole numbers from 0 on")
     if not all(math.isfinite(value) for value in values):
-        raise ValueError(f"{what} has a box or score that is not finite, allowed are numbers")
+        raise UserError(f"{what} has a box or score that is not finite, allowed are numbers")
     if not (values[2] > 0 and values[3] > 0):
-        raise ValueError(f"{what} has width {cells[4]} and height {cells[5]}, allowed is above 0")
+        raise UserError(f"{what} has width {cells[4]} and height {cells[5]}, allowed is above 0")
     return [frame, track, *values]
 
 
@@ -175,7 +176,7 @@ def check_rows(
     if outside.any():
         row = np.flatnonzero(outside)[0]
         span = f"{first} to {last}" if last is not None else f"{first}, {first + 1}, ..."
-        raise ValueError(
+        raise UserError(
             f"{_row(what, row, frame_numbers, ids)} is in no frame there is, allowed are {span}"
         )
     finite = np.isfinite(boxes_xyxy).all(axis=1)
@@ -201,7 +202,7 @@ def check_scores(what: str, rows: TrackRows) -> None:
     check_column(what, "scores", rows.scores, len(rows))
     if not np.isfinite(rows.scores).all():
         row = np.flatnonzero(~np.isfinite(rows.scores))[0]
-        raise ValueError(
+        raise NonFiniteOutputError(
             f"{_row(what, row, rows.frame_numbers, rows.ids)} has score {rows.scores[row]}, "
             "allowed are finite numbers"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from halftrack.errors import UserError
+
 __all__ = ["check_names"]
 
 
@@ -19,18 +21,18 @@ def check_names(names: Sequence[str], results: Mapping[str, object], *, hint: st
         ValueError: if a sequence is missing, unknown or given twice; names those that there are.
     """
     if not names:
-        raise ValueError("no ground truth, expected that of at least one sequence")
+        raise UserError("no ground truth, expected that of at least one sequence")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"ground truth of {', '.join(twice)} given more than once")
     missing = [name for name in names if name not in results]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"no result of {', '.join(missing)}; there are results of "
             f"{', '.join(results) or 'no sequence'}{hint}"
         )
     unknown = [name for name in results if name not in names]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"result of {', '.join(unknown)} without ground truth, allowed are {', '.join(names)}"
         )

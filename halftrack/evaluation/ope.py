@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from halftrack.errors import UserError
 from halftrack.evaluation.names import check_names
 from halftrack.evaluation.sot_results import check_boxes
 
@@ -232,7 +233,7 @@ def _check_truth(truth: TargetTruth) -> None:
     what = f"ground truth of {truth.name!r}"
     check_boxes(what, truth.boxes_xyxy)
     if not len(truth.boxes_xyxy):
-        raise ValueError(f"{what} has no frame, expected at least one")
+        raise UserError(f"{what} has no frame, expected at least one")
     if truth.absent.shape != truth.boxes_xyxy.shape[:1] or truth.absent.dtype != np.bool_:
         raise ValueError(
             f"{what}: absent is {truth.absent.dtype} {truth.absent.shape}, expected bool "
@@ -246,13 +247,13 @@ def _check_result(truth: TargetTruth, boxes_xyxy: NDArray[np.floating], rule: Op
     frames, found = len(truth.boxes_xyxy), len(boxes_xyxy)
     if found != frames:
         hint = "; of some test sets only the first is published, and a server scores results"
-        raise ValueError(
+        raise UserError(
             f"{what} has {found} boxes, its ground truth has {frames}; expected one a frame, the "
             f"first included{hint if frames == 1 else ''}"
         )
     broken = np.flatnonzero(~np.isfinite(boxes_xyxy).all(axis=1))
     if rule == "official" and len(broken):
-        raise ValueError(
+        raise UserError(
             f"{what} frame {broken[0]} has the box {boxes_xyxy[broken[0]].tolist()}, allowed by "
             f"rule='official' are finite numbers (rule='mmtracking' takes the others for misses)"
         )

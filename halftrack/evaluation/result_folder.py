@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from halftrack.errors import UserError
+
 __all__ = ["ResultFolder", "read_folder"]
 
 ResultT = TypeVar("ResultT")
@@ -43,14 +45,14 @@ def read_folder(
             ``read`` cannot read a file.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder; expected one with {_files(sequences)}")
+        raise UserError(f"{folder} is not a folder; expected one with {_files(sequences)}")
     present = sorted(each.name for each in folder.iterdir() if each.is_file())
     wanted = {f"{name}.txt" for name in sequences}
     extra = tuple(name for name in present if name not in wanted)
     missing = [name for name in sequences if f"{name}.txt" not in present]
     if missing:
         known = [name for name in present if name in wanted]
-        raise ValueError(
+        raise UserError(
             f"{folder} has no {_files(missing)}; there are {', '.join(known) or 'none'} of the "
             f"{len(wanted)} expected and, not asked for, {', '.join(extra) or 'none'}"
         )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from halftrack.errors import NonFiniteOutputError, UserError
+
 __all__ = ["RetrievalScores", "retrieval_scores"]
 
 _CHUNK = 1 << 22  # distances at a time: 32 MB and as much again to sort them
@@ -55,7 +57,7 @@ def retrieval_scores(
     _, individuals, counts = np.unique(labels, return_inverse=True, return_counts=True)
     queries = np.flatnonzero(counts[individuals] > 1)
     if not len(queries):
-        raise ValueError(
+        raise UserError(
             f"each of the {len(labels)} embeddings shows another individual, "
             "expected at least one individual twice"
         )
@@ -100,7 +102,7 @@ def _check(embeddings: NDArray[np.floating], labels: NDArray[np.integer]) -> Non
         raise ValueError(f"labels are {labels.dtype}, expected integers")
     broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(broken):
-        raise ValueError(
+        raise NonFiniteOutputError(
             f"embedding {broken[0]} (label {labels[broken[0]]}) is not finite, "
             f"nor are {len(broken) - 1} others; allowed are finite numbers"
         )

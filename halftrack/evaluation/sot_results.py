@@ -17,6 +17,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from halftrack.errors import UserError
 from halftrack.evaluation.result_folder import ResultFolder, read_folder
 
 __all__ = [
@@ -55,7 +56,7 @@ def read_boxes(path: Path) -> NDArray[np.float64]:
     """
     lines = path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
     if not lines:
-        raise ValueError(f"{path} is empty, expected a line {_COLUMNS} for each frame")
+        raise UserError(f"{path} is empty, expected a line {_COLUMNS} for each frame")
     table = [_parse(f"{path}, line {n}: {line!r}", line) for n, line in enumerate(lines, start=1)]
     boxes = np.asarray(table)
     boxes[:, 2:] += boxes[:, :2]
@@ -142,7 +143,7 @@ def _text(what: str, boxes_xyxy: NDArray[np.floating]) -> str:
     sides = boxes[:, 2:] - boxes[:, :2]
     wrong = np.flatnonzero(~(np.isfinite(boxes).all(axis=1) & (sides >= 0).all(axis=1)))
     if len(wrong):
-        raise ValueError(
+        raise UserError(
             f"{what} frame {wrong[0]} has the box {boxes[wrong[0]].tolist()}, allowed are finite "
             "numbers x1 <= x2, y1 <= y2"
         )
@@ -153,11 +154,11 @@ def _text(what: str, boxes_xyxy: NDArray[np.floating]) -> str:
 def _parse(what: str, line: str) -> list[float]:
     cells = re.split(r"\s*,\s*|\s+", line.strip())
     if len(cells) != 4:
-        raise ValueError(f"{what} has {len(cells)} columns, expected 4: {_COLUMNS}")
+        raise UserError(f"{what} has {len(cells)} columns, expected 4: {_COLUMNS}")
     try:
         values = [float(cell) for cell in cells]
     except ValueError as error:
-        raise ValueError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
+        raise UserError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
     if not all(math.isfinite(value) for value in values) or min(values[2:]) < 0:
-        raise ValueError(f"{what}: allowed are finite numbers, width and height not below 0")
+        raise UserError(f"{what}: allowed are finite numbers, width and height not below 0")
     return values

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from halftrack.errors import UserError
 from halftrack.precision import fp32_island
 
 __all__ = ["ResNet", "ResNetConfig", "conv_bn"]
@@ -56,9 +57,9 @@ class ResNetConfig:
 
     def __post_init__(self) -> None:
         if not self.outputs or list(self.outputs) != sorted(set(self.outputs) & {1, 2, 3, 4}):
-            raise ValueError(f"outputs={self.outputs}: expected stages 1 to 4 in rising order")
+            raise UserError(f"outputs={self.outputs}: expected stages 1 to 4 in rising order")
         if self.recompute and self.norm == "batch" and not self.frozen_bn:
-            raise ValueError(
+            raise UserError(
                 f"recompute={self.recompute} needs frozen_bn: a recomputed stage would count every "
                 "image twice in its batch norm's statistics"
             )
@@ -243,7 +244,7 @@ class ResNet(nn.Module):
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
         if config.depth not in _BLOCKS:
-            raise ValueError(f"ResNet depth {config.depth} is not one of {tuple(_BLOCKS)}")
+            raise UserError(f"ResNet depth {config.depth} is not one of {tuple(_BLOCKS)}")
         self.config = config
         stem = _Spatial(stride=2, padding=0 if config.siamese else 3)
         self.conv1 = _conv(3, config.base_channels, 7, stem)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from halftrack.errors import UserError
 from halftrack.frames import Detections, Frame, FrameBatch
 from halftrack.layers import FPN, ResNet, ResNetConfig, normalise_and_pad, roi_align_pyramid
 from halftrack.models.matching import MatchingConfig
@@ -72,7 +73,7 @@ class FasterRCNNConfig:
     def __post_init__(self) -> None:
         maps = len(self.backbone.outputs) + 1
         if len(self.rpn.strides) != maps:
-            raise ValueError(
+            raise UserError(
                 f"the pyramid of backbone.outputs={self.backbone.outputs} has {maps} maps, "
                 f"rpn.strides={self.rpn.strides} names {len(self.rpn.strides)}"
             )

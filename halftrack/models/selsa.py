@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from halftrack.errors import UserError
 from halftrack.frames import Clip, Detections, Frame
 from halftrack.layers import ChannelMapper, ResNet, ResNetConfig, normalise_and_pad, roi_align
 from halftrack.models.roi_head import BBoxHead, RoIHead, RoIHeadConfig, to_rois, xavier_linear
@@ -41,7 +42,7 @@ class SelsaConfig:
 
     def __post_init__(self) -> None:
         if self.roi_head.channels % self.attention_heads:
-            raise ValueError(
+            raise UserError(
                 f"{self.roi_head.channels} channels cannot be split among "
                 f"{self.attention_heads} heads"
             )

@@ -2,6 +2,7 @@
 
 from halftrack.precision.advice import LossScaleAdvice
 from halftrack.precision.culprit import Culprit, find_culprit
+from halftrack.precision.errors import PrecisionError
 from halftrack.precision.histogram import Histogram
 from halftrack.precision.islands import Islands, find_islands
 from halftrack.precision.loss_scale import (
@@ -27,6 +28,7 @@ __all__ = [
     "NoLossScale",
     "NonFiniteGradientError",
     "Precision",
+    "PrecisionError",
     "RangeMeter",
     "Ranges",
     "ShapesOnly",

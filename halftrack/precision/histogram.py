@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from halftrack.precision.dtypes import HALF
+from halftrack.precision.errors import PrecisionError
 
 __all__ = ["Histogram", "HistogramCounter", "exponent_of"]
 
@@ -213,7 +214,7 @@ def exponent_of(scale: float) -> int:
     """
     fraction, exponent = math.frexp(scale)
     if fraction != 0.5:
-        raise ValueError(f"scale {scale!r} is not a power of two, e.g. 512.0")
+        raise PrecisionError(f"scale {scale!r} is not a power of two, e.g. 512.0")
     return exponent - 1
 
 

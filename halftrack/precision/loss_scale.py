@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from halftrack.precision.errors import PrecisionError
+
 __all__ = ["DynamicLossScale", "LossScale", "NoLossScale", "StaticLossScale"]
 
 logger = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ class StaticLossScale:
 
     def __init__(self, value: float) -> None:
         if not value > 0:
-            raise ValueError(f"a loss scale must be positive, got {value}")
+            raise PrecisionError(f"a loss scale must be positive, got {value}")
         self.value = float(value)
         self.consecutive_skips = 0
 
@@ -129,7 +131,7 @@ class DynamicLossScale:
         bounds: tuple[float, float] = (1.0, 2.0**24),
     ) -> None:
         if not 0 < bounds[0] <= initial <= bounds[1]:
-            raise ValueError(f"initial loss scale {initial} lies outside its bounds {bounds}")
+            raise PrecisionError(f"initial loss scale {initial} lies outside its bounds {bounds}")
         self.value = float(initial)
         self.consecutive_skips = 0
         self._growth, self._backoff, self._interval = growth, backoff, growth_interval
@@ -200,7 +202,7 @@ class DynamicLossScale:
 
 def _expect_kind(state: Mapping[str, Any], kind: str) -> None:
     if state.get("kind") != kind:
-        raise ValueError(
+        raise PrecisionError(
             f"this run has a {kind} loss scale, the state is of kind {state.get('kind')!r} "
             f"(keys {sorted(state)})"
         )

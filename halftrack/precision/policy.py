@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from halftrack.precision.dtypes import HALF
+from halftrack.precision.errors import PrecisionError
 from halftrack.precision.loss_scale import (
     DynamicLossScale,
     LossScale,
@@ -53,16 +54,20 @@ class Precision:
 
     def __post_init__(self) -> None:
         if self.name not in _DTYPES:
-            raise ValueError(f"precision {self.name!r} is not one of {', '.join(_DTYPES)}")
+            raise PrecisionError(f"precision {self.name!r} is not one of {', '.join(_DTYPES)}")
         scale = self.loss_scale
         if scale is None:
             return
         if self.name != "fp16":
-            raise ValueError(f"loss scale {scale!r} with {self.name}: only fp16 needs a loss scale")
+            raise PrecisionError(
+                f"loss scale {scale!r} with {self.name}: only fp16 needs a loss scale"
+            )
         if scale == "dynamic":
             return
         if isinstance(scale, bool | str) or not math.isfinite(scale) or scale <= 0:
-            raise ValueError(f"loss scale {scale!r} is not None, a positive number or 'dynamic'")
+            raise PrecisionError(
+                f"loss scale {scale!r} is not None, a positive number or 'dynamic'"
+            )
 
     @classmethod
     def named(cls, name: str) -> Precision:
@@ -129,7 +134,7 @@ class Precision:
             }
             if not matches:
                 near = difflib.get_close_matches(pattern, modules, n=1, cutoff=0.0)
-                raise ValueError(
+                raise PrecisionError(
                     f"keep_fp32 pattern {pattern!r} matches no module; the nearest is {near[0]!r}"
                 )
             chosen |= matches

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from halftrack.data import PrintedProgress, Progress
+from halftrack.errors import UserError
 from halftrack.recipes.kinds.detection import left_out
 from halftrack.recipes.kinds.evaluation import Evaluation
 from halftrack.recipes.kinds.recipe import Recipe
@@ -41,7 +42,7 @@ def choose_device(wanted: torch.device | str | None) -> torch.device:
     kinds = ["cpu"] if accelerator is None else ["cpu", accelerator.type]
     kind = str(wanted).partition(":")[0]
     if kind not in kinds:
-        raise ValueError(f"no device {str(wanted)!r} here; there are {', '.join(kinds)}")
+        raise UserError(f"no device {str(wanted)!r} here; there are {', '.join(kinds)}")
     return torch.device(wanted)
 
 

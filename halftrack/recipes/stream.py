@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from halftrack.data import SourceFrame, VideoSource, open_video
+from halftrack.errors import UserError
 from halftrack.frames import Tracks
 from halftrack.recipes.kinds.recipe import Recipe, VideoTracker
 from halftrack.recipes.run import choose_device, open_model
@@ -46,7 +47,7 @@ def track(
     """
     new_tracker = recipe.video_tracker(init_box_xyxy)
     if checkpoint is None and recipe.needs_checkpoint:
-        raise ValueError(f"{recipe.name} needs weights to track with: give a checkpoint")
+        raise UserError(f"{recipe.name} needs weights to track with: give a checkpoint")
     if not isinstance(source, VideoSource):
         source = open_video(source)
     device = choose_device(device)

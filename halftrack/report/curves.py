@@ -11,6 +11,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from halftrack.errors import UserError
+
 __all__ = ["plot_curves", "read_log"]
 
 
@@ -25,9 +27,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON: {error.msg}") from error
+            raise UserError(f"{path}, line {number}: not JSON: {error.msg}") from error
         if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number}: expected an object, got {line[:40]!r}")
+            raise UserError(f"{path}, line {number}: expected an object, got {line[:40]!r}")
         records.append(record)
     return records
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
+from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.frames import Tracks
 
 __all__ = ["JsonLinesWriter", "MotTextWriter", "PartialFile", "TrackWriter"]
@@ -50,9 +51,9 @@ class PartialFile:
         self.partial = self.path.with_name(self.path.name + ".partial")
         """Where it lies until then, and stays after an error or Ctrl-C."""
         if not self.path.parent.is_dir():
-            raise ValueError(f"cannot write {self.path}: there is no folder {self.path.parent}")
+            raise UserError(f"cannot write {self.path}: there is no folder {self.path.parent}")
         if self.path.is_dir():
-            raise ValueError(f"cannot write {self.path}: it is a folder, expected a file's name")
+            raise UserError(f"cannot write {self.path}: it is a folder, expected a file's name")
 
     def finish(self, error: BaseException | None, frames: int) -> None:
         """Give the closed file its name or, after an error, say in its notes what there is."""
@@ -107,7 +108,7 @@ class _TextWriter:
             wrong = ~values.isfinite().all(dim=1)
             if wrong.any():
                 row = int(wrong.nonzero()[0])
-                raise ValueError(
+                raise NonFiniteOutputError(
                     f"{self._target.path}: in frame {frame_number} track {int(tracks.ids[row])} "
                     f"has the {name} {values[row].tolist()}, allowed are finite numbers"
                 )

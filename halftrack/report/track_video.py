@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from halftrack.data import open_video
+from halftrack.errors import UserError
 from halftrack.recipes import Recipe, track
 from halftrack.report.drawing import Trails, draw_tracks
 from halftrack.report.track_files import JsonLinesWriter, MotTextWriter
@@ -65,7 +66,7 @@ def track_video(
     source = open_video(video)
     files = [out / f"{source.name}{ending}" for ending in (".txt", ".jsonl", ".mp4")]
     if Path(video).resolve() in [file.resolve() for file in files]:
-        raise ValueError(f"{video} would be replaced by its own tracks: choose another --out")
+        raise UserError(f"{video} would be replaced by its own tracks: choose another --out")
     notes: list[str] = []
     steps = track(
         recipe,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from halftrack.errors import UserError
 from halftrack.report.track_files import PartialFile
 
 __all__ = ["VideoWriter"]
@@ -40,7 +41,7 @@ class VideoWriter:
 
     Raises:
         ValueError: for a path in no folder, a size or rate below 1 pixel or not above 0.
-        RuntimeError: if this PyAV has no libx264; lists the encoders of H.264 it has.
+        UserError: if this PyAV has no libx264; lists the encoders of H.264 it has.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class VideoWriter:
             container.close()
             self._target.partial.unlink(missing_ok=True)
             if error is None:
-                raise ValueError(f"{self._target.path}: no frame was written, a film needs one")
+                raise UserError(f"{self._target.path}: no frame was written, a film needs one")
             return
         container.mux(self._stream.encode(None))
         container.close()
@@ -105,7 +106,7 @@ class VideoWriter:
             raise ValueError(f"{self._target.path} is not open: write inside a with block")
         pixels = _pixels(image)
         if pixels.shape[:2] != self._size:
-            raise ValueError(
+            raise UserError(
                 f"{self._target.path}: frame {self._frames} is {pixels.shape[0]}x{pixels.shape[1]} "
                 f"(height x width), allowed is {self._size[0]}x{self._size[1]}"
             )
@@ -136,7 +137,7 @@ def _check_codec() -> None:
     present = av.codec.codecs_available
     if _CODEC not in present:
         others = sorted(name for name in present if "264" in name and name != "h264")
-        raise RuntimeError(
+        raise UserError(
             f"this PyAV {av.__version__} has no {_CODEC}, which writes the film; of H.264 it has "
             f"{', '.join(others) or 'no encoder'}. The wheels on PyPI have it: pip install av"
         )

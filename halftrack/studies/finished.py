@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from halftrack.errors import UserError
 from halftrack.recipes import TrainedRecipe
 from halftrack.recipes.kinds.renamed import refuse_old_names
 from halftrack.report.curves import read_log
@@ -62,7 +63,7 @@ def read_finished(log: Path, recipe: TrainedRecipe, *, seed: int) -> FinishedRun
     values = {name: float(value) for name, value in last.items() if name not in place}
     score = values[recipe.training.best_metric]
     if not math.isfinite(score):
-        raise ValueError(f"{log}: {recipe.training.best_metric} is {score} at the end of the run")
+        raise UserError(f"{log}: {recipe.training.best_metric} is {score} at the end of the run")
     return FinishedRun(
         log=log,
         seed=seed,

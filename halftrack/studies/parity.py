@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from halftrack.errors import UserError
 from halftrack.evaluation import Equivalence, paired_equivalence
 from halftrack.recipes import Recipe, TrainedRecipe, choose_device, train
 from halftrack.report.curves import plot_curves
@@ -204,7 +205,7 @@ def run_parity(
     trained = trained.settled(data_root)
     fp32, half = trained.with_precision("fp32"), trained.with_precision(precision)
     if trained.validator(data_root, choose_device(device)) is None:
-        raise ValueError(f"{recipe.name} is not scored while it trains: nothing to compare")
+        raise UserError(f"{recipe.name} is not scored while it trains: nothing to compare")
     parity = Parity(recipe=fp32, precision=precision, margin=float(margin))
     for seed in range(seeds):
         pair = []
@@ -239,9 +240,9 @@ def _comparable(recipe: Recipe, *, seeds: int, precision: str, margin: float) ->
     """The recipe, if such runs of it can be compared."""
     trained = recipe.for_training()
     if seeds < 1:
-        raise ValueError(f"seeds={seeds}: expected at least 1")
+        raise UserError(f"seeds={seeds}: expected at least 1")
     if not 0 < margin < math.inf:
-        raise ValueError(f"margin={margin}: expected points above 0")
+        raise UserError(f"margin={margin}: expected points above 0")
     if precision == "fp32":
-        raise ValueError("precision 'fp32' is what is compared with; choose bf16 or fp16")
+        raise UserError("precision 'fp32' is what is compared with; choose bf16 or fp16")
     return trained

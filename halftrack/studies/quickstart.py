@@ -13,6 +13,7 @@ from halftrack.data import load_image
 from halftrack.data.mot import MotSequences
 from halftrack.data.sot import read_sot
 from halftrack.data.vid import TestVideos
+from halftrack.errors import UserError
 from halftrack.recipes import (
     DetectionEvaluation,
     SingleObjectEvaluation,
@@ -47,7 +48,7 @@ def run_quickstart(out: Path, *, task: str, seed: int, console: Console) -> None
         ValueError: for a task that is none.
     """
     if task not in (*TASKS, "all"):
-        raise ValueError(f"no task {task!r}; there are {', '.join(TASKS)} and all")
+        raise UserError(f"no task {task!r}; there are {', '.join(TASKS)} and all")
     out.mkdir(parents=True, exist_ok=True)
     tables = []
     for name in TASKS if task == "all" else (task,):

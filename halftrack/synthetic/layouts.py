@@ -13,7 +13,7 @@ import numpy as np
 
 from halftrack.synthetic.world import SYNTHETIC_CLASSES, Absence, SeenObject, Shot, film
 
-__all__ = ["LAYOUT_FOLDERS", "Layout", "SyntheticVideo", "write_layout"]
+__all__ = ["LAYOUT_FOLDERS", "Layout", "SyntheticVideo", "SyntheticVideoError", "write_layout"]
 
 Layout = Literal["vid", "mot", "sot"]
 
@@ -23,6 +23,10 @@ LAYOUT_FOLDERS: dict[str, str] = {"vid": "ILSVRC", "mot": "MOT17", "sot": "LaSOT
 _ANNOTATED = 0.25  # objects of which less can be seen are not annotated in ImageNet VID
 _ABSENT = 0.04  # a LaSOT target of which less can be seen is absent
 _DISTRACTOR = len(SYNTHETIC_CLASSES) - 1  # the class that plays MOT17's distractors
+
+
+class SyntheticVideoError(ValueError):
+    """A request for synthetic video that cannot be filmed, and what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +49,20 @@ class SyntheticVideo:
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUT_FOLDERS:
-            raise ValueError(f"layout={self.layout!r}, allowed are {', '.join(LAYOUT_FOLDERS)}")
+            raise SyntheticVideoError(
+                f"layout={self.layout!r}, allowed are {', '.join(LAYOUT_FOLDERS)}"
+            )
         if self.train_videos < 0 or self.val_videos < 0 or self.train_videos + self.val_videos < 1:
-            raise ValueError(
+            raise SyntheticVideoError(
                 f"train_videos={self.train_videos}, val_videos={self.val_videos}: "
                 "neither may be negative, and one video is needed"
             )
         if self.frames < 8:
-            raise ValueError(f"frames={self.frames}: a video needs at least 8")
+            raise SyntheticVideoError(f"frames={self.frames}: a video needs at least 8")
         if len(self.size) != 2 or min(self.size) < 64:
-            raise ValueError(f"size={self.size}: height and width must be at least 64 pixels")
+            raise SyntheticVideoError(
+                f"size={self.size}: height and width must be at least 64 pixels"
+            )
 
 
 def write_layout(root: Path, settings: SyntheticVideo) -> Iterator[None]:

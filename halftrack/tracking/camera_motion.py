@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from halftrack.errors import UserError
 from halftrack.layers import one_thread
 from halftrack.precision import fp32_island
 
@@ -71,12 +72,12 @@ class EccMotion:
 
     def __post_init__(self) -> None:
         if self.model not in _MODELS:
-            raise ValueError(f"motion model {self.model!r} is not one of {', '.join(_MODELS)}")
+            raise UserError(f"motion model {self.model!r} is not one of {', '.join(_MODELS)}")
         if self.blur not in _BLURS:
-            raise ValueError(f"blur {self.blur!r} is not one of {', '.join(map(str, _BLURS))}")
+            raise UserError(f"blur {self.blur!r} is not one of {', '.join(map(str, _BLURS))}")
         for name in ("iterations", "levels", "stride"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)!r} is below 1")
+                raise UserError(f"{name} {getattr(self, name)!r} is below 1")
 
     # fp32: sums over a million pixels of gradient times coordinate squared pass 65504 many times
     # over, and the 8 bits of bf16 tell coordinates above 256 px apart by whole pixels only.
@@ -192,7 +193,7 @@ def _check_frames(first_chw: Tensor, second_chw: Tensor, least: int) -> None:
     if first_chw.ndim != 3 or first_chw.shape[0] not in (1, 3):
         raise ValueError(f"{shapes} are not (3, height, width) RGB or (1, height, width) grey")
     if min(first_chw.shape[1:]) < 2 * least:
-        raise ValueError(f"{shapes}: this many levels need sides of at least {2 * least}")
+        raise UserError(f"{shapes}: this many levels need sides of at least {2 * least}")
 
 
 def _grey(image_chw: Tensor) -> Tensor:

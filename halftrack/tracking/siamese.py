@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from halftrack.boxes import decode_deltas
+from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.layers import siamese_anchors
 
 __all__ = ["SiameseConfig", "SiameseModel", "SiameseTracker"]
@@ -88,16 +89,16 @@ class SiameseConfig:
         counts = ("exemplar_size", "search_size", "response_size", "anchor_stride", "anchor_scale")
         for name in counts:
             if getattr(self, name) < 1:
-                raise ValueError(f"SiameseConfig.{name} is {getattr(self, name)}, less than 1")
+                raise UserError(f"SiameseConfig.{name} is {getattr(self, name)}, less than 1")
         for name in ("context_amount", "penalty_k"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"SiameseConfig.{name} is {getattr(self, name)}, not 0 or more")
+                raise UserError(f"SiameseConfig.{name} is {getattr(self, name)}, not 0 or more")
         for name in ("lr", "window_influence"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"SiameseConfig.{name} is {getattr(self, name)}, not in [0, 1]")
+                raise UserError(f"SiameseConfig.{name} is {getattr(self, name)}, not in [0, 1]")
         most = self.anchor_stride**2  # beyond it a side is cut to no pixel at all
         if not self.anchor_ratios or not all(1 / most <= r <= most for r in self.anchor_ratios):
-            raise ValueError(
+            raise UserError(
                 f"SiameseConfig.anchor_ratios is {self.anchor_ratios}, not one or more in "
                 f"[1/{most}, {most}]"
             )
@@ -292,9 +293,9 @@ def _kept_within(box: Tensor, shape: torch.Size) -> Tensor:
 def _check_image(image: Tensor, *, like: torch.Size | None = None) -> None:
     kind = f"{image.dtype} {tuple(image.shape)}"
     if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3 or not image.numel():
-        raise ValueError(f"the image is {kind}; expected torch.uint8 (3, height, width)")
+        raise UserError(f"the image is {kind}; expected torch.uint8 (3, height, width)")
     if like is not None and image.shape != like:
-        raise ValueError(
+        raise UserError(
             f"the image is {kind}, the video's first was {tuple(like)}; all images of a video must "
             "have one size"
         )
@@ -315,7 +316,7 @@ def _checked_box(box_xyxy: Tensor, image: Tensor) -> Tensor:
         problem = f"is wholly outside the image of width {width} and height {height}"
     else:
         return box
-    raise ValueError(f"the start box xyxy {[x1, y1, x2, y2]} {problem}")
+    raise UserError(f"the start box xyxy {[x1, y1, x2, y2]} {problem}")
 
 
 def _finite(values: Tensor, what: str, frame_index: int) -> Tensor:
@@ -323,7 +324,7 @@ def _finite(values: Tensor, what: str, frame_index: int) -> Tensor:
     values = values.to("cpu", torch.float32)
     broken = (~torch.isfinite(values)).nonzero()[:, 0].unique().tolist()
     if broken:
-        raise ValueError(
+        raise NonFiniteOutputError(
             f"{what} of frame_index {frame_index} not finite in {len(broken)} of {len(values)} "
             f"rows; row {broken[0]} is {values[broken[0]].tolist()}"
         )

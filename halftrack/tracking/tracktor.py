@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from halftrack.boxes import iou, nms_by_class
+from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.frames import Detections, Frame, Tracks
 from halftrack.precision import fp32_island
 from halftrack.tracking.camera_motion import warp_boxes
@@ -107,13 +108,13 @@ class TracktorConfig:
     def __post_init__(self) -> None:
         for name in ("reid_samples", "frames_kept"):
             if getattr(self, name) < 1:
-                raise ValueError(f"TracktorConfig.{name} is {getattr(self, name)}, less than 1")
+                raise UserError(f"TracktorConfig.{name} is {getattr(self, name)}, less than 1")
         if self.linear_motion < 0:
-            raise ValueError(f"TracktorConfig.linear_motion is {self.linear_motion}, less than 0")
+            raise UserError(f"TracktorConfig.linear_motion is {self.linear_motion}, less than 0")
         for name in ("box_momentum", "embedding_momentum"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
-                raise ValueError(f"TracktorConfig.{name} is {value}, neither None nor in (0, 1]")
+                raise UserError(f"TracktorConfig.{name} is {value}, neither None nor in (0, 1]")
 
 
 @dataclass
@@ -330,7 +331,7 @@ def _finite(values: Tensor, what: str, frame: Frame) -> Tensor:
     values = values.to("cpu", torch.float32)
     broken = (~torch.isfinite(values)).nonzero()[:, 0].unique().tolist()
     if broken:
-        raise ValueError(
+        raise NonFiniteOutputError(
             f"{what} of frame {frame.sample_id!r} (frame_index {frame.frame_index}) not finite in "
             f"{len(broken)} of {len(values)} rows; row {broken[0]} is {values[broken[0]].tolist()}"
         )

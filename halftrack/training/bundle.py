@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from halftrack.errors import MissingFileError, UserError
 from halftrack.precision import Culprit, Precision
 
 __all__ = ["ReplayBundle", "flatten", "read_bundle", "unflatten", "write_bundle"]
@@ -111,7 +112,7 @@ def read_bundle(
     """
     for name in (_JSON, _TENSORS):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"no replay bundle in {folder}: {name} is missing")
+            raise MissingFileError(f"no replay bundle in {folder}: {name} is missing")
     try:
         plain = json.loads((folder / _JSON).read_text(encoding="utf-8"))
         tensors = load_file(folder / _TENSORS)
@@ -137,7 +138,7 @@ def read_bundle(
             versions=plain["versions"],
         )
     except (KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
-        raise ValueError(f"{folder} is not a readable replay bundle: {error!r}") from error
+        raise UserError(f"{folder} is not a readable replay bundle: {error!r}") from error
 
 
 def flatten(value: Any, name: str) -> tuple[Any, dict[str, Tensor]]:
@@ -186,7 +187,7 @@ def unflatten(tree: Any, tensors: Mapping[str, Tensor], kinds: Sequence[type]) -
     if "kind" in tree:
         known = {kind.__name__: kind for kind in kinds}
         if tree["kind"] not in known:
-            raise ValueError(
+            raise UserError(
                 f"no batch type {tree['kind']!r}; there are {', '.join(known) or 'none'}: name all "
                 "dataclasses of a batch in the recipe's batch_types"
             )

@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from halftrack.errors import MissingFileError, UserError
+
 __all__ = [
     "LoadReport",
     "code_versions",
@@ -112,18 +114,18 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> dict[str, Any]:
         ValueError: if it is torn, or holds more than plain types and ``trust`` is false.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
+        raise MissingFileError(f"no checkpoint at {path}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise UserError(
             f"{path} cannot be read safely: {str(error).splitlines()[0]} "
             "If you trust its source, allow it with trust=True (--trust on the command line)."
         ) from error
     except _READ_ERRORS as error:
-        raise ValueError(f"{path} is not a readable checkpoint: {error}") from error
+        raise UserError(f"{path} is not a readable checkpoint: {error}") from error
     if not isinstance(state, dict):
-        raise ValueError(
+        raise UserError(
             f"{path} holds a {type(state).__name__}, expected a dict of tensors or of parts"
         )
     return state
@@ -142,7 +144,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
         except ValueError as error:
             torn.append(str(error))
     details = "".join(f"\n  {line}" for line in torn)
-    raise FileNotFoundError(f"nothing to resume: no intact step_*.pth in {folder}{details}")
+    raise MissingFileError(f"nothing to resume: no intact step_*.pth in {folder}{details}")
 
 
 def prune(folder: Path, *, keep: int, written: Path | None = None) -> None:
@@ -178,7 +180,7 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
     part, prefix = _best_place(own, weights)
     weights = {key[len(part) :]: value for key, value in weights.items() if key.startswith(part)}
     if not any(prefix + key in own for key in weights):
-        raise ValueError(
+        raise UserError(
             f"{path} fits nowhere in {type(model).__name__}: "
             f"its keys look like {sorted(weights)[:3]}, the model's like {list(own)[:3]}"
         )

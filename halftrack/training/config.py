@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from halftrack.errors import UserError
 from halftrack.training.optimiser import Phase, Ramp
 
 __all__ = ["TrainingConfig"]
@@ -67,8 +68,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "accumulate", "evaluate_every", "keep_checkpoints", "log_every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+                raise UserError(f"training.{name} must be at least 1, got {getattr(self, name)}")
         if self.replay_bundles < 0:
-            raise ValueError(
+            raise UserError(
                 f"training.replay_bundles must be at least 0, got {self.replay_bundles}"
             )

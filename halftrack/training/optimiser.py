@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
+from halftrack.errors import UserError
+
 __all__ = [
     "BatchStatistics",
     "Phase",
@@ -100,7 +102,7 @@ def build_sgd(
         unused.discard(pattern or "")
         groups.setdefault(slower[pattern] if pattern else 1.0, []).append((name, parameter))
     if unused:
-        raise ValueError(f"lr_factors: {sorted(unused)[0]!r} matches no parameter")
+        raise UserError(f"lr_factors: {sorted(unused)[0]!r} matches no parameter")
     named = [{"params": rows, "lr": lr * factor} for factor, rows in groups.items() if rows]
     return SGD(named, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
@@ -124,7 +126,7 @@ class StepSchedule:
         ramps: Sequence[Ramp] = (),
     ) -> None:
         if list(milestones) != sorted(set(milestones)):
-            raise ValueError(f"schedule milestones must increase, got {tuple(milestones)}")
+            raise UserError(f"schedule milestones must increase, got {tuple(milestones)}")
         # Looked up anew each time: Optimizer.load_state_dict puts new group dicts in their place.
         self._optimizers = list(optimizers)
         self._base_rates = [float(group["lr"]) for group in self._groups()]
@@ -187,7 +189,7 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, *, decay: float | None) -> None:
         if decay is not None and not 0.0 < decay < 1.0:
-            raise ValueError(f"ema_decay must lie between 0 and 1 or be None, got {decay}")
+            raise UserError(f"ema_decay must lie between 0 and 1 or be None, got {decay}")
         self._decay = decay
         self._updates = 0
         self._average: dict[str, Tensor] = {}
@@ -234,7 +236,7 @@ class WeightAverage:
             ValueError: if one of the two runs averages weights and the other does not.
         """
         if bool(state["average"]) != bool(self._average):
-            raise ValueError(
+            raise UserError(
                 f"the checkpoint {'has' if state['average'] else 'lacks'} averaged weights, "
                 f"but this run has ema_decay={self._decay}"
             )
@@ -285,7 +287,7 @@ def apply_phases(model: nn.Module, phases: Sequence[Phase], epoch: int) -> None:
     names = [name for name, _ in model.named_parameters()]
     for pattern in current.trainable:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(
+            raise UserError(
                 f"phase from epoch {current.first_epoch}: {pattern!r} matches no parameter; "
                 f"names look like {names[0]!r}, {names[-1]!r}"
             )
@@ -295,7 +297,7 @@ def apply_phases(model: nn.Module, phases: Sequence[Phase], epoch: int) -> None:
     for pattern in current.batch_statistics:
         thawed = [norm for name, norm in norms.items() if fnmatchcase(name, pattern)]
         if not thawed:
-            raise ValueError(
+            raise UserError(
                 f"phase from epoch {current.first_epoch}: {pattern!r} matches no batch norm; "
                 f"names look like {', '.join(list(norms)[:2])}"
             )

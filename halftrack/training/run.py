@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from halftrack.errors import UserError
 from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.training.batches import Batch
 from halftrack.training.checkpoint import (
@@ -101,7 +102,7 @@ class Run:
         recipe: Mapping[str, Any],
     ) -> None:
         if clips < 1:
-            raise ValueError("the training set is empty")
+            raise UserError("the training set is empty")
         self.model, self.config, self.precision = model, config, precision
         self._out, self._seed, self._recipe, self._device = out, seed, dict(recipe), device
         steps_per_epoch = math.ceil(clips / config.accumulate)
@@ -170,7 +171,7 @@ class Run:
             self.log.say(f"resumed from {path} at step {self.result.steps}")
             return
         if any(self._out.glob("step_*.pth")):
-            raise ValueError(
+            raise UserError(
                 f"{self._out} already holds a run: resume it (--resume) or choose another folder"
             )
         self.skips.forget()
@@ -209,7 +210,7 @@ class Run:
             metrics = {name: float(value) for name, value in evaluate(model.eval()).items()}
             score = metrics.get(self.config.best_metric)
             if score is None:
-                raise ValueError(
+                raise UserError(
                     f"training.best_metric {self.config.best_metric!r} is not measured; "
                     f"measured are {sorted(metrics)}"
                 )
@@ -321,11 +322,11 @@ def check_same_run(
         ValueError: if it is of another recipe or seed; names the first field that differs.
     """
     if meta["seed"] != seed:
-        raise ValueError(f"{path} was trained with seed {meta['seed']}, this run has {seed}")
+        raise UserError(f"{path} was trained with seed {meta['seed']}, this run has {seed}")
     was, now = _numerical(meta["recipe"]), _numerical(recipe)
     for name in sorted(set(was) | set(now)):
         if was.get(name) != now.get(name):
-            raise ValueError(
+            raise UserError(
                 f"{path} is of another recipe: {name} was {was.get(name)!r}, now {now.get(name)!r}"
             )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from halftrack.data.problems import OnBadSample
+from halftrack.errors import UserError
 
 __all__ = [
     "Benchmark",
@@ -85,12 +86,12 @@ class MotDetectionConfig:
         _range("saturation", self.saturation)
         _share("flip_probability", self.flip_probability)
         if min(self.image_scale) * self.ratio_range[0] < 1:
-            raise ValueError(
+            raise UserError(
                 f"image_scale={self.image_scale!r}, ratio_range={self.ratio_range!r}: "
                 "no pixel would be left of the short side"
             )
         if not 0 <= self.hue <= 180:
-            raise ValueError(f"hue={self.hue!r}: expected 0 to 180 degrees")
+            raise UserError(f"hue={self.hue!r}: expected 0 to 180 degrees")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -150,19 +151,19 @@ class ReIDDataConfig:
 
 def _one_of(name: str, value: object, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
+        raise UserError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
 
 
 def _at_least(name: str, value: float | tuple[int, ...], least: float) -> None:
     if (min(value) if isinstance(value, tuple) else value) < least:
-        raise ValueError(f"{name}={value!r}: expected at least {least}")
+        raise UserError(f"{name}={value!r}: expected at least {least}")
 
 
 def _range(name: str, value: tuple[float, float]) -> None:
     if not 0 < value[0] <= value[1]:
-        raise ValueError(f"{name}={value!r}: expected 0 < low <= high")
+        raise UserError(f"{name}={value!r}: expected 0 < low <= high")
 
 
 def _share(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise ValueError(f"{name}={value!r}: expected 0 to 1")
+        raise UserError(f"{name}={value!r}: expected 0 to 1")

@@ -17,6 +17,7 @@ from halftrack.data.images import load_image
 from halftrack.data.mot.config import Benchmark, Detectors, MotSplit
 from halftrack.data.mot.records import DEFAULT_FRAME_RATE, Doubles, MotRows, MotSequence
 from halftrack.data.problems import DataError
+from halftrack.errors import UserError
 
 __all__ = ["read_mot"]
 
@@ -52,7 +53,7 @@ def read_mot(
         ("detectors", detectors, get_args(Detectors)),
     ):
         if value not in allowed:
-            raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
+            raise UserError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
     part = "test" if split == "test" else "train"
     parent = _find_mot(data_root, benchmark, part) / part
     folders = sorted(folder for folder in parent.iterdir() if folder.is_dir())

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.sot.sequences import SotSequence, trackable_sequence
 from halftrack.data.sot.text import read_boxes, read_flags, read_lines
+from halftrack.errors import UserError
 
 __all__ = ["SotBenchmark", "SotSplit", "read_sot"]
 
@@ -89,13 +90,13 @@ def read_sot(
     """
     if benchmark not in get_args(SotBenchmark):
         allowed = ", ".join(map(repr, get_args(SotBenchmark)))
-        raise ValueError(f"benchmark={benchmark!r}: expected one of {allowed}")
+        raise UserError(f"benchmark={benchmark!r}: expected one of {allowed}")
     layout = _LAYOUTS[benchmark]
     if split not in layout.splits:
         allowed = ", ".join(map(repr, layout.splits))
-        raise ValueError(f"split={split!r}: {benchmark} has {allowed}")
+        raise UserError(f"split={split!r}: {benchmark} has {allowed}")
     if attributes is not None and benchmark not in _ATTRIBUTES:
-        raise ValueError(
+        raise UserError(
             f"attributes={str(attributes)!r}: known are those of {', '.join(_ATTRIBUTES)}, "
             f"not of {benchmark}"
         )

@@ -23,6 +23,7 @@ from halftrack.data.sot.pair_objects import (
 from halftrack.data.sot.pairs import PairBatches, PairSettings
 from halftrack.data.vid.config import IMAGENET_VID_CLASSES
 from halftrack.data.vid.imagenet_vid import read_imagenet_vid
+from halftrack.errors import UserError
 
 __all__ = ["PairDataConfig", "PairSet"]
 
@@ -88,10 +89,10 @@ class PairDataConfig:
         ):
             if not value or not set(value) <= set(allowed):
                 told = getattr(self, name)
-                raise ValueError(f"{name}={told!r}: expected {', '.join(map(repr, allowed))}")
+                raise UserError(f"{name}={told!r}: expected {', '.join(map(repr, allowed))}")
         weights = self.set_weights
         if len(weights) != len(self.training_sets) or min(weights) < 0 or sum(weights) <= 0:
-            raise ValueError(
+            raise UserError(
                 f"set_weights={weights!r}: expected one number for each of "
                 f"training_sets={self.training_sets!r}, none negative and not all 0"
             )
@@ -106,14 +107,14 @@ class PairDataConfig:
         for name in ("frame_range", "pairs_per_batch", "pairs_per_epoch"):
             _within(name, getattr(self, name), 1, float("inf"))
         if not 1 <= self.template_size <= self.search_size <= self.crop_size:
-            raise ValueError(
+            raise UserError(
                 f"template_size={self.template_size!r}, search_size={self.search_size!r}, "
                 f"crop_size={self.crop_size!r}: expected 1 <= template <= search <= crop"
             )
         sizes = (self.template_size, self.search_size)
         for size, chance in zip(sizes, self.blur_probability, strict=True):
             if chance > 0 and size <= BLUR_SIZES[-1] // 2:
-                raise ValueError(
+                raise UserError(
                     f"blur_probability={self.blur_probability!r}: an image of {size} px is too "
                     f"small for a blur, expected more than {BLUR_SIZES[-1] // 2}"
                 )
@@ -236,4 +237,4 @@ def _within(name: str, value: float | tuple[float, ...], low: float, high: float
     values = value if isinstance(value, tuple) else (value,)
     if not all(low <= each <= high for each in values):
         most = f" to {high}" if high < float("inf") else " or more"
-        raise ValueError(f"{name}={value!r}: expected {low}{most}")
+        raise UserError(f"{name}={value!r}: expected {low}{most}")

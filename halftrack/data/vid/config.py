@@ -7,6 +7,7 @@ from typing import Literal
 
 from halftrack.data.index import Classes
 from halftrack.data.problems import OnBadSample
+from halftrack.errors import UserError
 
 __all__ = ["IMAGENET_VID_CLASSES", "KeyFrames", "VidDataConfig"]
 
@@ -81,25 +82,25 @@ class VidDataConfig:
 
     def __post_init__(self) -> None:
         if self.on_bad_sample not in ("error", "skip"):
-            raise ValueError(f"on_bad_sample={self.on_bad_sample!r}: expected 'error' or 'skip'")
+            raise UserError(f"on_bad_sample={self.on_bad_sample!r}: expected 'error' or 'skip'")
         if not 0 < self.scale_jitter[0] <= self.scale_jitter[1]:
-            raise ValueError(f"scale_jitter={self.scale_jitter!r}: expected 0 < low <= high")
+            raise UserError(f"scale_jitter={self.scale_jitter!r}: expected 0 < low <= high")
         if not 0 <= self.flip_probability <= 1:
-            raise ValueError(f"flip_probability={self.flip_probability!r}: expected 0 to 1")
+            raise UserError(f"flip_probability={self.flip_probability!r}: expected 0 to 1")
         if self.num_references < 2 or self.num_references % 2:
-            raise ValueError(
+            raise UserError(
                 f"num_references={self.num_references!r}: expected an even number, half from each "
                 "side of the key frame"
             )
         if self.frame_range < self.num_references // 2 or self.test_references < 2:
-            raise ValueError(
+            raise UserError(
                 f"frame_range={self.frame_range!r}, test_references={self.test_references!r}: "
                 "expected at least num_references / 2 and 2"
             )
         if not set(self.training_sets) <= {"vid", "det"}:
-            raise ValueError(f"training_sets={self.training_sets!r}: expected 'vid' and 'det'")
+            raise UserError(f"training_sets={self.training_sets!r}: expected 'vid' and 'det'")
         if self.training_json and len(self.training_json) != len(self.training_sets):
-            raise ValueError(
+            raise UserError(
                 f"training_json={self.training_json!r}: one file for each of "
                 f"training_sets={self.training_sets!r}, or none"
             )

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, Protocol, Self
 import torchvision
 from torch import nn
 
+from halftrack.errors import UserError
 from halftrack.layers import ResNetConfig
 from halftrack.recipes.kinds.trained import ModelConfig, TrainedRecipe
 
@@ -54,14 +55,14 @@ class BackboneRecipe(TrainedRecipe):
         backbone = self.model.backbone
         weights = _IMAGENET.get((backbone.depth, backbone.groups))
         if weights is None or backbone.siamese:  # whose shortcuts are of another size
-            raise ValueError(
+            raise UserError(
                 f"torchvision has no ImageNet weights for {backbone.display_name}: give a file "
                 "with --init, or --init none for random weights"
             )
         try:
             state = weights.get_state_dict(progress=False, check_hash=True)
         except OSError as error:
-            raise RuntimeError(
+            raise UserError(
                 f"cannot fetch {weights}: {error}. "
                 "Give a file with --init, or --init none for random weights."
             ) from error

@@ -16,6 +16,7 @@ from halftrack.data import Progress, SkipLedger
 from halftrack.data.check import DataReport, check
 from halftrack.data.mot import FrameBatches, MotDetectionConfig, MotRows, MotSequences, learned_rows
 from halftrack.data.vid import TestVideos, TrainingClips, VidDataConfig
+from halftrack.errors import UserError
 from halftrack.evaluation import DetectionMetrics, FrameDetections, score_detections
 from halftrack.frames import Clip, Detections, Frame, FrameBatch, FrameTruth
 from halftrack.models import FasterRCNNConfig, SelsaConfig
@@ -147,7 +148,7 @@ class VideoDetectionRecipe(BackboneRecipe):
         """
         classes, known = self.model.roi_head.classes, len(SYNTHETIC_CLASSES)
         if classes < known:
-            raise ValueError(
+            raise UserError(
                 f"model.roi_head.classes={classes}: synthetic video has {known} classes"
             )
         sets = {"training_sets": ("vid",), "training_json": (), "test_json": ""}

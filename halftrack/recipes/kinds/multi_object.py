@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from halftrack.data import DataError, Progress, SourceFrame, VideoSource
 from halftrack.data.check import DataReport, check
 from halftrack.data.mot import MotDetectionConfig, MotSequences, TestSequence
+from halftrack.errors import MissingFileError, UserError
 from halftrack.evaluation import (
     MotMetrics,
     SequenceTruth,
@@ -125,7 +126,7 @@ class TrackingRecipe(Recipe):
             files["reid"] = Path(checkpoint or self.reid_checkpoint)
         for part, file in files.items():
             if not file.is_file():
-                raise FileNotFoundError(
+                raise MissingFileError(
                     f"no weights of the {part} at {file}: train {getattr(self, f'{part}_recipe')}, "
                     f"or name a file with --{part} or {part}_checkpoint"
                 )
@@ -146,7 +147,7 @@ class TrackingRecipe(Recipe):
     def for_training(self) -> TrainedRecipe:
         """Raises ValueError: a tracker has no training step, its parts have one each."""
         parts = " and ".join(filter(None, (self.detector_recipe, self.reid_recipe)))
-        raise ValueError(
+        raise UserError(
             f"{self.name} has no training step: it is put together from trained parts, {parts}; "
             "take one of those"
         )
@@ -189,9 +190,9 @@ class TrackingRecipe(Recipe):
             ValueError: for a first box, and for a recipe that takes public detections.
         """
         if init_box_xyxy is not None:
-            raise ValueError(f"{self.name} finds its objects itself: leave out the first box")
+            raise UserError(f"{self.name} finds its objects itself: leave out the first box")
         if self.data.public:
-            raise ValueError(
+            raise UserError(
                 f"{self.name} takes its boxes from a public detector, and a video has none: take "
                 "its private twin, or --set data.public=False"
             )
@@ -275,7 +276,7 @@ class TrackingRecipe(Recipe):
         """
         sequences, data = MotSequences.open(self.data, data_root), self.data
         if not _has_truth(sequences):
-            raise ValueError(f"{data.test_split} of {data.benchmark} has no ground truth")
+            raise UserError(f"{data.test_split} of {data.benchmark} has no ground truth")
         truths = [_truth(sequence) for sequence in sequences]
         found = read_result_folder(Path(folder), sequences.names)
         return TrackingEvaluation(

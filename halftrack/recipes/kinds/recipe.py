@@ -7,7 +7,9 @@ in ``TrainedRecipe``, with a default that says what to do where a kind of recipe
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -19,8 +21,10 @@ from torch import nn
 
 from halftrack.data import Progress, SourceFrame, VideoSource
 from halftrack.data.check import DataReport
+from halftrack.errors import UserError
 from halftrack.frames import Tracks
 from halftrack.precision import Precision
+from halftrack.recipes import kinds as own
 from halftrack.recipes.kinds.evaluation import Evaluation
 from halftrack.recipes.kinds.settings import first_difference, first_error, plain
 from halftrack.training import load_weights
@@ -51,8 +55,8 @@ class Recipe(ABC):
 
     name: str
     """The published name."""
-    summary: str
-    """One line on what it is."""
+    summary: str = ""
+    """One line on what it is; that of a listed recipe stands in ``halftrack.recipes.names``."""
     precision: Precision
     """What it computes in."""
     data: Any
@@ -109,7 +113,7 @@ class Recipe(ABC):
         Raises:
             ValueError: if it has none; says which recipes to take instead.
         """
-        raise ValueError(f"{self.name} has no training step: {self.summary}")
+        raise UserError(f"{self.name} has no training step: {self.summary}")
 
     def with_parts(self, *, detector: str | None, reid: str | None) -> Self:
         """The same recipe with other weights for its parts.
@@ -121,7 +125,7 @@ class Recipe(ABC):
         Raises:
             ValueError: for a recipe that has no such parts.
         """
-        raise ValueError(
+        raise UserError(
             f"--detector and --reid are a tracker's parts; {self.name} has none: {self.summary}; "
             "name its weights with --checkpoint"
         )
@@ -140,7 +144,7 @@ class Recipe(ABC):
             DataError: if there is no data set to look at.
             ValueError: for a recipe whose data cannot be checked.
         """
-        raise ValueError(f"the data of {self.name} cannot be checked: {self.summary}")
+        raise UserError(f"the data of {self.name} cannot be checked: {self.summary}")
 
     def video_tracker(
         self, init_box_xyxy: Box | None
@@ -154,7 +158,7 @@ class Recipe(ABC):
         Raises:
             ValueError: for a recipe that does not track, a first box missing or not wanted.
         """
-        raise ValueError(
+        raise UserError(
             f"{self.name} does not track: {self.summary}; take a tracktor_ recipe for all objects, "
             "a siamese_rpn_ recipe for one"
         )
@@ -171,7 +175,7 @@ class Recipe(ABC):
             ValueError: for a recipe that does not track, videos without ground truth, and files
                 that are missing, empty or malformed.
         """
-        raise ValueError(
+        raise UserError(
             f"result files are of a tracker; {self.name} does not track: {self.summary}; take a "
             "tracktor_ or siamese_rpn_ recipe"
         )
@@ -206,16 +210,19 @@ class Recipe(ABC):
     def from_dict(values: Mapping[str, Any]) -> Recipe:
         """The recipe whose ``to_dict`` gave these values.
 
-        Its kind is looked up among the loaded subclasses of ``Recipe``, so that one defined outside
-        halftrack is found where its module was imported; of two with one name the later defined.
+        Its kind is looked up among ours and the loaded subclasses of ``Recipe``, so that one
+        defined outside halftrack is found where its module was imported; of two with one name the
+        later defined.
 
         Raises:
             ValueError: for a kind that is not loaded, and values that are of another version.
         """
+        for file in pkgutil.iter_modules(own.__path__):  # ours are loaded when they are first used
+            importlib.import_module(f"{own.__name__}.{file.name}")
         kinds = {each.__name__: each for each in _kinds()}
         kind = kinds.get(values.get("kind", ""))
         if kind is None:
-            raise ValueError(
+            raise UserError(
                 f"{values.get('name')!r} is a recipe of kind {values.get('kind')!r}, which is not "
                 f"loaded: import the module that defines it; there are {', '.join(sorted(kinds))}"
             )
@@ -224,9 +231,9 @@ class Recipe(ABC):
         try:
             recipe: Recipe = TypeAdapter(kind).validate_python(fields)
         except ValidationError as error:
-            raise ValueError(f"{message}: {first_error(error)}") from error
+            raise UserError(f"{message}: {first_error(error)}") from error
         if different := first_difference(values, recipe.to_dict()):
-            raise ValueError(f"{message}: {different}")
+            raise UserError(f"{message}: {different}")
         return recipe
 
 
@@ -246,7 +253,7 @@ def fill(model: nn.Module, checkpoint: str | Path, what: str, *, trust: bool) ->
     report = load_weights(model, checkpoint, trust=trust)
     # A larger model's file fills a smaller one and leaves keys over.
     if report.missing or report.mismatched or report.unexpected:
-        raise ValueError(f"{checkpoint} does not fit {what}: {report}")
+        raise UserError(f"{checkpoint} does not fit {what}: {report}")
 
 
 def _kinds(of: type[Recipe] = Recipe) -> Iterator[type[Recipe]]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from halftrack.data import Progress, SkipLedger
 from halftrack.data.check import DataReport, check
 from halftrack.data.mot import CropBatches, Crops, ReIDDataConfig, crops_in_order, read_crops
+from halftrack.errors import UserError
 from halftrack.evaluation import RetrievalScores, retrieval_scores
 from halftrack.frames import CropBatch
 from halftrack.models import ReIDConfig
@@ -187,4 +188,4 @@ def identities_in(file: Path, *, trust: bool) -> int:
     for key, value in weights.items():
         if key.endswith(_CLASSIFIER):
             return int(value.shape[0])
-    raise ValueError(f"{file} holds no ReID model: none of its keys ends in {_CLASSIFIER}")
+    raise UserError(f"{file} holds no ReID model: none of its keys ends in {_CLASSIFIER}")

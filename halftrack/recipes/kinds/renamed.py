@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from halftrack.errors import UserError
+
 __all__ = ["OLD_NAMES", "field_paths", "new_name", "refuse_old_names"]
 
 # The end of a dotted path, at a dot, and what stands in its place now. An old name must not be the
@@ -39,7 +41,7 @@ def refuse_old_names(recipe: Mapping[str, Any], source: str) -> None:
     for path in field_paths(recipe):
         new = new_name(path)
         if new is not None:
-            raise ValueError(
+            raise UserError(
                 f"{source} was written by an earlier version of halftrack: the recipe field "
                 f"{path!r} is now {new!r}. Weights load as ever: start from a checkpoint's with "
                 "--init"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from halftrack.errors import UserError
 from halftrack.recipes.kinds.renamed import field_paths, new_name
 
 __all__ = ["first_difference", "first_error", "override", "plain"]
@@ -31,12 +32,12 @@ def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator:
-            raise ValueError(f"--set takes field=value, got {assignment!r}")
+            raise UserError(f"--set takes field=value, got {assignment!r}")
         _assign(values, path.strip(), text.strip())
     try:
         return TypeAdapter(type(recipe)).validate_python(values)
     except ValidationError as error:
-        raise ValueError(f"recipe field {first_error(error)}") from error
+        raise UserError(f"recipe field {first_error(error)}") from error
 
 
 def _assign(values: dict[str, Any], path: str, text: str) -> None:
@@ -48,9 +49,9 @@ def _assign(values: dict[str, Any], path: str, text: str) -> None:
         known = list(field_paths(values))
         new = new_name(path)
         if new in known:
-            raise ValueError(f"recipe field {path!r} is now called {new!r}")
+            raise UserError(f"recipe field {path!r} is now called {new!r}")
         near = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
-        raise ValueError(f"no recipe field {path!r}; the nearest is {near[0]!r}")
+        raise UserError(f"no recipe field {path!r}; the nearest is {near[0]!r}")
     place[last] = _items(text) if isinstance(place[last], tuple) else _literal(text)
 
 

@@ -24,6 +24,7 @@ from halftrack.data.sot import (
     TestTargets,
     read_sot,
 )
+from halftrack.errors import UserError
 from halftrack.evaluation import (
     OpeMetrics,
     OpeRule,
@@ -199,7 +200,7 @@ class SingleObjectRecipe(BackboneRecipe):
         """
         truths = _truths(self._sequences(data_root))
         if not truths:
-            raise ValueError(
+            raise UserError(
                 f"benchmark={self.benchmark!r}, split={self.split!r}: only the first box of each "
                 "sequence is published, so nothing can be scored here; a server scores the "
                 "package that eval writes of a checkpoint"
@@ -251,7 +252,7 @@ class SingleObjectRecipe(BackboneRecipe):
             ValueError: without the box of the object in the first frame.
         """
         if init_box_xyxy is None:
-            raise ValueError(f"{self.name} needs the first box of its object: none was given")
+            raise UserError(f"{self.name} needs the first box of its object: none was given")
         first = torch.tensor(init_box_xyxy, device="cpu")
         return lambda model, _: _VideoTracker(SiameseTracker(model, self.tracker), first)  # type: ignore[arg-type]
 
@@ -269,7 +270,7 @@ class SingleObjectRecipe(BackboneRecipe):
         height, width = size
         low, high = self.data.template_size, self.data.crop_size
         if height != width or not low <= height <= high:
-            raise ValueError(
+            raise UserError(
                 f"image {height}x{width}: the search regions of {self.name} are square, "
                 f"{low} to {high} pixels a side"
             )

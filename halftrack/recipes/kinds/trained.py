@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from halftrack.data import Progress, SkipLedger
+from halftrack.errors import UserError
 from halftrack.recipes.kinds.evaluation import Evaluation
 from halftrack.recipes.kinds.planned import Sharing
 from halftrack.recipes.kinds.recipe import Recipe, seeded
@@ -132,7 +133,7 @@ class TrainedRecipe(Recipe):
             ValueError: for a size that the recipe cannot have.
         """
         height, width = self.image_size
-        raise ValueError(f"images of {self.name} are {height}x{width}: no other size can be set")
+        raise UserError(f"images of {self.name} are {height}x{width}: no other size can be set")
 
     def sharing(self) -> Sharing:
         """How many samples share a pass, and so what a step holds."""
@@ -167,7 +168,7 @@ class TrainedRecipe(Recipe):
         """
         if stages == self.recompute:
             return self
-        raise ValueError(f"{self.name} has no stages to compute again, got {stages}")
+        raise UserError(f"{self.name} has no stages to compute again, got {stages}")
 
     def reading_synthetic(self) -> Self:
         """The recipe with synthetic video in the place of its data; sizes and sampling stay.
@@ -192,7 +193,7 @@ class TrainedRecipe(Recipe):
             ValueError: if there is no synthetic video for this recipe.
         """
         if self.synthetic_layout is None:
-            raise ValueError(f"there is no synthetic video for {self.name}: give --data-root")
+            raise UserError(f"there is no synthetic video for {self.name}: give --data-root")
         settings = SyntheticVideo(
             layout=self.synthetic_layout, seed=seed, train_videos=SYNTHETIC_VIDEOS, val_videos=1
         )

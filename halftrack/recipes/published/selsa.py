@@ -19,7 +19,6 @@ def r50() -> VideoDetectionRecipe:
     """SELSA R50-DC5 on ImageNet VID and DET, 7 epochs: AP50 78.4, 3.49 GB published."""
     return VideoDetectionRecipe(
         name="selsa_faster_rcnn_r50_dc5_1x_imagenetvid",
-        summary="SELSA R50-DC5, ImageNet VID, 7 epochs; published AP50 78.4",
         model=SelsaConfig(),
         data=VidDataConfig(),
         training=TrainingConfig(),
@@ -32,7 +31,6 @@ def r50_fp16() -> VideoDetectionRecipe:
     return replace(
         r50(),
         name="selsa_faster_rcnn_r50_dc5_fp16_1x_imagenetvid",
-        summary="the same in fp16, static loss scale 512; published AP50 78.7",
         precision=Precision("fp16", 512.0),
     )
 
@@ -42,7 +40,6 @@ def r101() -> VideoDetectionRecipe:
     return replace(
         r50(),
         name="selsa_faster_rcnn_r101_dc5_1x_imagenetvid",
-        summary="SELSA R101-DC5, ImageNet VID, 7 epochs",
         model=SelsaConfig(backbone=ResNetConfig(depth=101)),
     )
 
@@ -52,7 +49,6 @@ def x101() -> VideoDetectionRecipe:
     return replace(
         r50(),
         name="selsa_faster_rcnn_x101_dc5_1x_imagenetvid",
-        summary="SELSA X101-64x4d-DC5, ImageNet VID, 7 epochs",
         model=SelsaConfig(backbone=ResNetConfig(depth=101, groups=64, width_per_group=4)),
     )
 
@@ -64,7 +60,6 @@ def tiny_sample() -> VideoDetectionRecipe:
     )
     return VideoDetectionRecipe(
         name="selsa_tiny_sample",
-        summary="a narrow SELSA R18 for synthetic video, on a laptop",
         model=SelsaConfig(
             backbone=ResNetConfig(depth=18, base_channels=16, frozen_stages=-1, frozen_bn=False),
             neck_channels=64,

@@ -31,7 +31,6 @@ def detector(
     epochs = _epochs(benchmark)
     return FrameDetectionRecipe(
         name=_detector_name(benchmark, precision),
-        summary=f"Tracktor's detector, Faster R-CNN R50-FPN, {benchmark} half-train",
         model=_model(benchmark),
         data=MotDetectionConfig(benchmark=benchmark),
         training=TrainingConfig(
@@ -55,10 +54,8 @@ def reid(
     As published it learns from whole videos, so that half-val frames leak in; ``clean`` keeps to
     half-train.
     """
-    where = "half-train" if clean else "whole videos (half-val leaks in, as published)"
     return ReIDRecipe(
         name=_reid_name(benchmark, precision) + ("-half" if clean else ""),
-        summary=f"Tracktor's ReID R50, {benchmark}, {where}",
         model=ReIDConfig(),
         data=ReIDDataConfig(benchmark=benchmark, split="half-train" if clean else "whole-train"),
         training=TrainingConfig(
@@ -86,13 +83,10 @@ def tracker(
     detections = "public" if public else "private"
     detector_recipe = _detector_name(benchmark, precision)
     reid_recipe = _reid_name(benchmark, precision)
-    published = {"fp32": "; published MOTA 64.1, IDF1 66.9", "fp16": "; published 64.7, 66.6"}
-    row = published[precision] if benchmark == "MOT17" and not public else ""
     return TrackingRecipe(
         name=(
             f"tracktor_faster-rcnn_r50_fpn_{half}{epochs}e_{benchmark.lower()}-{detections}-half"
         ),
-        summary=f"Tracktor of {detector_recipe} and {reid_recipe}, {detections}, half-val{row}",
         detector=_model(benchmark),
         detector_recipe=detector_recipe,
         detector_checkpoint=f"runs/{detector_recipe}_{precision}/best.pth",
@@ -108,7 +102,6 @@ def tiny_detector() -> FrameDetectionRecipe:
     """A narrow Faster R-CNN FPN for the synthetic video; the same code, in a minute or two."""
     return FrameDetectionRecipe(
         name="faster-rcnn_tiny_sample",
-        summary="a narrow Faster R-CNN R18-FPN for synthetic video, on a laptop",
         model=FasterRCNNConfig(
             backbone=_tiny_backbone(outputs=(1, 2, 3, 4)),
             neck_channels=64,
@@ -172,7 +165,6 @@ def tiny_reid() -> ReIDRecipe:
     """A narrow ReID for the synthetic video."""
     return ReIDRecipe(
         name="reid_tiny_sample",
-        summary="a narrow ReID R18 for synthetic video, on a laptop",
         model=_tiny_reid_model(),
         data=ReIDDataConfig(split="whole-train", max_crops=8),
         training=TrainingConfig(
@@ -196,7 +188,6 @@ def tiny_tracker() -> TrackingRecipe:
     parts = tiny_detector()
     return TrackingRecipe(
         name="tracktor_tiny_sample",
-        summary="Tracktor of faster-rcnn_tiny_sample and reid_tiny_sample",
         detector=parts.model,
         detector_recipe=parts.name,
         detector_checkpoint=f"runs/{parts.name}_fp32/best.pth",

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from halftrack.errors import UserError
+
 __all__ = ["CONTEXT", "live_that_fits", "on_a_gpu", "parse_memory"]
 
 MIB = 2**20
@@ -65,5 +67,5 @@ def parse_memory(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
     unit = _UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None or not float(match[1]):
-        raise ValueError(f"GPU memory {text!r}: expected a number and MB, GB, MiB or GiB, as 24GiB")
+        raise UserError(f"GPU memory {text!r}: expected a number and MB, GB, MiB or GiB, as 24GiB")
     return int(float(match[1]) * unit)

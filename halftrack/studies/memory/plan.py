@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from halftrack.errors import UserError
 from halftrack.precision.sites import OUTERMOST
 from halftrack.recipes import TrainedRecipe
 from halftrack.studies.memory.gpu import CONTEXT, live_that_fits, on_a_gpu
@@ -174,7 +175,7 @@ def plan_memory(
         ValueError: if there are no objects.
     """
     if objects < 1:
-        raise ValueError(f"objects={objects}: a frame that is learned has at least 1")
+        raise UserError(f"objects={objects}: a frame that is learned has at least 1")
     start = time.perf_counter()
     assumed = tuple(_assumptions(recipe))
     recipe = recipe.without_data()

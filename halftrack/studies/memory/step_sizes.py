@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TypeVar
 
+from halftrack.errors import UserError
 from halftrack.recipes import TrainedRecipe, override
 
 __all__ = ["parse_image", "resized"]
@@ -21,7 +22,7 @@ def parse_image(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"\s*(\d+)x(\d+)\s*", text)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
     if min(size) < 1:
-        raise ValueError(f"image {text!r}: expected height x width in pixels, as 608x1008")
+        raise UserError(f"image {text!r}: expected height x width in pixels, as 608x1008")
     return size
 
 

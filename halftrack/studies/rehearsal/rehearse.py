@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from halftrack.data import Progress
+from halftrack.errors import UserError
 from halftrack.precision import LossScaleAdvice, NonFiniteGradientError, Precision, Ranges
 from halftrack.precision.histogram import exponent_of
 from halftrack.precision.islands import Islands
@@ -117,7 +118,7 @@ def rehearsable(recipe: Recipe, precision: str | None = None) -> TrainedRecipe:
     if precision is None:
         precision = "fp16" if recipe.precision.name == "fp32" else recipe.precision.name
     if precision == "fp32":
-        raise ValueError("precision 'fp32' has nothing to rehearse; choose bf16 or fp16")
+        raise UserError("precision 'fp32' has nothing to rehearse; choose bf16 or fp16")
     return trained.with_precision(precision)
 
 
@@ -165,7 +166,7 @@ def rehearse(
     """
     for name, value in (("steps", steps), ("every", every)):
         if value < 1:
-            raise ValueError(f"{name}={value}: expected at least 1")
+            raise UserError(f"{name}={value}: expected at least 1")
     exponent_of(recipe.precision.new_loss_scale().value)
     start = time.perf_counter()
     notes: list[str] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from zipfile import ZipFile
@@ -11,8 +10,6 @@ from zipfile import ZipFile
 import pytest
 import torch
 
-from halftrack import cli
-from halftrack.cli import console, main
 from halftrack.recipes import RECIPES, load_recipe, override
 from halftrack.studies.memory.step import predicted_step
 
@@ -20,29 +17,12 @@ TINY = "selsa_tiny_sample"
 PARTS = ("--detector", "d", "--reid", "r")
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of one command."""
-    monkeypatch.setattr(sys, "argv", ["halftrack", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
-
-
-@pytest.fixture
-def halftrack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(console, "_width", 300)
-    return lambda *arguments: run(monkeypatch, *arguments)
-
-
 def test_sample_check_train_and_eval_follow_on_each_other(
     halftrack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = tmp_path / "data", tmp_path / "run"
     size = ("--train-videos", 1, "--val-videos", 1, "--frames", 8)
-    assert halftrack("data", "sample", data, *size) == 0
+    assert halftrack("data", "synthetic", data, *size) == 0
     assert halftrack("data", "check", TINY, "--data-root", data, "--decode") == 0
     assert "all is well" in capsys.readouterr().out
     short = ("--set", "training.epochs=1", "--set", "training.workers=0")
@@ -54,7 +34,7 @@ def test_sample_check_train_and_eval_follow_on_each_other(
     assert "the same as recorded" in capsys.readouterr().out
     recorded = (bundle / "bundle.json").read_text()
     (bundle / "bundle.json").write_text(recorded.replace('"kind": "overflow"', '"kind": "NaN"'))
-    assert halftrack("replay", bundle) == 1
+    assert halftrack("replay", bundle) == 3
     assert "recorded: backward" in capsys.readouterr().out
     assert halftrack(*train) == 2
     assert "already holds a run: resume it" in capsys.readouterr().err
@@ -74,7 +54,7 @@ def test_detector_reid_and_tracker_follow_on_each_other(
 ) -> None:
     data = tmp_path / "data"
     size = ("--train-videos", 2, "--val-videos", 1, "--frames", 8)
-    assert halftrack("data", "sample", data, "--layout", "mot", *size) == 0
+    assert halftrack("data", "synthetic", data, "--layout", "mot", *size) == 0
     short = ("--set", "training.epochs=1", "--set", "training.milestones=()")
     short += ("--set", "training.workers=0")
     few = ("max_crops=2", "min_crops=1", "identities_per_batch=3", "crops_per_identity=2")
@@ -109,7 +89,7 @@ def test_detector_reid_and_tracker_follow_on_each_other(
     score = ("eval", tracker, "--data-root", data, "--results", out / "results")
     assert halftrack(*score) == 0
     (data / "MOT17/train/MOT17-60-FRCNN/gt/gt.txt").unlink()
-    assert halftrack("data", "check", "faster-rcnn_tiny_sample", "--data-root", data) == 1
+    assert halftrack("data", "check", "faster-rcnn_tiny_sample", "--data-root", data) == 3
     assert "gt.txt: ground truth is missing" in capsys.readouterr().out
     film = ("track", sequence, "--recipe", tracker, *parts[:4], "--out", out)
     assert halftrack(*film) == 0
@@ -123,7 +103,7 @@ def test_following_one_object_leaves_scores_curves_and_files_that_score_alike(
 ) -> None:
     data, out, recipe = tmp_path / "data", tmp_path / "run", "siamese_rpn_tiny_sample"
     size = ("--train-videos", 1, "--val-videos", 1, "--frames", 8)
-    assert halftrack("data", "sample", data, "--layout", "sot", *size) == 0
+    assert halftrack("data", "synthetic", data, "--layout", "sot", *size) == 0
     weights = out / "best.pth"
     out.mkdir()
     # A norm that keeps features in range without any training.
@@ -167,7 +147,7 @@ def test_following_one_object_leaves_scores_curves_and_files_that_score_alike(
 @pytest.mark.parametrize("layout", ["mot", "sot"])
 def test_the_other_layouts_are_written_too(halftrack, tmp_path: Path, layout: str) -> None:
     size = ("--train-videos", 1, "--val-videos", 1, "--frames", 8)
-    assert halftrack("data", "sample", tmp_path / "data", "--layout", layout, *size) == 0
+    assert halftrack("data", "synthetic", tmp_path / "data", "--layout", layout, *size) == 0
 
 
 def test_pairs_and_the_sequences_that_score_them_are_checked(
@@ -175,31 +155,48 @@ def test_pairs_and_the_sequences_that_score_them_are_checked(
 ) -> None:
     data, recipe = tmp_path / "data", "siamese_rpn_tiny_sample"
     size = ("--train-videos", 2, "--val-videos", 1, "--frames", 8)
-    assert halftrack("data", "sample", data, "--layout", "sot", *size) == 0
+    assert halftrack("data", "synthetic", data, "--layout", "sot", *size) == 0
     assert halftrack("data", "check", recipe, "--data-root", data, "--decode") == 0
     told = capsys.readouterr().out
     assert "train lasot: 2 videos, 16 frames, 2 objects" in told
     assert "LaSOT test: 1 sequences, 8 frames" in told
     assert "all is well" in told
     more = ("--set", "data.training_sets=('coco','lasot')", "--set", "data.set_weights=(1,1)")
-    assert halftrack("data", "check", recipe, "--data-root", data, *more) == 1
+    assert halftrack("data", "check", recipe, "--data-root", data, *more) == 3
     told = capsys.readouterr().out
     assert "no COCO here" in told
     assert "train lasot: 2 videos" in told
 
 
-@pytest.mark.parametrize(("interrupted", "code"), [(None, 0), (15, 143)])
-def test_parity_tells_its_verdict_and_ends_as_its_runs_did(
+@pytest.mark.parametrize(
+    ("interrupted", "equivalence", "code"),
+    [
+        (None, SimpleNamespace(equivalent=True), 0),
+        (None, SimpleNamespace(equivalent=False), 3),
+        (None, None, 3),
+        (15, None, 143),
+    ],
+)
+def test_parity_tells_its_verdict_and_ends_with_its_code_or_as_its_runs_did(
     halftrack,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     interrupted: int | None,
+    equivalence: SimpleNamespace | None,
     code: int,
 ) -> None:
-    found = SimpleNamespace(notes=lambda: ["a note"], verdict="as good", interrupted=interrupted)
-    asked = {}
-    monkeypatch.setattr(cli, "run_parity", lambda _, **how: asked.update(how) or found)
-    assert halftrack("parity", TINY, "--data-root", "x", "--seeds", 3, "--margin", 2) == code
+    found = SimpleNamespace(
+        notes=lambda: ["a note"],
+        verdict="as good",
+        interrupted=interrupted,
+        equivalence=equivalence,
+    )
+    asked: dict[str, object] = {}
+    monkeypatch.setattr(
+        "halftrack.studies.parity.run_parity", lambda _, **how: asked.update(how) or found
+    )
+    assert halftrack("parity", TINY, "--data-root", tmp_path, "--seeds", 3, "--margin", 2) == code
     assert (asked["seeds"], asked["margin"], asked["precision"]) == (3, 2.0, "fp16")
     assert asked["out"] == Path(f"runs/{TINY}_parity_fp16")
     assert capsys.readouterr().out.splitlines()[:2] == ["a note", "as good"]
@@ -209,7 +206,7 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
     assert halftrack("recipes") == 0
     listed = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [words for words in listed if words[0] in RECIPES] == [
-        [name, load_recipe(name).precision.name] for name in RECIPES
+        [name, entry.precision] for name, entry in RECIPES.items()
     ]
     assert halftrack("show", TINY, "--precision", "fp16", "--set", "training.lr=0.5") == 0
     shown = json.loads(capsys.readouterr().out)
@@ -220,18 +217,26 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("show", "selsa"), "no recipe 'selsa'; the nearest is"),
+        (("show", "selsa"), "no recipe 'selsa'; the nearest are selsa_tiny_sample, "),
+        (("show", "selsa"), "see `halftrack recipes` for all"),
         (("show", TINY, "--set", "training.lrr=1"), "the nearest is 'training.lr'"),
+        (("show", TINY, "--set", "training.lr"), "--set takes field=value, got 'training.lr'"),
         (("show", TINY, "--precision", "half"), "'half' is not one of fp32, bf16, fp16"),
-        (("train", TINY, "--data-root", "nowhere"), "no ImageNet here: looked for"),
         (("show", TINY, "--set", "training.lr=[/abc]"), "got '[/abc]'"),
-        (("train", TINY, "--data-root", "no[where]"), "no[where]"),
-        (("train", TINY, "--data-root", "x", "--device", "toaster"), "no device 'toaster' here"),
-        (("eval", TINY, "--data-root", "x"), "--checkpoint is missing: the weights of"),
-        (("eval", TINY, "--data-root", "x", "--reid", "f"), "are a tracker's parts"),
-        (("track", "x.mp4", "--recipe", TINY), "does not track"),
+        (("train", TINY, "--data-root", "HERE"), "no ImageNet here: looked for"),
+        (("train", TINY, "--data-root", "no[where]"), "no[where]: there is no such folder"),
+        (("train", TINY, "--data-root", "HERE/file"), "a file, expected a folder"),
+        (("train", TINY, "--data-root", "HERE", "--init", "x.pth"), "x.pth: there is no such file"),
+        (("train", TINY, "--data-root", "HERE", "--out", "HERE/file"), "a file, expected a folder"),
+        (("train", TINY, "--data-root", "HERE", "--out", "HERE/file/run"), "is a file, expected"),
+        (("train", TINY, "--data-root", "HERE", "--device", "toaster"), "no device 'toaster' here"),
+        (("eval", TINY, "--data-root", "HERE"), "--checkpoint is missing: give the weights of"),
+        (("eval", TINY, "--data-root", "HERE", "--reid", "HERE/file"), "are a tracker's parts"),
+        (("eval", TINY, "--data-root", "HERE", "--checkpoint", "c"), "c: there is no such file"),
+        (("track", "HERE/file", "--recipe", TINY), "does not track"),
+        (("track", "x.mp4", "--recipe", "tracktor_tiny_sample"), "x.mp4: there is no such file"),
         (
-            ("track", "x", "--recipe", "siamese_rpn_tiny_sample", "--init-box", "1,2,3"),
+            ("track", "HERE", "--recipe", "siamese_rpn_tiny_sample", "--init-box", "1,2,3"),
             "--init-box takes x,y,w,h or a file, got '1,2,3'",
         ),
         (
@@ -239,27 +244,37 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
             "--checkpoint holds both parts: leave out --detector and --reid",
         ),
         (
-            ("eval", "tracktor_tiny_sample", "--data-root", "x", "--results", "r", *PARTS),
+            ("eval", "tracktor_tiny_sample", "--data-root", "HERE", "--results", "r", *PARTS),
             "--results scores files",
         ),
-        (("train", "tracktor_tiny_sample", "--data-root", "x"), "put together from trained parts"),
-        (("quickstart", "--task", "sot3"), "no task 'sot3'; there are vid, mot, sot and all"),
         (
-            ("parity", "tracktor_tiny_sample", "--data-root", "x", "--seeds", 2),
+            ("train", "tracktor_tiny_sample", "--data-root", "HERE"),
+            "put together from trained parts",
+        ),
+        (("quickstart", "--task", "sot3"), "--task 'sot3' is not one of vid, mot, sot, all"),
+        (
+            ("parity", "tracktor_tiny_sample", "--data-root", "HERE", "--seeds", 2),
             "trained parts, faster-rcnn_tiny_sample and reid_tiny_sample",
         ),
         (("rehearse", "tracktor_tiny_sample"), "tracktor_tiny_sample has no training step"),
-        (("rehearse", TINY, "--precision", "fp32"), "'fp32' has nothing to rehearse"),
-        (("rehearse", TINY, "--data-root", "nowhere", "--init", "none"), "no ImageNet here"),
-        (("rehearse", TINY, "--steps", "0"), "steps=0: expected at least 1"),
-        (("replay", "nowhere"), "no replay bundle in nowhere: bundle.json is missing"),
-        (("data", "sample", "x", "--layout", "coco"), "no layout 'coco'; there are vid, mot, sot"),
+        (("rehearse", TINY, "--precision", "fp32"), "'fp32' is not one of bf16, fp16"),
+        (("rehearse", TINY, "--data-root", "HERE", "--init", "none"), "no ImageNet here"),
+        (("rehearse", TINY, "--steps", "0"), "--steps 0: expected at least 1"),
+        (("replay", "HERE"), "bundle.json is missing"),
+        (("data", "synthetic", "x", "--layout", "coco"), "'coco' is not one of vid, mot, sot"),
+        (("data", "synthetic", "HERE/new", "--frames", 2), "frames=2: a video needs at least 8"),
+        (("data", "sample", "x", "--layout", "mot"), "is now `halftrack data synthetic`"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(
-    halftrack, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+    halftrack,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[object, ...],
+    message: str,
 ) -> None:
-    assert halftrack(*arguments) == 2
+    (tmp_path / "file").touch()
+    assert halftrack(*(str(each).replace("HERE", str(tmp_path)) for each in arguments)) == 2
     told = capsys.readouterr().err
     assert message in " ".join(told.split())
     assert "Traceback" not in told
@@ -310,7 +325,7 @@ def test_a_rehearsal_leaves_a_page_and_its_exit_code_says_whether_something_must
     assert f"written to {out / 'rehearsal.html'}" in told
     assert json.loads((out / "rehearsal.json").read_text())["precision"]["loss_scale"] == 128.0
     assert "reid_tiny_sample" in (out / "rehearsal.html").read_text()
-    assert halftrack(*start, "--set", "precision.loss_scale=16777216.0") == 1
+    assert halftrack(*start, "--set", "precision.loss_scale=16777216.0") == 3
     assert "must change: --set precision.loss_scale=" in capsys.readouterr().out
 
 

@@ -1,0 +1,42 @@
+"""The program: its commands in the order that the help shows them."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from halftrack.cli import data, evaluate, parity, plan, quickstart, recipes, rehearse, track, train
+from halftrack.cli.exits import telling_errors
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Train, evaluate and run video perception models in half precision.",
+    epilog="Exit codes: 0 done; 1 the run failed; 2 unusable arguments, files or data; 3 done, and "
+    "the verdict is bad; 130 or 143 ended by Ctrl-C or SIGTERM.",
+)
+app.command()(recipes.recipes)
+app.command()(recipes.show)
+app.command()(plan.plan)
+app.command()(rehearse.rehearse)
+app.command()(train.train)
+app.command()(parity.parity)
+app.command()(train.replay)
+app.command("eval")(evaluate.evaluate)
+app.command()(track.track)
+app.command()(quickstart.quickstart)
+app.add_typer(data.app, name="data")
+
+
+def main() -> None:
+    """Run the command line."""
+    with telling_errors():
+        if sys.argv[1:] == ["recipes"]:  # typer would import pydantic to find that it has no option
+            recipes.recipes()
+        else:
+            app()

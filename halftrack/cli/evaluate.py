@@ -1,0 +1,134 @@
+"""``halftrack eval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from halftrack.cli.checks import check_folder, check_output
+from halftrack.cli.console import console, progress_bar, tell
+from halftrack.cli.options import (
+    DataRoot,
+    DetectorFile,
+    Device,
+    PrecisionName,
+    RecipeName,
+    ReIDFile,
+    Settings,
+    Trust,
+)
+from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
+from halftrack.errors import UserError
+
+if TYPE_CHECKING:
+    from halftrack.recipes import Evaluation, Recipe
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    recipe: RecipeName,
+    data_root: DataRoot,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Score this checkpoint. A tracking recipe names its own files instead.",
+        ),
+    ] = None,
+    detector: DetectorFile = None,
+    reid: ReIDFile = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Score the <sequence>.txt files in this folder instead of a model "
+            "(tracking recipes only).",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write scores and tracks to this folder. Default: the checkpoint's folder, or "
+            "runs/RECIPE_PRECISION.",
+        ),
+    ] = None,
+    precision: PrecisionName = None,
+    device: Device = None,
+    trust: Trust = False,
+    settings: Settings = None,
+) -> None:
+    """Score a checkpoint, or files of tracks, on the validation videos."""
+    check_recipe(recipe, precision, settings)
+    if results is not None and any((checkpoint, detector, reid, precision, device, trust)):
+        raise UserError(
+            "--results scores files, not a model: leave out --checkpoint, --detector, --reid, "
+            "--precision, --device and --trust"
+        )
+    check_parts(checkpoint, detector, reid)
+    check_folder("--data-root", data_root)
+    check_folder("--results", results)
+    check_output(out)
+    from halftrack.report import published_row, render_table
+    from halftrack.report.eval_files import write_evaluation
+
+    chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
+    if checkpoint is None and results is None and chosen.needs_checkpoint:
+        raise UserError(f"--checkpoint is missing: give the weights of {chosen.name} to score")
+    if out is None:
+        kind = chosen.precision.name if results is None else "results"
+        out = checkpoint.parent if checkpoint else Path("runs") / f"{chosen.name}_{kind}"
+    evaluation = _evaluation(chosen, data_root, checkpoint, results, device=device, trust=trust)
+    memory = None if checkpoint is None else _training_memory(checkpoint)
+    row = published_row(chosen, evaluation, memory_mb=memory, checkpoint=checkpoint)
+    console.print(render_table([row]))
+    for title, rows in evaluation.tables().items():
+        console.print(render_table(rows, title=title))
+    console.print(evaluation.flat() or "no ground truth, so no scores")
+    for line in evaluation.skipped:
+        tell(line)
+    for line in write_evaluation(out, chosen, evaluation, row=row, scored=results):
+        tell(line)
+
+
+def _evaluation(
+    recipe: Recipe,
+    data_root: Path,
+    checkpoint: Path | None,
+    results: Path | None,
+    *,
+    device: str | None,
+    trust: bool,
+) -> Evaluation:
+    """The scores of result files, or else of a model."""
+    from halftrack.recipes import evaluate as evaluate_recipe
+    from halftrack.recipes import score_results
+
+    if results is not None:
+        return score_results(recipe, results, data_root=data_root)
+    with progress_bar("scoring") as progress:
+        return evaluate_recipe(
+            recipe,
+            data_root=data_root,
+            checkpoint=checkpoint,
+            device=device,
+            trust=trust,
+            progress=progress,
+        )
+
+
+def _training_memory(checkpoint: Path) -> float | None:
+    """Peak training memory in MB, if the checkpoint lies beside the log of a run on a GPU."""
+    from halftrack.report import read_log
+
+    try:
+        rows = read_log(checkpoint.parent / "log.jsonl")
+    except (OSError, ValueError):
+        return None
+    # On a CPU the log has the whole process's memory, which no table compares.
+    if any(row.get("device") == "cpu" for row in rows):
+        return None
+    return max((row["memory"] for row in rows if "memory" in row), default=None)

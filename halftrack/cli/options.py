@@ -1,0 +1,90 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "DataRoot",
+    "DetectorFile",
+    "Device",
+    "Init",
+    "PrecisionName",
+    "ReIDFile",
+    "RecipeName",
+    "Samples",
+    "Seed",
+    "Settings",
+    "Trust",
+]
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="Name of a recipe; `halftrack recipes` lists them.")
+]
+DataRoot = Annotated[
+    Path,
+    typer.Option(
+        "--data-root",
+        metavar="FOLDER",
+        help="Folder that contains the data sets (ILSVRC/, MOT17/, ...) as downloaded.",
+    ),
+]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="Compute in fp32, bf16 or fp16. Default: the recipe's precision.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change a field of the recipe, e.g. training.lr=0.02. Can be given several times; "
+        "`halftrack show RECIPE` prints the fields.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME", help="Run on cpu, cuda, cuda:1, ... Default: the GPU if any."
+    ),
+]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        "--init",
+        metavar="FILE",
+        help="Start from this checkpoint (of halftrack, MMTracking or torchvision), or from random "
+        "weights with the word none. Default: as the recipe says.",
+    ),
+]
+DetectorFile = Annotated[
+    str | None,
+    typer.Option("--detector", metavar="FILE", help="Detector checkpoint (tracking recipes only)."),
+]
+ReIDFile = Annotated[
+    str | None,
+    typer.Option("--reid", metavar="FILE", help="ReID checkpoint (tracking recipes only)."),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Load checkpoints that contain arbitrary Python objects. This runs code from the "
+        "file: use it only for files you trust.",
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(
+        "--clips",
+        help="Learn from this many samples in each step (clips, frames, crops or pairs).",
+    ),
+]

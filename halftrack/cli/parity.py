@@ -1,0 +1,82 @@
+"""``halftrack parity``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from halftrack.cli.checks import check_file, check_folder, check_least, check_name, check_output
+from halftrack.cli.console import console, tell
+from halftrack.cli.exits import BAD_VERDICT, end_interrupted
+from halftrack.cli.options import DataRoot, Device, Init, RecipeName, Settings, Trust
+from halftrack.cli.recipe import check_recipe, choose_recipe
+
+__all__ = ["parity"]
+
+
+def parity(
+    recipe: RecipeName,
+    data_root: DataRoot,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Train N pairs of runs. Decide on N before you see any result."
+        ),
+    ],
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="Compare fp16 or bf16 with fp32.")
+    ] = "fp16",
+    margin: Annotated[
+        float,
+        typer.Option(
+            help="Call half precision as good if the mean difference is within this many points "
+            "(hundredths of AP50)."
+        ),
+    ] = 1.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write runs and results to this folder. Default: runs/RECIPE_parity_PRECISION.",
+        ),
+    ] = None,
+    init: Init = None,
+    device: Device = None,
+    trust: Trust = False,
+    settings: Settings = None,
+) -> None:
+    """Test whether half precision trains as well as fp32, by training pairs of runs.
+
+    Exit code 3 says that it was not shown.
+    """
+    check_recipe(recipe, None, settings)
+    check_name("--precision", precision, ("bf16", "fp16"))
+    check_least("--seeds", seeds)
+    check_folder("--data-root", data_root)
+    check_file("--init", None if init == "none" else init)
+    check_output(out)
+    from halftrack.studies.parity import run_parity
+
+    chosen = choose_recipe(recipe, None, settings)
+    out = out or Path("runs") / f"{chosen.name}_parity_{precision}"
+    found = run_parity(
+        chosen,
+        data_root=data_root,
+        out=out,
+        seeds=seeds,
+        precision=precision,
+        margin=margin,
+        init=init,
+        device=device,
+        trust=trust,
+        console=console,
+    )
+    for line in found.notes():
+        tell(line)
+    tell(found.verdict)
+    end_interrupted(found.interrupted)
+    tell(f"results in {out}: parity.json, parity.csv, parity.png")
+    if found.equivalence is None or not found.equivalence.equivalent:
+        raise typer.Exit(BAD_VERDICT)

@@ -1,0 +1,69 @@
+"""``halftrack plan``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from halftrack.cli.checks import check_least
+from halftrack.cli.console import console, tell
+from halftrack.cli.options import RecipeName, Samples, Settings
+from halftrack.cli.recipe import check_recipe, choose_recipe
+from halftrack.errors import UserError
+from halftrack.studies.memory.gpu import parse_memory
+
+__all__ = ["plan"]
+
+
+def plan(
+    recipe: RecipeName,
+    gpu_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Say what fits into a GPU of this size, e.g. 11GB or 24GiB, and search the "
+            "largest images and batches that do.",
+        ),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Plan for images of this height x width as the network sees them, e.g. 608x1008.",
+        ),
+    ] = None,
+    clips: Samples = None,
+    objects: Annotated[
+        int, typer.Option(help="Assume this many objects in each training frame (detectors only).")
+    ] = 50,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the plan to this file as JSON.")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Predict the memory of a training step without running it.
+
+    With --gpu-memory, exit code 3 says that the recipe as given does not fit.
+    """
+    check_recipe(recipe, None, settings)
+    memory = None if gpu_memory is None else parse_memory(gpu_memory)
+    check_least("--objects", objects)
+    if out is not None and out.is_dir():
+        raise UserError(f"--out {out}: a folder, expected a file to write to")
+    from halftrack.report import render_table
+    from halftrack.studies.memory.plan import plan_memory
+    from halftrack.studies.memory.step_sizes import resized
+
+    chosen = choose_recipe(recipe, None, settings).for_training()
+    chosen = resized(chosen, image=image, clips=clips)
+    found = plan_memory(chosen, gpu_memory=memory, objects=objects)
+    for title, rows in found.tables().items():
+        console.print(render_table(rows, title=title))
+    for line in found.notes():
+        tell(line)
+    if out is not None:
+        out.write_text(json.dumps(found.numbers(), indent=2), encoding="utf-8")
+        tell(f"written to {out}")

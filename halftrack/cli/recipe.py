@@ -1,0 +1,52 @@
+"""The recipe a command was asked for: found by name, its fields set, its parts exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from halftrack.cli.checks import check_file, check_name
+from halftrack.errors import UserError
+from halftrack.recipes.names import find_entry
+
+if TYPE_CHECKING:
+    from halftrack.recipes import Recipe
+
+__all__ = ["PRECISIONS", "check_parts", "check_recipe", "choose_recipe", "with_parts"]
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+
+def check_recipe(name: str, precision: str | None, settings: Sequence[str] | None) -> None:
+    """Refuse a recipe, a precision or a setting that cannot be, without importing torch."""
+    find_entry(name)
+    check_name("--precision", precision, PRECISIONS)
+    for setting in settings or ():
+        if "=" not in setting:
+            raise UserError(f"--set takes field=value, got {setting!r}")
+
+
+def choose_recipe(name: str, precision: str | None, settings: Sequence[str] | None) -> Recipe:
+    """The recipe of that name in that precision with these fields set."""
+    from halftrack.recipes import load_recipe, override
+
+    recipe = load_recipe(name)
+    if precision is not None:
+        recipe = recipe.with_precision(precision)
+    return override(recipe, settings) if settings else recipe
+
+
+def check_parts(checkpoint: Path | None, detector: str | None, reid: str | None) -> None:
+    """Refuse weights files that contradict each other or do not exist."""
+    if checkpoint is not None and (detector is not None or reid is not None):
+        raise UserError("--checkpoint holds both parts: leave out --detector and --reid")
+    for option, file in (("--checkpoint", checkpoint), ("--detector", detector), ("--reid", reid)):
+        check_file(option, file)
+
+
+def with_parts(recipe: Recipe, detector: str | None, reid: str | None) -> Recipe:
+    """A tracking recipe with other files for its detector and ReID model."""
+    if detector is None and reid is None:
+        return recipe
+    return recipe.with_parts(detector=detector, reid=reid)

@@ -1,0 +1,28 @@
+"""``halftrack recipes`` and ``halftrack show``."""
+
+from __future__ import annotations
+
+import json
+
+from rich.padding import Padding
+
+from halftrack.cli.console import console
+from halftrack.cli.options import PrecisionName, RecipeName, Settings
+from halftrack.cli.recipe import check_recipe, choose_recipe
+from halftrack.recipes.names import RECIPES
+
+__all__ = ["recipes", "show"]
+
+
+def recipes() -> None:
+    """List the recipes: name, precision and summary."""
+    for name, entry in RECIPES.items():
+        # A name is there to be copied: on a line of its own, however narrow the terminal.
+        console.print(f"[bold]{name}[/bold]  {entry.precision}", soft_wrap=True)
+        console.print(Padding(entry.summary, (0, 0, 0, 4)))
+
+
+def show(recipe: RecipeName, precision: PrecisionName = None, settings: Settings = None) -> None:
+    """Print every field of a recipe as JSON. Each field can be changed with --set."""
+    check_recipe(recipe, precision, settings)
+    console.print_json(json.dumps(choose_recipe(recipe, precision, settings).to_dict()))

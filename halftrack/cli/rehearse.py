@@ -1,0 +1,126 @@
+"""``halftrack rehearse``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from halftrack.cli.checks import check_file, check_folder, check_least, check_name, check_output
+from halftrack.cli.console import console, progress_bar, tell
+from halftrack.cli.exits import BAD_VERDICT
+from halftrack.cli.options import Init, RecipeName, Samples, Seed, Settings, Trust
+from halftrack.cli.recipe import check_recipe
+
+if TYPE_CHECKING:
+    from halftrack.studies.rehearsal.rehearse import Rehearsal
+
+__all__ = ["rehearse"]
+
+
+def rehearse(
+    recipe: RecipeName,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder that contains the data sets as downloaded. Default: synthetic video.",
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Rehearse fp16 or bf16. Default: the recipe's precision, or fp16 if that is fp32.",
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Take this many training steps.")] = 50,
+    every: Annotated[int, typer.Option(help="Measure ranges every N steps.", metavar="N")] = 10,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW", help="Use smaller images of this height x width, e.g. 304x512."
+        ),
+    ] = None,
+    clips: Samples = None,
+    islands: Annotated[
+        bool, typer.Option("--islands", help="Search for the modules that must stay in fp32.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write the HTML page and the numbers to this folder. "
+            "Default: runs/RECIPE_rehearsal_PRECISION.",
+        ),
+    ] = None,
+    init: Init = None,
+    seed: Seed = 0,
+    trust: Trust = False,
+    settings: Settings = None,
+) -> None:
+    """Train a few steps on this CPU with a GPU's half-precision arithmetic and report problems.
+
+    Reports what overflows, why steps are skipped, what must stay in fp32 and how much memory a step
+    of the recipe's own size takes, here and as an HTML page. Exit code 3 says that something must
+    change before you train.
+    """
+    check_recipe(recipe, None, settings)
+    check_name("--precision", precision, ("bf16", "fp16"))
+    check_least("--steps", steps)
+    check_least("--every", every)
+    check_folder("--data-root", data_root)
+    check_file("--init", None if init == "none" else init)
+    check_output(out)
+    from halftrack.recipes import load_recipe, override
+    from halftrack.studies.rehearsal import rehearse as study
+
+    chosen = override(study.rehearsable(load_recipe(recipe), precision), settings or ())
+    out = out or Path("runs") / f"{chosen.name}_rehearsal_{chosen.precision.name}"
+    with progress_bar("rehearsing", steps) as progress:
+        found = study.rehearse(
+            chosen,
+            data_root=data_root,
+            out=out,
+            steps=steps,
+            every=every,
+            image=image,
+            clips=clips,
+            islands=islands,
+            init=init,
+            seed=seed,
+            trust=trust,
+            say=tell,
+            progress=progress,
+        )
+    _tell_findings(found, out)
+
+
+def _tell_findings(found: Rehearsal, out: Path) -> None:
+    """Print the answers, write the page, and end with the verdict's exit code."""
+    from halftrack.report import render_table
+    from halftrack.studies.rehearsal.answers import (
+        answers,
+        memory_rows,
+        module_rows,
+        must_change,
+    )
+    from halftrack.studies.rehearsal.page import write_page
+
+    for answer in answers(found):
+        console.print(f"\n[bold]{escape(answer.question)}[/]")
+        console.print(answer.words, markup=False, highlight=False)
+    notable = [row for row in module_rows(found) if row["what to do"] != "-"]
+    if notable:
+        console.print(render_table(notable, title="Modules to look at"))
+    console.print(render_table(memory_rows(found), title="Peak of a training step"))
+    changes = must_change(found)
+    for change in changes:
+        tell(f"must change: {change}")
+    tell(f"written to {write_page(found, out)}")
+    if found.interrupted:
+        raise typer.Exit(130)
+    if changes:
+        raise typer.Exit(BAD_VERDICT)

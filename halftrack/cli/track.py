@@ -1,0 +1,103 @@
+"""``halftrack track``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from halftrack.cli.checks import check_output
+from halftrack.cli.console import progress_bar, tell
+from halftrack.cli.options import (
+    DetectorFile,
+    Device,
+    PrecisionName,
+    ReIDFile,
+    Settings,
+    Trust,
+)
+from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
+from halftrack.errors import MissingFileError, UserError
+
+__all__ = ["track"]
+
+
+def track(
+    video: Annotated[
+        Path, typer.Argument(help="A video file, a folder of frames, or a MOT sequence.")
+    ],
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="Name of a recipe that tracks, see `halftrack recipes`.")
+    ],
+    init_box: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Follow the object in this box of the first frame: left, top, width, height in "
+            "pixels, or a file whose first line is that (siamese_rpn recipes only).",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Track with this checkpoint. Default for a tracking recipe: the detector and ReID "
+            "checkpoints that it names.",
+        ),
+    ] = None,
+    detector: DetectorFile = None,
+    reid: ReIDFile = None,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Write tracks and film to this folder."),
+    ] = Path("tracks"),
+    film: Annotated[bool, typer.Option(help="Write an mp4 with boxes, ids and trails.")] = True,
+    precision: PrecisionName = None,
+    device: Device = None,
+    trust: Trust = False,
+    settings: Settings = None,
+) -> None:
+    """Track all objects of a video, or one, and write MOT text, JSON lines and a film (H.264)."""
+    check_recipe(recipe, precision, settings)
+    check_parts(checkpoint, detector, reid)
+    if not video.exists():
+        raise MissingFileError(f"VIDEO {video}: there is no such file or folder")
+    check_output(out)
+    box = None if init_box is None else _first_box(init_box)
+    from halftrack.report.track_video import track_video
+
+    chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
+    chosen.video_tracker(box)  # refuses a recipe that does not track, and a box it does not take
+    try:
+        with progress_bar("tracking") as progress:
+            tracked = track_video(
+                chosen,
+                video,
+                out,
+                init_box=box,
+                checkpoint=checkpoint,
+                device=device,
+                trust=trust,
+                film=film,
+                progress=progress,
+            )
+    except KeyboardInterrupt as stopped:
+        tell("\n".join(["stopped", *getattr(stopped, "__notes__", [])]))
+        raise typer.Exit(130) from None
+    for line in tracked.notes:
+        tell(line)
+    tell(f"{tracked.tracks} tracks in {tracked.frames} frames")
+    for file in tracked.files:
+        tell(f"  {file}")
+
+
+def _first_box(text: str) -> tuple[float, float, float, float]:
+    """Box as xyxy from ``x,y,w,h``, or from the first line of a file."""
+    if Path(text).is_file():
+        text = Path(text).read_text(encoding="utf-8").partition("\n")[0]
+    try:
+        x, y, width, height = (float(value) for value in text.replace(",", " ").split())
+    except ValueError:
+        raise UserError(f"--init-box takes x,y,w,h or a file, got {text!r}") from None
+    return x, y, x + width, y + height

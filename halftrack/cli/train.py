@@ -1,0 +1,96 @@
+"""``halftrack train`` and ``halftrack replay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from halftrack.cli.checks import check_file, check_folder, check_output
+from halftrack.cli.console import tell
+from halftrack.cli.exits import BAD_VERDICT, end_interrupted
+from halftrack.cli.options import (
+    DataRoot,
+    Device,
+    Init,
+    PrecisionName,
+    RecipeName,
+    Seed,
+    Settings,
+    Trust,
+)
+from halftrack.cli.recipe import check_recipe, choose_recipe
+
+__all__ = ["replay", "train"]
+
+
+def train(
+    recipe: RecipeName,
+    data_root: DataRoot,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write checkpoints and the log to this folder. Default: runs/RECIPE_PRECISION.",
+        ),
+    ] = None,
+    precision: PrecisionName = None,
+    init: Init = None,
+    seed: Seed = 0,
+    device: Device = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the newest checkpoint in --out.")
+    ] = False,
+    trust: Trust = False,
+    settings: Settings = None,
+) -> None:
+    """Train a recipe."""
+    check_recipe(recipe, precision, settings)
+    check_folder("--data-root", data_root)
+    check_file("--init", None if init == "none" else init)
+    check_output(out)
+    from halftrack.recipes import train as train_recipe
+
+    chosen = choose_recipe(recipe, precision, settings)
+    out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}"
+    result = train_recipe(
+        chosen,
+        data_root=data_root,
+        out=out,
+        seed=seed,
+        init=init,
+        device=device,
+        resume=resume,
+        trust=trust,
+    )
+    end_interrupted(result.interrupted)
+    tell(
+        f"{result.steps} steps, {result.skipped} skipped, loss scale {result.loss_scale:g}; "
+        f"results in {out}"
+    )
+
+
+def replay(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A step's folder in a run's skipped/ folder.")
+    ],
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Run on cpu, cuda, cuda:1, ... Default: the run's device."
+        ),
+    ] = None,
+) -> None:
+    """Run a skipped step again and print why it was skipped.
+
+    Exit code 3 says that the cause differs from the recorded one.
+    """
+    check_folder("FOLDER", bundle)
+    from halftrack.recipes import replay as replay_step
+
+    answer = replay_step(bundle, device=device)
+    for line in answer.lines():
+        tell(line)
+    if not answer.same:
+        raise typer.Exit(BAD_VERDICT)
