@@ -60,8 +60,8 @@ NAMES = {
         "write_results"
     ),
     "halftrack.training": (
-        "Batch BatchSource LoadReport Phase Ramp StepSchedule TrainingConfig TrainingResult "
-        "WeightAverage load_weights read_checkpoint total_loss train"
+        "Batch BatchSource Learner LoadReport Phase Ramp StepSchedule TrainingConfig "
+        "TrainingResult WeightAverage load_weights read_checkpoint total_loss train"
     ),
     "halftrack.tracking": (
         "CameraMotion Detector EccMotion Embedder SiameseConfig SiameseModel SiameseTracker "

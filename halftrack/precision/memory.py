@@ -22,7 +22,10 @@ from halftrack.precision.sites import RunningModules
 
 __all__ = ["KINDS", "LiveBytes"]
 
-KINDS = ("parameters", "gradients", "optimizer", "cast weights", "activations", "temporaries")
+KINDS = (
+    *("parameters", "copies", "gradients", "optimizer"),
+    *("cast weights", "activations", "temporaries"),
+)
 """What live bytes are told apart into; buffers count as parameters."""
 
 _OF_MODULES = ("cast weights", "activations")
@@ -39,11 +42,18 @@ class LiveBytes(TorchDispatchMode):
     Args:
         model: its parameters and buffers are known from the start.
         optimizers: their state counts as optimizer.
+        copies: what else is kept of the model from step to step, e.g. an average of its weights.
     """
 
-    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer] = ()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer] = (),
+        *,
+        copies: Sequence[Tensor] = (),
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._model, self._optimizers = model, optimizers
+        self._model, self._optimizers, self._copies = model, optimizers, copies
         self.peak = 0
         self.peak_by_kind: dict[str, int] = dict.fromkeys(KINDS, 0)
         self.peak_by_module: dict[str, int] = {}
@@ -61,6 +71,8 @@ class LiveBytes(TorchDispatchMode):
         for parameter in self._model.parameters():
             if parameter.grad is not None:
                 self._add(parameter.grad, "gradients")
+        for tensor in self._copies:
+            self._add(tensor, "copies")
         for tensor in self._optimizer_state():
             self._add(tensor, "optimizer")
         self._meet_peak()

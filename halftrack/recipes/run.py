@@ -17,6 +17,7 @@ from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.training import TrainingResult, load_weights
 from halftrack.training import train as run_training
+from halftrack.training.same_run import free_fields
 
 __all__ = [
     "choose_device",
@@ -125,6 +126,7 @@ def train(
         seed=seed,
         evaluate=None if score is None else partial(validate, score=score),
         recipe=trained.to_dict(),
+        free=free_fields(trained),
         resume=resume,
     )
 

@@ -3,13 +3,15 @@
 from halftrack.training.batches import Batch, BatchSource
 from halftrack.training.checkpoint import LoadReport, load_weights, read_checkpoint
 from halftrack.training.config import TrainingConfig
-from halftrack.training.loop import total_loss, train
-from halftrack.training.optimiser import Phase, Ramp, StepSchedule, WeightAverage
+from halftrack.training.learner import Learner, StepSchedule, WeightAverage, total_loss
+from halftrack.training.loop import train
+from halftrack.training.optimiser import Phase, Ramp
 from halftrack.training.run import TrainingResult
 
 __all__ = [
     "Batch",
     "BatchSource",
+    "Learner",
     "LoadReport",
     "Phase",
     "Ramp",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from halftrack.errors import UserError
 from halftrack.training.optimiser import Phase, Ramp
 
 __all__ = ["TrainingConfig"]
 
+# Metadata of a field on which no weight depends: a resumed run may change it.
+_FREE = {"free": True}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long, how fast and how carefully a model is trained; the defaults are SELSA's."""
+    """How long, how fast and how carefully a model is trained; the defaults are SELSA's.
+
+    Fields marked free (no weight depends on them) may change when a run is resumed.
+    """
 
     epochs: int = 7
     """Passes over the training set."""
@@ -46,24 +52,34 @@ class TrainingConfig:
     """Epochs between evaluations; the last epoch is always evaluated."""
     best_metric: str = "coco_ap50"
     """The metric, higher is better, by which the best checkpoint is kept."""
-    checkpoint_every: int | None = 1000
+    checkpoint_every: int | None = field(default=1000, metadata=_FREE)
     """Steps between checkpoints beside those at the end of each epoch; None for no others."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: int = field(default=2, metadata=_FREE)
     """Step checkpoints kept; the best one is kept apart."""
     ema_decay: float | None = None
     """Decay of the weight average that is evaluated and kept as the best; None for no average."""
-    replay_bundles: int = 1
+    replay_bundles: int = field(default=1, metadata=_FREE)
     """Skipped steps kept for ``halftrack replay``, the run's first ones, and the one that ends it;
     each is as large as the weights and its batches (R50: 250 MB). The log names every skip's cause
     anyway."""
-    workers: int = 2
+    workers: int = field(default=2, metadata=_FREE)
     """Processes that load data."""
-    log_every: int = 50
+    log_every: int = field(default=50, metadata=_FREE)
     """Steps between train lines in the log."""
     channels_last: bool = False
     """Keep convolution weights and images channels-last."""
     phases: tuple[Phase, ...] = ()
     """Which parameters train from which epoch on; none means what the model says."""
+
+    @property
+    def scaled_lr(self) -> float:
+        """The learning rate for a step of ``accumulate`` batches: proportional to their number.
+
+        Goyal et al. 2017 (arXiv 1706.02677), section 2.1; ``lr`` itself without ``scale_lr``.
+        """
+        if not self.scale_lr:
+            return self.lr
+        return self.lr * self.accumulate / self.published_batches_per_step
 
     def __post_init__(self) -> None:
         for name in ("epochs", "accumulate", "evaluate_every", "keep_checkpoints", "log_every"):

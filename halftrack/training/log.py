@@ -140,8 +140,8 @@ class RunLog:
             self._data_time += time.perf_counter() - start
             yield batch
 
-    def clip(self, losses: Mapping[str, Tensor], sample_ids: Sequence[str]) -> None:
-        """Remember one clip's losses, without waiting for the device."""
+    def batch(self, losses: Mapping[str, Tensor], sample_ids: Sequence[str]) -> None:
+        """Remember one batch's losses, without waiting for the device."""
         self._losses.append({name: value.detach() for name, value in losses.items()})
         self._sample_ids += sample_ids
 

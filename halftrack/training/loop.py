@@ -8,22 +8,23 @@ from __future__ import annotations
 import hashlib
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from halftrack.precision import NonFiniteGradientError, Precision, optimizer_step
+from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.training.batches import Batch, BatchSource
 from halftrack.training.config import TrainingConfig
-from halftrack.training.optimiser import apply_phases
-from halftrack.training.run import Run, TrainingResult, placed
+from halftrack.training.learner import Learner
+from halftrack.training.optimiser import placed
+from halftrack.training.run import Run, TrainingResult
 
-__all__ = ["clip_seed", "total_loss", "train"]
+__all__ = ["batch_seed", "train"]
 
 
 def train(
@@ -37,81 +38,70 @@ def train(
     seed: int = 0,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     recipe: Mapping[str, Any] | None = None,
+    free: Collection[str] = (),
+    init: str = "none",
     resume: bool = False,
 ) -> TrainingResult:
     """Train ``model`` and leave ``log.jsonl``, ``step_N.pth`` and ``best.pth`` in ``out``.
 
-    Steps and epochs count attempts; the schedule and the weight average count taken steps. A clip's
-    randomness is a function of (seed, epoch, index), so a resumed run equals an unbroken one bit
-    for bit on a CPU.
+    Steps and epochs count attempts; the schedule and the weight average count taken steps. A
+    batch's randomness is a function of (seed, epoch, index), so a resumed run equals an unbroken
+    one bit for bit on a CPU.
+
+    Args:
+        model: with the weights to start from.
+        batches: what is learned from.
+        config: the recipe's training settings.
+        precision: what it computes in.
+        out: the folder of its log and checkpoints.
+        device: where it computes.
+        seed: the origin of all randomness.
+        evaluate: scores a model in evaluation mode; None for a run without scores.
+        recipe: plain values that say what is run; a resume must bring the same.
+        free: dotted paths of fields among them that a resume may change.
+        init: the file or the word that the weights came from, for the log.
+        resume: continue the run in ``out`` from its newest intact checkpoint.
 
     Raises:
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
-        FileNotFoundError, ValueError: ``resume`` without a checkpoint, or with one of another
-        recipe or seed.
+        FileNotFoundError: ``resume`` without a checkpoint.
+        ValueError: ``resume`` with a checkpoint of another recipe or seed, or a folder in use.
     """
     out.mkdir(parents=True, exist_ok=True)
-    model = placed(model, config, device)
-    precision.keep_in_fp32(model)
-    run = Run(
-        model=model,
-        clips=len(batches),
-        config=config,
-        precision=precision,
-        out=out,
-        device=device,
-        seed=seed,
-        recipe=recipe or {},
-    )
+    model = placed(model, device, channels_last=config.channels_last)
+    learner = Learner(model, config, precision, device=device, batches_per_epoch=len(batches))
+    run = Run(learner, config=config, out=out, seed=seed, recipe=recipe or {}, free=free, init=init)
     result = run.result
     with run.log, _signals() as received:
         run.begin(resume=resume)
         for epoch in range(run.epochs_finished, config.epochs):
-            apply_phases(model, config.phases, epoch)
-            clips: list[tuple[Batch, int]] = []  # and seeds of the step under way
-            for index, clip in _clips(batches, run, seed=seed, epoch=epoch, device=device):
-                # Sampled anchors and rois follow from the clip's place alone: no resume can change
-                # them.
-                clips.append((clip, clip_seed(seed, epoch, index)))
-                torch.manual_seed(clips[-1][1])
-                with precision.arithmetic(device):
-                    with precision.autocast(device):
-                        losses = model(clip)
-                    loss = run.loss_scale.scale(total_loss(losses) / config.accumulate)
-                    loss.backward()
-                run.log.clip(losses, clip.sample_ids)
-                run.clips_done += 1
-                if run.clips_done % config.accumulate:
+            learner.begin_epoch(epoch)
+            step: list[tuple[Batch, int]] = []  # batches of the step under way, and their seeds
+            for index, batch in _batches(batches, run, seed=seed, epoch=epoch, device=device):
+                step.append((batch, batch_seed(seed, epoch, index)))
+                losses = learner.gradients(*step[-1])
+                run.log.batch(losses, batch.sample_ids)
+                run.batches_done += 1
+                if len(step) < config.accumulate:
                     continue
+                lr = learner.schedule.lr
                 try:
-                    report = optimizer_step(
-                        [run.optimizer], run.loss_scale, max_grad_norm=config.max_grad_norm
-                    )
+                    report = learner.step()
                 except NonFiniteGradientError as error:
-                    run.explain_stop(error, clips, epoch=epoch)
+                    run.explain_stop(error, step, epoch=epoch)
                     raise
                 result.steps += 1
                 result.skipped += report.skipped
-                result.loss_scale = run.loss_scale.value
-                lr, why = run.schedule.lr, None
-                if report.skipped:
-                    run.statistics.put_back()
-                    why = run.skips.explain(
-                        clips, loss_scale=report.loss_scale, epoch=epoch, step=result.steps
-                    )
-                else:
-                    run.schedule.step()
-                    run.average.update(model)
-                    run.statistics.keep()
-                clips.clear()
+                result.loss_scale = learner.loss_scale.value
                 run.log.record(
                     report,
                     lr=lr,
                     epoch=epoch + 1,
                     iteration=(index + 1) // config.accumulate,
                     step=result.steps,
-                    why=why,
+                    why=run.explain(report, step, epoch=epoch) if report.skipped else None,
                 )
+                step.clear()
                 if received:
                     return run.stop(received[0])
                 if config.checkpoint_every and result.steps % config.checkpoint_every == 0:
@@ -120,37 +110,25 @@ def train(
     return result
 
 
-def total_loss(losses: Mapping[str, Tensor]) -> Tensor:
-    """The sum of everything named ``loss...``; other entries are only logged.
-
-    Raises:
-        ValueError: if there is no such entry; lists those there are.
-    """
-    terms = [value for name, value in losses.items() if name.startswith("loss")]
-    if not terms:
-        raise ValueError(f"the model returned no entry named loss..., only {sorted(losses)}")
-    return torch.stack(terms).sum()
-
-
-def _clips(
-    batches: BatchSource, run: Run, *, seed: int, epoch: int, device: torch.device
+def _batches(
+    source: BatchSource, run: Run, *, seed: int, epoch: int, device: torch.device
 ) -> Iterator[tuple[int, Batch]]:
-    """What is left of an epoch: each clip with its place in it, on the device."""
-    first = run.clips_done - epoch * run.clips_per_epoch
-    loader = batches.batches(
+    """The rest of an epoch: each batch with its place in it, on the device."""
+    first = run.batches_done - epoch * run.batches_per_epoch
+    loader = source.batches(
         seed=seed,
         epoch=epoch,
         start=first,
-        stop=run.clips_per_epoch,
+        stop=run.batches_per_epoch,
         workers=run.config.workers,
         pin=device.type == "cuda",
     )
-    for index, clip in enumerate(run.log.timed(loader), start=first):
-        yield index, clip.to(device)
+    for index, batch in enumerate(run.log.timed(loader), start=first):
+        yield index, batch.to(device)
 
 
-def clip_seed(seed: int, epoch: int, index: int) -> int:
-    """63 bits that depend on all three numbers, whatever their size."""
+def batch_seed(seed: int, epoch: int, index: int) -> int:
+    """63 bits that depend on the run's seed, the epoch and the batch's place in it."""
     digest = hashlib.sha256(f"{seed}:{epoch}:{index}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 

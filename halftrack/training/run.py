@@ -1,18 +1,16 @@
-"""What a run carries from step to step, and how it is begun, saved, evaluated and ended."""
+"""A training run: how it is begun, recorded, saved, evaluated and ended."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from halftrack.errors import UserError
-from halftrack.precision import NonFiniteGradientError, Precision
+from halftrack.precision import NonFiniteGradientError, StepReport
 from halftrack.training.batches import Batch
 from halftrack.training.checkpoint import (
     code_versions,
@@ -21,31 +19,12 @@ from halftrack.training.checkpoint import (
     write_checkpoint,
 )
 from halftrack.training.config import TrainingConfig
+from halftrack.training.learner import Learner
 from halftrack.training.log import RunLog
-from halftrack.training.optimiser import (
-    BatchStatistics,
-    StepSchedule,
-    WeightAverage,
-    build_sgd,
-    scaled_rate,
-)
-from halftrack.training.skipped import SkippedSteps
+from halftrack.training.same_run import check_same_run, check_unused
+from halftrack.training.skipped import Explanation, SkippedSteps
 
-__all__ = ["Run", "TrainingResult", "check_same_run", "placed"]
-
-# What a resumed run may change, at any depth of its recipe: no weight depends on it.
-# ``on_bad_sample`` is among them for the run that stopped at a bad file.
-_FREE = frozenset(
-    {
-        "workers",
-        "log_every",
-        "checkpoint_every",
-        "keep_checkpoints",
-        "replay_bundles",
-        "on_bad_sample",
-        "cache_mb",
-    }
-)
+__all__ = ["Run", "TrainingResult"]
 
 
 @dataclass(kw_only=True)
@@ -68,91 +47,50 @@ class TrainingResult:
     """The signal that ended the run early, None if it ran to its end."""
 
 
-def placed(model: nn.Module, config: TrainingConfig, device: torch.device) -> nn.Module:
-    """The model on its device, in the memory layout it trains in, and in training mode."""
-    layout = torch.channels_last if config.channels_last else torch.preserve_format
-    moved: nn.Module = model.to(device, memory_format=layout)  # type: ignore[call-overload]
-    return moved.train()
-
-
 class Run:
-    """The mutable state of one training run; ``train`` in loop.py moves it.
+    """A training run around its learner: how far it is, its log, checkpoints and evaluations.
 
     Args:
-        model: the module, already on its device.
-        clips: samples in the training set.
-        config: how the run is to be trained.
-        precision: what it computes in.
+        learner: moves the weights.
+        config: the recipe's training settings.
         out: the folder of its log and checkpoints.
-        device: where it computes.
         seed: the origin of all randomness.
-        recipe: plain values that say what was run; a resume must bring the same.
+        recipe: plain values that say what is run; a resume must bring the same.
+        free: dotted paths of fields among them that a resume may change.
+        init: the file or the word that the first weights came from, for the log.
     """
 
     def __init__(
         self,
+        learner: Learner,
         *,
-        model: nn.Module,
-        clips: int,
         config: TrainingConfig,
-        precision: Precision,
         out: Path,
-        device: torch.device,
         seed: int,
         recipe: Mapping[str, Any],
+        free: Collection[str],
+        init: str,
     ) -> None:
-        if clips < 1:
-            raise UserError("the training set is empty")
-        self.model, self.config, self.precision = model, config, precision
-        self._out, self._seed, self._recipe, self._device = out, seed, dict(recipe), device
-        steps_per_epoch = math.ceil(clips / config.accumulate)
-        self.clips_per_epoch = steps_per_epoch * config.accumulate
-        lr = config.lr
-        if config.scale_lr:
-            lr = scaled_rate(
-                lr,
-                batches_per_step=config.accumulate,
-                published_batches_per_step=config.published_batches_per_step,
-            )
-        self.optimizer = build_sgd(
-            model,
-            lr=lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            slower=dict(config.lr_factors),
-        )
-        self.schedule = StepSchedule(
-            [self.optimizer],
-            steps_per_epoch=steps_per_epoch,
-            milestones=config.milestones,
-            gamma=config.gamma,
-            warmup_steps=config.warmup_steps,
-            warmup_ratio=config.warmup_ratio,
-            ramps=config.ramps,
-        )
-        self.loss_scale = precision.new_loss_scale()
-        self.average = WeightAverage(model, decay=config.ema_decay)
-        self.statistics = BatchStatistics(model)
+        self.learner, self.config = learner, config
+        self._out, self._seed = out, seed
+        self._recipe, self._free, self._init = dict(recipe), free, init
         self.skips = SkippedSteps(
-            model,
-            precision=precision,
-            device=device,
+            learner.model,
+            precision=learner.precision,
+            device=learner.device,
             out=out,
             recipe=recipe,
             bundles=config.replay_bundles,
         )
-        self.clips_done = 0
+        self.batches_per_epoch = learner.steps_per_epoch * config.accumulate
+        self.batches_done = 0
         self.epochs_finished = 0
         self.result = TrainingResult()
         self.log = RunLog(
             out / "log.jsonl",
             every=config.log_every,
-            device=device,
-            total_steps=steps_per_epoch * config.epochs,
-        )
-        self._lr_rule = (
-            f"learning rate {lr:g} = {config.lr:g} for {config.published_batches_per_step} "
-            f"batches a step, {'' if config.scale_lr else 'NOT '}scaled to {config.accumulate}"
+            device=learner.device,
+            total_steps=learner.steps_per_epoch * config.epochs,
         )
 
     def begin(self, *, resume: bool) -> None:
@@ -170,21 +108,25 @@ class Run:
             self._restore(path, state)
             self.log.say(f"resumed from {path} at step {self.result.steps}")
             return
-        if any(self._out.glob("step_*.pth")):
-            raise UserError(
-                f"{self._out} already holds a run: resume it (--resume) or choose another folder"
-            )
+        check_unused(self._out)
         self.skips.forget()
         self.log.load_state_dict({"position": 0, "losses": [], "skipped": 0})
+        config = self.config
+        lr_rule = (
+            f"learning rate {config.scaled_lr:g} = {config.lr:g} for "
+            f"{config.published_batches_per_step} batches a step, "
+            f"{'' if config.scale_lr else 'NOT '}scaled to {config.accumulate}"
+        )
         self.log.note(
             mode="meta",
             recipe=self._recipe,
             seed=self._seed,
-            device=str(self._device),
+            init=self._init,
+            device=str(self.learner.device),
             versions=code_versions(),
-            lr_rule=self._lr_rule,
+            lr_rule=lr_rule,
         )
-        self.log.say(self._lr_rule)
+        self.log.say(lr_rule)
 
     def save(self) -> None:
         """Write ``step_N.pth`` and delete the oldest beyond ``keep_checkpoints``."""
@@ -205,7 +147,7 @@ class Run:
 
     def evaluate(self, evaluate: Callable[[nn.Module], dict[str, float]]) -> None:
         """Score the (averaged) weights and keep them as ``best.pth`` if none before were better."""
-        with self.average.swapped_in(self.model) as model:
+        with self.learner.average.swapped_in(self.learner.model) as model:
             # numpy scalars would make the checkpoint unreadable without pickle.
             metrics = {name: float(value) for name, value in evaluate(model.eval()).items()}
             score = metrics.get(self.config.best_metric)
@@ -224,12 +166,12 @@ class Run:
                         "state_dict": model.state_dict(),
                     },
                 )
-        self.model.train()
+        self.learner.model.train()
         self.result.metrics = metrics
         self.log.note(
             mode="val",
             epoch=self.epochs_finished + 1,
-            iter=self.clips_per_epoch // self.config.accumulate,
+            iter=self.learner.steps_per_epoch,
             step=self.result.steps,
             **metrics,
         )
@@ -244,19 +186,32 @@ class Run:
         )
         return self.result
 
+    def explain(
+        self, report: StepReport, batches: Sequence[tuple[Batch, int]], *, epoch: int
+    ) -> Explanation:
+        """The cause of the step just skipped.
+
+        Args:
+            report: of the step.
+            batches: of the step, in order, with their seeds.
+            epoch: 0-based.
+        """
+        return self.skips.explain(
+            batches, loss_scale=report.loss_scale, epoch=epoch, step=self.result.steps
+        )
+
     def explain_stop(
-        self, error: NonFiniteGradientError, clips: Sequence[tuple[Batch, int]], *, epoch: int
+        self, error: NonFiniteGradientError, batches: Sequence[tuple[Batch, int]], *, epoch: int
     ) -> None:
         """Log why a step ends the run, and say so in the error."""
-        self.statistics.put_back()
-        scale, step = self.loss_scale.value, self.result.steps + 1
-        why = self.skips.explain(clips, loss_scale=scale, epoch=epoch, step=step, last=True)
+        scale, step = self.learner.loss_scale.value, self.result.steps + 1
+        why = self.skips.explain(batches, loss_scale=scale, epoch=epoch, step=step, last=True)
         self.log.note(
             mode="stop",
             epoch=epoch + 1,
             step=step,
             loss_scale=scale,
-            sample_ids=[name for batch, _ in clips for name in batch.sample_ids],
+            sample_ids=[name for batch, _ in batches for name in batch.sample_ids],
             culprit=why.culprit and why.culprit.to_dict(),
         )
         error.add_note(why.sentence)
@@ -265,6 +220,7 @@ class Run:
         return {
             "recipe": self._recipe,
             "seed": self._seed,
+            "init": self._init,
             "versions": code_versions(),
             "epoch": self.epochs_finished,
             "iter": self.result.steps,
@@ -273,14 +229,10 @@ class Run:
     def _state(self) -> dict[str, Any]:
         return {
             "meta": self._meta(),
-            "state_dict": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "loss_scale": self.loss_scale.state_dict(),
-            "average": self.average.state_dict(),
+            **self.learner.state_dict(),
             "log": self.log.state_dict(),
             "position": {
-                "clips_done": self.clips_done,
+                "batches_done": self.batches_done,
                 "epochs_finished": self.epochs_finished,
                 "steps": self.result.steps,
                 "skipped": self.result.skipped,
@@ -290,51 +242,16 @@ class Run:
         }
 
     def _restore(self, path: Path, state: Mapping[str, Any]) -> None:
-        check_same_run(path, state["meta"], recipe=self._recipe, seed=self._seed)
-        self.model.load_state_dict(state["state_dict"])
-        self.statistics.keep()
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.loss_scale.load_state_dict(state["loss_scale"])
-        self.average.load_state_dict(state["average"])
+        meta, position = state["meta"], state["position"]
+        check_same_run(path, meta, recipe=self._recipe, seed=self._seed, free=self._free)
+        self._init = meta.get("init", "not recorded")
+        self.learner.load_state_dict(state)
         self.log.load_state_dict(state["log"])
-        position = state["position"]
-        self.clips_done = position["clips_done"]
+        # Earlier versions called a batch a clip.
+        done = "batches_done" if "batches_done" in position else "clips_done"
+        self.batches_done = position[done]
         self.epochs_finished = position["epochs_finished"]
         self.result.steps, self.result.skipped = position["steps"], position["skipped"]
         self.result.best, self.result.checkpoint = position["best"], path
-        self.result.loss_scale = self.loss_scale.value
+        self.result.loss_scale = self.learner.loss_scale.value
         self.result.metrics = position["metrics"]
-
-
-def check_same_run(
-    path: Path, meta: Mapping[str, Any], *, recipe: Mapping[str, Any], seed: int
-) -> None:
-    """Make sure that a file is of the run at hand; what cannot change a weight may differ.
-
-    Args:
-        path: the checkpoint or log, for the error.
-        meta: what it says of its run.
-        recipe: plain values that say what is run now.
-        seed: of the run now.
-
-    Raises:
-        ValueError: if it is of another recipe or seed; names the first field that differs.
-    """
-    if meta["seed"] != seed:
-        raise UserError(f"{path} was trained with seed {meta['seed']}, this run has {seed}")
-    was, now = _numerical(meta["recipe"]), _numerical(recipe)
-    for name in sorted(set(was) | set(now)):
-        if was.get(name) != now.get(name):
-            raise UserError(
-                f"{path} is of another recipe: {name} was {was.get(name)!r}, now {now.get(name)!r}"
-            )
-
-
-def _numerical(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe without what cannot change a weight."""
-    return {
-        name: _numerical(value) if isinstance(value, Mapping) else value
-        for name, value in recipe.items()
-        if name not in _FREE
-    }

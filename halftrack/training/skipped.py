@@ -90,7 +90,7 @@ class SkippedSteps:
 
     def explain(
         self,
-        clips: Sequence[tuple[Batch, int]],
+        step_batches: Sequence[tuple[Batch, int]],
         *,
         loss_scale: float,
         epoch: int,
@@ -100,14 +100,14 @@ class SkippedSteps:
         """Name the culprit of a step, and write its bundle where there is room for one.
 
         Args:
-            clips: batches and seeds of the step, in order.
+            step_batches: of the step, in order, with their seeds.
             loss_scale: the scale it used.
             epoch: 0-based.
             step: the attempt, 1-based.
             last: whether the run ends with it.
         """
-        batches = [batch for batch, _ in clips]
-        seeds = [seed for _, seed in clips]
+        batches = [batch for batch, _ in step_batches]
+        seeds = [seed for _, seed in step_batches]
         culprit = explain(
             self._model,
             batches,

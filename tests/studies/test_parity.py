@@ -216,7 +216,7 @@ def test_runs_of_another_recipe_are_refused_and_what_decides_nothing_may_change(
     compare(out, 1)
     compare(out, 1, override(recipe(), ["training.workers=0"]))
     assert len(train.calls) == 2
-    with pytest.raises(ValueError, match=r"seed_0_fp32.*is of another recipe: training was"):
+    with pytest.raises(ValueError, match=r"seed_0_fp32.*is of another recipe: training.lr was"):
         compare(out, 1, override(recipe(), ["training.lr=0.5"]))
     (out / "seed_0_fp32").rename(out / "seed_1_fp32")
     with pytest.raises(ValueError, match="trained with seed 0, this run has 1"):

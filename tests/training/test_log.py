@@ -40,7 +40,7 @@ def test_the_first_line_says_what_was_run(tiny: ModuleType, tmp_path: Path) -> N
     tiny.run(tmp_path)
     meta = rows(tmp_path)[0]
     assert meta["recipe"] == {"name": "tiny"}
-    assert "0.0125 = 0.05 for 8 clips a step, scaled to 2" in str(meta["lr_rule"])
+    assert "0.0125 = 0.05 for 8 batches a step, scaled to 2" in str(meta["lr_rule"])
     assert {"halftrack", "torch", "python", "git"} == set(meta["versions"])
 
 

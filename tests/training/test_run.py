@@ -40,11 +40,11 @@ def resumed_until_done(tiny: ModuleType, out: Path, *stops: int) -> None:
     tiny.run(out, resume=True)
 
 
-@pytest.mark.parametrize("clip", range(2, 16))
-def test_a_run_stopped_at_any_clip_ends_as_an_unbroken_one(
-    tiny: ModuleType, tmp_path: Path, unbroken: Path, clip: int
+@pytest.mark.parametrize("count", range(2, 16))
+def test_a_run_stopped_at_any_batch_ends_as_an_unbroken_one(
+    tiny: ModuleType, tmp_path: Path, unbroken: Path, count: int
 ) -> None:
-    resumed_until_done(tiny, tmp_path, clip)
+    resumed_until_done(tiny, tmp_path, count)
     ends = [read_checkpoint(out / "step_8.pth") for out in (tmp_path, unbroken)]
     for part in ("state_dict", "average"):
         got, expected = (end[part].get("average", end[part]) for end in ends)
@@ -117,12 +117,39 @@ def test_the_number_of_workers_may_change_on_resume(tiny: ModuleType, tmp_path: 
     recipes = [{"training": {"workers": count, "lr": 0.05}} for count in (2, 0)]
     with pytest.raises(tiny.Killed):
         tiny.run(tmp_path, batches=tiny.DyingSource(5), recipe=recipes[0])
-    assert tiny.run(tmp_path, resume=True, recipe=recipes[1])[1].steps == 8
+    free = {"training.workers"}
+    assert tiny.run(tmp_path, resume=True, recipe=recipes[1], free=free)[1].steps == 8
 
 
-def process(out: Path, clip: int, signal_name: str, mode: str) -> int:
+def test_a_checkpoint_of_an_earlier_version_resumes(
+    tiny: ModuleType, tmp_path: Path, unbroken: Path
+) -> None:
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(9))
+    path, state, _ = newest_checkpoint(tmp_path)
+    state["position"]["clips_done"] = state["position"].pop("batches_done")
+    del state["meta"]["init"]
+    torch.save(state, path)
+    tiny.run(tmp_path, resume=True)
+    ends = [read_checkpoint(out / "step_8.pth") for out in (tmp_path, unbroken)]
+    assert same(ends[0]["state_dict"], ends[1]["state_dict"])
+    assert ends[0]["meta"]["init"] == "not recorded"
+
+
+def test_log_and_checkpoints_say_where_the_weights_came_from(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(5), init="r50.pth")
+    tiny.run(tmp_path, resume=True)
+    assert timeless(tmp_path)[0]["init"] == "r50.pth"
+    for name in ("best.pth", "step_8.pth"):
+        assert read_checkpoint(tmp_path / name)["meta"]["init"] == "r50.pth"
+
+
+def process(out: Path, die_at: int, signal_name: str, mode: str) -> int:
     script = Path(__file__).with_name("tiny.py")
-    command = [sys.executable, str(script), str(out), str(clip), signal_name, mode]
+    command = [sys.executable, str(script), str(out), str(die_at), signal_name, mode]
     return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
 
 
@@ -136,4 +163,4 @@ def test_a_process_killed_with_9_ends_as_an_unbroken_one(tmp_path: Path, unbroke
 
 def test_a_process_told_to_end_saves_and_says_so(tmp_path: Path) -> None:
     assert process(tmp_path, 7, "SIGTERM", "fresh") == 143
-    assert newest_checkpoint(tmp_path)[1]["position"]["clips_done"] == 8
+    assert newest_checkpoint(tmp_path)[1]["position"]["batches_done"] == 8

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from halftrack.precision import Culprit, NonFiniteGradientError, Precision
 from halftrack.precision.nonfinite import NonFiniteTrace
-from halftrack.training import loop, read_checkpoint
+from halftrack.training import learner, read_checkpoint
 from halftrack.training.bundle import read_bundle
 from halftrack.training.skipped import SkippedSteps, explain
 
@@ -75,7 +75,7 @@ def test_the_step_is_run_again_to_the_last_bit(
 ) -> None:
     stepped: list[list[Tensor]] = []
     again: list[list[Tensor]] = []
-    step, origin = loop.optimizer_step, NonFiniteTrace.origin
+    step, origin = learner.optimizer_step, NonFiniteTrace.origin
 
     def watched_step(optimizers: list[torch.optim.Optimizer], *args: object, **how: object):
         parameters = [p for group in optimizers[0].param_groups for p in group["params"]]
@@ -86,9 +86,9 @@ def test_the_step_is_run_again_to_the_last_bit(
         again.append([tensor.clone() for tensor in tensors])
         return origin(trace, tensors)
 
-    monkeypatch.setattr(loop, "optimizer_step", watched_step)
+    monkeypatch.setattr(learner, "optimizer_step", watched_step)
     monkeypatch.setattr(NonFiniteTrace, "origin", watched_origin)
-    # The second of the step's two clips is at fault: gradients add up on those of the first.
+    # The second of the step's two batches is at fault: gradients add up on those of the first.
     source = tiny.TinySource(2, poisoned=(0, 1))
     config = dataclasses.replace(tiny.SHORT, epochs=1)
     tiny.run(tmp_path, config, batches=source, precision=Precision("fp16", 8.0))
@@ -97,7 +97,7 @@ def test_the_step_is_run_again_to_the_last_bit(
         assert torch.equal(one.nan_to_num(nan=7.0), other.nan_to_num(nan=7.0))
 
 
-def test_a_skip_is_explained_from_the_clip_at_fault_of_its_step(
+def test_a_skip_is_explained_from_the_batch_at_fault_of_its_step(
     tiny: ModuleType, tmp_path: Path
 ) -> None:
     source = tiny.TinySource(4, poisoned=(0, 3))

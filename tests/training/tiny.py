@@ -43,13 +43,13 @@ class TinyBatch:
 
 
 class TinySource:
-    """Seven samples an epoch; sample values are a function of (seed, epoch, index) alone."""
+    """Seven batches an epoch; their values are a function of (seed, epoch, index) alone."""
 
-    def __init__(self, clips: int = 7, *, poisoned: tuple[int, int] | None = None) -> None:
-        self.clips, self.poisoned = clips, poisoned
+    def __init__(self, length: int = 7, *, poisoned: tuple[int, int] | None = None) -> None:
+        self.length, self.poisoned = length, poisoned
 
     def __len__(self) -> int:
-        return self.clips
+        return self.length
 
     def batches(
         self,
@@ -61,7 +61,7 @@ class TinySource:
         workers: int = 0,
         pin: bool = False,
     ) -> Iterator[TinyBatch]:
-        for index in range(start, self.clips if stop is None else stop):
+        for index in range(start, self.length if stop is None else stop):
             name = f"{seed}/{epoch}/{index}"
             origin = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little")
             generator = torch.Generator(device="cpu").manual_seed(origin)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from halftrack.data.problems import OnBadSample
@@ -67,8 +67,9 @@ class MotDetectionConfig:
     """Training frames that share a pass."""
     public: bool = False
     """Give test frames the boxes of the public detector, from ``det/det.txt``."""
-    on_bad_sample: OnBadSample = "error"
-    """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it."""
+    on_bad_sample: OnBadSample = field(default="error", metadata={"free": True})
+    """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it. Free to
+    change when a run is resumed, for a run that a bad file stopped."""
 
     def __post_init__(self) -> None:
         _one_of("benchmark", self.benchmark, get_args(Benchmark))
@@ -129,10 +130,11 @@ class ReIDDataConfig:
     """Crops of each of them."""
     flip_probability: float = 0.5
     """Chance that a training crop is mirrored, drawn for each crop."""
-    cache_mb: int = 512
+    cache_mb: int = field(default=512, metadata={"free": True})
     """Memory for crops that were cut already, in MiB and for each worker process; 0 for none."""
-    on_bad_sample: OnBadSample = "error"
-    """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it."""
+    on_bad_sample: OnBadSample = field(default="error", metadata={"free": True})
+    """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it. Free to
+    change when a run is resumed, for a run that a bad file stopped."""
 
     def __post_init__(self) -> None:
         _one_of("benchmark", self.benchmark, get_args(Benchmark))

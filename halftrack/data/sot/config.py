@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -78,8 +78,9 @@ class PairDataConfig:
     cache_mb: int = 0
     """Memory for crops that were cut already, in MiB and for each worker process; 0 for none. Held
     crops are JPEG files, so pixels differ a little from those of a run without."""
-    on_bad_sample: OnBadSample = "error"
-    """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it."""
+    on_bad_sample: OnBadSample = field(default="error", metadata={"free": True})
+    """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it. Free to
+    change when a run is resumed, for a run that a bad file stopped."""
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from halftrack.data.index import Classes
@@ -77,8 +77,9 @@ class VidDataConfig:
     """In training, ``image_scale`` is multiplied by a number from this range, one a clip."""
     min_size: int = 32
     """Images with a smaller side are not trained on."""
-    on_bad_sample: OnBadSample = "error"
-    """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it."""
+    on_bad_sample: OnBadSample = field(default="error", metadata={"free": True})
+    """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it. Free to
+    change when a run is resumed, for a run that a bad file stopped."""
 
     def __post_init__(self) -> None:
         if self.on_bad_sample not in ("error", "skip"):

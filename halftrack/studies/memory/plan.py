@@ -196,8 +196,6 @@ def plan_memory(
 
 def _assumptions(recipe: TrainedRecipe) -> Iterator[str]:
     yield from recipe.assumptions()
-    if recipe.training.ema_decay is not None:
-        yield "not counted: the weight average, as much again as the parameters"
     if recipe.training.channels_last:
         yield "not counted: a channels-last copy of the images"
 

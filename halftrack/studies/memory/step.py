@@ -13,55 +13,57 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from halftrack.frames import Frame
 from halftrack.models.roi_head import RoIHead, SampledRoIs
-from halftrack.precision import LiveBytes, ShapesOnly, optimizer_step
+from halftrack.precision import LiveBytes, ShapesOnly
 from halftrack.recipes import TrainedRecipe, spread_boxes
-from halftrack.training import Batch, total_loss
-from halftrack.training.optimiser import apply_phases, build_sgd
+from halftrack.training import Batch, Learner
 
-__all__ = ["metered_step", "predicted_step", "step_memory"]
+__all__ = ["metered_step", "predicted_step", "resting_learner", "step_memory"]
+
+_CPU = torch.device("cpu")
 
 
 def step_memory(recipe: TrainedRecipe, data_root: Path) -> int:
     """Peak live bytes of a training step on the data's first batch."""
     recipe = recipe.settled(data_root)
-    model = recipe.build_model().train()
-    recipe.precision.keep_in_fp32(model)
     source = recipe.training_source(data_root)
     batches = source.batches(seed=0, epoch=0, start=0, stop=1, workers=0, pin=False)
-    return metered_step(recipe, model, next(iter(batches))).peak
+    return metered_step(resting_learner(recipe, recipe.build_model()), next(iter(batches))).peak
 
 
-def metered_step(recipe: TrainedRecipe, model: nn.Module, batch: Batch) -> LiveBytes:
-    """The meter around a batch and the step after it, on the CPU.
+def resting_learner(recipe: TrainedRecipe, model: nn.Module, *, epoch: int = 0) -> Learner:
+    """A learner on the CPU in the middle of a run, whose steps leave the weights as they are.
 
     The optimizer has its state and, where a step accumulates batches, the gradients of an earlier
     one. Weights move as on a GPU, all at once: the copies that takes are counted.
 
     Args:
         recipe: its precision and how weights move.
-        model: in training mode.
-        batch: what is learned from.
+        model: with the weights to keep.
+        epoch: 0-based; decides which parameters train.
     """
-    settings, precision = recipe.training, recipe.precision
-    optimizer = build_sgd(
-        model, lr=0.0, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
-    for group in optimizer.param_groups:
+    config = replace(recipe.training, lr=0.0)
+    learner = Learner(model, config, recipe.precision, device=_CPU, batches_per_epoch=1)
+    learner.begin_epoch(epoch)
+    for group in learner.optimizer.param_groups:
         group["foreach"] = True
-    _begin(optimizer)
-    if settings.accumulate == 1:
-        optimizer.zero_grad(set_to_none=True)
-    loss_scale = precision.new_loss_scale()
-    with LiveBytes(model, [optimizer]) as meter:
-        with precision.arithmetic("cpu"):
-            with precision.autocast("cpu"):
-                losses = model(batch)
-            loss_scale.scale(total_loss(losses) / settings.accumulate).backward()
-        optimizer_step([optimizer], loss_scale, max_grad_norm=settings.max_grad_norm)
+        for parameter in group["params"]:
+            if parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
+    learner.optimizer.step()
+    if config.accumulate == 1:
+        learner.optimizer.zero_grad(set_to_none=True)
+    return learner
+
+
+def metered_step(learner: Learner, batch: Batch) -> LiveBytes:
+    """The meter around a batch and the step after it."""
+    copies = [*learner.average.tensors, *learner.statistics.kept]
+    with LiveBytes(learner.model, [learner.optimizer], copies=copies) as meter:
+        learner.gradients(batch, seed=0)
+        learner.step()
     return meter
 
 
@@ -78,15 +80,14 @@ def predicted_step(recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50) 
     """
     shapes = ShapesOnly()
     with shapes.making():
-        model = recipe.build_model().train()
-    recipe.precision.keep_in_fp32(model)
-    apply_phases(model, recipe.training.phases, epoch)
+        model = recipe.build_model()
+    learner = resting_learner(recipe, model, epoch=epoch)
     for module in model.modules():
         if isinstance(module, RoIHead):
             module.__dict__["sample"] = partial(_placed, module.sample)
     batch = recipe.planned_batch(objects=objects, forget=shapes.forget)
     with shapes:
-        return metered_step(recipe, model, batch)
+        return metered_step(learner, batch)
 
 
 def _placed(
@@ -95,12 +96,3 @@ def _placed(
     """Rois with a place, which alone decides the map of a pyramid that each is read from."""
     rois = sample(proposals_xyxy, frame)
     return replace(rois, boxes_xyxy=spread_boxes(len(rois.boxes_xyxy), frame.size))
-
-
-def _begin(optimizer: Optimizer) -> None:
-    """A step on gradients of zero, after which the optimizer has its state."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter.requires_grad:
-                parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()

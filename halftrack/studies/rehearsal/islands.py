@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from halftrack.precision import Islands, Precision, find_islands
+from halftrack.precision import Islands, NonFiniteGradientError, Precision, find_islands
 from halftrack.precision.nonfinite import UNWRITTEN, is_finite
 from halftrack.precision.sites import op_name
-from halftrack.precision.step import unscale_and_norm
 from halftrack.recipes import TrainedRecipe
-from halftrack.training import Batch, total_loss
-from halftrack.training.optimiser import apply_phases
+from halftrack.training import Batch, Learner, total_loss
 
 __all__ = ["islands_of"]
+
+_CPU = torch.device("cpu")
 
 
 def islands_of(
@@ -36,8 +36,8 @@ def islands_of(
     """The fp32 islands that a recipe needs to be trained in fp16 at a loss scale, on the CPU.
 
     Clean is a rehearsal in which no op of the forward pass gives a half tensor that is not finite,
-    the losses are finite, and no step would be skipped. Steps are the training loop's without the
-    optimizer's part: the weights stay as they are. Islands that the recipe has already are searched
+    the losses are finite, and no step would be skipped. Steps are training's at a learning rate of
+    0: the weights stay as they are. Islands that the recipe has already are searched
     for like any other.
 
     Args:
@@ -58,54 +58,55 @@ def islands_of(
             f"steps={steps} with {len(taken)} batches: expected at least 1, and a batch for each"
         )
     fresh = recipe.build_model() if model is None else model
+    # The weights stay as they are, and need no average.
+    config = replace(recipe.training, lr=0.0, ema_decay=None)
 
     def is_clean(keep_fp32: tuple[str, ...]) -> bool:
         precision = Precision("fp16", loss_scale, keep_fp32)
-        # Islands cannot be unmade, and batch norms count: each rehearsal has a model of its own.
-        trial = copy.deepcopy(fresh).train()
-        precision.keep_in_fp32(trial)
-        apply_phases(trial, recipe.training.phases, epoch)
-        return _rehearses_clean(recipe, trial, taken, precision)
+        # Batch norms count: each rehearsal has a model of its own.
+        learner = Learner(
+            copy.deepcopy(fresh), config, precision, device=_CPU, batches_per_epoch=len(taken)
+        )
+        learner.begin_epoch(epoch)
+        with torch.random.fork_rng(devices=[]):
+            return all(_is_clean(learner, batch, seed) for seed, batch in enumerate(taken))
 
     return find_islands(fresh, is_clean)
 
 
-def _rehearses_clean(
-    recipe: TrainedRecipe, model: nn.Module, batches: Sequence[Batch], precision: Precision
-) -> bool:
-    loss_scale = precision.new_loss_scale()
-    for seed, batch in enumerate(batches):
-        watch = _HalfWatch()
-        with torch.random.fork_rng(devices=[]), precision.arithmetic("cpu"):
-            torch.manual_seed(seed)
-            with watch, precision.autocast("cpu"):
-                loss = total_loss(model(batch)) / recipe.training.accumulate
-            if not watch.clean or not is_finite(loss):
-                return False
-            loss_scale.scale(loss).backward()
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        if not math.isfinite(unscale_and_norm(gradients, loss_scale.value)):
-            return False
-        model.zero_grad(set_to_none=True)
-    return True
+def _is_clean(learner: Learner, batch: Batch, seed: int) -> bool:
+    """Whether nothing overflows in a step on this batch."""
+    try:
+        with learner.precision.arithmetic(_CPU), _HalfWatch():
+            losses = learner.gradients(batch, seed)
+        return is_finite(total_loss(losses)) and not learner.step().skipped
+    except (_OverflowError, NonFiniteGradientError):
+        return False
+
+
+class _OverflowError(Exception):
+    """A half tensor of the forward pass is not finite."""
 
 
 class _HalfWatch(TorchDispatchMode):
-    """Whether all half tensors that ops gave are finite; entered within ``precision.arithmetic``.
+    """Ends a forward pass at the first op that gives a half tensor that is not finite.
 
     An infinity need not reach a loss to do harm: a box at infinity is a proposal that is dropped.
+    To be entered within ``precision.arithmetic``.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.clean = True
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self.clean and not func.is_view and op_name(func) not in UNWRITTEN:
-            self.clean = all(is_finite(value) for value in tree_leaves(result) if _is_half(value))
+        is_forward = torch._C._current_graph_task_id() == -1
+        if not is_forward or func.is_view or op_name(func) in UNWRITTEN:
+            return result
+        if not all(is_finite(value) for value in tree_leaves(result) if _is_half(value)):
+            raise _OverflowError
         return result
 
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from halftrack.precision import Culprit, NonFiniteGradientError, RangeMeter, Ranges, optimizer_step
+from halftrack.precision import Culprit, NonFiniteGradientError, RangeMeter, Ranges
 from halftrack.precision.islands import Islands
 from halftrack.recipes import TrainedRecipe, prepare_model
 from halftrack.studies.rehearsal.islands import islands_of
-from halftrack.training import Batch, total_loss
-from halftrack.training.loop import clip_seed
-from halftrack.training.optimiser import apply_phases
-from halftrack.training.run import Run, placed
+from halftrack.training import Batch, Learner, total_loss
+from halftrack.training.loop import batch_seed
+from halftrack.training.optimiser import placed
+from halftrack.training.skipped import SkippedSteps
 
 __all__ = ["RehearsedRun", "RehearsedStep"]
 
@@ -32,7 +32,7 @@ class RehearsedStep:
     """One attempted step."""
 
     losses: dict[str, float]
-    """Means over its clips of what the model returned, and ``loss``, the sum that is trained."""
+    """Means over its batches of what the model returned, and ``loss``, the sum that is trained."""
     grad_norm: float
     """L2 norm of the unscaled gradients, before clipping."""
     loss_scale: float
@@ -46,7 +46,7 @@ class RehearsedStep:
 
 
 class RehearsedRun:
-    """The walk of ``halftrack.training.train``, with a meter around some steps."""
+    """Training's own steps, with a meter around some of them."""
 
     def __init__(
         self, recipe: TrainedRecipe, data_root: Path, out: Path, *, seed: int, every: int
@@ -60,42 +60,34 @@ class RehearsedRun:
 
     def prepare(self, init: str | None, *, trust: bool, note: Callable[[str], None]) -> None:
         """Make the model and what moves it, as training does."""
-        recipe = self._recipe
-        # Nobody replays a rehearsal.
-        config = replace(recipe.training, replay_bundles=0)
+        recipe, config = self._recipe, self._recipe.training
         model = prepare_model(recipe, seed=self._seed, init=init, trust=trust, say=note)
-        model = placed(model, config, _CPU)
+        model = placed(model, _CPU, channels_last=config.channels_last)
         if init == "none":
             note("random weights: what trained ones do may differ; give some with --init")
-            if _take_statistics(model, self._first_clip()):
+            if _take_statistics(model, next(self._batches(1))):
                 note(
-                    "frozen batch norms have the statistics of the first clip, as without weights "
+                    "frozen batch norms have the statistics of the first batch, as without weights "
                     "they have none"
                 )
         self._bare = copy.deepcopy(model)
-        recipe.precision.keep_in_fp32(model)
-        self._run = Run(
-            model=model,
-            clips=len(self._source),
-            config=config,
-            precision=recipe.precision,
-            out=self._out,
-            device=_CPU,
-            seed=self._seed,
-            recipe={},
+        self._learner = Learner(
+            model, config, recipe.precision, device=_CPU, batches_per_epoch=len(self._source)
         )
-        apply_phases(model, config.phases, 0)
+        self._learner.begin_epoch(0)
+        self._skips = SkippedSteps(
+            model, precision=recipe.precision, device=_CPU, out=self._out, recipe={}, bundles=0
+        )
 
     def take(self, steps: int) -> Iterator[int]:
         """Attempt so many steps; yields how many were attempted, after each."""
-        accumulate = self._run.config.accumulate
-        clips: list[tuple[Batch, int]] = []
-        batches = self._batches(steps * accumulate)
-        for index, clip in enumerate(batches):
-            clips.append((clip, clip_seed(self._seed, 0, index)))
-            if len(clips) == accumulate:
-                self._step(clips)
-                clips = []
+        accumulate = self._recipe.training.accumulate
+        step: list[tuple[Batch, int]] = []  # batches and their seeds
+        for index, batch in enumerate(self._batches(steps * accumulate)):
+            step.append((batch, batch_seed(self._seed, 0, index)))
+            if len(step) == accumulate:
+                self._step(step)
+                step = []
                 yield len(self.steps)
 
     def islands(self, loss_scale: float | None) -> Islands:
@@ -104,74 +96,48 @@ class RehearsedRun:
         Args:
             loss_scale: the one to use; the run's own if None.
         """
-        # Islands cannot be unmade or copied: the search has a model that never had any.
-        self._bare.load_state_dict(self._run.model.state_dict())
+        # The search has a model that never had any islands.
+        self._bare.load_state_dict(self._learner.model.state_dict())
         return islands_of(
             self._recipe,
             self._batches(_SEARCHED),
             steps=_SEARCHED,
-            loss_scale=loss_scale or self._run.loss_scale.value,
+            loss_scale=loss_scale or self._learner.loss_scale.value,
             model=self._bare,
         )
 
-    def _step(self, clips: list[tuple[Batch, int]]) -> None:
-        run, number = self._run, len(self.steps) + 1
-        scale = run.loss_scale.value
+    def _step(self, batches: list[tuple[Batch, int]]) -> None:
+        learner, number = self._learner, len(self.steps) + 1
+        scale = learner.loss_scale.value
         meter = None
         if number >= self._next_sample:
-            meter = RangeMeter(run.model, loss_scale=scale)
+            meter = RangeMeter(learner.model, loss_scale=scale)
         with meter or nullcontext():
-            losses = [self._learn(clip, seed) for clip, seed in clips]
+            losses = [_numbers(learner.gradients(batch, seed)) for batch, seed in batches]
         means = {name: sum(row[name] for row in losses) / len(losses) for name in losses[0]}
+        stopped, norm, skipped = None, math.nan, True
         try:
             with meter.updates() if meter else nullcontext():
-                report = optimizer_step(
-                    [run.optimizer], run.loss_scale, max_grad_norm=run.config.max_grad_norm
-                )
-        except NonFiniteGradientError:
-            self._skip(clips, means, math.nan, scale)
-            self._keep(meter, number, taken=False)
-            raise
-        if report.skipped:
-            self._skip(clips, means, report.grad_norm, scale)
-        else:
-            run.schedule.step()
-            run.statistics.keep()
-            step = RehearsedStep(
-                losses=means, grad_norm=report.grad_norm, loss_scale=scale, skipped=False
-            )
-            self.steps.append(step)
-        self._keep(meter, number, taken=not report.skipped)
-
-    def _learn(self, clip: Batch, seed: int) -> dict[str, float]:
-        """Forward and backward of one clip; its losses."""
-        run, precision = self._run, self._recipe.precision
-        torch.manual_seed(seed)
-        with precision.arithmetic(_CPU):
-            with precision.autocast(_CPU):
-                losses = run.model(clip)
-            loss = total_loss(losses)
-            run.loss_scale.scale(loss / run.config.accumulate).backward()
-        told = {**losses, "loss": loss}
-        return {name: float(value.detach()) for name, value in told.items()}
-
-    def _skip(
-        self, clips: list[tuple[Batch, int]], losses: dict[str, float], norm: float, scale: float
-    ) -> None:
-        """What training does with a skipped step, and its cause."""
-        run = self._run
-        run.statistics.put_back()
-        why = run.skips.explain(clips, loss_scale=scale, epoch=0, step=len(self.steps) + 1)
+                report = learner.step()
+            norm, skipped = report.grad_norm, report.skipped
+        except NonFiniteGradientError as error:
+            stopped = error
+        why = None
+        if skipped:
+            why = self._skips.explain(batches, loss_scale=scale, epoch=0, step=number)
         self.steps.append(
             RehearsedStep(
-                losses=losses,
+                losses=means,
                 grad_norm=norm,
                 loss_scale=scale,
-                skipped=True,
-                why=why.sentence,
-                culprit=why.culprit,
+                skipped=skipped,
+                why=None if why is None else why.sentence,
+                culprit=None if why is None else why.culprit,
             )
         )
+        self._keep(meter, number, taken=not skipped)
+        if stopped is not None:
+            raise stopped
 
     def _keep(self, meter: RangeMeter | None, number: int, *, taken: bool) -> None:
         """Add what a meter saw; of a skipped step its activations, and the next one is measured."""
@@ -186,9 +152,6 @@ class RehearsedRun:
             seen = Ranges(activations=seen.activations)
         self.ranges += seen
 
-    def _first_clip(self) -> Batch:
-        return next(self._batches(1))
-
     def _batches(self, stop: int) -> Iterator[Batch]:
         # A step takes so long that reading ahead would gain nothing, and Ctrl-C meets one process.
         return self._source.batches(
@@ -196,8 +159,14 @@ class RehearsedRun:
         )
 
 
+def _numbers(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    """The losses and their sum, which is trained."""
+    told = {**losses, "loss": total_loss(losses)}
+    return {name: float(value.detach()) for name, value in told.items()}
+
+
 @torch.no_grad()
-def _take_statistics(model: nn.Module, clip: Batch) -> int:
+def _take_statistics(model: nn.Module, batch: Batch) -> int:
     """Fill frozen batch norms as trained weights would; returns how many there are.
 
     Without statistics they normalise nothing: a random SiamRPN++ R50, whose images are not
@@ -208,7 +177,7 @@ def _take_statistics(model: nn.Module, clip: Batch) -> int:
     for norm in frozen:
         norm.train()
         norm.momentum = 1.0
-    model(clip)
+    model(batch)
     for norm, momentum in zip(frozen, momenta, strict=True):
         norm.eval()
         norm.momentum = momentum

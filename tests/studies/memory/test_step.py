@@ -10,7 +10,12 @@ import torch
 
 from halftrack.precision import Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
-from halftrack.studies.memory.step import metered_step, predicted_step, step_memory
+from halftrack.studies.memory.step import (
+    metered_step,
+    predicted_step,
+    resting_learner,
+    step_memory,
+)
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import Phase
 
@@ -35,8 +40,8 @@ def sized(name: str, precision: Precision = FP32, *more: str) -> TrainedRecipe:
 
 def measured_peak(recipe: TrainedRecipe) -> int:
     torch.manual_seed(0)
-    model = recipe.build_model().train()
-    return metered_step(recipe, model, recipe.planned_batch(objects=OBJECTS)).peak
+    learner = resting_learner(recipe, recipe.build_model())
+    return metered_step(learner, recipe.planned_batch(objects=OBJECTS)).peak
 
 
 @pytest.mark.parametrize(
@@ -69,6 +74,33 @@ def test_the_phase_decides_what_is_trained() -> None:
     momentum = sum(p.nbytes for p in model.head.parameters())
     assert head.peak_by_kind["optimizer"] == momentum
     assert every.peak_by_kind["optimizer"] == sum(p.nbytes for p in model.parameters())
+
+
+def test_the_weight_average_is_counted() -> None:
+    recipe = sized("reid_tiny_sample", FP32, "training.ema_decay=0.9")
+    plain, averaged = (
+        predicted_step(each, objects=OBJECTS) for each in (sized("reid_tiny_sample"), recipe)
+    )
+    weights = sum(tensor.nbytes for tensor in recipe.build_model().state_dict().values())
+    assert averaged.peak_by_kind["copies"] - plain.peak_by_kind["copies"] == weights
+    assert averaged.peak - plain.peak == weights
+    assert averaged.peak == pytest.approx(measured_peak(recipe), rel=0.01)
+
+
+def test_a_step_with_rates_of_its_own_for_some_parameters_is_predicted_too() -> None:
+    recipe = sized("siamese_rpn_tiny_sample")
+    training = dataclasses.replace(recipe.training, lr_factors=(("backbone.*", 0.1),))
+    recipe = dataclasses.replace(recipe, training=training)
+    predicted = predicted_step(recipe, objects=OBJECTS).peak
+    assert predicted == pytest.approx(measured_peak(recipe), rel=0.01)
+
+
+def test_a_metered_step_leaves_the_weights_as_they_are() -> None:
+    recipe = sized("reid_tiny_sample", FP32, "training.ema_decay=0.9")
+    model = recipe.build_model()
+    before = [p.detach().clone() for p in model.parameters()]
+    metered_step(resting_learner(recipe, model), recipe.planned_batch(objects=OBJECTS))
+    assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
 
 
 def test_a_step_on_data_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

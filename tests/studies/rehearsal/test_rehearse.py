@@ -21,6 +21,7 @@ from halftrack.studies.rehearsal.answers import answers, module_rows, must_chang
 from halftrack.studies.rehearsal.page import write_page
 from halftrack.studies.rehearsal.rehearse import rehearsable, rehearse
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
+from halftrack.training import learner
 
 TINY = "reid_tiny_sample"
 PLANTED = "backbone.layer2.0.conv1"
@@ -188,7 +189,7 @@ def test_a_step_that_no_scale_can_mend_ends_it_with_the_reason(
 def test_ctrl_c_ends_it_with_what_there_is(
     rehearsed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, taken = rehearsed_run.optimizer_step, []
+    step, taken = learner.optimizer_step, []
 
     def interrupted(*args: object, **how: object):
         if len(taken) == 2:
@@ -196,7 +197,7 @@ def test_ctrl_c_ends_it_with_what_there_is(
         taken.append(1)
         return step(*args, **how)
 
-    monkeypatch.setattr(rehearsed_run, "optimizer_step", interrupted)
+    monkeypatch.setattr(learner, "optimizer_step", interrupted)
     found = rehearsed(tiny("precision.loss_scale=128.0"), steps=9, islands=True)
     assert found.interrupted
     assert found.islands is None
@@ -217,7 +218,7 @@ def test_unmeasured_steps_have_no_meter(rehearsed, monkeypatch: pytest.MonkeyPat
     assert len(made) == 1
 
 
-def test_accumulated_clips_make_one_step(rehearsed) -> None:
+def test_accumulated_batches_make_one_step(rehearsed) -> None:
     recipe = tiny("precision.loss_scale=128.0", "training.accumulate=2")
     found = rehearsed(recipe, steps=2)
     assert len(found.steps) == 2
