@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,21 @@ __all__ = ["cache_folder", "cached_index", "fingerprint"]
 
 _log = logging.getLogger(__name__)
 
-# Part of every cache name: raise it when VideoIndex changes, and old files are no longer looked at.
-_LAYOUT = 1
+# Part of every cache name: raise it when VideoIndex or what is put into it changes, and old files
+# are no longer looked at.
+_LAYOUT = 2
 
 
-def cache_folder() -> Path:
-    """Where indexes are kept: ``$XDG_CACHE_HOME/halftrack``, else ``~/.cache/halftrack``."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "halftrack"
+def cache_folder() -> Path | None:
+    """The folder of the indexes: ``$XDG_CACHE_HOME/halftrack``, else ``~/.cache/halftrack``.
+
+    None for a user without a home folder, as in many containers.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "halftrack"
+    except RuntimeError:
+        return None
 
 
 def fingerprint(*, text: str = "", files: Iterable[Path] = (), folders: Iterable[Path] = ()) -> str:
@@ -74,7 +81,11 @@ def cached_index(
     """
     named = json.dumps([_LAYOUT, dict(key)], sort_keys=True)
     name = hashlib.sha256(named.encode()).hexdigest()[:24]
-    file = (folder or cache_folder()) / f"index-{name}.npz"
+    folder = folder or cache_folder()
+    if folder is None:
+        _log.warning("no home folder: the index is not cached (set XDG_CACHE_HOME to keep it)")
+        return build()
+    file = folder / f"index-{name}.npz"
     found = _read(file, fingerprint)
     if found is not None:
         return found
@@ -105,27 +116,50 @@ def _read(file: Path, wanted: str) -> VideoIndex | None:
             facts["video_names"] = tuple(facts["video_names"])
             facts["problems"] = tuple(Problem(*problem) for problem in facts["problems"])
             arrays = {name: stored[name] for name in stored.files if name != "facts"}
-            return VideoIndex(**facts, **arrays)
+            index = VideoIndex(**facts, **arrays)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    # Anything at all: damage shows as errors of zip, zlib, numpy, JSON and more, and the answer to
+    # each is the same.
+    except Exception as error:
         _log.warning("the cached index %s is unreadable (%s): building it again", file, error)
         return None
+    if not _is_sound(index):
+        _log.warning("the cached index %s contradicts itself: building it again", file)
+        return None
+    return index
+
+
+def _is_sound(index: VideoIndex) -> bool:
+    """Whether the arrays fit each other, as they do in every index that was written whole."""
+    frames, boxes, videos = len(index.frame_files), len(index.labels), len(index.video_names)
+    shapes = {
+        "video_starts": (videos + 1,),
+        "frame_files": (frames,),
+        "frame_sizes": (frames, 2),
+        "is_key": (frames,),
+        "box_starts": (frames + 1,),
+        "boxes_xyxy": (boxes, 4),
+    }
+    by_box = dict.fromkeys(("labels", "track_ids", "occluded", "generated", "ignored"), (boxes,))
+    arrays = array_fields(index)
+    return (
+        {name: array.shape for name, array in arrays.items()} == shapes | by_box
+        and index.video_starts[-1] == frames
+        and index.box_starts[-1] == boxes
+        and bool(
+            (np.diff(index.video_starts) >= 0).all() and (np.diff(index.box_starts) >= 0).all()
+        )
+    )
 
 
 def _write(file: Path, index: VideoIndex, fingerprint: str) -> None:
-    facts = {
-        "fingerprint": fingerprint,
-        "image_root": index.image_root,
-        "classes": index.classes,
-        "video_names": index.video_names,
-        "problems": [(problem.file, problem.reason) for problem in index.problems],
-        "unknown_objects": index.unknown_objects,
-        "degenerate_boxes": index.degenerate_boxes,
-        "overhanging_boxes": index.overhanging_boxes,
-    }
     arrays: dict[str, Any] = dict(array_fields(index))
-    packed = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
+    facts = {f.name: getattr(index, f.name) for f in fields(index) if f.name not in arrays}
+    facts["problems"] = [(problem.file, problem.reason) for problem in index.problems]
+    facts["odd"] = dict(index.odd)
+    told = json.dumps({"fingerprint": fingerprint} | facts)
+    packed = np.frombuffer(told.encode(), dtype=np.uint8)
     file.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed: a reader sees the old file or the new one, never half of one.
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=file.stem, suffix=".tmp")

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 from halftrack.errors import UserError
 
-__all__ = ["DataError", "OnBadSample", "Problem", "SkipLedger", "noting", "settle_problems"]
+__all__ = [
+    "DataError",
+    "OnBadSample",
+    "Problem",
+    "SkipLedger",
+    "counted",
+    "noting",
+    "settle_problems",
+]
 
 OnBadSample = Literal["error", "skip"]
 """At a bad file ``error`` raises a ``DataError``; ``skip`` leaves it out and lists it."""
@@ -101,3 +109,8 @@ def settle_problems(
         raise DataError(first.file, f"{first.reason}{more}{allowed}")
     for problem in problems:
         skipped.add(problem)
+
+
+def counted(amounts: Mapping[str, int]) -> str:
+    """Text for people: each amount that is not 0 with its name, or ``nothing``."""
+    return ", ".join(f"{n} {what}" for what, n in amounts.items() if n) or "nothing"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from halftrack.data.check.images import bad_images
 from halftrack.data.check.pairs import check_pairs
 from halftrack.data.check.report import DataReport, SetReport
-from halftrack.data.index import VideoIndex
+from halftrack.data.check.videos import check_vid
 from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig
 from halftrack.data.mot.crops import read_crops
 from halftrack.data.mot.mot_challenge import read_mot
@@ -20,7 +19,6 @@ from halftrack.data.problems import Problem
 from halftrack.data.progress import Progress
 from halftrack.data.sot.config import PairDataConfig
 from halftrack.data.vid.config import VidDataConfig
-from halftrack.data.vid.indexes import read_test_index, read_training_indexes
 
 __all__ = ["check"]
 
@@ -58,7 +56,7 @@ def check(
             progress=progress,
         )
     elif isinstance(config, VidDataConfig):
-        sets = _check_vid(
+        sets = check_vid(
             data_root,
             config,
             decode=decode,
@@ -69,59 +67,6 @@ def check(
     else:
         sets = _check_mot(data_root, config, decode=decode, threads=threads, progress=progress)
     return DataReport(sets=sets, decoded=decode)
-
-
-def _check_vid(
-    data_root: str | Path,
-    config: VidDataConfig,
-    *,
-    decode: bool,
-    processes: int,
-    threads: int,
-    progress: Progress | None,
-) -> tuple[SetReport, ...]:
-    training = read_training_indexes(config, data_root, processes=processes, progress=progress)
-    named = [
-        (f"train {name}", index) for name, index in zip(config.training_sets, training, strict=True)
-    ]
-    test = read_test_index(config, data_root, processes=processes, progress=progress)
-    named.append(("val vid", test))
-    reports = []
-    for name, index in named:
-        images = bad_images(
-            range(index.num_frames),
-            index.path,
-            size=partial(_size, index),
-            decode=decode,
-            threads=threads,
-            progress=progress,
-        )
-        extent = {"videos": index.num_videos, "frames": index.num_frames}
-        counts = {"stills": index.num_frames} if name == "train det" else extent
-        if name.startswith("train"):
-            counts["key frames"] = len(index.training_keys(min_size=config.min_size))
-        labels = np.bincount(index.labels, minlength=len(index.classes))
-        reports.append(
-            SetReport(
-                name=name,
-                counts=counts,
-                boxes_per_class={
-                    c: int(n) for (c, _), n in zip(index.classes, labels, strict=True)
-                },
-                left_out={
-                    "objects of other classes": index.unknown_objects,
-                    "boxes under one pixel": index.degenerate_boxes,
-                },
-                clipped_boxes=index.overhanging_boxes,
-                problems=(*index.problems, *images),
-            )
-        )
-    return tuple(reports)
-
-
-def _size(index: VideoIndex, frame: int) -> tuple[int, int]:
-    height, width = index.frame_sizes[frame]
-    return int(height), int(width)
 
 
 def _check_mot(

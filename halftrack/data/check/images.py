@@ -24,7 +24,7 @@ def bad_images(
     images: Sequence[ImageT],
     path: Callable[[ImageT], str],
     *,
-    size: Callable[[ImageT], tuple[int, int]] | None = None,
+    size: Callable[[ImageT], tuple[int, int] | None] | None = None,
     source: str = "its annotation",
     decode: bool,
     threads: int,

@@ -120,6 +120,8 @@ def _report(
     problems += bad_images(
         boxes.tolist(),
         objects.path,
+        size=objects.size,
+        source=objects.size_source,
         decode=decode,
         threads=threads,
         progress=progress,
@@ -132,6 +134,7 @@ def _report(
             | {"objects": len(objects), "boxes": len(objects.frames)}
         ),
         left_out=objects.left_out,
+        odd=objects.odd,
         problems=tuple(problems),
     )
 

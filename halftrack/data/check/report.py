@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from halftrack.data.problems import Problem
+from halftrack.data.problems import Problem, counted
 
 __all__ = ["DataReport", "SetReport"]
 
@@ -24,6 +25,8 @@ class SetReport:
     """How much is not used, by what it is: ``boxes under one pixel``, ...; empty where all is."""
     clipped_boxes: int | None = None
     """Boxes that reach outside their image and are clipped; None where none is."""
+    odd: Mapping[str, int] = field(default_factory=dict)
+    """What looks odd and is used all the same, and how much of it; empty where nothing does."""
     problems: tuple[Problem, ...] = ()
     """Everything that training or testing would stop at."""
 
@@ -34,11 +37,12 @@ class SetReport:
             boxes = ", ".join(f"{name} {n}" for name, n in self.boxes_per_class.items() if n)
             lines.append(f"  boxes: {boxes or 'none'}")
         if self.left_out:
-            some = {what: n for what, n in self.left_out.items() if n}
-            line = f"  left out: {_listed(some) or 'nothing'}"
+            line = f"  left out: {counted(self.left_out)}"
             if self.clipped_boxes is not None:
                 line += f"; clipped: {self.clipped_boxes} boxes that reach outside their image"
             lines.append(line)
+        if any(self.odd.values()):
+            lines.append(f"  odd, but used: {counted(self.odd)}")
         lines.append(f"  problems: {len(self.problems)}")
         lines += [f"    {problem}" for problem in self.problems[:limit]]
         if len(self.problems) > limit:

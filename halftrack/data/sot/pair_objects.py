@@ -5,9 +5,9 @@ Must agree with MMTracking 0.14's SOT data sets.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,19 +16,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from halftrack.data.index import (
-    MIN_BOX_SIDE,
-    Booleans,
-    Classes,
-    Floats,
-    Integers,
-    VideoIndex,
-    assemble_index,
-)
+from halftrack.data.annotated_image import header_of
+from halftrack.data.files import is_clutter, user_path
+from halftrack.data.index import MIN_BOX_SIDE, Booleans, Floats, Integers, VideoIndex
 from halftrack.data.index_cache import cached_index, fingerprint
+from halftrack.data.parsed_video import MAX_COORDINATE, assemble_index
 from halftrack.data.problems import DataError, Problem
 from halftrack.data.progress import Progress
 from halftrack.data.sot.benchmarks import SotSplit, read_sot
+from halftrack.data.sot.sequences import SotSequence
 from halftrack.data.vid.annotation_xml import XmlVideo, parse_videos
 from halftrack.data.vid.coco_vid import read_coco_vid
 from halftrack.data.vid.imagenet_vid import find_ilsvrc
@@ -65,6 +61,8 @@ class TrackedObjects:
     """``(boxes,)`` the image of each box, as position in ``files``."""
     boxes_xyxy: Floats
     """``(boxes, 4)`` in original pixels, sides of at least one pixel."""
+    sizes: Integers
+    """``(frames, 2)`` height and width of each image as annotated; 0 where nothing tells."""
     video_names: tuple[str, ...]
     """The videos, or stills, that the objects are in."""
     video: Integers
@@ -73,6 +71,8 @@ class TrackedObjects:
     """What of the annotations could not be used."""
     left_out: dict[str, int] = field(default_factory=dict)
     """What else no pair shows, and how many: ``boxes under one pixel``, ``crowds``, ..."""
+    odd: Mapping[str, int] = field(default_factory=dict)
+    """What looks odd and is used all the same, and how much of it."""
 
     def __len__(self) -> int:
         return len(self.video)
@@ -80,6 +80,16 @@ class TrackedObjects:
     def path(self, box: int) -> str:
         """Where the image of a box lies."""
         return f"{self.image_root}/{self.files[self.frames[box]].decode()}"
+
+    @property
+    def size_source(self) -> str:
+        """The source of ``sizes``, in messages."""
+        return "its sequence's first image" if self.name == "lasot" else "its annotation"
+
+    def size(self, box: int) -> tuple[int, int] | None:
+        """Height and width of the image of a box, as annotated; None where nothing tells."""
+        height, width = self.sizes[self.frames[box]].tolist()
+        return (height, width) if height else None
 
     def sample_id(self, box: int) -> str:
         """The name of a box's image in logs and errors: set and path, without the ending."""
@@ -135,14 +145,12 @@ def objects_of(index: VideoIndex, name: str) -> TrackedObjects:
         starts=np.append(firsts, len(order)),
         frames=frames,
         boxes_xyxy=index.boxes_xyxy[order],
+        sizes=index.frame_sizes,
         video_names=index.video_names,
         video=videos[firsts],
         problems=index.problems,
-        left_out={
-            "objects of other classes": index.unknown_objects,
-            "boxes under one pixel": index.degenerate_boxes,
-            "crowds": int(index.ignored.sum()),
-        },
+        left_out=index.left_out | {"crowds": int(index.ignored.sum())},
+        odd=index.odd,
     )
 
 
@@ -163,11 +171,16 @@ def read_det_objects(
     """
     ilsvrc = find_ilsvrc(data_root)
     annotations = ilsvrc / "Annotations" / "DET"
-    folders = sorted(Path(folder) for folder, _, _ in os.walk(annotations / "train"))
+    folders: list[Path] = []
+    for place, below, _ in os.walk(annotations / "train"):
+        below[:] = [name for name in below if not is_clutter(name)]
+        folders.append(Path(place))
+    folders.sort()
     jobs = []
     for folder in folders:
         name = folder.relative_to(annotations).as_posix()
-        stems = sorted(file[:-4] for file in os.listdir(folder) if file.endswith(".xml"))
+        files = [file for file in os.listdir(folder) if not is_clutter(file)]
+        stems = sorted(file[:-4] for file in files if file.endswith(".xml"))
         jobs += [
             XmlVideo(name, str(folder), (stem,), frozenset(), _AnyClass(), still=True)
             for stem in stems
@@ -196,19 +209,14 @@ def read_coco_objects(data_root: str | Path) -> TrackedObjects:
     Raises:
         DataError: if a file is missing or malformed.
     """
-    root = Path(data_root).expanduser().resolve()
+    root = user_path(data_root)
     below = Path("annotations") / "instances_train2017.json"
     places = [folder / below for folder in (root / "coco", root)]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise DataError(str(root), f"no COCO here: looked for {' or '.join(map(str, places))}")
     images = file.parents[1] / "train2017"
-    index = cached_index(
-        key={"json": str(file), "root": str(images), "classes": "any"},
-        fingerprint=fingerprint(files=[file]),
-        build=lambda: read_coco_vid(file, image_root=images, classes=_categories(file)),
-    )
-    return objects_of(index, "coco")
+    return objects_of(read_coco_vid(file, image_root=images, classes=None), "coco")
 
 
 def read_lasot_objects(data_root: str | Path, split: LasotSplit = "train") -> TrackedObjects:
@@ -233,16 +241,16 @@ def read_lasot_objects(data_root: str | Path, split: LasotSplit = "train") -> Tr
     files: list[bytes] = []
     frames: list[Integers] = [np.empty(0, dtype=np.int64)]
     boxes: list[Floats] = [np.empty((0, 4), dtype=np.float32)]
-    left_out = {"frames without the object": 0, "boxes under one pixel": 0}
+    sizes: list[Integers] = [np.empty((0, 2), dtype=np.int64)]
+    left_out: Counter[str] = Counter()
     for sequence in sequences:
-        boxes_xyxy = sequence.truth().astype(np.float32)
-        sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-        large_enough = (sides >= MIN_BOX_SIDE).all(axis=1)
-        seen = np.flatnonzero(large_enough & ~sequence.absent)
-        left_out["frames without the object"] += int(sequence.absent.sum())
-        left_out["boxes under one pixel"] += int((~large_enough & ~sequence.absent).sum())
+        size = _first_size(sequence)
+        boxes_xyxy, kinds = _shown(sequence, size)
+        left_out.update({kind: int(rows.sum()) for kind, rows in kinds.items()})
+        seen = np.flatnonzero(~np.any(list(kinds.values()), axis=0))
         frames.append(len(files) + seen)
         boxes.append(boxes_xyxy[seen])
+        sizes.append(np.tile(np.array(size, dtype=np.int64), (len(sequence), 1)))
         folder = sequence.folder.relative_to(base)
         images = (sequence.image_name.format(number) for number in sequence.numbers)
         files += [(folder / image).as_posix().encode() for image in images]
@@ -254,11 +262,36 @@ def read_lasot_objects(data_root: str | Path, split: LasotSplit = "train") -> Tr
         starts=_starts(counts[counts > 0]),
         frames=np.concatenate(frames),
         boxes_xyxy=np.concatenate(boxes),
+        sizes=np.concatenate(sizes),
         video_names=tuple(sequence.name for sequence in sequences),
         video=np.flatnonzero(counts > 0),
         problems=tuple(problems),
-        left_out=left_out,
+        left_out=dict(left_out),
     )
+
+
+def _first_size(sequence: SotSequence) -> tuple[int, int]:
+    """Height and width of a sequence's first image, which all have; 0, 0 if it does not tell."""
+    header = header_of(sequence.path(0))
+    return (0, 0) if header is None else (header.height, header.width)
+
+
+def _shown(sequence: SotSequence, size: tuple[int, int]) -> tuple[Floats, dict[str, Booleans]]:
+    """The boxes of a sequence, and which of them no pair shows, by the reason."""
+    boxes = sequence.truth()
+    height, width = size if all(size) else (np.inf, np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = boxes.astype(np.float32)
+        sides = rounded[:, 2:] - rounded[:, :2]
+        thin = ~(sides >= MIN_BOX_SIDE).all(axis=1)
+        far = np.abs(boxes).max(axis=1) > MAX_COORDINATE
+        inside = (boxes[:, 2:] > 0).all(axis=1) & (boxes[:, :2] < (width, height)).all(axis=1)
+    absent = sequence.absent
+    return rounded, {
+        "frames without the object": absent,
+        "boxes under one pixel": thin & ~absent,
+        "boxes outside their image": ~thin & (far | ~inside) & ~absent,
+    }
 
 
 class _AnyClass(dict[str, int]):
@@ -266,14 +299,6 @@ class _AnyClass(dict[str, int]):
 
     def get(self, key: str, default: object = None) -> int:
         return 0
-
-
-def _categories(file: Path) -> Classes:
-    """All categories of a COCO file as classes; what is wrong with it the reader will tell."""
-    try:
-        return tuple((str(each["name"]), "") for each in json.loads(file.read_text())["categories"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
 
 
 def _starts(counts: Integers) -> Integers:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.io import ImageReadMode
 
+from halftrack.data.annotated_image import load_annotated_image
 from halftrack.data.images import load_image
 from halftrack.data.index import Floats
 from halftrack.data.ordered_batches import OrderedBatches
@@ -170,12 +171,12 @@ class PairBatches(OrderedBatches[Pair, PairBatch]):
         objects, crop = self.sets[source], self.settings.crop
         box_xyxy = objects.boxes_xyxy[box]
         if self.settings.cache_mb == 0:
-            image = load_image(objects.path(box))
+            image = _load(objects, box)
             return cut_view(image, box_xyxy, crop=crop, view=view, size=size)
         # Held or not, the crop goes through the same JPEG: the cache changes no pixel later.
         file = self._held.get((source, box))
         if file is None:
-            pixels = crop_like_siamfc(load_image(objects.path(box)), box_xyxy, crop)
+            pixels = crop_like_siamfc(_load(objects, box), box_xyxy, crop)
             file = torch.ops.image.encode_jpeg(pixels.round_().to(torch.uint8), _JPEG_QUALITY)
             self._held.put((source, box), file)
         decoded = torch.ops.image.decode_image(file, ImageReadMode.RGB.value, False)
@@ -220,6 +221,14 @@ def draw_pair(
         template_view=draw_view(settings.template, rng, grey=grey),
         search_view=draw_view(settings.search, rng, grey=grey),
     )
+
+
+def _load(objects: TrackedObjects, box: int) -> Tensor:
+    """The image of a box; of another size than annotated it would show the object elsewhere."""
+    path, size = objects.path(box), objects.size(box)
+    if size is None:
+        return load_image(path)
+    return load_annotated_image(path, size, source=objects.size_source)
 
 
 class _HeldCrops:

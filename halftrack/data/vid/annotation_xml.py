@@ -8,9 +8,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from halftrack.data.index import ParsedVideo
+from halftrack.data.files import shortened
+from halftrack.data.parsed_video import ParsedVideo
 from halftrack.data.problems import DataError, Problem
 from halftrack.data.progress import Progress
+from halftrack.data.vid.xml_text import read_tree
 
 __all__ = ["XmlVideo", "parse_video", "parse_videos"]
 
@@ -68,22 +70,17 @@ def parse_video(video: XmlVideo) -> ParsedVideo:
     for stem in video.stems:
         source = f"{video.annotations}/{stem}.xml"
         try:
-            root = _root(source)
-            width, height = (
-                _number(root, "size/width", source),
-                _number(root, "size/height", source),
+            root = read_tree(source)
+            parsed.add_frame(
+                f"{video.name}/{stem}.JPEG",
+                height=_number(root, "size/height", source),
+                width=_number(root, "size/width", source),
+                is_key=stem in video.keys,
+                source=source,
             )
-            if width < 1 or height < 1:
-                raise DataError(source, f"image size {width:g}x{height:g} is not positive")
         except DataError as error:
             parsed.problems.append(Problem(error.file, error.reason))
             continue
-        parsed.add_frame(
-            f"{video.name}/{stem}.JPEG",
-            height=int(height),
-            width=int(width),
-            is_key=stem in video.keys,
-        )
         for element in root.iterfind("object"):
             try:
                 _add_object(parsed, element, video.labels, source)
@@ -95,12 +92,12 @@ def parse_video(video: XmlVideo) -> ParsedVideo:
 def _add_object(
     parsed: ParsedVideo, element: ElementTree.Element, labels: dict[str, int], source: str
 ) -> None:
-    name = element.findtext("name")
-    if name is None:
+    name = (element.findtext("name") or "").strip()
+    if not name:
         raise DataError(source, "an <object> has no <name>")
-    label = labels.get(name.strip())
+    label = labels.get(name)
     if label is None:
-        parsed.unknown_objects += 1
+        parsed.left_out["unknown_objects"] += 1
         return
     parsed.add_box(
         (
@@ -110,29 +107,23 @@ def _add_object(
             _number(element, "bndbox/ymax", source),
         ),
         label=label,
-        track=element.findtext("trackid"),
+        track=(element.findtext("trackid") or "").strip() or None,
         source=source,
-        occluded=element.findtext("occluded") == "1",
-        generated=element.findtext("generated") == "1",
+        occluded=_is_set(element, "occluded"),
+        generated=_is_set(element, "generated"),
     )
 
 
-def _root(source: str) -> ElementTree.Element:
-    try:
-        return ElementTree.parse(source).getroot()
-    except FileNotFoundError:
-        raise DataError(source, "annotation is missing") from None
-    except OSError as error:
-        raise DataError(source, f"annotation cannot be read: {error.strerror}") from None
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
-        raise DataError(source, f"malformed XML: {error}") from None
+def _is_set(element: ElementTree.Element, path: str) -> bool:
+    return (element.findtext(path) or "").strip() == "1"
 
 
 def _number(element: ElementTree.Element, path: str, source: str) -> float:
     text = element.findtext(path)
     if text is None:
-        raise DataError(source, f"<{element.tag}> has no <{path}>")
+        raise DataError(source, f"<{element.tag[:60]}> has no <{path}>")
     try:
-        return float(text)
+        # Python would read 1_0 as ten.
+        return float(text.replace("_", "?"))
     except ValueError:
-        raise DataError(source, f"<{path}> is {text!r}, not a number") from None
+        raise DataError(source, f"<{path}> is {shortened(text)}, not a number") from None

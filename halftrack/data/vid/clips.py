@@ -9,20 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from halftrack.data.images import prepare_frame
 from halftrack.data.index import Integers, VideoIndex
 from halftrack.data.ordered_batches import OrderedBatches
-from halftrack.data.problems import DataError, SkipLedger, settle_problems
+from halftrack.data.problems import DataError, Problem, SkipLedger, counted, settle_problems
 from halftrack.data.progress import Progress
 from halftrack.data.randomness import sample_random
 from halftrack.data.vid.config import VidDataConfig
+from halftrack.data.vid.frames import load_frame
 from halftrack.data.vid.indexes import read_training_indexes
 from halftrack.data.vid.references import bilateral_uniform
 from halftrack.frames import Clip, Frame
 
-__all__ = ["TrainingClips", "load_clip"]
+__all__ = ["TrainingClips", "load_clip", "nothing_to_learn"]
 
 
 class TrainingClips(OrderedBatches[Clip, Clip]):
@@ -47,10 +46,9 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
         keys = [index.training_keys(min_size=config.min_size) for index in self.indexes]
         self._source = np.repeat(np.arange(len(keys)), [len(k) for k in keys])
         self._frame: Integers = np.concatenate([np.empty(0, dtype=np.int64), *keys])
-        if len(self._frame) == 0:
-            roots = ", ".join(index.image_root for index in self.indexes) or "no data set"
-            reason = "no key frame with a box of the classes asked for"
-            raise DataError(roots, f"{reason} and sides of at least {config.min_size} px")
+        lacking = nothing_to_learn(self.indexes, config)
+        if lacking is not None:
+            raise DataError(lacking.file, lacking.reason)
         super().__init__(
             num_samples=len(self._frame),
             samples_per_batch=1,
@@ -60,8 +58,8 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
             skipped=skipped,
         )
         self.notes = tuple(
-            f"{index.num_frames} frames in {index.image_root}; left out: {index.unknown_objects} "
-            f"objects of other classes, {index.degenerate_boxes} boxes under one pixel"
+            f"{index.num_frames} frames in {index.image_root}; left out: "
+            f"{counted(index.left_out)}; odd: {counted(index.odd)}"
             for index in self.indexes
         )
 
@@ -125,6 +123,15 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
         return clip
 
 
+def nothing_to_learn(indexes: Sequence[VideoIndex], config: VidDataConfig) -> Problem | None:
+    """The problem of data sets without any key frame to train on; None if there is one."""
+    if any(len(index.training_keys(min_size=config.min_size)) for index in indexes):
+        return None
+    roots = ", ".join(index.image_root for index in indexes) or "no data set"
+    reason = "no key frame with a box of the classes asked for"
+    return Problem(roots, f"{reason} and sides of at least {config.min_size} px")
+
+
 def load_clip(
     index: VideoIndex,
     *,
@@ -149,15 +156,7 @@ def load_clip(
     for number in (key, *references):
         if number in frames:
             continue
-        boxes = index.boxes_of(number)
-        learned = ~index.ignored[boxes]
-        frames[number] = prepare_frame(
-            index.path(number),
-            sample_id=index.sample_id(number),
-            frame_index=number - index.span(index.video_of(number))[0],
-            image_scale=image_scale,
-            flipped=flipped,
-            boxes_xyxy=torch.from_numpy(index.boxes_xyxy[boxes][learned]),
-            labels=torch.from_numpy(index.labels[boxes][learned]),
+        frames[number] = load_frame(
+            index, number, image_scale=image_scale, flipped=flipped, learned=True
         )
     return Clip(key=frames[key], references=tuple(frames[number] for number in references))

@@ -7,21 +7,39 @@ COCO's instances JSON plus videos; images have ``video_id`` and ``frame_id``, an
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
-from halftrack.data.index import Classes, ParsedVideo, VideoIndex, assemble_index
+from halftrack.data.files import shortened, user_path
+from halftrack.data.index import Classes, VideoIndex
 from halftrack.data.index_cache import cached_index, fingerprint
+from halftrack.data.parsed_video import ParsedVideo, assemble_index
 from halftrack.data.problems import DataError
+from halftrack.data.vid.coco_records import (
+    Id,
+    Notes,
+    Record,
+    bbox_numbers,
+    by_id,
+    identifier,
+    load_tables,
+    named,
+    path_text,
+    references,
+    track_of,
+    whole_number,
+)
 
 __all__ = ["read_coco_vid"]
 
-Record = Mapping[str, Any]
+# So many boxes of a file leave their image, and all would not as corners, if they are corners.
+_FEWEST_CORNERS, _SHARE_OF_CORNERS = 3, 0.3
 
 
-def read_coco_vid(json_file: str | Path, *, image_root: str | Path, classes: Classes) -> VideoIndex:
+def read_coco_vid(
+    json_file: str | Path, *, image_root: str | Path, classes: Classes | None
+) -> VideoIndex:
     """The records of a CocoVID file; without ``videos`` every image is a still.
 
     Args:
@@ -29,12 +47,13 @@ def read_coco_vid(json_file: str | Path, *, image_root: str | Path, classes: Cla
             without that field are all key frames.
         image_root: folder that ``file_name`` is relative to.
         classes: matched with the categories' ``name`` or, failing that, ``encode_name`` (wnid);
-            objects of other categories are left out and counted.
+            objects of other categories are left out and counted. None takes the file's own.
 
     Raises:
-        DataError: if the file is missing, not JSON, or lacks a field.
+        DataError: if the file is missing, not JSON, or lacks a table. Problems of single records,
+            identifiers that come twice or lead nowhere among them, are kept in the index.
     """
-    file, root = Path(json_file).expanduser().resolve(), Path(image_root).expanduser().resolve()
+    file, root = user_path(json_file), user_path(image_root)
     return cached_index(
         key={"json": str(file), "root": str(root), "classes": classes},
         fingerprint=fingerprint(files=[file]),
@@ -42,82 +61,240 @@ def read_coco_vid(json_file: str | Path, *, image_root: str | Path, classes: Cla
     )
 
 
-def _build(file: Path, image_root: Path, classes: Classes) -> VideoIndex:
-    try:
-        content: dict[str, list[Record]] = json.loads(file.read_text())
-        videos = _videos(content, classes, str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(str(file), f"cannot be read: {error}") from None
-    except json.JSONDecodeError as error:
-        raise DataError(str(file), f"not JSON: {error}") from None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(str(file), f"not CocoVID: {error!r}") from None
-    return assemble_index(videos, image_root=image_root, classes=classes)
-
-
-def _videos(
-    content: Mapping[str, list[Record]], classes: Classes, source: str
-) -> list[ParsedVideo]:
-    labels = _labels_of_categories(content["categories"], classes)
-    annotations: dict[int, list[Record]] = defaultdict(list)
-    for annotation in content.get("annotations", []):
-        annotations[annotation["image_id"]].append(annotation)
-    images: dict[object, list[Record]] = defaultdict(list)
-    has_videos = bool(content.get("videos"))
-    for image in content["images"]:
-        images[image["video_id"] if has_videos else image["file_name"]].append(image)
-    names = (
-        {video["id"]: str(video["name"]) for video in content["videos"]}
-        if has_videos
-        else {name: str(Path(str(name)).with_suffix("")) for name in images}
+def _build(file: Path, image_root: Path, classes: Classes | None) -> VideoIndex:
+    notes = Notes(str(file))
+    tables = load_tables(file, notes)
+    categories, bad_categories = by_id(tables["categories"], "categories", notes)
+    if classes is None:
+        classes = tuple(dict.fromkeys((str(c.get("name")), "") for c in categories.values()))
+    reader = _Reader(notes, tables, _labels(categories, classes, notes), bad_categories)
+    return assemble_index(
+        reader.videos(),
+        image_root=image_root,
+        classes=classes,
+        problems=notes.problems,
+        odd=notes.odd,
     )
-    parsed = []
-    for key, name in names.items():
-        video = ParsedVideo(name=name, still=not has_videos)
-        for image in sorted(images[key], key=lambda image: int(image.get("frame_id", 0))):
-            _add_image(video, image, annotations[image["id"]], labels, source)
-        parsed.append(video)
-    return parsed
 
 
-def _add_image(
-    video: ParsedVideo,
-    image: Record,
-    annotations: list[Record],
-    labels: Mapping[int, int],
-    source: str,
-) -> None:
-    video.add_frame(
-        image["file_name"],
-        height=int(image["height"]),
-        width=int(image["width"]),
-        is_key=bool(image.get("is_vid_train_frame", True)),
-    )
-    for annotation in annotations:
-        label = labels.get(annotation["category_id"])
+class _Reader:
+    """Turns the tables of one file into videos."""
+
+    def __init__(
+        self,
+        notes: Notes,
+        tables: Mapping[str, list[Record]],
+        labels: Mapping[Id, int | None],
+        bad_categories: set[Id],
+    ) -> None:
+        self._notes, self._tables = notes, tables
+        self._labels, self._bad_categories = labels, bad_categories
+        self._lost_categories: Counter[str] = Counter()
+        self._bad_images: set[Id] = set()
+        self._files: dict[str, Record] = {}
+        self._corners: Counter[str] = Counter()
+
+    def videos(self) -> list[ParsedVideo]:
+        """The videos, or stills, in the order of the file."""
+        notes = self._notes
+        images, self._bad_images = by_id(self._tables["images"], "images", notes)
+        annotations = references(
+            self._unrepeated(self._tables["annotations"]),
+            "image_id",
+            images,
+            self._bad_images,
+            table="annotations",
+            target="images",
+            notes=notes,
+        )
+        filmed = [image for image in images.values() if image.get("video_id") is not None]
+        if self._tables["videos"]:
+            parsed = self._from_videos(images, annotations)
+        elif filmed:
+            told = f"{named(filmed[0])} and {len(filmed) - 1} more have a video_id"
+            notes.problem(f"images: {told}, but the file lists no videos")
+            parsed = []
+        else:
+            parsed = [self._still(image, annotations[key]) for key, image in images.items()]
+        for told, count in self._lost_categories.items():
+            notes.problem(f"annotations: category_id {told} ({count} times) is not in categories")
+        corners = self._corners
+        suspect = corners["fit as corners"] == corners["all"] >= _FEWEST_CORNERS
+        if suspect and corners["leave"] >= _SHARE_OF_CORNERS * corners["all"]:
+            notes.problem(
+                f"{corners['leave']} of {corners['all']} boxes leave their image, and read as "
+                "x1, y1, x2, y2 none would: a bbox is x, y, width, height"
+            )
+        return parsed
+
+    def _from_videos(
+        self, images: Mapping[Id, Record], annotations: Mapping[Id, list[Record]]
+    ) -> list[ParsedVideo]:
+        notes = self._notes
+        videos, bad_videos = by_id(self._tables["videos"], "videos", notes)
+        names: dict[str, Id] = {}
+        for key, video in list(videos.items()):
+            try:
+                name = path_text(video, "name")
+                if names.setdefault(name, key) != key:
+                    raise ValueError(f"{shortened(name)} is the name of {names[name]!r} too")
+            except ValueError as error:
+                notes.problem(f"videos: id {key!r}, left out with its images: {error}")
+                bad_videos.add(key)
+                del videos[key]
+        frames = references(
+            images.values(),
+            "video_id",
+            videos,
+            bad_videos,
+            table="images",
+            target="videos",
+            notes=notes,
+        )
+        parsed = []
+        for key, video in videos.items():
+            own = ParsedVideo(name=video["name"])
+            for image in self._in_order(video, frames[key]):
+                number = image["id"]
+                self._add_image(own, image, annotations[number])
+            parsed.append(own)
+        return parsed
+
+    def _still(self, image: Record, annotations: Sequence[Record]) -> ParsedVideo:
+        name = PurePosixPath(str(image.get("file_name")))
+        video = ParsedVideo(name=str(name.with_suffix("") if name.name else name), still=True)
+        self._add_image(video, image, annotations)
+        return video
+
+    def _in_order(self, video: Record, images: Sequence[Record]) -> list[Record]:
+        """The images of a video by ``frame_id``; none where that tells no order."""
+        numbered: dict[int, Record] = {}
+        # Where images have no usable id, theirs is the problem.
+        if not images and not self._bad_images:
+            self._notes.problem(f"videos: {named(video)} has no images")
+        for image in images:
+            try:
+                number = whole_number(image, "frame_id")
+                if number in numbered:
+                    other = named(numbered[number])
+                    raise ValueError(f"frame_id {number} is that of {other} too")
+            except ValueError as error:
+                self._notes.problem(
+                    f"videos: {named(video)} has no order and is left out: {named(image)}: {error}"
+                )
+                return []
+            numbered[number] = image
+        return [numbered[number] for number in sorted(numbered)]
+
+    def _add_image(self, video: ParsedVideo, image: Record, annotations: Sequence[Record]) -> None:
+        notes, source = self._notes, self._notes.source
+        try:
+            file = path_text(image, "file_name")
+            height, width = (whole_number(image, side) for side in ("height", "width"))
+            self._note_file(video, file, image)
+            video.add_frame(
+                file,
+                height=height,
+                width=width,
+                is_key=bool(image.get("is_vid_train_frame", True)),
+                source=source,
+            )
+        except DataError as error:
+            return notes.problem(f"images: id {image['id']!r}: {error.reason}")
+        except (ValueError, OverflowError) as error:
+            return notes.problem(f"images: id {image['id']!r}: {error}")
+        for annotation in annotations:
+            self._add_annotation(video, annotation, file)
+        return None
+
+    def _note_file(self, video: ParsedVideo, file: str, image: Record) -> None:
+        """Refuse a file that comes twice, but of stills: published sets have some twice."""
+        other = self._files.setdefault(file, image)
+        if other is image:
+            return
+        sizes = [(each.get("height"), each.get("width")) for each in (image, other)]
+        if not video.still or sizes[0] != sizes[1]:
+            raise ValueError(f"{file} is the file of image {other['id']!r} too")
+        self._notes.odd["stills listed again"] += 1
+
+    def _add_annotation(self, video: ParsedVideo, annotation: Record, file: str) -> None:
+        about = f"annotation {shortened(annotation.get('id'))} of {file}: "
+        category = identifier(annotation.get("category_id"))
+        if category is None or category not in self._labels:
+            if category is None or category not in self._bad_categories:
+                self._lost_categories[shortened(annotation.get("category_id"))] += 1
+            return
+        label = self._labels[category]
         if label is None:
-            video.unknown_objects += 1
-            continue
+            video.left_out["unknown_objects"] += 1
+            return
         if annotation.get("ignore", False):
-            continue
-        x, y, width, height = (float(value) for value in annotation["bbox"])
+            video.left_out["flagged_objects"] += 1
+            return
+        try:
+            x, y, width, height = bbox_numbers(annotation)
+            track = track_of(annotation)
+        except ValueError as error:
+            self._notes.problem(f"{about}{error}")
+            return
+        self._count_corners((x, y, width, height), video.sizes[-1])
         video.add_box(
             (x, y, x + width, y + height),
             label=label,
-            track=annotation.get("instance_id"),
-            source=f"{source} (annotation {annotation.get('id')}, {image['file_name']})",
+            track=track,
+            source=self._notes.source,
+            about=about,
             occluded=bool(annotation.get("occluded", False)),
             generated=bool(annotation.get("generated", False)),
             ignored=bool(annotation.get("iscrowd", False)),
         )
 
+    def _unrepeated(self, annotations: Sequence[Record]) -> list[Record]:
+        """The annotations without those that are there again, word for word."""
+        numbers = [identifier(annotation.get("id")) for annotation in annotations]
+        times = Counter(number for number in numbers if number is not None)
+        seen: set[tuple[Id, str]] = set()
+        met: set[Id] = set()
+        kept = []
+        for number, annotation in zip(numbers, annotations, strict=True):
+            if number is not None and times[number] > 1:
+                content = number, json.dumps(annotation, sort_keys=True)
+                if content in seen:
+                    told = f"id {shortened(number)} is there twice, alike"
+                    self._notes.problem(f"annotations: {told}; was the file joined twice?")
+                    continue
+                # Nothing refers to an annotation, so nothing is confused.
+                self._notes.odd["annotation ids used again"] += number in met
+                seen.add(content)
+                met.add(number)
+            kept.append(annotation)
+        return kept
 
-def _labels_of_categories(categories: list[Record], classes: Classes) -> dict[int, int]:
+    def _count_corners(self, bbox: tuple[float, ...], size: tuple[int, int]) -> None:
+        """Count whether the last two of a bbox could be the far corner instead."""
+        x, y, width, height = bbox
+        limit_height, limit_width = size
+        self._corners["all"] += 1
+        self._corners["leave"] += x + width > limit_width + 1 or y + height > limit_height + 1
+        inside = x < width <= limit_width + 1 and y < height <= limit_height + 1
+        self._corners["fit as corners"] += inside
+
+
+def _labels(
+    categories: Mapping[Id, Record], classes: Classes, notes: Notes
+) -> dict[Id, int | None]:
+    """The label of each category id; None for categories that were not asked for."""
     by_name = {name: label for label, (name, _) in enumerate(classes)}
-    by_wnid = {wnid: label for label, (_, wnid) in enumerate(classes)}
-    labels = {}
-    for category in categories:
-        label = by_name.get(category["name"], by_wnid.get(str(category.get("encode_name"))))
-        if label is not None:
-            labels[category["id"]] = label
+    by_wnid = {wnid: label for label, (_, wnid) in enumerate(classes) if wnid}
+    labels: dict[Id, int | None] = {}
+    owners: dict[str, Id] = {}
+    for number, category in categories.items():
+        if "name" not in category:
+            notes.problem(f"categories: id {number!r} has no name")
+            continue
+        name = str(category["name"])
+        if owners.setdefault(name, number) != number:
+            told = f"{shortened(name)} has ids {owners[name]!r} and {number!r}"
+            notes.problem(f"categories: {told}: a name has one id")
+        labels[number] = by_name.get(name, by_wnid.get(str(category.get("encode_name"))))
     return labels

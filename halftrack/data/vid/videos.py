@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from halftrack.data.images import prepare_frame
 from halftrack.data.index import VideoIndex
 from halftrack.data.prefetch import read_ahead
-from halftrack.data.problems import DataError, SkipLedger, settle_problems
+from halftrack.data.problems import DataError, Problem, SkipLedger, counted, settle_problems
 from halftrack.data.progress import Progress
 from halftrack.data.vid.config import VidDataConfig
+from halftrack.data.vid.frames import load_frame
 from halftrack.data.vid.indexes import read_test_index
 from halftrack.data.vid.references import adaptive_stride
 from halftrack.frames import Frame, FrameTruth
 
-__all__ = ["TestVideo", "TestVideos"]
+__all__ = ["TestVideo", "TestVideos", "nothing_to_score"]
 
 
 class TestVideo:
@@ -100,13 +100,8 @@ class TestVideo:
         return self._index.path(self._start + frame_index)
 
     def _load(self, frame_index: int) -> Frame:
-        number = self._start + frame_index
-        return prepare_frame(
-            self._index.path(number),
-            sample_id=self._index.sample_id(number),
-            frame_index=frame_index,
-            image_scale=self._config.image_scale,
-        )
+        scale = self._config.image_scale
+        return load_frame(self._index, self._start + frame_index, image_scale=scale)
 
     def _prefetched(self, frame_indices: range | list[int]) -> Iterator[Frame]:
         return read_ahead(
@@ -140,8 +135,9 @@ class TestVideos:
         self.skipped = SkipLedger() if skipped is None else skipped
         """What was left out so far."""
         settle_problems(index.problems, config.on_bad_sample, self.skipped)
-        if index.num_videos == 0:
-            raise DataError(index.image_root, "no video of the validation set was found")
+        lacking = nothing_to_score(index)
+        if lacking is not None:
+            raise DataError(lacking.file, lacking.reason)
         self.video_numbers = tuple(range(rank, index.num_videos, world_size))
         """Which videos of the index this rank has."""
         self._config = config
@@ -201,3 +197,16 @@ class TestVideos:
         """Frames of this rank's videos together."""
         spans = [self.index.span(number) for number in self.video_numbers]
         return sum(stop - start for start, stop in spans)
+
+
+def nothing_to_score(index: VideoIndex) -> Problem | None:
+    """The problem of a validation set that no score can come from; None if there is none."""
+    if index.num_videos == 0:
+        return Problem(index.image_root, "no video of the validation set was found")
+    if index.ignored.all():
+        names = [name for name, _ in index.classes]
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        left = counted(index.left_out)
+        reason = f"no box of the classes asked for ({shown}) to score with; left out: {left}"
+        return Problem(index.image_root, reason)
+    return None

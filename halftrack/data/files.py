@@ -1,0 +1,86 @@
+"""Text files and paths as users have them: missing, moved, downloaded as a web page, too large."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from halftrack.data.problems import DataError
+
+__all__ = ["is_clutter", "read_content", "read_lines", "shortened", "user_path"]
+
+_LFS = b"version https://git-lfs.github.com/spec/"
+_PAGES = (b"<!doctype html", b"<html")
+# The longest list of a published data set, ImageNet VID's every frame, has 60 MB.
+_LONGEST_LIST = 256 << 20
+
+
+def user_path(path: str | Path) -> Path:
+    """A path that a user gave, absolute and with ``~`` replaced.
+
+    Raises:
+        DataError: if it cannot be one: no home folder, a circle of links, a NUL character.
+    """
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(shortened(str(path)), f"is no usable path: {error}") from None
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder is none of the data: hidden, or left by an archive or a server."""
+    return name.startswith(".") or name in ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
+
+
+def read_content(file: str | Path, *, what: str, limit: int) -> bytes:
+    """The bytes of a text file that a data set needs.
+
+    Args:
+        file: where it lies.
+        what: the thing it holds, for messages, e.g. ``annotation``.
+        limit: most bytes that such a file has.
+
+    Raises:
+        DataError: if it is missing, cannot be read, is too large, or is a Git LFS pointer or a web
+            page in the file's place.
+    """
+    name = str(file)
+    try:
+        with open(name, "rb") as stream:
+            content = stream.read(limit + 1)
+    except FileNotFoundError:
+        raise DataError(name, f"{what} is missing") from None
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise DataError(name, f"{what} cannot be read: {told}") from None
+    if len(content) > limit:
+        raise DataError(name, f"{what} has more than {limit >> 20} MiB, which is no such file")
+    if content.startswith(_LFS):
+        raise DataError(
+            name, f"{what} is a Git LFS pointer, not the file: fetch it with `git lfs pull`"
+        )
+    if content[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
+        raise DataError(name, f"{what} is a web page: the download failed, fetch the file again")
+    return content
+
+
+def read_lines(file: str | Path, *, what: str = "list") -> list[tuple[int, str]]:
+    """The lines of a text file that are not blank, each with its number from 1.
+
+    Raises:
+        DataError: if it cannot be read as UTF-8 text.
+    """
+    content = read_content(file, what=what, limit=_LONGEST_LIST)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        reason = f"line {line} is not UTF-8 text ({error.reason}): save the {what} as UTF-8"
+        raise DataError(str(file), reason) from None
+    numbered = enumerate(text.split("\n"), start=1)
+    return [(number, line.strip()) for number, line in numbered if line.strip()]
+
+
+def shortened(value: object, length: int = 60) -> str:
+    """A value for an error message: its ``repr``, cut where it is long."""
+    told = repr(value[: length + 1] if isinstance(value, str) else value)
+    return told if len(told) <= length else f"{told[:length]}..."
