@@ -8,7 +8,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from halftrack.layers.resnet import conv_bn
+from halftrack.layers.folding import FoldingConv2d, conv_bn
 
 __all__ = ["FPN", "ChannelMapper", "ConvNorm", "LinearMapper"]
 
@@ -39,7 +39,7 @@ class ConvNorm(nn.Module):
         norm: Literal["batch", "group"] | None = "batch",
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, bias=norm is None)
+        self.conv = FoldingConv2d(in_channels, out_channels, kernel, bias=norm is None)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         if norm is not None:
             group = norm == "group"

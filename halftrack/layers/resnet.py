@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from halftrack.errors import UserError
-from halftrack.precision import fp32_island
+from halftrack.layers.folding import FoldingConv2d, Norm, conv_bn
 
-__all__ = ["ResNet", "ResNetConfig", "conv_bn"]
+__all__ = ["ResNet", "ResNetConfig"]
 
 _BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
@@ -78,56 +78,6 @@ class ResNetConfig:
         return f"{name or f'R-{self.depth}'}{dilated}{' (SOT)' if self.siamese else ''}"
 
 
-Norm = nn.BatchNorm2d | nn.GroupNorm
-
-
-def conv_bn(x: Tensor, conv: nn.Conv2d, bn: Norm) -> Tensor:
-    """Convolution and batch norm; as one convolution where the statistics are frozen.
-
-    With fixed statistics BN is a scale and a shift, and these can move into the convolution's
-    weights: ``conv(x, w * s) + (beta - mean * s)``, ``s = gamma / sqrt(var + eps)``. Gradients
-    reach w, gamma and beta through the product. The convolution's own output is then never stored
-    nor rounded, which nearly halves the activations of a training step and spares two passes over
-    them.
-    """
-    if isinstance(bn, nn.GroupNorm) or bn.training:
-        normed: Tensor = bn(conv(x))
-        return normed
-    weight, bias = _folded(conv, bn)
-    # Through the module, so that one that is kept in fp32 computes in fp32 here as well.
-    convolved: Tensor = conv._conv_forward(x, weight, bias)
-    return convolved
-
-
-def _folded(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """The folded weight and bias; without gradients they are kept until a source changes."""
-    sources = (conv.weight, bn.weight, bn.bias, bn.running_mean, bn.running_var)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in sources):
-        return _fold(*sources, bn.eps)
-    stamp = tuple((id(t), t._version, t.untyped_storage()._cdata) for t in sources if t is not None)
-    kept = conv.__dict__.get("_kept_fold")
-    if kept is None or kept[0] != stamp:
-        kept = conv.__dict__["_kept_fold"] = (stamp, *_fold(*sources, bn.eps))
-    return kept[1], kept[2]
-
-
-@fp32_island
-def _fold(
-    weight: Tensor,
-    gamma: Tensor,
-    beta: Tensor,
-    mean: Tensor | None,
-    variance: Tensor | None,
-    eps: float,
-) -> tuple[Tensor, Tensor]:
-    # Frozen statistics must not be rounded: eps alone is below the smallest half step of a
-    # variance.
-    assert mean is not None
-    assert variance is not None
-    scale = gamma * torch.rsqrt(variance + eps)
-    return weight * scale[:, None, None, None], beta - mean * scale
-
-
 @dataclass(frozen=True)
 class _Spatial:
     """Geometry of the 3x3 convolution that opens a block, and of the shortcut beside it."""
@@ -153,10 +103,10 @@ def _spatial(config: ResNetConfig, stage: int, block: int) -> _Spatial:
 
 def _conv(
     inp: int, out: int, kernel: int, spatial: _Spatial | None = None, groups: int = 1
-) -> nn.Conv2d:
+) -> FoldingConv2d:
     at = spatial or _Spatial(padding=kernel // 2)
     padding, dilation = (0, 1) if kernel == 1 else (at.padding, at.dilation)
-    conv = nn.Conv2d(inp, out, kernel, at.stride, padding, dilation, groups, bias=False)
+    conv = FoldingConv2d(inp, out, kernel, at.stride, padding, dilation, groups, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv
 
@@ -170,7 +120,7 @@ class _Block(nn.Module):
         if self.downsample is None:
             return x
         conv, bn = self.downsample
-        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(conv, FoldingConv2d)
         assert isinstance(bn, Norm)
         return conv_bn(x, conv, bn)
 
