@@ -1,4 +1,4 @@
-"""What people see: tables, curves, drawn frames, films and files of tracks."""
+"""Presentation: tables, curves, drawn frames, films and result files."""
 
 from halftrack.report.curves import plot_curves, read_log
 from halftrack.report.drawing import Trails, draw_detections, draw_tracks

@@ -1,4 +1,4 @@
-"""Reads training logs and draws their curves."""
+"""Training logs: reading them and drawing their curves."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["plot_curves", "read_log"]
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """All records of a ``log.jsonl``.
+    """Read all records of a ``log.jsonl``.
 
     Raises:
-        ValueError: naming file and line if a line is not a JSON object.
+        ValueError: if a line is not a JSON object; names file and line.
     """
     records = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -35,11 +35,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def plot_curves(path: Path, runs: Mapping[str, Path | Sequence[Path]]) -> None:
-    """Draw loss, gradient norm and loss scale of several runs into one PNG; skipped steps as marks.
+    """Draw loss, gradient norm and loss scale of runs into one PNG, with skipped steps marked.
 
     Args:
         path: the picture to write.
-        runs: label and ``log.jsonl`` of each run, or the logs of several, in one colour.
+        runs: by label, the ``log.jsonl`` of a run, or those of several runs in one colour.
     """
     logs = {
         label: [read_log(log) for log in ([given] if isinstance(given, Path) else given)]

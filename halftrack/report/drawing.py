@@ -1,4 +1,4 @@
-"""Draws detections and tracks into frames."""
+"""Drawing of detections and tracks into frames."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#00a0a0", "#
 def draw_detections(
     image: Tensor, detections: Detections, *, classes: Sequence[str], threshold: float = 0.5
 ) -> Image.Image:
-    """The frame with a labelled box for every detection scored at least ``threshold``.
+    """Draw a labelled box for every detection that scores at least ``threshold``.
 
     Args:
-        image: uint8 ``(3, height, width)`` RGB at original size, the size the boxes are in.
-        detections: what was found.
+        image: uint8 ``(3, height, width)`` RGB at original size, in whose pixels the boxes are.
+        detections: the detections of the frame.
         classes: names of the classes, in the order of the labels.
-        threshold: least score drawn.
+        threshold: smallest score that is drawn.
     """
     picture = _picture(image)
     draw = ImageDraw.Draw(picture)
@@ -49,10 +49,11 @@ def draw_detections(
 
 
 class Trails:
-    """Where each track stood in the last frames; its memory does not grow with the video.
+    """Positions of each track in the last frames; the memory does not grow with the video.
 
     Args:
-        length: how many frames back a trail reaches. Ids not seen for as many are forgotten.
+        length: number of frames that a trail reaches back. Ids that were not seen for as many
+            frames are forgotten.
 
     Raises:
         ValueError: if ``length`` is below 1.
@@ -63,15 +64,15 @@ class Trails:
             raise ValueError(f"length {length!r} is below 1")
         self._length = length
         self._frames = 0
-        # Of each id its frames and foot points, oldest first.
+        # Frames and foot points of each id, oldest first.
         self._points: dict[int, deque[tuple[int, tuple[float, float]]]] = {}
 
     def __len__(self) -> int:
-        """How many ids are remembered."""
+        """Number of ids that are remembered."""
         return len(self._points)
 
     def add(self, tracks: Tracks) -> None:
-        """Take in one frame more, the tracks seen in it; to be called in every frame."""
+        """Add the tracks seen in the next frame; call it for every frame."""
         self._frames += 1
         for track, (x1, _, x2, y2) in zip(
             tracks.ids.tolist(), tracks.boxes_xyxy.tolist(), strict=True
@@ -96,14 +97,14 @@ def draw_tracks(
     trails: Trails | None = None,
     classes: Sequence[str] | None = None,
 ) -> Image.Image:
-    """The frame with a box and an id for every track, and the way it came.
+    """Draw a box, an id and the trail of every track.
 
-    An id has one colour in every frame and every video. Lines and letters grow with the frame.
+    An id has the same colour in every frame and video. Lines and letters grow with the frame.
 
     Args:
-        image: uint8 ``(3, height, width)`` RGB at original size, the size the boxes are in.
+        image: uint8 ``(3, height, width)`` RGB at original size, in whose pixels the boxes are.
         tracks: the tracks seen in the frame.
-        trails: what to draw the ways from; only read here, so ``trails.add(tracks)`` comes first.
+        trails: the last positions; only read here, so call ``trails.add(tracks)`` before.
         classes: names of the classes, in the order of the labels; None leaves them out.
     """
     picture = _picture(image)
@@ -133,7 +134,7 @@ def _draw_label(
     colour: tuple[int, int, int],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
-    """Text on a ground of the colour, above the corner and inside the picture if it fits there."""
+    """Draw text on a coloured ground, above the corner and, if it fits, inside the picture."""
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     width, height = right - left + 4, bottom - top + 4
     x = max(0, min(corner[0], draw.im.size[0] - width))

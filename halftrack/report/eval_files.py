@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk: numbers, tables, curves, results, packages for servers."""
+"""Files of an evaluation: numbers, tables, curves, results, packages for servers."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _TABLES = {"By sequence": "sequences.csv", "By attribute": "attributes.csv"}
 def write_evaluation(
     out: Path, recipe: Recipe, evaluation: Evaluation, *, row: Row, scored: Path | None = None
 ) -> list[str]:
-    """Write everything of an evaluation into a folder, which is made where it does not exist.
+    """Write all files of an evaluation into a folder, which is made if it does not exist.
 
     ``eval.json`` has the scores in full and ``eval.csv`` the published row. A tracker's scores by
     sequence are in ``sequences.csv``, by attribute in ``attributes.csv``, its tracks in
-    ``results/<sequence>.txt``; of one object there are success and precision curves as pictures,
-    and a zip file where a server scores the split.
+    ``results/<sequence>.txt``. Single-object tracking adds pictures of the success and precision
+    curves, and a zip file if a server scores the split.
 
     Args:
         out: the folder.
-        recipe: what was run.
-        evaluation: how it scored.
-        row: its published row.
-        scored: the folder of result files that was scored; its results are not written again. None
-            where the recipe's own model tracked.
+        recipe: the recipe that was run.
+        evaluation: the scores and results.
+        row: the published row.
+        scored: the folder of result files that was scored, whose results are not written again;
+            None if the recipe's own model tracked.
 
     Returns:
-        Lines on what was written.
+        Lines that say what was written.
     """
     out.mkdir(parents=True, exist_ok=True)
     numbers = json.dumps(evaluation.numbers(), indent=2, allow_nan=False)
@@ -56,7 +56,7 @@ def write_evaluation(
 
 
 def _draw(out: Path, recipe: Recipe, evaluation: Evaluation, label: str) -> list[str]:
-    """The curves, if there are any; returns the names of the pictures."""
+    """Draw the curves, if there are any; return the names of the pictures."""
     curves = evaluation.curves
     if curves is None:
         return []
@@ -66,7 +66,7 @@ def _draw(out: Path, recipe: Recipe, evaluation: Evaluation, label: str) -> list
 
 
 def _write_each(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> list[str]:
-    """A file for each sequence, as benchmarks and their kits take them."""
+    """Write a file for each sequence, as benchmarks and their kits take them."""
     if not writers:
         return []
     folder.mkdir(exist_ok=True)
@@ -77,5 +77,5 @@ def _write_each(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> 
 
 
 def _left(names: Sequence[str]) -> list[str]:
-    """A line on files that would be taken for this evaluation's, if there are any."""
-    return [f"of another run, and still there: {', '.join(names)}"] if names else []
+    """A line on old files that one could take for this evaluation's, if there are any."""
+    return [f"still there from another run: {', '.join(names)}"] if names else []

@@ -1,4 +1,4 @@
-"""Draws the curves of one-pass evaluation as papers show them: success, precision, normalised."""
+"""Curves of one-pass evaluation as papers show them: success, precision, normalised precision."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from halftrack.evaluation import OpeScores
 
 __all__ = ["OPE_PICTURES", "plot_ope_curves"]
 
-# Of each number: the title, and what the thresholds of its curve are.
+# The title of each number, and the thresholds of its curve.
 _PLOTS = {
     "success": ("Success", "overlap threshold"),
     "precision": ("Precision", "location error threshold (px)"),
     "norm_precision": ("Normalised precision", "normalised location error threshold"),
 }
 OPE_PICTURES = tuple(f"{name}.png" for name in _PLOTS)
-"""The names of the pictures."""
+"""Names of the pictures."""
 
 
 def plot_ope_curves(folder: Path, trackers: Mapping[str, OpeScores], *, title: str) -> None:
-    """Draw ``success.png``, ``precision.png`` and ``norm_precision.png``, a line a tracker.
+    """Draw ``success.png``, ``precision.png`` and ``norm_precision.png``, with a line a tracker.
 
-    The legend ranks the trackers by the number the plot is of: success AUC, precision at 20 px,
-    normalised precision at 0.2, each in percent.
+    The legend ranks the trackers by the plot's number: success AUC, precision at 20 px, normalised
+    precision at 0.2, each in percent.
 
     Args:
-        folder: where the pictures go.
-        trackers: label of each tracker and its mean over the sequences.
-        title: what was tracked and by whose rule it was scored.
+        folder: the folder of the pictures.
+        trackers: mean scores over the sequences, by the label of the tracker.
+        title: benchmark and rule, for the titles.
     """
     for (name, (what, axis)), picture in zip(_PLOTS.items(), OPE_PICTURES, strict=True):
         figure = Figure(figsize=(6, 4.5), layout="constrained")

@@ -1,6 +1,6 @@
-"""Small charts as SVG text for a page that needs nothing but itself; the page's CSS colours them.
+"""Small charts as SVG text, for a page that loads no other files; the page's CSS colours them.
 
-Series are told apart by the classes ``c0``, ``c1``, ...; everything is drawn in a box that scales.
+Series have the classes ``c0``, ``c1``, ...; everything is drawn in a box that scales.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Plot:
     def frame(
         self, xs: Iterable[tuple[float, str]], ys: Iterable[tuple[float, str]], label: str
     ) -> Iterator[str]:
-        """Grid, axes, what stands beside them, and the name of the horizontal one."""
+        """Grid, axes, their numbers, and the name of the horizontal axis."""
         left, right, bottom = _LEFT, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
         for y, text in ys:
             yield _line(left, self.down(y), right, self.down(y), "grid")
@@ -69,15 +69,15 @@ def curves(
     percent: bool = False,
     band: tuple[float, float] | None = None,
 ) -> str:
-    """Lines over a common axis; what is not finite is left out.
+    """Draw lines over a common axis; values that are not finite are left out.
 
     Args:
-        lines: by name, in the order of the colours.
-        title: what a screen reader says.
+        lines: points by name, in the order of the colours.
+        title: the text for screen readers.
         x: the name of the horizontal axis.
-        marks: points with a cross.
-        log2: whether x and y are drawn as powers of two.
-        percent: whether y is a share.
+        marks: points drawn as a cross.
+        log2: draw x and y, in this order, as powers of two.
+        percent: label y as a share, in percent.
         band: a range of x that is shaded.
     """
     drawn = {
@@ -111,13 +111,13 @@ def curves(
 def octaves(
     histogram: Histogram, *, title: str, scale: float | None = None, gradient: bool = False
 ) -> str:
-    """Shares of the values by power of two, zeros left out, over the range that fp16 holds.
+    """Draw the share of the values in each power of two, over the range that fp16 holds.
 
     Args:
-        histogram: unscaled values.
-        title: what a screen reader says.
-        scale: the loss scale at which that range is shaded; 1 if None.
-        gradient: whether values below 2^-27 are marked as irrelevant.
+        histogram: unscaled values; zeros are left out.
+        title: the text for screen readers.
+        scale: the loss scale for which fp16's range is shaded; 1 if None.
+        gradient: mark values below 2^-27 as irrelevant.
     """
     if not histogram.counts:
         return _nothing(title)
@@ -156,13 +156,13 @@ def octaves(
 def stacked_bars(
     rows: Mapping[str, Mapping[str, float]], *, title: str, unit: str, names: int = 60
 ) -> str:
-    """A bar for each row, of the parts it is made of; the sum stands behind it.
+    """Draw a bar for each row, made of its parts, with the sum behind it.
 
     Args:
-        rows: by name of the row, the parts by theirs, all rows with the same ones.
-        title: what a screen reader says.
-        unit: of the sums.
-        names: pixels that the rows' names take.
+        rows: by the name of the row, its parts by name; all rows have the same parts.
+        title: the text for screen readers.
+        unit: the unit of the sums.
+        names: pixels for the names of the rows.
     """
     sums = {name: sum(parts.values()) for name, parts in rows.items()}
     most = max(sums.values(), default=0)
@@ -186,13 +186,13 @@ def stacked_bars(
 
 
 def _tail(name: str, room: int) -> str:
-    """The end of a name that fits into so many pixels."""
+    """The end of a name, as much as fits into a number of pixels."""
     letters = room // 7
     return name if len(name) <= letters else f"\u2026{name[1 - letters :]}"
 
 
 def legend(names: Iterable[str]) -> str:
-    """The names of the series beside their colours."""
+    """Draw the names of the series beside their colours."""
     keys = "".join(
         f'<li><span class="key c{number}"></span>{escape(name)}</li>'
         for number, name in enumerate(names)
@@ -205,7 +205,7 @@ def _scaled(value: float, log2: bool) -> float:
 
 
 def _around(points: Points, *, octaves_up: bool) -> _Plot:
-    """A plot with room for all points, from 0 up or, of octaves, with one to spare on each side."""
+    """A plot with room for all points, from 0 up; octaves have a spare one on each side."""
     xs, ys = ([point[i] for point in points] for i in (0, 1))
     x = min(xs), max(*xs, min(xs) + 1)
     if octaves_up:
@@ -216,7 +216,7 @@ def _around(points: Points, *, octaves_up: bool) -> _Plot:
 
 
 def _polyline(plot: _Plot, points: Points, name: str, kind: str) -> Iterator[str]:
-    """A line, or of a single point a dot."""
+    """A line, or a dot for a single point."""
     places = [(f"{plot.across(a):.1f}", f"{plot.down(b):.1f}") for a, b in points]
     told = f"<title>{escape(name)}</title>"
     if len(places) == 1:
@@ -244,7 +244,7 @@ def _ticks(
 
 
 def _bracket(plot: _Plot, shift: int, name: str, y: int) -> Iterator[str]:
-    """A line over the octaves that fp16 holds, and its name."""
+    """A line over the octaves that fp16 holds, with its name."""
     left, right = (min(max(e + shift, plot.x[0]), plot.x[1]) for e in (_FIRST, _LAST))
     yield _line(plot.across(left), y + 4, plot.across(right), y + 4, "bracket")
     yield _text((plot.across(left) + plot.across(right)) / 2, y, name, anchor="middle")

@@ -1,4 +1,4 @@
-"""Tables for the terminal and for files, among them the row of the published model zoo."""
+"""Tables for the terminal and for files, with the row of the published model zoo."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Row = Mapping[str, object]
 def published_row(
     recipe: Recipe, evaluation: Evaluation, *, memory_mb: float | None, checkpoint: Path | None
 ) -> dict[str, object]:
-    """One line of MMTracking's table for the recipe's task, under its column names.
+    """Make one row of MMTracking's table for the recipe's task, under its column names.
 
     Args:
-        recipe: what was run.
-        evaluation: how it scored; gives the scores and frames a second.
-        memory_mb: peak training memory as the log has it; None if unknown.
-        checkpoint: the weights that were scored; None for those the recipe names.
+        recipe: the recipe that was run.
+        evaluation: the scores and the frames a second.
+        memory_mb: peak training memory from the log; None if unknown.
+        checkpoint: the weights that were scored; None for those that the recipe names.
     """
     files = {"config": recipe.name, "checkpoint": "-" if checkpoint is None else str(checkpoint)}
-    speed = {"Inf time (fps)": "-"}  # of result files nobody knows
+    speed = {"Inf time (fps)": "-"}  # unknown for result files
     if evaluation.seconds:
         speed = {"Inf time (fps)": f"{evaluation.frames_per_second:.1f}"}
     columns = recipe.published_columns(memory_mb=memory_mb)
@@ -35,7 +35,7 @@ def published_row(
 
 
 def render_table(rows: Sequence[Row], *, title: str | None = None) -> Table:
-    """A rich table with a column for every key of the first row.
+    """Make a rich table with a column for every key of the first row.
 
     Raises:
         ValueError: if there are no rows or their keys differ.
@@ -50,7 +50,7 @@ def render_table(rows: Sequence[Row], *, title: str | None = None) -> Table:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """The same rows as comma-separated values.
+    """Write rows as comma-separated values.
 
     Raises:
         ValueError: if there are no rows or their keys differ.

@@ -1,6 +1,6 @@
-"""Tracks written out frame by frame while a video runs: MOTChallenge's text, or JSON lines.
+"""Track files, written frame by frame while a video runs: MOTChallenge's text, or JSON lines.
 
-Whatever is written here, video.py's films included, lies in ``<name>.partial`` until it is whole.
+All of them, and video.py's films, are called ``<name>.partial`` until they are complete.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["JsonLinesWriter", "MotTextWriter", "PartialFile", "TrackWriter"]
 
 
 class TrackWriter(Protocol):
-    """Takes the tracks of a video, frame by frame, inside a ``with`` block."""
+    """Writer of the tracks of a video, frame by frame, inside a ``with`` block."""
 
     def __enter__(self) -> Self:
         """Open the file."""
@@ -29,17 +29,17 @@ class TrackWriter(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the file, under its own name if nothing went wrong."""
+        """Close the file; give it its own name if there was no error."""
 
     def write(self, frame_number: int, tracks: Tracks) -> None:
         """Write the tracks of one frame, 1-based; frame numbers must rise."""
 
 
 class PartialFile:
-    """A file's way to its name: written beside it as ``<name>.partial``, renamed once whole.
+    """File that is called ``<name>.partial`` until it is complete.
 
     Args:
-        path: the file at last, then replaced where it exists; its folder must exist.
+        path: the complete file, which is then replaced if it exists; its folder must exist.
 
     Raises:
         ValueError: if the folder does not exist or the path is a folder.
@@ -47,16 +47,16 @@ class PartialFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        """The file at last."""
+        """The complete file."""
         self.partial = self.path.with_name(self.path.name + ".partial")
-        """Where it lies until then, and stays after an error or Ctrl-C."""
+        """The file while it is written; it stays after an error or Ctrl-C."""
         if not self.path.parent.is_dir():
             raise UserError(f"cannot write {self.path}: there is no folder {self.path.parent}")
         if self.path.is_dir():
             raise UserError(f"cannot write {self.path}: it is a folder, expected a file's name")
 
     def finish(self, error: BaseException | None, frames: int) -> None:
-        """Give the closed file its name or, after an error, say in its notes what there is."""
+        """Give the closed file its name or, after an error, add to its notes what was written."""
         if error is None:
             os.replace(self.partial, self.path)
         else:
@@ -64,7 +64,7 @@ class PartialFile:
 
 
 class _TextWriter:
-    """What both kinds of text share: the file, and the checks of what comes in."""
+    """Base of both text formats: the file, and the checks of the tracks."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._target = PartialFile(path)
@@ -92,10 +92,10 @@ class _TextWriter:
 
         Args:
             frame_number: 1-based, above the one written before.
-            tracks: what the tracker said of it; none are welcome.
+            tracks: the tracks seen in the frame; there may be none.
 
         Raises:
-            ValueError: for a frame number out of order, or a box or score that is not finite.
+            ValueError: if a frame number is out of order, or a box or score is not finite.
         """
         if self._file is None:
             raise ValueError(f"{self._target.path} is not open: write inside a with block")
@@ -121,14 +121,13 @@ class _TextWriter:
 
 
 class MotTextWriter(_TextWriter):
-    """Rows ``frame,id,left,top,width,height,score,-1,-1,-1`` as MOTChallenge takes them.
+    """Writer of MOTChallenge rows, ``frame,id,left,top,width,height,score,-1,-1,-1``.
 
-    Ids, from 0 on in a tracker, are one more on file. Left and top are x1 and y1 as they are, which
-    is how MMTracking 0.14 writes them. A frame without tracks leaves no row; a box without width or
-    height is written as such.
+    Ids count from 0 in trackers and from 1 in the file. Left and top are x1 and y1 unchanged, as in
+    MMTracking 0.14. A frame without tracks has no row; a box without width or height is written.
 
     Args:
-        path: the file, replaced where it exists; its folder must exist.
+        path: the file, which is replaced if it exists; its folder must exist.
     """
 
     def _text(self, frame_number: int, tracks: Tracks) -> str:
@@ -143,12 +142,12 @@ class MotTextWriter(_TextWriter):
 
 
 class JsonLinesWriter(_TextWriter):
-    """A line a frame: ``{"frame": 1, "tracks": [{"id", "box_xyxy", "score", "label"}, ...]}``.
+    """Writer of lines ``{"frame": 1, "tracks": [{"id", "box_xyxy", "score", "label"}, ...]}``.
 
-    Ids and labels are the tracker's, from 0 on. A frame without tracks has an empty list.
+    Ids and labels count from 0, as in trackers. A frame without tracks has an empty list.
 
     Args:
-        path: the file, replaced where it exists; its folder must exist.
+        path: the file, which is replaced if it exists; its folder must exist.
     """
 
     def _text(self, frame_number: int, tracks: Tracks) -> str:

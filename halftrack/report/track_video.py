@@ -1,4 +1,4 @@
-"""A video in; its tracks as text, JSON lines and a film out."""
+"""Track a video and write its tracks as text, JSON lines and a film."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["TrackedVideo", "track_video"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedVideo:
-    """What was found, and where it lies."""
+    """Result of tracking a video: counts, notes and files."""
 
     frames: int
-    """Frames tracked."""
+    """Number of frames."""
     tracks: int
-    """Individuals that were given an id."""
+    """Number of ids that were given."""
     notes: tuple[str, ...]
-    """What was amiss, as lines of text."""
+    """Problems that were met, as lines of text."""
     files: tuple[Path, ...]
-    """What was written."""
+    """Files that were written."""
 
 
 def track_video(
@@ -50,18 +50,18 @@ def track_video(
     Args:
         recipe: a recipe that tracks all objects, or one of single-object tracking.
         video: a video file, a folder of frames or a MOT sequence.
-        out: a folder, made where it does not exist.
-        init_box: xyxy of the object to follow in the first frame; of single-object tracking alone.
-        checkpoint: the weights; None for the files a tracking recipe names.
-        device: where to compute.
+        out: a folder, which is made if it does not exist.
+        init_box: xyxy of the object in the first frame (single-object tracking only).
+        checkpoint: the weights; None for the files that a tracking recipe names.
+        device: the device to compute on; None for the accelerator, if there is one.
         trust: unpickle any object in a weights file.
         film: write the mp4 too.
-        progress: told (frames done, frames in all or None) after each.
+        progress: called after each frame with (frames done, frames in all or None).
 
     Raises:
         DataError: if the video cannot be read.
-        ValueError, FileNotFoundError: if the recipe or its weights do not fit, or what is written
-            would replace the video.
+        ValueError, FileNotFoundError: if the recipe or its weights do not fit, or if a file would
+            replace the video.
     """
     source = open_video(video)
     files = [out / f"{source.name}{ending}" for ending in (".txt", ".jsonl", ".mp4")]

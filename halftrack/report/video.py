@@ -1,4 +1,4 @@
-"""Films: frames, drawn into or not, as H.264 in an mp4 file that browsers play."""
+"""Films: frames as H.264 in an mp4 file that browsers play."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _OPTIONS = {"crf": "20", "preset": "veryfast"}
 
 
 class VideoWriter:
-    """An mp4 file, written frame by frame inside a ``with`` block.
+    """Writer of an mp4 file, frame by frame, inside a ``with`` block.
 
-    Its format, 4:2:0, has even sizes only: of an odd one the last row or column is repeated, so
-    that the film is a pixel larger. Colours are BT.709 and say so. The index comes first
-    (faststart), so that browsers start before they have all of it. What was written before an error
-    or Ctrl-C is a film that plays, called ``<name>.partial``.
+    The format, 4:2:0, has even sizes only: if a side is odd, its last row or column is repeated, so
+    that the film is a pixel larger. Colours are BT.709 and marked so. The index comes first
+    (faststart), so that browsers start before they have the whole file. After an error or Ctrl-C
+    the frames written so far are a film that plays, called ``<name>.partial``.
 
     Args:
-        path: the file, replaced where it exists; its folder must exist.
+        path: the file, which is replaced if it exists; its folder must exist.
         size: height and width of every frame.
         frame_rate: frames a second.
 
     Raises:
-        ValueError: for a path in no folder, a size or rate below 1 pixel or not above 0.
-        UserError: if this PyAV has no libx264; lists the encoders of H.264 it has.
+        ValueError: if the folder does not exist, a side is below 1 pixel or the rate not above 0.
+        UserError: if this PyAV has no libx264; lists the encoders it has.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class VideoWriter:
             image: a picture, or uint8 ``(3, height, width)`` RGB.
 
         Raises:
-            ValueError: if it is of another size or type than the film's frames.
+            ValueError: if it has another size or type than the frames of the film.
         """
         if self._container is None:
             raise ValueError(f"{self._target.path} is not open: write inside a with block")
@@ -138,6 +138,6 @@ def _check_codec() -> None:
     if _CODEC not in present:
         others = sorted(name for name in present if "264" in name and name != "h264")
         raise UserError(
-            f"this PyAV {av.__version__} has no {_CODEC}, which writes the film; of H.264 it has "
+            f"this PyAV {av.__version__} has no {_CODEC}, which writes the film; it has "
             f"{', '.join(others) or 'no encoder'}. The wheels on PyPI have it: pip install av"
         )

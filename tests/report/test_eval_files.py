@@ -148,10 +148,11 @@ def test_what_another_run_left_is_named(tmp_path: Path) -> None:
     write_evaluation(tmp_path, recipe(), followed(attributes=("SV",)), row=ROW)
     (tmp_path / "results/dog-3.txt").touch()
     again = write_evaluation(tmp_path, recipe(), followed(), row=ROW)
-    left = [line for line in again if "of another run" in line]
+    left = [line for line in again if "another run" in line]
     assert left == [
-        "of another run, and still there: attributes.csv",
-        "of another run, and still there: dog-3",
+        "still there from another run: attributes.csv",
+        "still there from another run: dog-3",
     ]
     unscored = write_evaluation(tmp_path, recipe(), followed(scored=False), row=ROW)
-    assert f"still there: sequences.csv, attributes.csv, {', '.join(PICTURES)}" in unscored[1]
+    left = ", ".join(("sequences.csv", "attributes.csv", *PICTURES))
+    assert f"still there from another run: {left}" in unscored[1]
