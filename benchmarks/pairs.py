@@ -22,6 +22,7 @@ from halftrack.data.randomness import epoch_order, sample_random
 from halftrack.data.sot import PairBatches, PairDataConfig
 from halftrack.data.sot.augment import View
 from halftrack.data.sot.pairs import draw_pair
+from halftrack.layers import SiameseGeometry
 
 CONFIG = PairDataConfig(
     training_sets=("lasot", "vid"), set_weights=(0.5, 0.5), lasot_split="all", pairs_per_epoch=5000
@@ -54,7 +55,7 @@ class Plain(Dataset):
 
     def pair(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """One pair, the choices those of halftrack."""
-        drawn = draw_pair(self.pairs.sets, self.pairs.settings, sample_random(0, 0, index))
+        drawn = draw_pair(self.pairs.sets, self.pairs.config, sample_random(0, 0, index))
         template, _ = self.view(drawn.source, drawn.template, drawn.template_view, 127)
         search, box = self.view(drawn.source, drawn.search, drawn.search_view, 255)
         return template, search, box
@@ -123,8 +124,12 @@ def main() -> None:
     parser.add_argument("--cache-mb", type=int, default=256)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    fresh = CONFIG.training_batches(options.data_root)
-    held = replace(CONFIG, cache_mb=options.cache_mb).training_batches(options.data_root)
+    fresh = PairBatches.open(CONFIG, options.data_root, geometry=SiameseGeometry())
+    held = PairBatches.open(
+        replace(CONFIG, cache_mb=options.cache_mb),
+        options.data_root,
+        geometry=SiameseGeometry(),
+    )
     for workers in (1, 2):
         plain = DataLoader(
             Plain(fresh, options.batches),

@@ -58,7 +58,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     rounds = parser.parse_args().rounds
     print(machine())
-    tracker = SiameseTracker(golden_siamrpn().eval(), SiameseConfig())
+    model = golden_siamrpn().eval()
+    tracker = SiameseTracker(model, SiameseConfig(), geometry=model.config.geometry)
     first, second = golden_video(2, 480, 640)
     tracker.start(first.image, first.boxes_xyxy[0])
     rows = paired([lambda: tracker.step(second.image), calibration_inference()], rounds=rounds)

@@ -21,9 +21,8 @@ NAMES = {
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch FrameTruth PairBatch Tracks",
     "halftrack.layers": (
-        "AnchorGrid ChannelMapper ConvNorm FPN LinearMapper ResNet ResNetConfig "
-        "depthwise_correlation normalise_and_pad one_thread roi_align roi_align_pyramid "
-        "siamese_anchors"
+        "AnchorGrid ChannelMapper ConvNorm FPN LinearMapper ResNet ResNetConfig SiameseGeometry "
+        "depthwise_correlation normalise_and_pad one_thread roi_align roi_align_pyramid"
     ),
     "halftrack.models": (
         "FasterRCNN FasterRCNNConfig MatchingConfig RPNConfig ReID ReIDConfig RoIHeadConfig SELSA "
@@ -44,7 +43,7 @@ NAMES = {
     ),
     "halftrack.data.sot": (
         "PairBatches PairDataConfig SotBenchmark SotSequence SotSplit TestTarget TestTargets "
-        "TrackedObjects read_sot"
+        "TrackedObjects read_pair_set read_pair_sets read_sot"
     ),
     "halftrack.data.check": "DataReport check check_sot",
     "halftrack.errors": "MissingFileError NonFiniteOutputError UserError",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["AnchorGrid", "siamese_anchors"]
+__all__ = ["AnchorGrid"]
 
 
 class AnchorGrid:
@@ -47,35 +47,3 @@ class AnchorGrid:
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
         shifts = torch.stack([grid_x, grid_y, grid_x, grid_y], dim=-1).reshape(-1, 1, 4)
         return (base[None] + shifts).reshape(-1, 4)
-
-
-def siamese_anchors(
-    rows: int,
-    columns: int,
-    *,
-    stride: int,
-    scale: float,
-    ratios: Sequence[float],
-    device: torch.device | str,
-) -> Tensor:
-    """SiamRPN's anchors, fp32 ``(rows * columns * ratios, 4)`` xyxy; the middle cell is at 0.
-
-    No AnchorGrid: sides are cut to whole pixels before they are scaled.
-
-    Args:
-        rows: of the response map.
-        columns: of the response map.
-        stride: pixels between cells.
-        scale: sides in strides.
-        ratios: heights over widths.
-        device: where they are made.
-    """
-    stretch = torch.tensor(tuple(ratios), device=device).sqrt()
-    widths = (stride * (1 / stretch)).long() * scale
-    heights = (stride * stretch).long() * scale
-    base = torch.stack([-widths, -heights, widths, heights], dim=1) * 0.5
-    y = (torch.arange(rows, device=device) - rows // 2) * stride
-    x = (torch.arange(columns, device=device) - columns // 2) * stride
-    grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-    shifts = torch.stack([grid_x, grid_y, grid_x, grid_y], dim=-1).reshape(-1, 1, 4)
-    return (base[None] + shifts).reshape(-1, 4)

@@ -17,14 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from halftrack.boxes import encode_deltas
+from halftrack.errors import UserError
 from halftrack.frames import PairBatch
 from halftrack.layers import (
     ConvNorm,
     LinearMapper,
     ResNet,
     ResNetConfig,
+    SiameseGeometry,
     depthwise_correlation,
-    siamese_anchors,
 )
 from halftrack.models.matching import MatchingConfig, assign, sample
 from halftrack.precision import fp32_island
@@ -52,16 +53,8 @@ class SiamRPNConfig:
     """Of every map behind the neck."""
     norm: Literal["batch", "group"] = "batch"
     """Of neck and head; ``group`` for training from scratch on few videos, as in the backbone."""
-    template_cells: int = 7
-    """Cells a side that are kept of the template's maps, around their centre."""
-    stride: int = 8
-    """Pixels a cell of the response map."""
-    scale: float = 8.0
-    """Side of an anchor, in strides."""
-    ratios: tuple[float, ...] = (0.33, 0.5, 1.0, 2.0, 3.0)
-    """Heights over widths."""
-    search_size: int = 255
-    """Side of a search region, in pixels."""
+    geometry: SiameseGeometry = field(default_factory=SiameseGeometry)
+    """Sizes of template and search region, and the anchors; data and tracker take them too."""
     matching: MatchingConfig = MatchingConfig(
         positive_iou=0.6, negative_iou=0.3, low_quality_iou=None, samples=64, positive_share=0.25
     )
@@ -72,6 +65,16 @@ class SiamRPNConfig:
     """Cells a side, around the other object, that they are drawn from."""
     box_weight: float = 1.2
     """Weight of the box loss."""
+
+    def __post_init__(self) -> None:
+        backbone = self.backbone
+        strides = {4 * math.prod(backbone.strides[:stage]) for stage in backbone.outputs}
+        if not backbone.siamese or strides != {self.geometry.stride}:
+            raise UserError(
+                f"backbone.siamese={backbone.siamese}, backbone.strides={backbone.strides}, "
+                f"backbone.outputs={backbone.outputs}: the cells of the geometry are "
+                f"{self.geometry.stride} pixels apart on every map"
+            )
 
     def build(self) -> SiamRPN:
         """The model with random weights."""
@@ -151,16 +154,8 @@ class SiamRPN(nn.Module):
 
     def anchors(self, rows: int, columns: int, device: torch.device) -> Tensor:
         """fp32 ``(n, 4)`` xyxy in pixels of the search region."""
-        config = self.config
-        anchors = siamese_anchors(
-            rows,
-            columns,
-            stride=config.stride,
-            scale=config.scale,
-            ratios=config.ratios,
-            device=device,
-        )
-        return anchors + config.search_size // 2
+        geometry = self.config.geometry
+        return geometry.anchors(rows, columns, device) + geometry.search_size // 2
 
     @torch.no_grad()
     def assign(self, box_xyxy: Tensor, positive: bool, rows: int, columns: int) -> PairTargets:
@@ -199,16 +194,16 @@ class SiamRPN(nn.Module):
 
     def _around(self, box_xyxy: Tensor, rows: int, columns: int) -> Tensor:
         """Anchors of the cells around a box ``(m,)``."""
-        config, reach = self.config, self.config.negative_cells // 2
-        centre = (box_xyxy[:2] + box_xyxy[2:]) * 0.5 - config.search_size // 2
-        column, row = (math.ceil(v / config.stride + 0.5) for v in centre.tolist())
+        geometry, reach = self.config.geometry, self.config.negative_cells // 2
+        centre = (box_xyxy[:2] + box_xyxy[2:]) * 0.5 - geometry.search_size // 2
+        column, row = (math.ceil(v / geometry.stride + 0.5) for v in centre.tolist())
         row, column = row + rows // 2, column + columns // 2
         cells = torch.arange(rows * columns, device=box_xyxy.device).reshape(rows, columns)
         near = cells[
             max(row - reach, 0) : max(row + reach + 1, 0),
             max(column - reach, 0) : max(column + reach + 1, 0),
         ].flatten()
-        count = len(config.ratios)
+        count = len(geometry.anchor_ratios)
         return (near[:, None] * count + torch.arange(count, device=near.device)).flatten()
 
     def _losses(
@@ -231,7 +226,7 @@ class SiamRPN(nn.Module):
 
     def _centres(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The middle of a template's maps."""
-        keep = self.config.template_cells
+        keep = self.config.geometry.template_cells
         start = [(x.shape[-1] - keep) // 2 for x in maps]
         return [x[:, :, s : s + keep, s : s + keep] for x, s in zip(maps, start, strict=True)]
 
@@ -270,7 +265,7 @@ class _Head(nn.Module):
 
     def __init__(self, config: SiamRPNConfig) -> None:
         super().__init__()
-        levels, anchors = len(config.backbone.outputs), len(config.ratios)
+        levels, anchors = len(config.backbone.outputs), len(config.geometry.anchor_ratios)
         self.cls_weight = nn.Parameter(torch.ones(levels))
         self.reg_weight = nn.Parameter(torch.ones(levels))
         self.cls_heads = _branches(config, 2 * anchors)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from halftrack.boxes import decode_deltas
 from halftrack.errors import NonFiniteOutputError, UserError
-from halftrack.layers import siamese_anchors
+from halftrack.layers import SiameseGeometry
 
 __all__ = ["SiameseConfig", "SiameseModel", "SiameseTracker"]
 
@@ -49,7 +49,7 @@ class SiameseModel(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SiameseConfig:
-    """Regions, anchors and penalties of the tracker. The defaults are those published for LaSOT.
+    """Penalties and smoothing of the tracker. The defaults are those published for LaSOT.
 
     ===================== ========= ==== ================
     published for         penalty_k lr   window_influence
@@ -64,20 +64,6 @@ class SiameseConfig:
         ValueError: for a value out of its range.
     """
 
-    exemplar_size: int = 127
-    """Side of the template in network pixels."""
-    search_size: int = 255
-    """Side of the search region in network pixels."""
-    context_amount: float = 0.5
-    """Share of width plus height that is added to each side of the box before it is cut out."""
-    response_size: int = 25
-    """Side of the response map: 31 cells of the search region minus 7 of the template, plus 1."""
-    anchor_stride: int = 8
-    """Network pixels between anchors."""
-    anchor_ratios: tuple[float, ...] = (0.33, 0.5, 1.0, 2.0, 3.0)
-    """Height divided by width of each anchor of a cell."""
-    anchor_scale: int = 8
-    """Sides of an anchor in units of ``anchor_stride``."""
     penalty_k: float = 0.05
     """Strength of the penalty on the score of an anchor that changes size or shape."""
     lr: float = 0.38
@@ -86,22 +72,11 @@ class SiameseConfig:
     """Share of the Hanning window in an anchor's rank; the window prefers small motion."""
 
     def __post_init__(self) -> None:
-        counts = ("exemplar_size", "search_size", "response_size", "anchor_stride", "anchor_scale")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise UserError(f"SiameseConfig.{name} is {getattr(self, name)}, less than 1")
-        for name in ("context_amount", "penalty_k"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"SiameseConfig.{name} is {getattr(self, name)}, not 0 or more")
+        if not self.penalty_k >= 0:
+            raise UserError(f"SiameseConfig.penalty_k is {self.penalty_k}, not 0 or more")
         for name in ("lr", "window_influence"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"SiameseConfig.{name} is {getattr(self, name)}, not in [0, 1]")
-        most = self.anchor_stride**2  # beyond it a side is cut to no pixel at all
-        if not self.anchor_ratios or not all(1 / most <= r <= most for r in self.anchor_ratios):
-            raise UserError(
-                f"SiameseConfig.anchor_ratios is {self.anchor_ratios}, not one or more in "
-                f"[1/{most}, {most}]"
-            )
 
 
 @dataclass(frozen=True)
@@ -116,18 +91,16 @@ class _State:
 class SiameseTracker:
     """Single-object tracker: ``start`` with the object's box, then one ``step`` a frame."""
 
-    def __init__(self, model: SiameseModel, config: SiameseConfig) -> None:
+    def __init__(
+        self, model: SiameseModel, config: SiameseConfig, *, geometry: SiameseGeometry
+    ) -> None:
         self.model = model
         self.config = config
-        self._anchors = siamese_anchors(
-            config.response_size,
-            config.response_size,
-            stride=config.anchor_stride,
-            scale=config.anchor_scale,
-            ratios=config.anchor_ratios,
-            device="cpu",
-        )
-        self._window = _window(config)
+        self.geometry = geometry
+        """The sizes and anchors that the model was trained with."""
+        side = geometry.response_size
+        self._anchors = geometry.anchors(side, side, "cpu")
+        self._window = _window(geometry)
         self._state: _State | None = None
 
     @torch.no_grad()
@@ -148,7 +121,7 @@ class SiameseTracker:
         box = _centre_and_size(_checked_box(box_xyxy, image))
         fill = image.to("cpu", torch.float32).mean(dim=(1, 2))
         side = self._context_side(box).round()
-        template = _cut(image, box[:2], side, self.config.exemplar_size, fill)
+        template = _cut(image, box[:2], side, self.geometry.template_size, fill)
         self._state = _State(self.model.embed(template), fill, box, image.shape, frame_index=0)
 
     @torch.no_grad()
@@ -174,11 +147,11 @@ class SiameseTracker:
         frame_index = state.frame_index + 1
         _check_image(image, like=state.shape)
         exact = self._context_side(state.box)
-        side = (exact * (self.config.search_size / self.config.exemplar_size)).round()
-        search = _cut(image, state.box[:2], side, self.config.search_size, state.fill)
+        side = (exact * (self.geometry.search_size / self.geometry.template_size)).round()
+        search = _cut(image, state.box[:2], side, self.geometry.search_size, state.fill)
         scores, deltas = self._compared(state.embedding, search, frame_index)
         # The scale of the exact side, as in the reference, though the rounded one was cut out.
-        scale = self.config.exemplar_size / exact
+        scale = self.geometry.template_size / exact
         box, score = self._chosen(scores, deltas, state.box, scale)
         box = _kept_within(_finite(box, "the box", frame_index), image.shape)
         self._state = replace(state, box=box, frame_index=frame_index)
@@ -186,7 +159,7 @@ class SiameseTracker:
 
     def _context_side(self, box: Tensor) -> Tensor:
         """Side of the square with the object and its surroundings, not rounded."""
-        sides = box[2:] + self.config.context_amount * (box[2] + box[3])
+        sides = box[2:] + self.geometry.context_amount * (box[2] + box[3])
         return (sides[0] * sides[1]).sqrt()
 
     def _compared(self, embedding: Any, search: Tensor, frame_index: int) -> tuple[Tensor, Tensor]:
@@ -196,8 +169,8 @@ class SiameseTracker:
             raise ValueError(
                 f"compare gave scores {tuple(scores.shape)} and deltas {tuple(deltas.shape)} in "
                 f"frame_index {frame_index}; expected ({count},) and ({count}, 4): "
-                f"{self.config.response_size} rows, as many columns, "
-                f"{len(self.config.anchor_ratios)} anchors"
+                f"{self.geometry.response_size} rows, as many columns, "
+                f"{len(self.geometry.anchor_ratios)} anchors"
             )
         scores = _finite(scores, "scores", frame_index)  # host sync
         return scores, _finite(deltas, "deltas", frame_index)
@@ -226,12 +199,12 @@ class SiameseTracker:
         return torch.cat([last[:2] + box[:2], size]), scores[best]
 
 
-def _window(config: SiameseConfig) -> Tensor:
+def _window(geometry: SiameseGeometry) -> Tensor:
     """fp64 ``(n,)``: 1 in the middle cell, 0 at the border, the same for all anchors of a cell."""
     line = torch.hann_window(
-        config.response_size, periodic=False, dtype=torch.float64, device="cpu"
+        geometry.response_size, periodic=False, dtype=torch.float64, device="cpu"
     )
-    return torch.outer(line, line).flatten().repeat_interleave(len(config.anchor_ratios))
+    return torch.outer(line, line).flatten().repeat_interleave(len(geometry.anchor_ratios))
 
 
 def _padded_side(boxes: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from halftrack.frames import Clip, CropBatch, Frame, FrameBatch, PairBatch
+from halftrack.layers import SiameseGeometry
 from halftrack.precision import Culprit, Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, replay
 from halftrack.training.bundle import ReplayBundle, write_bundle
@@ -77,7 +78,7 @@ def siamrpn_recipe() -> TrainedRecipe:
     recipe = load_recipe("siamese_rpn_tiny_sample")
     backbone = replace(recipe.model.backbone, base_channels=16, norm="group")
     model = replace(
-        recipe.model, backbone=backbone, norm="group", search_size=255, scale=8.0, negatives=16
+        recipe.model, backbone=backbone, norm="group", geometry=SiameseGeometry(), negatives=16
     )
     matching = replace(model.matching, samples=64, positive_share=0.25)
     return replace(recipe, model=replace(model, matching=matching))

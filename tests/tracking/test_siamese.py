@@ -10,13 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from halftrack.boxes import encode_deltas
+from halftrack.layers import SiameseGeometry
 from halftrack.tracking import SiameseConfig, SiameseTracker
 from halftrack.tracking.siamese import _cut
 
 NAN, INF = float("nan"), float("inf")
 HEIGHT, WIDTH = 240, 320
-ANCHORS = SiameseTracker(None, SiameseConfig())._anchors  # type: ignore[arg-type]
+ANCHORS = SiameseGeometry().anchors(25, 25, "cpu")
 MIDDLE = (12 * 25 + 12) * 5  # the first anchor of the middle cell
+SIZES = ("template_size", "search_size", "context_amount")
 Box = tuple[float, float, float, float]
 
 
@@ -71,7 +73,8 @@ class Told:
 
 
 def started(model: Any, box: Box, image: Tensor | None = None, **changes: Any) -> SiameseTracker:
-    tracker = SiameseTracker(model, SiameseConfig(**changes))
+    sizes = {name: changes.pop(name) for name in SIZES if name in changes}
+    tracker = SiameseTracker(model, SiameseConfig(**changes), geometry=SiameseGeometry(**sizes))
     tracker.start(image_of(box) if image is None else image, torch.tensor(box))
     return tracker
 
@@ -203,7 +206,7 @@ def test_a_region_equals_the_padded_image_s_resized(seed: int) -> None:
 
 # From the anchor of 64x64 in the middle (third of its cell); the box of 64x64 is seen 1:1 with
 # no context.
-ONE_TO_ONE: dict[str, Any] = {"context_amount": 0.0, "exemplar_size": 64, "search_size": 128}
+ONE_TO_ONE: dict[str, Any] = {"context_amount": 0.0, "template_size": 64, "search_size": 256}
 SQUARE = MIDDLE + 2
 AWAY = (12 * 25 + 18) * 5 + 2  # 48 px to the right
 SEEN: Box = (100, 60, 164, 124)
@@ -266,7 +269,8 @@ def test_no_answer_is_changed_by_who_writes_into_boxes_and_none_has_a_gradient()
     told = Told({SQUARE: 1.0})
     told.scores.requires_grad_()
     start = torch.tensor(SEEN, dtype=torch.float32)
-    tracker = SiameseTracker(told, SiameseConfig(**ONE_TO_ONE))
+    geometry = SiameseGeometry(**ONE_TO_ONE)
+    tracker = SiameseTracker(told, SiameseConfig(), geometry=geometry)
     tracker.start(image_of(None), start)
     start.zero_()
     box, _ = tracker.step(image_of(None))
@@ -289,7 +293,7 @@ def test_half_precision_answers_are_ranked_in_fp32() -> None:
 
 def test_a_step_before_the_start_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"call start\(image, box_xyxy\) on the first frame"):
-        SiameseTracker(Eyes(), SiameseConfig()).step(image_of(None))
+        SiameseTracker(Eyes(), SiameseConfig(), geometry=SiameseGeometry()).step(image_of(None))
 
 
 @pytest.mark.parametrize(
@@ -323,7 +327,7 @@ def test_a_start_box_nobody_can_follow_is_refused(box: Any, message: str) -> Non
     ids=["float", "channels last", "a batch", "no rows"],
 )
 def test_images_of_another_kind_are_refused(image: Tensor) -> None:
-    tracker = SiameseTracker(Eyes(), SiameseConfig())
+    tracker = SiameseTracker(Eyes(), SiameseConfig(), geometry=SiameseGeometry())
     with pytest.raises(
         ValueError, match=r"the image is .*; expected torch.uint8 \(3, height, width\)"
     ):
@@ -377,15 +381,9 @@ def test_answers_of_another_shape_are_refused() -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("search_size", 0),
-        ("response_size", 0),
-        ("context_amount", -0.5),
         ("penalty_k", NAN),
         ("lr", 1.5),
         ("window_influence", -0.1),
-        ("anchor_ratios", ()),
-        ("anchor_ratios", (1.0, 0.0)),
-        ("anchor_ratios", (65.0,)),
     ],
 )
 def test_a_setting_out_of_range_is_named(setting: str, value: Any) -> None:

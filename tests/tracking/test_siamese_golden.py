@@ -14,6 +14,7 @@ from golden import GOLDEN, load, recipe, weights
 from torch import Tensor
 
 from halftrack.boxes import encode_deltas
+from halftrack.layers import SiameseGeometry
 from halftrack.models import SiamRPNConfig
 from halftrack.tracking import SiameseConfig, SiameseModel, SiameseTracker
 
@@ -61,7 +62,8 @@ class Recorded:
 
 
 def started(model: SiameseModel, golden: Any, images: Tensor, **changes: float) -> SiameseTracker:
-    tracker = SiameseTracker(model, SiameseConfig(**changes))
+    context = {name: changes.pop(name) for name in ("context_amount",) if name in changes}
+    tracker = SiameseTracker(model, SiameseConfig(**changes), geometry=SiameseGeometry(**context))
     tracker.start(images[0], torch.from_numpy(golden["boxes_xyxy"][0]))
     return tracker
 
@@ -78,7 +80,7 @@ def departure(crop_rgb: Tensor, expected_bgr: np.ndarray) -> float:
 
 
 def test_anchors_and_window_equal_the_reference(golden: Any) -> None:
-    tracker = SiameseTracker(Recorded(golden), SiameseConfig())
+    tracker = SiameseTracker(Recorded(golden), SiameseConfig(), geometry=SiamRPNConfig().geometry)
     assert (tracker._anchors.numpy() == golden["anchors"]).all()
     assert tracker._window.dtype == torch.float64
     assert np.abs(tracker._window.numpy() - golden["windows"]).max() < 1e-15

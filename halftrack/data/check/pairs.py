@@ -13,6 +13,7 @@ from halftrack.data.progress import Progress
 from halftrack.data.sot.benchmarks import SotBenchmark, SotSplit, read_sot
 from halftrack.data.sot.config import PairDataConfig, PairSet
 from halftrack.data.sot.pair_objects import TrackedObjects
+from halftrack.data.sot.pair_sets import left_out_problems, read_pair_set
 from halftrack.data.sot.sequences import SotSequence
 
 __all__ = ["check_pairs", "check_sot"]
@@ -46,13 +47,15 @@ def check_pairs(
     for name in config.training_sets:
         problems: list[Problem] = []
         with noting(problems):
-            sets.append(config.read_set(name, data_root, processes=processes, progress=progress))
+            sets.append(
+                read_pair_set(config, name, data_root, processes=processes, progress=progress)
+            )
         if problems:
             reports.append(SetReport(name=f"train {name}", problems=tuple(problems)))
         else:
             reports.append(_report(sets[-1], decode=decode, threads=threads, progress=progress))
     if len(sets) == len(reports):  # A name may be that of a video in a set that is not there.
-        unknown = config.left_out_problems(sets, data_root)
+        unknown = left_out_problems(config, sets, data_root)
         if unknown:
             counts = {"names": len(config.sequences_left_out)}
             reports.append(SetReport(name="sequences_left_out", counts=counts, problems=unknown))

@@ -3,6 +3,7 @@
 from halftrack.data.sot.benchmarks import SotBenchmark, SotSplit, read_sot
 from halftrack.data.sot.config import PairDataConfig
 from halftrack.data.sot.pair_objects import TrackedObjects
+from halftrack.data.sot.pair_sets import read_pair_set, read_pair_sets
 from halftrack.data.sot.pairs import PairBatches
 from halftrack.data.sot.sequences import SotSequence
 from halftrack.data.sot.targets import TestTarget, TestTargets
@@ -16,5 +17,7 @@ __all__ = [
     "TestTarget",
     "TestTargets",
     "TrackedObjects",
+    "read_pair_set",
+    "read_pair_sets",
     "read_sot",
 ]

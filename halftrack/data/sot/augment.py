@@ -15,20 +15,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from halftrack.data.index import Floats
+from halftrack.data.sot.config import BLUR_SIZES, PairDataConfig
 from halftrack.data.sot.crops import (
-    SiameseCrop,
     Taps,
     box_in_crop,
     crop_like_siamfc,
     region_taps,
     resample,
 )
+from halftrack.layers import SiameseGeometry
 
 __all__ = [
-    "BLUR_SIZES",
     "Blur",
     "View",
-    "ViewRanges",
     "blur",
     "cut_view",
     "draw_view",
@@ -36,9 +35,6 @@ __all__ = [
     "shift_scale",
     "view_of_crop",
 ]
-
-BLUR_SIZES = range(5, 46, 2)
-"""Lengths of the blur's arms that are drawn from, in pixels."""
 
 # ImageNet's principal colours: the change of R, G and B for one standard deviation of each of the
 # three numbers drawn, a column each.
@@ -52,24 +48,6 @@ _COLOURS = np.array(
 )
 # OpenCV's weights of R, G and B in grey.
 _GREY = (0.299, 0.587, 0.114)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewRanges:
-    """How far one of the two images of a pair may be changed."""
-
-    size: int
-    """Width and height of the image, in pixels."""
-    shift: float
-    """Most that it is moved on the crop either way, in pixels of the crop."""
-    scale: float
-    """Largest share by which it shows more or less of the crop, drawn for each axis."""
-    colour_probability: float = 1.0
-    """Chance that its colours are moved."""
-    brightness: float = 0.0
-    """Largest share by which it becomes brighter or darker."""
-    blur_probability: float = 0.0
-    """Chance that it is blurred."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,34 +78,44 @@ class View:
     """How it is blurred, last of all."""
 
 
-def draw_view(ranges: ViewRanges, rng: random.Random, *, grey: bool = False) -> View:
-    """Draw what is done to one image.
+def draw_view(
+    config: PairDataConfig, place: int, rng: random.Random, *, grey: bool = False
+) -> View:
+    """Draw the changes to one image of a pair.
 
     Args:
-        ranges: what may be done.
+        config: the ranges and chances of each change.
+        place: 0 for the template, 1 for the search region.
         rng: source of chance.
         grey: whether the pair becomes grey, which its two images share.
     """
-    scale_x, scale_y = (1 + rng.uniform(-ranges.scale, ranges.scale) for _ in range(2))
-    shift_x, shift_y = (rng.uniform(-ranges.shift, ranges.shift) for _ in range(2))
+    scale, shift, brightness = config.scale[place], config.shift[place], config.brightness[place]
+    scale_x, scale_y = (1 + rng.uniform(-scale, scale) for _ in range(2))
+    shift_x, shift_y = (rng.uniform(-shift, shift) for _ in range(2))
     colour = None
-    if rng.random() < ranges.colour_probability:
+    if rng.random() < config.colour_probability[place]:
         colour = (rng.gauss(), rng.gauss(), rng.gauss())
     # Drawn only where asked for: the published recipes' draws stay what they were.
-    brightness = 1 + rng.uniform(-ranges.brightness, ranges.brightness) if ranges.brightness else 1
-    blurred = rng.random() < ranges.blur_probability
+    factor = 1 + rng.uniform(-brightness, brightness) if brightness else 1
+    blurred = rng.random() < config.blur_probability[place]
     return View(
         scale_xy=(scale_x, scale_y),
         shift_xy=(shift_x, shift_y),
         grey=grey,
-        brightness=brightness,
+        brightness=factor,
         colour=colour,
         blur=Blur(size=rng.choice(BLUR_SIZES), vertical=rng.random()) if blurred else None,
     )
 
 
 def cut_view(
-    image: Tensor, box_xyxy: Floats, *, crop: SiameseCrop, view: View, size: int
+    image: Tensor,
+    box_xyxy: Floats,
+    *,
+    geometry: SiameseGeometry,
+    crop_size: int,
+    view: View,
+    size: int,
 ) -> tuple[Tensor, Floats]:
     """Crop an object from its image and change the crop as drawn.
 
@@ -136,16 +124,17 @@ def cut_view(
     Args:
         image: uint8 ``(3, height, width)``.
         box_xyxy: float32 ``(4,)`` the object in the image.
-        crop: how the crop is cut.
+        geometry: its template says how much of the image the crop shows.
+        crop_size: width and height of the crop, in pixels.
         view: what is done to it.
         size: width and height of the result.
 
     Returns:
         float32 ``(3, size, size)`` and the box in it, float32 ``(4,)``.
     """
-    rows, columns, box = _place(box_in_crop(box_xyxy, crop), view, crop.crop_size, size)
-    wanted = rows.reach(crop.crop_size), columns.reach(crop.crop_size)
-    part = crop_like_siamfc(image, box_xyxy, crop, samples=wanted)
+    rows, columns, box = _place(box_in_crop(box_xyxy, geometry, crop_size), view, crop_size, size)
+    wanted = rows.reach(crop_size), columns.reach(crop_size)
+    part = crop_like_siamfc(image, box_xyxy, geometry, crop_size, samples=wanted)
     pixels = resample(part, rows.within(wanted[0]), columns.within(wanted[1]))
     return recolour(pixels, view), box
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from halftrack.data.index import Floats, Integers
+from halftrack.layers import SiameseGeometry
 
 __all__ = [
-    "SiameseCrop",
     "Taps",
     "box_in_crop",
     "crop_like_siamfc",
@@ -29,18 +29,6 @@ __all__ = [
 
 # OpenCV's warpAffine counts positions in 1/1024 px and rounds them to 1/32 px.
 _FINE, _STEPS = 1024, 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiameseCrop:
-    """How large a crop is, and how much of the image it shows."""
-
-    context: float = 0.5
-    """The template's margin, as a share of the mean of the object's width and height, each side."""
-    template_size: int = 127
-    """Pixels of the crop that the object and its margin are scaled to."""
-    crop_size: int = 511
-    """Width and height of the crop in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,12 +131,13 @@ def mean_colour(image: Tensor) -> Tensor:
     return torch.from_numpy(total.astype(np.float32))
 
 
-def crop_region(box_xyxy: Floats, crop: SiameseCrop) -> Floats:
+def crop_region(box_xyxy: Floats, geometry: SiameseGeometry, crop_size: int) -> Floats:
     """The square of an image that an object's crop shows; it may leave the image.
 
     Args:
         box_xyxy: float32 ``(4,)`` the object, wider and higher than 0.
-        crop: how large the crop is.
+        geometry: its template says how much of the image a pixel of the crop shows.
+        crop_size: width and height of the crop, in pixels.
 
     Returns:
         float32 ``(4,)`` x1, y1, x2, y2.
@@ -156,21 +145,21 @@ def crop_region(box_xyxy: Floats, crop: SiameseCrop) -> Floats:
     x1, y1, x2, y2 = box_xyxy
     half = np.float32(0.5)
     centre_x, centre_y = half * (x2 + x1), half * (y2 + y1)
-    template = _template_side(box_xyxy, crop)
-    scale = np.float32(crop.template_size) / template
-    margin = np.float32((crop.crop_size - crop.template_size) / 2) / scale
+    template = _template_side(box_xyxy, geometry)
+    scale = np.float32(geometry.template_size) / template
+    margin = np.float32((crop_size - geometry.template_size) / 2) / scale
     reach = half * (template + 2 * margin)
     corners = (centre_x - reach, centre_y - reach, centre_x + reach, centre_y + reach)
     return np.array(corners, dtype=np.float32)
 
 
-def box_in_crop(box_xyxy: Floats, crop: SiameseCrop) -> Floats:
+def box_in_crop(box_xyxy: Floats, geometry: SiameseGeometry, crop_size: int) -> Floats:
     """Where the object lies in its own crop: float32 ``(4,)``, around the crop's centre."""
     x1, y1, x2, y2 = box_xyxy
-    scale = np.float32(crop.template_size) / _template_side(box_xyxy, crop)
+    scale = np.float32(geometry.template_size) / _template_side(box_xyxy, geometry)
     half = np.float32(0.5)
     # The reference takes the whole number below the centre.
-    centre = np.float32(crop.crop_size // 2)
+    centre = np.float32(crop_size // 2)
     width, height = half * ((x2 - x1) * scale), half * ((y2 - y1) * scale)
     corners = (centre - width, centre - height, centre + width, centre + height)
     return np.array(corners, dtype=np.float32)
@@ -179,7 +168,8 @@ def box_in_crop(box_xyxy: Floats, crop: SiameseCrop) -> Floats:
 def crop_like_siamfc(
     image: Tensor,
     box_xyxy: Floats,
-    crop: SiameseCrop,
+    geometry: SiameseGeometry,
+    crop_size: int,
     *,
     samples: tuple[range, range] | None = None,
 ) -> Tensor:
@@ -188,22 +178,23 @@ def crop_like_siamfc(
     Args:
         image: uint8 ``(3, height, width)``.
         box_xyxy: float32 ``(4,)`` the object.
-        crop: how large the crop is.
+        geometry: its template says how much of the image a pixel of the crop shows.
+        crop_size: width and height of the crop, in pixels.
         samples: rows and columns of the crop that are wanted; all of them if None.
 
     Returns:
         float32 ``(3, rows, columns)``, 0 to 255, filled with the image's mean colour outside of it.
     """
-    rows, columns = region_taps(crop_region(box_xyxy, crop), crop.crop_size, samples)
+    rows, columns = region_taps(crop_region(box_xyxy, geometry, crop_size), crop_size, samples)
     height, width = image.shape[-2:]
     inside = _inside(rows, height) and _inside(columns, width)
     return resample(image, rows, columns, fill=None if inside else mean_colour(image))
 
 
-def _template_side(box_xyxy: Floats, crop: SiameseCrop) -> np.float32:
+def _template_side(box_xyxy: Floats, geometry: SiameseGeometry) -> np.float32:
     """Side of the square that the object and its margin fill, in pixels of the image."""
     width, height = box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]
-    margin = np.float32(crop.context) * (width + height)
+    margin = np.float32(geometry.context_amount) * (width + height)
     return np.float32(np.sqrt((width + margin) * (height + margin)))
 
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,22 +23,19 @@ from halftrack.data.parsed_video import MAX_COORDINATE, assemble_index
 from halftrack.data.problems import DataError, Problem
 from halftrack.data.progress import Progress
 from halftrack.data.sot.benchmarks import SotSplit, read_sot
+from halftrack.data.sot.config import LasotSplit
 from halftrack.data.sot.sequences import SotSequence
 from halftrack.data.vid.annotation_xml import XmlVideo, parse_videos
 from halftrack.data.vid.coco_vid import read_coco_vid
 from halftrack.data.vid.imagenet_vid import find_ilsvrc
 
 __all__ = [
-    "LasotSplit",
     "TrackedObjects",
     "objects_of",
     "read_coco_objects",
     "read_det_objects",
     "read_lasot_objects",
 ]
-
-LasotSplit = Literal["train", "test", "all"]
-"""LaSOT's sequences: those that ``testing_set.txt`` does not name, those it does, or both."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

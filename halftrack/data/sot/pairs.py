@@ -10,6 +10,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,39 +20,21 @@ from halftrack.data.annotated_image import load_annotated_image
 from halftrack.data.images import load_image
 from halftrack.data.index import Floats
 from halftrack.data.ordered_batches import OrderedBatches
-from halftrack.data.problems import DataError, OnBadSample, SkipLedger, settle_problems
+from halftrack.data.problems import DataError, SkipLedger, settle_problems
+from halftrack.data.progress import Progress
 from halftrack.data.randomness import sample_random
-from halftrack.data.sot.augment import View, ViewRanges, cut_view, draw_view, view_of_crop
-from halftrack.data.sot.crops import SiameseCrop, box_in_crop, crop_like_siamfc
+from halftrack.data.sot.augment import View, cut_view, draw_view, view_of_crop
+from halftrack.data.sot.config import PairDataConfig
+from halftrack.data.sot.crops import box_in_crop, crop_like_siamfc
 from halftrack.data.sot.pair_objects import TrackedObjects
+from halftrack.data.sot.pair_sets import read_pair_sets
 from halftrack.frames import PairBatch
+from halftrack.layers import SiameseGeometry
 
-__all__ = ["Pair", "PairBatches", "PairDecisions", "PairSettings", "draw_pair"]
+__all__ = ["Pair", "PairBatches", "PairDecisions", "draw_pair"]
 
 # Crops held in memory are such JPEG files, as the authors' code has them on disk.
 _JPEG_QUALITY = 95
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairSettings:
-    """How a pair is drawn and prepared."""
-
-    weights: tuple[float, ...]
-    """How often each data set is drawn from, relative to the others."""
-    frame_range: int = 100
-    """How far the search region may be from its template, counted in the object's boxes."""
-    positive_share: float = 0.8
-    """Share of pairs that show the same object twice."""
-    crop: SiameseCrop
-    """How an object is cropped from its image."""
-    template: ViewRanges
-    """How far templates are changed."""
-    search: ViewRanges
-    """How far search regions are changed."""
-    grey_probability: float = 0.0
-    """Chance that both images of a pair are turned grey."""
-    cache_mb: int = 0
-    """Memory for crops that were cut already, in MiB and for each worker process; 0 for none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,42 +78,79 @@ class PairBatches(OrderedBatches[Pair, PairBatch]):
         self,
         *,
         sets: Sequence[TrackedObjects],
-        settings: PairSettings,
-        pairs_per_epoch: int,
-        pairs_per_batch: int,
-        on_bad_sample: OnBadSample = "error",
+        config: PairDataConfig,
+        geometry: SiameseGeometry,
         rank: int = 0,
         world_size: int = 1,
         skipped: SkipLedger | None = None,
     ) -> None:
-        if len(sets) != len(settings.weights):
+        config.check_geometry(geometry)
+        if len(sets) != len(config.set_weights):
             raise ValueError(
-                f"weights={settings.weights!r}: expected one for each of {len(sets)} data sets"
+                f"set_weights={config.set_weights!r}: expected one for each of {len(sets)} data "
+                "sets"
             )
         super().__init__(
-            num_samples=pairs_per_epoch,
-            samples_per_batch=pairs_per_batch,
-            on_bad_sample=on_bad_sample,
+            num_samples=config.pairs_per_epoch,
+            samples_per_batch=config.pairs_per_batch,
+            on_bad_sample=config.on_bad_sample,
             rank=rank,
             world_size=world_size,
             skipped=skipped,
         )
         self.sets = tuple(sets)
-        """What is drawn from."""
-        self.settings = settings
-        """How pairs are drawn and prepared."""
+        """The objects of each data set."""
+        self.config = config
+        """The rates, ranges and chances that pairs are drawn with."""
+        self.geometry = geometry
+        """The sizes of template and search region."""
         problems = [problem for objects in sets for problem in objects.problems]
-        settle_problems(problems, on_bad_sample, self.skipped)
+        settle_problems(problems, config.on_bad_sample, self.skipped)
         for objects in sets:
             if len(objects) == 0:
                 raise DataError(objects.image_root, f"no object to learn from ({objects.name})")
-        total = sum(settings.weights)
+        total = sum(config.set_weights)
         self.notes = tuple(
             f"{objects.name}: {len(objects)} objects with {len(objects.frames)} boxes, "
-            f"{weight / total:.0%} of {pairs_per_epoch} pairs an epoch"
-            for objects, weight in zip(self.sets, settings.weights, strict=True)
+            f"{weight / total:.0%} of {config.pairs_per_epoch} pairs an epoch"
+            for objects, weight in zip(self.sets, config.set_weights, strict=True)
         )
-        self._held = _HeldCrops(cache_bytes=settings.cache_mb << 20)
+        self._held = _HeldCrops(cache_bytes=config.cache_mb << 20)
+
+    @classmethod
+    def open(
+        cls,
+        config: PairDataConfig,
+        data_root: str | Path,
+        *,
+        geometry: SiameseGeometry,
+        rank: int = 0,
+        world_size: int = 1,
+        processes: int = 0,
+        progress: Progress | None = None,
+    ) -> PairBatches:
+        """Open the training pairs of a configuration.
+
+        Args:
+            config: the sets, and how pairs are drawn.
+            data_root: the folder that contains ``ILSVRC``, ``coco`` and ``LaSOTBenchmark``, those
+                of them that ``training_sets`` name; the only one itself where it is one.
+            geometry: the sizes of template and search region, the model's.
+            rank: this process's share of every epoch.
+            world_size: number of shares.
+            processes: number of processes that parse annotations, where no cache holds them.
+            progress: told (videos read, videos in all) while they are parsed.
+
+        Raises:
+            DataError: if something is missing or bad, see ``on_bad_sample``.
+        """
+        return cls(
+            sets=read_pair_sets(config, data_root, processes=processes, progress=progress),
+            config=config,
+            geometry=geometry,
+            rank=rank,
+            world_size=world_size,
+        )
 
     def sample(self, *, seed: int, epoch: int, index: int) -> Pair:
         """Pair ``index``, whatever its place in the order.
@@ -138,14 +158,13 @@ class PairBatches(OrderedBatches[Pair, PairBatch]):
         Raises:
             DataError: if one of its images cannot be used.
         """
-        drawn = draw_pair(self.sets, self.settings, sample_random(seed, epoch, index))
+        drawn = draw_pair(self.sets, self.config, sample_random(seed, epoch, index))
         objects = self.sets[drawn.source]
-        settings = self.settings
         template, _ = self._view(
-            drawn.source, drawn.template, drawn.template_view, settings.template.size
+            drawn.source, drawn.template, drawn.template_view, self.geometry.template_size
         )
         search, box_xyxy = self._view(
-            drawn.source, drawn.search, drawn.search_view, settings.search.size
+            drawn.source, drawn.search, drawn.search_view, self.geometry.search_size
         )
         return Pair(
             template=template,
@@ -168,23 +187,26 @@ class PairBatches(OrderedBatches[Pair, PairBatch]):
         )
 
     def _view(self, source: int, box: int, view: View, size: int) -> tuple[Tensor, Floats]:
-        objects, crop = self.sets[source], self.settings.crop
+        objects, geometry, crop_size = self.sets[source], self.geometry, self.config.crop_size
         box_xyxy = objects.boxes_xyxy[box]
-        if self.settings.cache_mb == 0:
+        if self.config.cache_mb == 0:
             image = _load(objects, box)
-            return cut_view(image, box_xyxy, crop=crop, view=view, size=size)
+            return cut_view(
+                image, box_xyxy, geometry=geometry, crop_size=crop_size, view=view, size=size
+            )
         # Held or not, the crop goes through the same JPEG: the cache changes no pixel later.
         file = self._held.get((source, box))
         if file is None:
-            pixels = crop_like_siamfc(_load(objects, box), box_xyxy, crop)
+            pixels = crop_like_siamfc(_load(objects, box), box_xyxy, geometry, crop_size)
             file = torch.ops.image.encode_jpeg(pixels.round_().to(torch.uint8), _JPEG_QUALITY)
             self._held.put((source, box), file)
         decoded = torch.ops.image.decode_image(file, ImageReadMode.RGB.value, False)
-        return view_of_crop(decoded, box_in_crop(box_xyxy, crop), view=view, size=size)
+        box_xyxy = box_in_crop(box_xyxy, geometry, crop_size)
+        return view_of_crop(decoded, box_xyxy, view=view, size=size)
 
 
 def draw_pair(
-    sets: Sequence[TrackedObjects], settings: PairSettings, rng: random.Random
+    sets: Sequence[TrackedObjects], config: PairDataConfig, rng: random.Random
 ) -> PairDecisions:
     """Draw a pair, and what is done to it.
 
@@ -195,31 +217,31 @@ def draw_pair(
 
     Args:
         sets: none of them empty.
-        settings: what is drawn from.
+        config: the rates, ranges and chances.
         rng: source of chance.
     """
-    (source,) = rng.choices(range(len(sets)), settings.weights)
+    (source,) = rng.choices(range(len(sets)), config.set_weights)
     objects = sets[source]
     number = rng.randrange(len(objects))
     first, stop = int(objects.starts[number]), int(objects.starts[number + 1])
     template = rng.randrange(first, stop)
-    positive = rng.random() < settings.positive_share or len(objects) == 1
+    positive = rng.random() < config.positive_share or len(objects) == 1
     if not positive:
         other = rng.randrange(len(objects) - 1)
         other += other >= number
         first, stop = int(objects.starts[other]), int(objects.starts[other + 1])
         search = rng.randrange(first, stop)
     else:
-        near, far = template - settings.frame_range, template + settings.frame_range
+        near, far = template - config.frame_range, template + config.frame_range
         search = rng.randrange(max(near, first), min(far, stop))
-    grey = rng.random() < settings.grey_probability
+    grey = rng.random() < config.grey_probability
     return PairDecisions(
         source=source,
         template=template,
         search=search,
         positive=positive,
-        template_view=draw_view(settings.template, rng, grey=grey),
-        search_view=draw_view(settings.search, rng, grey=grey),
+        template_view=draw_view(config, 0, rng, grey=grey),
+        search_view=draw_view(config, 1, rng, grey=grey),
     )
 
 

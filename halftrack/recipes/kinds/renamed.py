@@ -16,6 +16,21 @@ __all__ = ["OLD_NAMES", "field_paths", "new_name", "refuse_old_names"]
 # end of any present field's path; of a field that is gone, the one that took over is named.
 OLD_NAMES: dict[str, str] = {
     "data.size": "model.crop_size",
+    "data.context": "model.geometry.context_amount",
+    "data.search_size": "model.geometry.search_size",
+    "data.template_size": "model.geometry.template_size",
+    "model.stride": "model.backbone.strides",
+    "model.scale": "model.geometry.anchor_scale",
+    "model.ratios": "model.geometry.anchor_ratios",
+    "model.search_size": "model.geometry.search_size",
+    "model.template_cells": "model.geometry.template_cells",
+    "tracker.anchor_ratios": "model.geometry.anchor_ratios",
+    "tracker.anchor_stride": "model.backbone.strides",
+    "tracker.anchor_scale": "model.geometry.anchor_scale",
+    "tracker.context_amount": "model.geometry.context_amount",
+    "tracker.exemplar_size": "model.geometry.template_size",
+    "tracker.response_size": "model.geometry.search_size",
+    "tracker.search_size": "model.geometry.search_size",
     "training.published_clips_per_step": "training.published_batches_per_step",
 }
 

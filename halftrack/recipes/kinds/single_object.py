@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from halftrack.data import Progress, SourceFrame
 from halftrack.data.check import DataReport, check, check_sot
 from halftrack.data.sot import (
+    PairBatches,
     PairDataConfig,
     SotBenchmark,
     SotSequence,
@@ -125,7 +126,7 @@ class SingleObjectRecipe(BackboneRecipe):
     data: PairDataConfig
     """Which pairs it learns from."""
     tracker: SiameseConfig
-    """How answers become a track."""
+    """Penalties and smoothing by which the model's answers become a track."""
     benchmark: SotBenchmark = "LaSOT"
     """What it is scored on."""
     split: SotSplit = "test"
@@ -140,7 +141,15 @@ class SingleObjectRecipe(BackboneRecipe):
         self, data_root: str | Path, *, progress: Progress | None = None
     ) -> TrainingSource:
         """Batches of pairs."""
-        return self.data.training_batches(data_root, progress=progress)
+        geometry = self.model.geometry
+        return PairBatches.open(self.data, data_root, geometry=geometry, progress=progress)
+
+    def __post_init__(self) -> None:
+        self.data.check_geometry(self.model.geometry)
+
+    def new_tracker(self, model: nn.Module) -> SiameseTracker:
+        """The state machine around a model of this recipe, on the model's device."""
+        return SiameseTracker(model, self.tracker, geometry=self.model.geometry)  # type: ignore[arg-type]
 
     def validator(
         self, data_root: str | Path, device: torch.device
@@ -172,7 +181,7 @@ class SingleObjectRecipe(BackboneRecipe):
 
         def score(model: nn.Module) -> SingleObjectEvaluation:
             precision = self.precision
-            tracker = SiameseTracker(model, self.tracker)  # type: ignore[arg-type]
+            tracker = self.new_tracker(model)
             results: dict[str, Boxes] = {}
             seconds: dict[str, Seconds] = {}
             with precision.inference(device):
@@ -254,12 +263,13 @@ class SingleObjectRecipe(BackboneRecipe):
         if init_box_xyxy is None:
             raise UserError(f"{self.name} needs the first box of its object: none was given")
         first = torch.tensor(init_box_xyxy, device="cpu")
-        return lambda model, _: _VideoTracker(SiameseTracker(model, self.tracker), first)  # type: ignore[arg-type]
+        return lambda model, _: _VideoTracker(self.new_tracker(model), first)
 
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the search regions, in pixels."""
-        return self.data.search_size, self.data.search_size
+        side = self.model.geometry.search_size
+        return side, side
 
     def image_fields(self, size: tuple[int, int]) -> list[str]:
         """The assignments with which search regions have this size.
@@ -268,19 +278,19 @@ class SingleObjectRecipe(BackboneRecipe):
             ValueError: for one that is not square or is larger than what it is cut from.
         """
         height, width = size
-        low, high = self.data.template_size, self.data.crop_size
+        low, high = self.model.geometry.template_size, self.data.crop_size
         if height != width or not low <= height <= high:
             raise UserError(
                 f"image {height}x{width}: the search regions of {self.name} are square, "
                 f"{low} to {high} pixels a side"
             )
-        return [f"data.search_size={height}", f"model.search_size={height}"]
+        return [f"model.geometry.search_size={height}"]
 
     def planned_batch(
         self, *, objects: int, forget: Callable[[Tensor], Tensor] = lambda x: x
     ) -> Batch:
         """A batch of black pairs, all of which show the same object."""
-        count, template = self.data.pairs_per_batch, self.data.template_size
+        count, template = self.data.pairs_per_batch, self.model.geometry.template_size
         return PairBatch(
             templates=forget(torch.zeros((count, 3, template, template))),
             searches=forget(torch.zeros((count, 3, *self.image_size))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from halftrack.data.sot import PairDataConfig, SotBenchmark
-from halftrack.layers import ResNetConfig
+from halftrack.layers import ResNetConfig, SiameseGeometry
 from halftrack.models import SiamRPNConfig
 from halftrack.precision import Precision
 from halftrack.recipes.kinds.single_object import SingleObjectRecipe
@@ -93,8 +93,7 @@ def tiny_sample() -> SingleObjectRecipe:
             ),
             channels=32,
             norm="group",
-            scale=6.0,
-            search_size=191,
+            geometry=SiameseGeometry(template_size=95, search_size=191, anchor_scale=6.0),
             matching=replace(SiamRPNConfig.matching, samples=256, positive_share=0.0625),
             negatives=64,
         ),
@@ -102,15 +101,13 @@ def tiny_sample() -> SingleObjectRecipe:
             training_sets=("lasot",),
             set_weights=(1.0,),
             positive_share=0.5,
-            template_size=95,
-            search_size=191,
             crop_size=383,
             shift=(3, 48),
             colour_probability=(0.0, 0.0),
             pairs_per_batch=8,
             pairs_per_epoch=1280,
         ),
-        tracker=SiameseConfig(exemplar_size=95, search_size=191, response_size=17, anchor_scale=6),
+        tracker=SiameseConfig(),
         training=TrainingConfig(
             epochs=3,
             lr=0.04,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from halftrack.data.check import DataReport, check, check_sot
-from halftrack.data.sot import PairDataConfig
+from halftrack.data.sot import PairDataConfig, read_pair_sets
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 CONFIG = PairDataConfig(
@@ -57,7 +57,7 @@ def test_a_good_tree_is_counted(data: Path) -> None:
         "boxes under one pixel": 1,
         "crowds": 1,
     }
-    (objects,) = replace(CONFIG, training_sets=("vid",), set_weights=(1,)).training_objects(data)
+    (objects,) = read_pair_sets(replace(CONFIG, training_sets=("vid",), set_weights=(1,)), data)
     assert vid.counts == {
         "videos": 2,
         "frames": 16,

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from halftrack.data.sot import PairDataConfig
+from halftrack.data.sot import PairBatches, PairDataConfig
+from halftrack.layers import SiameseGeometry
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 
 SMALL = PairDataConfig(
     training_sets=("lasot",),
     set_weights=(1.0,),
     vid_classes=SYNTHETIC_CLASSES,
-    template_size=31,
-    search_size=63,
     crop_size=127,
     shift=(1, 16),
     pairs_per_batch=4,
     pairs_per_epoch=12,
 )
+
+
+GEOMETRY = SiameseGeometry(template_size=31, search_size=63, template_cells=3)
+
+
+def opened(config: PairDataConfig, data_root: Path, **how) -> PairBatches:
+    """The pairs of a configuration, small ones."""
+    return PairBatches.open(config, data_root, geometry=GEOMETRY, **how)
 
 
 def film(root: Path) -> Path:

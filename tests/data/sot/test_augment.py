@@ -10,10 +10,8 @@ import pytest
 import torch
 
 from halftrack.data.sot.augment import (
-    BLUR_SIZES,
     Blur,
     View,
-    ViewRanges,
     blur,
     cut_view,
     draw_view,
@@ -21,9 +19,11 @@ from halftrack.data.sot.augment import (
     shift_scale,
     view_of_crop,
 )
-from halftrack.data.sot.crops import SiameseCrop, box_in_crop, crop_like_siamfc
+from halftrack.data.sot.config import BLUR_SIZES, PairDataConfig
+from halftrack.data.sot.crops import box_in_crop, crop_like_siamfc
+from halftrack.layers import SiameseGeometry
 
-RANGES = ViewRanges(size=63, shift=16, scale=0.2, blur_probability=0.5)
+RANGES = PairDataConfig(shift=(16, 64), scale=(0.2, 0.5), blur_probability=(0.5, 0.0))
 
 
 def noise(size: int, seed: int = 0) -> torch.Tensor:
@@ -32,7 +32,7 @@ def noise(size: int, seed: int = 0) -> torch.Tensor:
 
 def test_views_are_drawn_in_their_ranges() -> None:
     rng = random.Random(0)
-    views = [draw_view(RANGES, rng) for _ in range(2000)]
+    views = [draw_view(RANGES, 0, rng) for _ in range(2000)]
     scales = np.array([view.scale_xy for view in views])
     shifts = np.array([view.shift_xy for view in views])
     assert 0.8 <= scales.min() < 0.81
@@ -45,22 +45,22 @@ def test_views_are_drawn_in_their_ranges() -> None:
     assert {each.size for each in blurs} == set(BLUR_SIZES)
     assert not any(view.grey for view in views)
     assert {view.brightness for view in views} == {1}
-    assert draw_view(RANGES, rng, grey=True).grey
+    assert draw_view(RANGES, 0, rng, grey=True).grey
 
 
 def test_a_probability_of_0_never_and_of_1_always_happens() -> None:
     rng = random.Random(0)
-    never = replace(RANGES, colour_probability=0.0, blur_probability=0.0)
-    always = replace(RANGES, blur_probability=1.0)
+    never = replace(RANGES, colour_probability=(0.0, 1.0), blur_probability=(0.0, 1.0))
+    always = replace(RANGES, blur_probability=(1.0, 0.0))
     for _ in range(50):
-        assert (draw_view(never, rng).colour, draw_view(never, rng).blur) == (None, None)
-        assert draw_view(always, rng).blur is not None
+        assert (draw_view(never, 0, rng).colour, draw_view(never, 0, rng).blur) == (None, None)
+        assert draw_view(always, 0, rng).blur is not None
 
 
 def test_brightness_is_drawn_in_its_range_and_multiplies_before_colours_are_moved() -> None:
     rng = random.Random(0)
-    lit = replace(RANGES, brightness=0.5)
-    factors = [draw_view(lit, rng).brightness for _ in range(1000)]
+    lit = replace(RANGES, brightness=(0.5, 0.0))
+    factors = [draw_view(lit, 0, rng).brightness for _ in range(1000)]
     assert 0.5 <= min(factors) < 0.51
     assert 1.49 < max(factors) <= 1.5
     image, moved = noise(31), View(colour=(0.0, 2.0, -1.0))
@@ -94,11 +94,11 @@ def test_a_view_stays_on_its_crop() -> None:
 def test_a_held_crop_gives_what_the_image_gives() -> None:
     image = noise(200).to(torch.uint8)
     box = np.array([90, 60, 120, 100], dtype=np.float32)
-    crop = SiameseCrop(template_size=63, crop_size=255)
-    view = draw_view(replace(RANGES, blur_probability=1.0), random.Random(1), grey=True)
-    pixels, moved = cut_view(image, box, crop=crop, view=view, size=63)
-    held = crop_like_siamfc(image, box, crop)
-    again, moved_again = view_of_crop(held, box_in_crop(box, crop), view=view, size=63)
+    crop = {"geometry": SiameseGeometry(template_size=63), "crop_size": 255}
+    view = draw_view(replace(RANGES, blur_probability=(1.0, 0.0)), 0, random.Random(1), grey=True)
+    pixels, moved = cut_view(image, box, **crop, view=view, size=63)
+    held = crop_like_siamfc(image, box, **crop)
+    again, moved_again = view_of_crop(held, box_in_crop(box, **crop), view=view, size=63)
     assert torch.equal(pixels, again)
     np.testing.assert_array_equal(moved, moved_again)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from halftrack.data.sot import PairDataConfig
+from halftrack.layers import SiameseGeometry
 
 
 def test_the_defaults_are_the_published_recipe() -> None:
@@ -14,8 +15,7 @@ def test_the_defaults_are_the_published_recipe() -> None:
     weights = dict(zip(config.training_sets, config.set_weights, strict=True))
     assert weights == {"vid": 0.25, "det": 0.55, "coco": 0.2}
     assert (config.pairs_per_epoch, config.pairs_per_batch) == (600_000, 28)
-    assert (config.frame_range, config.positive_share, config.context) == (100, 0.8, 0.5)
-    assert (config.template_size, config.search_size, config.crop_size) == (127, 255, 511)
+    assert (config.frame_range, config.positive_share, config.crop_size) == (100, 0.8, 511)
     assert (config.shift, config.scale) == ((4, 64), (0.05, 0.18))
     assert (config.colour_probability, config.blur_probability) == ((1, 1), (0, 0.2))
     assert (config.grey_probability, config.brightness, config.cache_mb) == (0, (0, 0), 0)
@@ -38,7 +38,7 @@ def test_the_defaults_are_the_published_recipe() -> None:
         ("frame_range", 0, "frame_range=0: expected 1 or more"),
         ("pairs_per_epoch", 0, "pairs_per_epoch=0"),
         ("cache_mb", -1, "cache_mb=-1"),
-        ("crop_size", 200, "crop_size=200: expected 1 <= template <= search <= crop"),
+        ("crop_size", 0, "crop_size=0: expected 1 or more"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(field: str, value: object, told: str) -> None:
@@ -46,6 +46,13 @@ def test_a_setting_that_cannot_be_is_refused(field: str, value: object, told: st
         replace(PairDataConfig(), **{field: value})
 
 
+def test_a_search_region_larger_than_its_crop_is_refused() -> None:
+    PairDataConfig().check_geometry(SiameseGeometry())
+    with pytest.raises(ValueError, match="search_size=255, crop_size=200: a search region is cut"):
+        PairDataConfig(crop_size=200).check_geometry(SiameseGeometry())
+
+
 def test_an_image_smaller_than_half_a_blur_is_refused() -> None:
+    small = SiameseGeometry(template_size=21, template_cells=1)
     with pytest.raises(ValueError, match="an image of 21 px is too small for a blur"):
-        PairDataConfig(template_size=21, blur_probability=(0.1, 0.0))
+        PairDataConfig(blur_probability=(0.1, 0.0)).check_geometry(small)

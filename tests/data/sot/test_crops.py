@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from halftrack.data.sot.crops import (
-    SiameseCrop,
     box_in_crop,
     crop_like_siamfc,
     crop_region,
@@ -17,8 +16,9 @@ from halftrack.data.sot.crops import (
     region_taps,
     resample,
 )
+from halftrack.layers import SiameseGeometry
 
-CROP = SiameseCrop(template_size=31, crop_size=95)
+CROP = SiameseGeometry(template_size=31, template_cells=3), 95
 
 
 def picture(height: int = 60, width: int = 90, seed: int = 0) -> torch.Tensor:
@@ -68,14 +68,14 @@ def test_samples_between_pixels_are_weighted_and_outside_is_filled() -> None:
 def test_a_crop_has_the_object_in_its_middle_and_the_mean_where_the_image_ends() -> None:
     image = picture()
     box = np.array([0, 0, 12, 20], dtype=np.float32)
-    crop = crop_like_siamfc(image, box, CROP)
+    crop = crop_like_siamfc(image, box, *CROP)
     assert crop.shape == (3, 95, 95)
     mean = image.double().mean(dim=(1, 2)).float()
     assert torch.equal(mean_colour(image), mean)
     assert torch.equal(crop[:, 0, 0], mean)
-    x1, y1, x2, y2 = box_in_crop(box, CROP)
+    x1, y1, x2, y2 = box_in_crop(box, *CROP)
     assert ((x1 + x2) / 2, (y1 + y2) / 2) == (47, 47)
-    left, top, right, bottom = crop_region(box, CROP)
+    left, top, right, bottom = crop_region(box, *CROP)
     assert right - left == pytest.approx(bottom - top)
     # Object and crop keep their ratio.
     assert (x2 - x1) / 95 == pytest.approx(12 / (right - left), rel=1e-5)
@@ -85,18 +85,20 @@ def test_a_crop_has_the_object_in_its_middle_and_the_mean_where_the_image_ends()
 
 def test_a_part_of_a_crop_is_that_part() -> None:
     image, box = picture(), np.array([30, 20, 52, 40], dtype=np.float32)
-    whole = crop_like_siamfc(image, box, CROP)
-    part = crop_like_siamfc(image, box, CROP, samples=(range(3, 40), range(60, 95)))
+    whole = crop_like_siamfc(image, box, *CROP)
+    part = crop_like_siamfc(image, box, *CROP, samples=(range(3, 40), range(60, 95)))
     assert torch.equal(part, whole[:, 3:40, 60:95])
 
 
 def test_memory_order_does_not_matter() -> None:
     image, box = picture(), np.array([30, 20, 52, 40], dtype=np.float32)
     as_decoded = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
-    assert torch.equal(crop_like_siamfc(as_decoded, box, CROP), crop_like_siamfc(image, box, CROP))
+    assert torch.equal(
+        crop_like_siamfc(as_decoded, box, *CROP), crop_like_siamfc(image, box, *CROP)
+    )
 
 
 def test_a_crop_far_outside_is_the_mean_alone() -> None:
     image, box = picture(), np.array([900, 900, 920, 920], dtype=np.float32)
-    crop = crop_like_siamfc(image, box, CROP)
+    crop = crop_like_siamfc(image, box, *CROP)
     assert torch.equal(crop, mean_colour(image)[:, None, None].expand_as(crop))

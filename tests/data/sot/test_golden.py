@@ -12,9 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from halftrack.data.sot import PairDataConfig, TrackedObjects
+from halftrack.data.sot import PairDataConfig, TrackedObjects, read_pair_sets
 from halftrack.data.sot.augment import (
-    BLUR_SIZES,
     Blur,
     View,
     blur,
@@ -22,12 +21,14 @@ from halftrack.data.sot.augment import (
     recolour,
     shift_scale,
 )
-from halftrack.data.sot.crops import SiameseCrop, box_in_crop, crop_like_siamfc
+from halftrack.data.sot.config import BLUR_SIZES
+from halftrack.data.sot.crops import box_in_crop, crop_like_siamfc
+from halftrack.layers import SiameseGeometry
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 SHAPES = json.loads((GOLDEN / "pipelines_sot.json").read_text())
 SIZES = (127, 255)
-CROP = SiameseCrop()
+CROP = SiameseGeometry(), 511
 FLOAT_ORDER = 5e-5  # of 255; the crop and all boxes have not even that
 
 
@@ -76,7 +77,10 @@ def test_each_transform_equals_the_reference(number: int, golden: dict[str, np.n
         return golden[f"{name}_slice"], golden[f"{transform}_bbox{number}"][0]
 
     box, view = golden["boxes"][number], mmtrack_views()[number]
-    pixels, box = crop_like_siamfc(frame(golden, number), box, CROP), box_in_crop(box, CROP)
+    pixels, box = (
+        crop_like_siamfc(frame(golden, number), box, *CROP),
+        box_in_crop(box, *CROP),
+    )
     assert [*pixels.shape[1:], 3] == SHAPES[f"sot_SeqCropLikeSiamFC_img{number}_shape"]
     np.testing.assert_array_equal(as_stored(pixels), stored("SeqCropLikeSiamFC")[0])
     np.testing.assert_array_equal(box, stored("SeqCropLikeSiamFC")[1])
@@ -102,9 +106,14 @@ def test_cutting_only_what_is_seen_changes_no_bit(
     view = mmtrack_views()[number]
     image, box = frame(golden, number), golden["boxes"][number]
     whole, box_in_whole = shift_scale(
-        crop_like_siamfc(image, box, CROP), box_in_crop(box, CROP), view=view, size=SIZES[number]
+        crop_like_siamfc(image, box, *CROP),
+        box_in_crop(box, *CROP),
+        view=view,
+        size=SIZES[number],
     )
-    part, box_in_part = cut_view(image, box, crop=CROP, view=view, size=SIZES[number])
+    part, box_in_part = cut_view(
+        image, box, geometry=CROP[0], crop_size=CROP[1], view=view, size=SIZES[number]
+    )
     assert torch.equal(part, recolour(whole, view))
     np.testing.assert_array_equal(box_in_part, box_in_whole)
 
@@ -148,7 +157,7 @@ def converted(file: Path, folder: str) -> list[list[tuple[object, ...]]]:
 
 def test_the_raw_trees_hold_the_objects_that_the_converters_write(fake: Path) -> None:
     config = PairDataConfig(training_sets=("vid", "det"), set_weights=(1, 1))
-    vid, det = config.training_objects(fake)
+    vid, det = read_pair_sets(config, fake)
     stored = fake / "converted/ILSVRC/annotations"
     assert listed(vid) == converted(stored / "imagenet_vid_train.json", "VID")
     # 30 classes, the 31st for the other 170, and images no training list names.

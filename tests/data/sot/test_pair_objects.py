@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small_pairs import SMALL, film
+from small_pairs import SMALL, film, opened
 
 from halftrack.data import DataError
+from halftrack.data.sot import read_pair_sets
 from halftrack.data.sot.pair_objects import read_lasot_objects
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 
@@ -53,10 +54,10 @@ def test_a_frame_flagged_absent_is_left_out_though_it_has_a_box(tmp_path: Path) 
 
 def test_sequences_left_out_are_in_no_pair(films: Path) -> None:
     config = replace(SMALL, training_sets=("lasot", "vid"), set_weights=(1, 1))
-    lasot, vid = config.training_objects(films)
+    lasot, vid = read_pair_sets(config, films)
     assert len(lasot) == 3
     names = (lasot.video_names[0], "sample_train_0001")
-    fewer, vid_fewer = replace(config, sequences_left_out=names).training_objects(films)
+    fewer, vid_fewer = read_pair_sets(replace(config, sequences_left_out=names), films)
     assert len(fewer) == 2
     assert not any(f"/{names[0]}/" in fewer.path(box) for box in range(len(fewer.frames)))
     boxes = range(len(vid_fewer.frames))
@@ -67,13 +68,13 @@ def test_sequences_left_out_are_in_no_pair(films: Path) -> None:
     assert [vid_fewer.path(box) for box in boxes] == [vid.path(box) for box in kept]
     np.testing.assert_array_equal(vid_fewer.boxes_xyxy, vid.boxes_xyxy[kept])
     with pytest.raises(DataError, match="sequences_left_out has 'car-99'"):
-        replace(config, sequences_left_out=("car-99",)).training_objects(films)
+        read_pair_sets(replace(config, sequences_left_out=("car-99",)), films)
     with pytest.raises(DataError, match=r"no object to learn from \(lasot\)"):
-        replace(SMALL, sequences_left_out=lasot.video_names).training_batches(films)
+        opened(replace(SMALL, sequences_left_out=lasot.video_names), films)
 
 
 def test_tracks_of_a_video_are_objects(films: Path) -> None:
-    (vid,) = replace(SMALL, training_sets=("vid",)).training_objects(films)
+    (vid,) = read_pair_sets(replace(SMALL, training_sets=("vid",)), films)
     for number in range(len(vid)):
         frames = vid.frames[vid.starts[number] : vid.starts[number + 1]]
         assert (np.diff(frames) > 0).all()
@@ -98,18 +99,18 @@ def test_coco_as_downloaded(tmp_path: Path) -> None:
     file = tmp_path / "coco/annotations/instances_train2017.json"
     config = replace(SMALL, training_sets=("coco",))
     with pytest.raises(DataError, match=r"no COCO here: looked for .*instances_train2017"):
-        config.training_batches(tmp_path)
+        opened(config, tmp_path)
     file.parent.mkdir()
     file.write_text("{")
     with pytest.raises(DataError, match="not JSON"):
-        config.training_batches(tmp_path)
+        opened(config, tmp_path)
     file.write_text(json.dumps(content))
     for root in (tmp_path, tmp_path / "coco"):
-        (coco,) = config.training_objects(root)
+        (coco,) = read_pair_sets(config, root)
         # The crowd and the box thinner than a pixel are left out.
         assert coco.boxes_xyxy.tolist() == [[2, 3, 12, 11], [20, 4, 32, 24]]
         assert len(coco) == 2
-    (batch, *_) = config.training_batches(tmp_path).batches(seed=0, epoch=0)
+    (batch, *_) = opened(config, tmp_path).batches(seed=0, epoch=0)
     assert batch.sample_ids[0] == "coco/1 + coco/1"
 
 
@@ -129,6 +130,6 @@ def test_bad_sequences_are_problems_and_hide_no_other(tmp_path: Path) -> None:
     assert sorted(Path(problem.file) for problem in objects.problems) == bad
     config = replace(SMALL, lasot_split="all")
     with pytest.raises(DataError, match=r"3 columns, expected 4.*\(1 more problems: see"):
-        config.training_batches(tmp_path / "sot")
-    skipped = replace(config, on_bad_sample="skip").training_batches(tmp_path / "sot").skipped
+        opened(config, tmp_path / "sot")
+    skipped = opened(replace(config, on_bad_sample="skip"), tmp_path / "sot").skipped
     assert sorted(Path(problem.file) for problem in skipped.times) == bad

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_pairs import SMALL, film
+from small_pairs import SMALL, film, opened
 
 from halftrack.data import DataError
 from halftrack.data.sot import PairBatches
@@ -37,7 +37,7 @@ def drawn(batches: PairBatches, **how) -> list[tuple]:
 
 
 def test_a_batch_holds_pairs_of_the_right_sizes(films: Path) -> None:
-    batches = SMALL.training_batches(films)
+    batches = opened(SMALL, films)
     assert len(batches) == 3
     for batch in batches.batches(seed=0, epoch=0):
         assert batch.templates.shape == (4, 3, 31, 31)
@@ -53,28 +53,28 @@ def test_a_batch_holds_pairs_of_the_right_sizes(films: Path) -> None:
 @pytest.mark.parametrize("cache_mb", [0, 1, 64])
 def test_workers_change_no_pair(cache_mb: int, films: Path) -> None:
     config = replace(SMALL, cache_mb=cache_mb)
-    batches = config.training_batches(films)
+    batches = opened(config, films)
     alone = drawn(batches)
     assert drawn(batches) == alone  # the second time from the cache
     assert drawn(batches, workers=2) == alone
     batches.close()
     assert drawn(batches, start=1) == alone[1:]
     # Two ranks share the batches of one.
-    ranks = [drawn(config.training_batches(films, rank=r, world_size=2)) for r in (0, 1)]
+    ranks = [drawn(opened(config, films, rank=r, world_size=2)) for r in (0, 1)]
     assert [ranks[0][0], ranks[1][0], ranks[0][1]] == alone
 
 
 def test_the_smallest_cache_drops_crops_and_changes_no_pair(films: Path) -> None:
-    large = drawn(replace(SMALL, cache_mb=64).training_batches(films))
-    small = replace(SMALL, cache_mb=1).training_batches(films)
+    large = drawn(opened(replace(SMALL, cache_mb=64), films))
+    small = opened(replace(SMALL, cache_mb=1), films)
     small._held._cache_bytes = 10_000
     assert drawn(small) == large
     assert 0 < small._held._held_bytes <= 10_000
 
 
 def test_held_crops_differ_from_fresh_ones_by_jpeg_alone(films: Path) -> None:
-    fresh = SMALL.training_batches(films)
-    held = replace(SMALL, cache_mb=64).training_batches(films)
+    fresh = opened(SMALL, films)
+    held = opened(replace(SMALL, cache_mb=64), films)
     for index in range(4):
         one, other = (each.sample(seed=0, epoch=0, index=index) for each in (fresh, held))
         assert one.sample_id == other.sample_id
@@ -91,9 +91,9 @@ def test_pairs_are_drawn_at_the_rates_asked_for(films: Path) -> None:
         positive_share=0.75,
         grey_probability=0.5,
     )
-    batches = config.training_batches(films)
+    batches = opened(config, films)
     rng = random.Random(0)
-    pairs = [draw_pair(batches.sets, batches.settings, rng) for _ in range(4000)]
+    pairs = [draw_pair(batches.sets, batches.config, rng) for _ in range(4000)]
     assert np.mean([pair.source for pair in pairs]) == pytest.approx(0.75, abs=0.03)
     assert np.mean([pair.positive for pair in pairs]) == pytest.approx(0.75, abs=0.03)
     assert np.mean([pair.template_view.grey for pair in pairs]) == pytest.approx(0.5, abs=0.03)
@@ -109,7 +109,7 @@ def test_pairs_are_drawn_at_the_rates_asked_for(films: Path) -> None:
 
 def test_a_set_of_one_object_has_no_negative_pair(films: Path) -> None:
     config = replace(SMALL, lasot_split="test", positive_share=0.0)
-    batches = config.training_batches(films)
+    batches = opened(config, films)
     assert len(batches.sets[0]) == 1
     assert batches.sample(seed=0, epoch=0, index=0).positive
 
@@ -119,7 +119,7 @@ def test_a_missing_image_is_named_or_replaced(films: Path, tmp_path: Path) -> No
         tmp_path / "sot",
         SyntheticVideo(layout="sot", train_videos=2, val_videos=1, frames=8, size=(72, 120)),
     )
-    batches = replace(SMALL, pairs_per_epoch=40).training_batches(tmp_path / "sot")
+    batches = opened(replace(SMALL, pairs_per_epoch=40), tmp_path / "sot")
     gone = Path(batches.sets[0].path(0))
     gone.write_bytes(b"")
     with pytest.raises(DataError, match="image is an empty file"):

@@ -72,6 +72,36 @@ def test_the_published_settings_are_the_configs() -> None:
     assert data.positive_share == 0.8
 
 
+def test_data_model_and_tracker_have_one_geometry(data_root: Path) -> None:
+    recipe = tiny("model.geometry.search_size=223", "model.geometry.anchor_scale=4")
+    (batch, *_) = recipe.training_source(data_root).batches(seed=0, epoch=0, stop=1)
+    assert batch.searches.shape[-1] == 223
+    model = recipe.build_model()
+    tracker = recipe.new_tracker(model)
+    side = recipe.model.geometry.response_size
+    assert side == 21
+    anchors = model.anchors(side, side, CPU)
+    # The model counts from the region's corner, the tracker from its centre.
+    assert torch.equal(anchors, tracker._anchors + 223 // 2)
+    losses = model.train()(batch)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("data.search_size=223", "is now called 'model.geometry.search_size'"),
+        ("model.scale=8", "is now called 'model.geometry.anchor_scale'"),
+        ("tracker.exemplar_size=127", "is now called 'model.geometry.template_size'"),
+        ("model.geometry.search_size=400", "search_size=400, crop_size=383"),
+        ("model.backbone.strides=1,2,2,1", r"backbone.strides=\(1, 2, 2, 1\), .* 8 pixels apart"),
+    ],
+)
+def test_a_geometry_that_does_not_fit_names_the_fields(setting: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        tiny(setting)
+
+
 def test_fp16_has_the_published_scale_and_two_names() -> None:
     recipe = load_recipe("siamese_rpn_r50_fp16_20e_lasot")
     assert recipe.precision.loss_scale == 512.0
