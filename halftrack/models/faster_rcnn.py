@@ -122,7 +122,7 @@ class FasterRCNN(nn.Module):
         losses: dict[str, Tensor] = self.rpn_head.losses(logits, deltas, batch.frames)
         proposals = self.rpn_head.proposals(logits, deltas, batch.frames, learned=True)
         rois = [
-            self.roi_head.sample(boxes[:, :4], frame)
+            self.roi_head.sampler(boxes[:, :4], frame)
             for boxes, frame in zip(proposals, batch.frames, strict=True)
         ]
         answer = self._second_stage(maps, [each.boxes_xyxy for each in rois])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,16 @@ from halftrack.boxes import decode_deltas, encode_deltas, nms_by_class
 from halftrack.frames import Detections, Frame
 from halftrack.models.matching import MatchingConfig, assign, sample
 
-__all__ = ["BBoxHead", "RoIHead", "RoIHeadConfig", "SampledRoIs", "to_rois", "xavier_linear"]
+__all__ = [
+    "BBoxHead",
+    "RandomSampler",
+    "RoIHead",
+    "RoIHeadConfig",
+    "SampledRoIs",
+    "Sampler",
+    "to_rois",
+    "xavier_linear",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +70,36 @@ class SampledRoIs:
     """Deltas ``(p, 4)`` of the p positive ones."""
 
 
+class Sampler(Protocol):
+    """Chooses the rois of a frame that the second stage learns from."""
+
+    def __call__(self, proposals_xyxy: Tensor, frame: Frame) -> SampledRoIs:
+        """Rois of a frame with its objects and proposals ``(k, 4)``."""
+
+
+@dataclass(frozen=True)
+class RandomSampler:
+    """Draws at random, as many positive and negative rois as ``config.matching`` has."""
+
+    config: RoIHeadConfig
+
+    @torch.no_grad()
+    def __call__(self, proposals_xyxy: Tensor, frame: Frame) -> SampledRoIs:
+        """Rois drawn from a frame's objects and proposals ``(k, 4)``, in this order."""
+        objects = frame.boxes_xyxy
+        known = torch.arange(len(objects), device=objects.device)
+        assigned = torch.cat([known, assign(proposals_xyxy, objects, self.config.matching)])
+        candidates = torch.cat([objects, proposals_xyxy])
+        chosen = sample(assigned, self.config.matching)
+        boxes = candidates[torch.cat([chosen.positive, chosen.negative])]
+        labels = frame.labels.new_full((len(boxes),), self.config.classes)
+        labels[: len(chosen.positive)] = frame.labels[chosen.objects]
+        targets = encode_deltas(
+            candidates[chosen.positive], objects[chosen.objects], std=self.config.std
+        )
+        return SampledRoIs(boxes, labels, targets)
+
+
 class BBoxHead(nn.Module):
     """Two shared FCs, then one for the class and one for the box."""
 
@@ -81,32 +121,20 @@ class BBoxHead(nn.Module):
 
 
 class RoIHead(nn.Module):
-    """Sampling, losses and detections around a box head (key ``bbox_head``)."""
+    """Sampling, losses and detections around a box head (key ``bbox_head``).
+
+    ``sampler`` chooses what is learned, at random unless another one is set.
+    """
 
     def __init__(self, config: RoIHeadConfig, bbox_head: BBoxHead) -> None:
         super().__init__()
         self.config = config
+        self.sampler: Sampler = RandomSampler(config)
         self.bbox_head = bbox_head
         # Small: at first every roi is a bit of every class, and stays where it is.
         for layer, std in ((bbox_head.fc_cls, 0.01), (bbox_head.fc_reg, 0.001)):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
-
-    @torch.no_grad()
-    def sample(self, proposals_xyxy: Tensor, frame: Frame) -> SampledRoIs:
-        """Draw from a frame's objects and proposals ``(k, 4)``, in this order."""
-        objects = frame.boxes_xyxy
-        known = torch.arange(len(objects), device=objects.device)
-        assigned = torch.cat([known, assign(proposals_xyxy, objects, self.config.matching)])
-        candidates = torch.cat([objects, proposals_xyxy])
-        chosen = sample(assigned, self.config.matching)
-        boxes = candidates[torch.cat([chosen.positive, chosen.negative])]
-        labels = frame.labels.new_full((len(boxes),), self.config.classes)
-        labels[: len(chosen.positive)] = frame.labels[chosen.objects]
-        targets = encode_deltas(
-            candidates[chosen.positive], objects[chosen.objects], std=self.config.std
-        )
-        return SampledRoIs(boxes, labels, targets)
 
     def losses(
         self, logits: Tensor, deltas: Tensor, sampled: Sequence[SampledRoIs]

@@ -169,7 +169,7 @@ class SELSA(nn.Module):
         logits, deltas = rpn([features[:1]])
         losses = rpn.losses(logits, deltas, [clip.key])
         proposals = rpn.proposals(logits, deltas, [clip.key], learned=True)
-        rois = head.sample(proposals[0][:, :4], clip.key)
+        rois = head.sampler(proposals[0][:, :4], clip.key)
         # Where references come from needs no gradient; what is read there does.
         references = self.propose(features[1:], clip.references)
         memory = self.bbox_head.remember(self.embed(features[1:], references))

@@ -181,7 +181,7 @@ def test_the_second_stage_on_the_stored_proposals_equals_the_references(
     for index, found in enumerate(model.rpn_head.proposals(logits, deltas, frames, learned=True)):
         same_proposals(found, stored[f"proposals_{index}"])
     rois = [
-        model.roi_head.sample(torch.from_numpy(stored[f"proposals_{index}"][:, :4]), each)
+        model.roi_head.sampler(torch.from_numpy(stored[f"proposals_{index}"][:, :4]), each)
         for index, each in enumerate(frames)
     ]
     assert_close(to_rois([each.boxes_xyxy for each in rois]), stored["rois"], share=0)

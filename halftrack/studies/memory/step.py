@@ -6,16 +6,14 @@ measurement less the arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from halftrack.frames import Frame
-from halftrack.models.roi_head import RoIHead, SampledRoIs
+from halftrack.models.roi_head import RoIHead, SampledRoIs, Sampler
 from halftrack.precision import LiveBytes, ShapesOnly
 from halftrack.recipes import TrainedRecipe, spread_boxes
 from halftrack.training import Batch, Learner
@@ -84,15 +82,18 @@ def predicted_step(recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50) 
     learner = resting_learner(recipe, model, epoch=epoch)
     for module in model.modules():
         if isinstance(module, RoIHead):
-            module.__dict__["sample"] = partial(_placed, module.sample)
+            module.sampler = _PlacedSampler(module.sampler)
     batch = recipe.planned_batch(objects=objects, forget=shapes.forget)
     with shapes:
         return metered_step(learner, batch)
 
 
-def _placed(
-    sample: Callable[[Tensor, Frame], SampledRoIs], proposals_xyxy: Tensor, frame: Frame
-) -> SampledRoIs:
-    """Rois with a place, which alone decides the map of a pyramid that each is read from."""
-    rois = sample(proposals_xyxy, frame)
-    return replace(rois, boxes_xyxy=spread_boxes(len(rois.boxes_xyxy), frame.size))
+@dataclass(frozen=True)
+class _PlacedSampler:
+    """Gives rois without values a place, which decides the map of a pyramid they are read from."""
+
+    sampler: Sampler
+
+    def __call__(self, proposals_xyxy: Tensor, frame: Frame) -> SampledRoIs:
+        rois = self.sampler(proposals_xyxy, frame)
+        return replace(rois, boxes_xyxy=spread_boxes(len(rois.boxes_xyxy), frame.size))
