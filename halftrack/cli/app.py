@@ -16,9 +16,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Train, evaluate and run video perception models in half precision.",
-    epilog="Exit codes: 0 done; 1 the run failed; 2 unusable arguments, files or data; 3 done, and "
-    "the verdict is bad; 130 or 143 ended by Ctrl-C or SIGTERM.",
+    help="""Train, evaluate and run video perception models in half precision.
+
+    A recipe is a complete run: model, data, training and precision. Start with `halftrack
+    quickstart`, which needs no data and no GPU.
+    """,
+    epilog="Exit codes: 0 done; 1 the run failed; 2 a mistake in arguments, files or data; 3 done, "
+    "but the answer is bad; 130 or 143 stopped by Ctrl-C or SIGTERM.",
 )
 app.command()(recipes.recipes)
 app.command()(recipes.show)

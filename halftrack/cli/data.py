@@ -16,12 +16,17 @@ from halftrack.errors import UserError
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Make synthetic video, or check your own data.")
+app = typer.Typer(
+    no_args_is_help=True, help="Write synthetic video, or look for problems in your data."
+)
 
 
 @app.command()
 def synthetic(
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new or empty folder.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="A folder that is new or empty."),
+    ],
     layout: Annotated[
         str,
         typer.Option(
@@ -29,15 +34,20 @@ def synthetic(
             help="Write the folders of ImageNet VID (vid), MOT17 (mot) or LaSOT (sot).",
         ),
     ] = "vid",
-    train_videos: Annotated[int, typer.Option(help="Number of training videos.")] = 14,
-    val_videos: Annotated[int, typer.Option(help="Number of validation videos.")] = 6,
-    frames: Annotated[int, typer.Option(help="Frames in each video.")] = 40,
+    train_videos: Annotated[int, typer.Option(metavar="N", help="Write N training videos.")] = 14,
+    val_videos: Annotated[int, typer.Option(metavar="N", help="Write N validation videos.")] = 6,
+    frames: Annotated[
+        int, typer.Option(metavar="N", help="Write N frames a video, at least 8.")
+    ] = 40,
     seed: Seed = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace other synthetic video in the folder.")
     ] = False,
 ) -> None:
-    """Write synthetic video with its ground truth, to try halftrack without any data."""
+    """Write synthetic video with ground truth.
+
+    Lets you try halftrack before you have downloaded a data set.
+    """
     check_name("--layout", layout, ("vid", "mot", "sot"))
     check_output(out, "FOLDER")
     from halftrack.synthetic import SyntheticVideo, write_synthetic
@@ -65,13 +75,14 @@ def check(
     recipe: RecipeName,
     data_root: DataRoot,
     decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every image too, which takes longer.")
+        bool, typer.Option("--decode", help="Decode every image too. This takes longer.")
     ] = False,
     settings: Settings = None,
 ) -> None:
-    """Count what a recipe would read and list what is wrong with it.
+    """Look for problems in the data of a recipe.
 
-    Exit code 3 says that problems were found.
+    Reads all annotations, looks for all images, counts them and lists every problem. Exit code 3
+    means that there are problems.
     """
     check_recipe(recipe, None, settings)
     check_folder("--data-root", data_root)

@@ -35,7 +35,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Score this checkpoint. A tracking recipe names its own files instead.",
+            help="Score this checkpoint. Default for Tracktor: the two checkpoints that the recipe "
+            "names.",
         ),
     ] = None,
     detector: DetectorFile = None,
@@ -61,7 +62,7 @@ def evaluate(
     trust: Trust = False,
     settings: Settings = None,
 ) -> None:
-    """Score a checkpoint, or files of tracks, on the validation videos."""
+    """Score a checkpoint or result files on the validation videos."""
     check_recipe(recipe, precision, settings)
     if results is not None and any((checkpoint, detector, reid, precision, device, trust)):
         raise UserError(

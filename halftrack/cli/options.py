@@ -49,11 +49,16 @@ Settings = Annotated[
         "`halftrack show RECIPE` prints the fields.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of all random numbers.")]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", help="Seed of all random numbers.", metavar="N"),
+]
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="NAME", help="Run on cpu, cuda, cuda:1, ... Default: the GPU if any."
+        "--device",
+        metavar="NAME",
+        help="Run on cpu, cuda, cuda:1, ... Default: the GPU, or the CPU without one.",
     ),
 ]
 Init = Annotated[
@@ -61,8 +66,8 @@ Init = Annotated[
     typer.Option(
         "--init",
         metavar="FILE",
-        help="Start from this checkpoint (of halftrack, MMTracking or torchvision), or from random "
-        "weights with the word none. Default: as the recipe says.",
+        help="Start from this checkpoint (of halftrack, MMTracking or torchvision). The word none "
+        "means random weights. Default: as the recipe says, mostly ImageNet weights.",
     ),
 ]
 DetectorFile = Annotated[
@@ -84,7 +89,9 @@ Trust = Annotated[
 Samples = Annotated[
     int | None,
     typer.Option(
-        "--clips",
-        help="Learn from this many samples in each step (clips, frames, crops or pairs).",
+        "--samples",
+        metavar="N",
+        help="Train on N samples in each step (clips, frames, crops or pairs). Default: as the "
+        "recipe says.",
     ),
 ]

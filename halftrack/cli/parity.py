@@ -31,8 +31,9 @@ def parity(
     margin: Annotated[
         float,
         typer.Option(
-            help="Call half precision as good if the mean difference is within this many points "
-            "(hundredths of AP50)."
+            metavar="POINTS",
+            help="Call half precision as good as fp32 if the mean difference is within this many "
+            "points (1 point is 0.01 of AP50 or mAP).",
         ),
     ] = 1.0,
     out: Annotated[
@@ -47,9 +48,10 @@ def parity(
     trust: Trust = False,
     settings: Settings = None,
 ) -> None:
-    """Test whether half precision trains as well as fp32, by training pairs of runs.
+    """Test whether half precision trains as well as fp32.
 
-    Exit code 3 says that it was not shown.
+    Trains pairs of runs, in fp32 and in half precision from the same seed, and compares their
+    scores. Exit code 3 means that half precision was not shown to be as good.
     """
     check_recipe(recipe, None, settings)
     check_name("--precision", precision, ("bf16", "fp16"))

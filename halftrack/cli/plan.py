@@ -10,6 +10,7 @@ import typer
 
 from halftrack.cli.checks import check_least
 from halftrack.cli.console import console, tell
+from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.options import RecipeName, Samples, Settings
 from halftrack.cli.recipe import check_recipe, choose_recipe
 from halftrack.errors import UserError
@@ -24,18 +25,19 @@ def plan(
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Say what fits into a GPU of this size, e.g. 11GB or 24GiB, and search the "
-            "largest images and batches that do.",
+            help="Say whether the recipe fits into a GPU of this size, e.g. 11GB or 24GiB, and "
+            "find the largest images and batches that do.",
         ),
     ] = None,
     image: Annotated[
         str | None,
         typer.Option(
             metavar="HxW",
-            help="Plan for images of this height x width as the network sees them, e.g. 608x1008.",
+            help="Plan for images of this height x width, as the network takes them, e.g. "
+            "608x1008.",
         ),
     ] = None,
-    clips: Samples = None,
+    samples: Samples = None,
     objects: Annotated[
         int, typer.Option(help="Assume this many objects in each training frame (detectors only).")
     ] = 50,
@@ -44,13 +46,14 @@ def plan(
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Predict the memory of a training step without running it.
+    """Predict how much GPU memory a training step takes. Needs no GPU and no data.
 
-    With --gpu-memory, exit code 3 says that the recipe as given does not fit.
+    With --gpu-memory, exit code 3 means that the recipe does not fit.
     """
     check_recipe(recipe, None, settings)
     memory = None if gpu_memory is None else parse_memory(gpu_memory)
     check_least("--objects", objects)
+    check_least("--samples", samples)
     if out is not None and out.is_dir():
         raise UserError(f"--out {out}: a folder, expected a file to write to")
     from halftrack.report import render_table
@@ -58,7 +61,7 @@ def plan(
     from halftrack.studies.memory.step_sizes import resized
 
     chosen = choose_recipe(recipe, None, settings).for_training()
-    chosen = resized(chosen, image=image, clips=clips)
+    chosen = resized(chosen, image=image, clips=samples)
     found = plan_memory(chosen, gpu_memory=memory, objects=objects)
     for title, rows in found.tables().items():
         console.print(render_table(rows, title=title))
@@ -67,3 +70,7 @@ def plan(
     if out is not None:
         out.write_text(json.dumps(found.numbers(), indent=2), encoding="utf-8")
         tell(f"written to {out}")
+    if found.verdict is not None:
+        tell(found.verdict)
+    if found.fits is False:
+        raise typer.Exit(BAD_VERDICT)

@@ -15,7 +15,7 @@ __all__ = ["recipes", "show"]
 
 
 def recipes() -> None:
-    """List the recipes: name, precision and summary."""
+    """List all recipes with precision and summary."""
     for name, entry in RECIPES.items():
         # A name is there to be copied: on a line of its own, however narrow the terminal.
         console.print(f"[bold]{name}[/bold]  {entry.precision}", soft_wrap=True)
@@ -23,6 +23,9 @@ def recipes() -> None:
 
 
 def show(recipe: RecipeName, precision: PrecisionName = None, settings: Settings = None) -> None:
-    """Print every field of a recipe as JSON. Each field can be changed with --set."""
+    """Print every field of a recipe as JSON.
+
+    Each field can be changed with --set, here and in the other commands.
+    """
     check_recipe(recipe, precision, settings)
     console.print_json(json.dumps(choose_recipe(recipe, precision, settings).to_dict()))

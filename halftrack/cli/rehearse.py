@@ -36,15 +36,18 @@ def rehearse(
             help="Rehearse fp16 or bf16. Default: the recipe's precision, or fp16 if that is fp32.",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Take this many training steps.")] = 50,
-    every: Annotated[int, typer.Option(help="Measure ranges every N steps.", metavar="N")] = 10,
+    steps: Annotated[int, typer.Option(help="Take N training steps.", metavar="N")] = 50,
+    every: Annotated[
+        int, typer.Option(help="Measure the ranges of all values every N steps.", metavar="N")
+    ] = 10,
     image: Annotated[
         str | None,
         typer.Option(
-            metavar="HxW", help="Use smaller images of this height x width, e.g. 304x512."
+            metavar="HxW",
+            help="Train on images of this height x width, to be faster, e.g. 304x512.",
         ),
     ] = None,
-    clips: Samples = None,
+    samples: Samples = None,
     islands: Annotated[
         bool, typer.Option("--islands", help="Search for the modules that must stay in fp32.")
     ] = False,
@@ -61,16 +64,17 @@ def rehearse(
     trust: Trust = False,
     settings: Settings = None,
 ) -> None:
-    """Train a few steps on this CPU with a GPU's half-precision arithmetic and report problems.
+    """Try half precision for a few training steps. Needs no GPU.
 
-    Reports what overflows, why steps are skipped, what must stay in fp32 and how much memory a step
-    of the recipe's own size takes, here and as an HTML page. Exit code 3 says that something must
-    change before you train.
+    Computes on this CPU with the arithmetic of a GPU in fp16 or bf16. Reports what overflows, why
+    steps are skipped, which modules must stay in fp32 and how much GPU memory a step takes, here
+    and as an HTML page. Exit code 3 means that something must change before you train.
     """
     check_recipe(recipe, None, settings)
     check_name("--precision", precision, ("bf16", "fp16"))
     check_least("--steps", steps)
     check_least("--every", every)
+    check_least("--samples", samples)
     check_folder("--data-root", data_root)
     check_file("--init", None if init == "none" else init)
     check_output(out)
@@ -87,7 +91,7 @@ def rehearse(
             steps=steps,
             every=every,
             image=image,
-            clips=clips,
+            clips=samples,
             islands=islands,
             init=init,
             seed=seed,

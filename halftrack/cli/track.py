@@ -25,10 +25,19 @@ __all__ = ["track"]
 
 def track(
     video: Annotated[
-        Path, typer.Argument(help="A video file, a folder of frames, or a MOT sequence.")
+        Path,
+        typer.Argument(
+            metavar="VIDEO",
+            help="A video file, a folder of images, or the folder of a MOTChallenge sequence.",
+        ),
     ],
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Name of a recipe that tracks, see `halftrack recipes`.")
+        str,
+        typer.Option(
+            "--recipe",
+            metavar="RECIPE",
+            help="Name of a tracktor or siamese_rpn recipe; `halftrack recipes` lists them.",
+        ),
     ],
     init_box: Annotated[
         str | None,
@@ -42,8 +51,8 @@ def track(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Track with this checkpoint. Default for a tracking recipe: the detector and ReID "
-            "checkpoints that it names.",
+            help="Track with this checkpoint. Default for Tracktor: the two checkpoints the recipe "
+            "names.",
         ),
     ] = None,
     detector: DetectorFile = None,
@@ -52,13 +61,19 @@ def track(
         Path,
         typer.Option(metavar="FOLDER", help="Write tracks and film to this folder."),
     ] = Path("tracks"),
-    film: Annotated[bool, typer.Option(help="Write an mp4 with boxes, ids and trails.")] = True,
+    film: Annotated[
+        bool, typer.Option(help="Write the film with boxes, ids and trails, or leave it out.")
+    ] = True,
     precision: PrecisionName = None,
     device: Device = None,
     trust: Trust = False,
     settings: Settings = None,
 ) -> None:
-    """Track all objects of a video, or one, and write MOT text, JSON lines and a film (H.264)."""
+    """Track the objects of a video and write tracks and a film.
+
+    Writes VIDEO.txt (MOTChallenge format), VIDEO.jsonl and VIDEO.mp4 (H.264). Tracktor recipes
+    track all people; siamese_rpn recipes track the one object in --init-box.
+    """
     check_recipe(recipe, precision, settings)
     check_parts(checkpoint, detector, reid)
     if not video.exists():

@@ -45,7 +45,10 @@ def train(
     trust: Trust = False,
     settings: Settings = None,
 ) -> None:
-    """Train a recipe."""
+    """Train a recipe: writes checkpoints, best.pth and a log.
+
+    Ctrl-C saves a checkpoint first; --resume continues from it.
+    """
     check_recipe(recipe, precision, settings)
     check_folder("--data-root", data_root)
     check_file("--init", None if init == "none" else init)
@@ -73,7 +76,10 @@ def train(
 
 def replay(
     bundle: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A step's folder in a run's skipped/ folder.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="A step that a run kept, e.g. runs/NAME/skipped/step_120."
+        ),
     ],
     device: Annotated[
         str | None,
@@ -82,9 +88,9 @@ def replay(
         ),
     ] = None,
 ) -> None:
-    """Run a skipped step again and print why it was skipped.
+    """Run a skipped training step again to find its cause.
 
-    Exit code 3 says that the cause differs from the recorded one.
+    Exit code 3 means that the cause differs from the recorded one.
     """
     check_folder("FOLDER", bundle)
     from halftrack.recipes import replay as replay_step

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from halftrack.errors import MissingFileError, UserError
+from halftrack.errors import MissingFileError, UserError, naming_file
 
 __all__ = [
     "LoadReport",
@@ -94,7 +94,7 @@ def code_versions() -> dict[str, str | None]:
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write ``state``; ``path`` is at every moment absent, the old file or the whole new one."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with naming_file(partial), partial.open("wb") as file:
         torch.save(dict(state), file)
         file.flush()
         os.fsync(file.fileno())

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from halftrack.errors import naming_file
 from halftrack.precision import StepReport
 from halftrack.training.skipped import Explanation
 
@@ -125,8 +126,10 @@ class RunLog:
 
     def note(self, **fields: Any) -> None:
         """Write one record as it is."""
-        self._file.write(json.dumps(_finite(fields), allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps(_finite(fields), allow_nan=False)
+        with naming_file(self._path):
+            self._file.write(line + "\n")
+            self._file.flush()
 
     def timed(self, loader: Iterable[BatchT]) -> Iterator[BatchT]:
         """The loader's batches; the time spent waiting for them is logged as ``data_time``."""

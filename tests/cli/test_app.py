@@ -297,14 +297,18 @@ def test_a_step_is_planned(
     predicted = predicted_step(load_recipe("reid_tiny_sample").for_training().without_data())
     monkeypatch.setattr("halftrack.studies.memory.plan.predicted_step", lambda *_, **__: predicted)
     out = tmp_path / "plan.json"
-    sizes = ("--image", "32x32", "--clips", 2, "--gpu-memory", "1GiB", "--out", out)
+    sizes = ("--image", "32x32", "--samples", 2, "--gpu-memory", "4GiB", "--out", out)
     assert halftrack("plan", "reid_tiny_sample", *sizes) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "reid_tiny_sample, 32x32, data.identities_per_batch=2" in told
     plan = json.loads(out.read_text())
     assert {step["precision"] for step in plan["steps"]} == {"fp32", "bf16", "fp16"}
-    assert plan["gpu_memory"] == 2**30
+    assert plan["gpu_memory"] == 4 * 2**30
     assert plan["steps"][0]["peak"] == predicted.peak
+    assert "fits: reid_tiny_sample in fp32 may take up to" in told
+    sizes = ("--image", "32x32", "--gpu-memory", "1GiB")
+    assert halftrack("plan", "reid_tiny_sample", *sizes) == 3
+    assert "does not fit: reid_tiny_sample in fp32" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_rehearsal_leaves_a_page_and_its_exit_code_says_whether_something_must_change(
@@ -334,7 +338,7 @@ def test_a_rehearsal_leaves_a_page_and_its_exit_code_says_whether_something_must
     [
         ((TINY, "--gpu-memory", "11"), "GPU memory '11': expected a number and MB, GB"),
         ((TINY, "--image", "600"), "image '600': expected height x width in pixels"),
-        ((TINY, "--clips", 0), "training.accumulate must be at least 1, got 0"),
+        ((TINY, "--samples", 0), "--samples 0: expected at least 1"),
         (("tracktor_tiny_sample",), "tracktor_tiny_sample has no training step"),
     ],
 )

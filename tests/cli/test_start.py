@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -31,3 +32,17 @@ def test_python_m_halftrack_is_the_command_line() -> None:
         [sys.executable, "-m", "halftrack", "recipes"], check=True, capture_output=True, text=True
     )
     assert answer.stdout.startswith("selsa_faster_rcnn_r50_dc5_1x_imagenetvid  fp32\n")
+
+
+@pytest.mark.parametrize("group", [[], ["data"]])
+def test_the_list_of_commands_is_not_cut_off_at_80_columns(group: list[str]) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "halftrack", *group, "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"COLUMNS": "80"},
+    )
+    commands = answer.stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert commands.count("\n") >= 1
+    assert "..." not in commands

@@ -63,6 +63,8 @@ class MemoryPlan:
     """Boxes to learn in each frame of a detector."""
     steps: tuple[StepMemory, ...]
     """Every way: phase, precision, recomputation, accumulation."""
+    as_given: tuple[StepMemory, ...]
+    """Those in the recipe's own precision, recomputation and accumulation, one for each phase."""
     gpu_memory: int | None
     """Bytes there are, if that was asked."""
     largest: tuple[Largest, ...]
@@ -75,7 +77,9 @@ class MemoryPlan:
     def numbers(self) -> dict[str, Any]:
         """The plan in full, as JSON takes it."""
         steps = [asdict(step) | {"on_a_gpu": step.on_a_gpu} for step in self.steps]
-        return asdict(self) | {"steps": steps, "context": CONTEXT}
+        numbers = asdict(self) | {"steps": steps, "context": CONTEXT, "fits": self.fits}
+        del numbers["as_given"]
+        return numbers
 
     def tables(self) -> dict[str, list[dict[str, object]]]:
         """Title and rows of what is shown."""
@@ -99,6 +103,25 @@ class MemoryPlan:
                 for each in self.largest
             ]
         return tables
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the recipe as given fits into the GPU in every phase; None without a GPU."""
+        if self.gpu_memory is None:
+            return None
+        return all(step.fits(self.gpu_memory) for step in self.as_given)
+
+    @property
+    def verdict(self) -> str | None:
+        """A line that says whether the recipe as given fits; None without a GPU."""
+        if self.gpu_memory is None:
+            return None
+        most = max(step.on_a_gpu[1] + CONTEXT for step in self.as_given)
+        word = "fits" if self.fits else "does not fit"
+        return (
+            f"{word}: {self.recipe} in {self.as_given[0].precision} may take up to {_gib(most)} "
+            f"GiB, the GPU has {_gib(self.gpu_memory)} GiB"
+        )
 
     def notes(self) -> list[str]:
         """What the tables take for granted, as lines."""
@@ -187,6 +210,13 @@ def plan_memory(
         sharing=str(recipe.sharing()),
         objects=objects,
         steps=steps,
+        as_given=tuple(
+            step
+            for step in steps
+            if step.precision == recipe.precision.name
+            and step.recompute == recipe.recompute
+            and step.accumulates == (recipe.training.accumulate > 1)
+        ),
         gpu_memory=gpu_memory,
         largest=tuple(largest),
         assumed=assumed,

@@ -127,3 +127,22 @@ def test_frames_without_objects_are_refused() -> None:
     assert isinstance(recipe, TrainedRecipe)
     with pytest.raises(ValueError, match="objects=0: a frame that is learned has at least 1"):
         plan_memory(recipe, objects=0)
+
+
+def test_the_verdict_is_of_the_recipe_as_given_in_its_most_expensive_phase() -> None:
+    frozen = planned(SIAMESE, "data.pairs_per_batch=8", gpu_memory=12 * GIB)
+    most = max(step.on_a_gpu[1] for step in frozen.as_given) + CONTEXT
+    assert {step.precision for step in frozen.as_given} == {"fp32"}
+    assert {step.first_epoch for step in frozen.as_given} == {0, 10}
+    assert planned(SIAMESE, "data.pairs_per_batch=8", gpu_memory=most).fits is True
+    short = planned(SIAMESE, "data.pairs_per_batch=8", gpu_memory=most - 1)
+    assert short.fits is False
+    assert short.verdict is not None
+    assert short.verdict.startswith(f"does not fit: {SIAMESE} in fp32 may take up to ")
+    assert short.numbers()["fits"] is False
+
+
+def test_without_a_gpu_there_is_no_verdict() -> None:
+    plan = planned(SELSA)
+    assert plan.fits is None
+    assert plan.verdict is None
