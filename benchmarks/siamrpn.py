@@ -59,7 +59,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     print(machine())
     model = golden_siamrpn().eval()
-    tracker = SiameseTracker(model, SiameseConfig(), geometry=model.config.geometry)
+    tracker = SiameseTracker(model=model, config=SiameseConfig(), geometry=model.config.geometry)
     first, second = golden_video(2, 480, 640)
     tracker.start(first.image, first.boxes_xyxy[0])
     rows = paired([lambda: tracker.step(second.image), calibration_inference()], rounds=rounds)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from halftrack.boxes import decode_deltas
 from halftrack.errors import NonFiniteOutputError, UserError
+from halftrack.frames import Tracks
 from halftrack.layers import SiameseGeometry
 
 __all__ = ["SiameseConfig", "SiameseModel", "SiameseTracker"]
@@ -89,27 +90,37 @@ class _State:
 
 
 class SiameseTracker:
-    """Single-object tracker: ``start`` with the object's box, then one ``step`` a frame."""
+    """Single-object tracker: ``start`` with the object's box, then one ``step`` a frame.
+
+    Both answer with one track, whose id and label are 0.
+
+    Args:
+        model: finds the object of a template in a search region.
+        config: penalties and smoothing.
+        geometry: the sizes and anchors that the model was trained with.
+    """
 
     def __init__(
-        self, model: SiameseModel, config: SiameseConfig, *, geometry: SiameseGeometry
+        self, *, model: SiameseModel, config: SiameseConfig, geometry: SiameseGeometry
     ) -> None:
         self.model = model
         self.config = config
         self.geometry = geometry
-        """The sizes and anchors that the model was trained with."""
         side = geometry.response_size
         self._anchors = geometry.anchors(side, side, "cpu")
         self._window = _window(geometry)
         self._state: _State | None = None
 
     @torch.no_grad()
-    def start(self, image: Tensor, box_xyxy: Tensor) -> None:
+    def start(self, image: Tensor, box_xyxy: Tensor) -> Tracks:
         """Begin a video with the box of its object; forget the object of the last video.
 
         Args:
             image: uint8 ``(3, height, width)`` RGB, in original pixels.
             box_xyxy: ``(4,)`` the object, at least partly inside the image.
+
+        Returns:
+            The track in this frame: the box as given, with score 1.
 
         Raises:
             ValueError: if the image is of another kind, or if the box is not finite, empty or
@@ -118,21 +129,23 @@ class SiameseTracker:
         Source: MMTracking 0.14, SiamRPN.init.
         """
         _check_image(image)
-        box = _centre_and_size(_checked_box(box_xyxy, image))
+        first = _checked_box(box_xyxy, image)
+        box = _centre_and_size(first)
         fill = image.to("cpu", torch.float32).mean(dim=(1, 2))
         side = self._context_side(box).round()
         template = _cut(image, box[:2], side, self.geometry.template_size, fill)
         self._state = _State(self.model.embed(template), fill, box, image.shape, frame_index=0)
+        return _one_track(first, torch.ones((), device="cpu"))
 
     @torch.no_grad()
-    def step(self, image: Tensor) -> tuple[Tensor, float]:
-        """Find the object in the next frame.
+    def step(self, image: Tensor) -> Tracks:
+        """Track the object into the next frame.
 
         The centre of the box stays in the image, its sides are at least 10 px and at most the
         image's; parts of it may lie outside. A step that raises an error changes nothing.
 
         Returns:
-            The box ``(4,)`` xyxy in original pixels, and its score.
+            The track in this frame, on the CPU.
 
         Raises:
             RuntimeError: if ``start`` was not called.
@@ -155,7 +168,7 @@ class SiameseTracker:
         box, score = self._chosen(scores, deltas, state.box, scale)
         box = _kept_within(_finite(box, "the box", frame_index), image.shape)
         self._state = replace(state, box=box, frame_index=frame_index)
-        return torch.cat([box[:2] - box[2:] * 0.5, box[:2] + box[2:] * 0.5]), float(score)
+        return _one_track(torch.cat([box[:2] - box[2:] * 0.5, box[:2] + box[2:] * 0.5]), score)
 
     def _context_side(self, box: Tensor) -> Tensor:
         """Side of the square with the object and its surroundings, not rounded."""
@@ -197,6 +210,13 @@ class SiameseTracker:
         share = penalty[best] * scores[best] * self.config.lr
         size = last[2:] * (1 - share) + box[2:] * share
         return torch.cat([last[:2] + box[:2], size]), scores[best]
+
+
+def _one_track(box_xyxy: Tensor, score: Tensor) -> Tracks:
+    zero = torch.zeros(1, dtype=torch.int64, device="cpu")
+    # Copies: who writes into the answer must not write into what it was made of.
+    boxes, scores = box_xyxy[None].clone(), score[None].clone()
+    return Tracks(ids=zero, boxes_xyxy=boxes, scores=scores, labels=zero.clone())
 
 
 def _window(geometry: SiameseGeometry) -> Tensor:

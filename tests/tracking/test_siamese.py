@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from halftrack.boxes import encode_deltas
+from halftrack.frames import Tracks
 from halftrack.layers import SiameseGeometry
 from halftrack.tracking import SiameseConfig, SiameseTracker
 from halftrack.tracking.siamese import _cut
@@ -72,9 +73,17 @@ class Told:
         return self.scores, self.deltas
 
 
+def box_and_score(tracks: Tracks) -> tuple[Tensor, float]:
+    """The only box ``(4,)`` and its score."""
+    assert tracks.ids.tolist() == tracks.labels.tolist() == [0]
+    return tracks.boxes_xyxy[0], tracks.scores.item()
+
+
 def started(model: Any, box: Box, image: Tensor | None = None, **changes: Any) -> SiameseTracker:
     sizes = {name: changes.pop(name) for name in SIZES if name in changes}
-    tracker = SiameseTracker(model, SiameseConfig(**changes), geometry=SiameseGeometry(**sizes))
+    tracker = SiameseTracker(
+        model=model, config=SiameseConfig(**changes), geometry=SiameseGeometry(**sizes)
+    )
     tracker.start(image_of(box) if image is None else image, torch.tensor(box))
     return tracker
 
@@ -132,7 +141,7 @@ def test_story(story: str) -> None:
     tracker = started(Eyes(), start, **AT_ONCE)
     last = torch.tensor(start, dtype=torch.float32)
     for scene, due in zip(scenes, expected, strict=True):
-        box, score = tracker.step(image_of(scene))
+        box, score = box_and_score(tracker.step(image_of(scene)))
         assert (box.shape, box.dtype, box.device.type) == ((4,), torch.float32, "cpu")
         assert score == pytest.approx(0.1 if due is GONE else 1.0)
         centre, before = (box[:2] + box[2:]) / 2, (last[:2] + last[2:]) / 2
@@ -152,7 +161,7 @@ def test_an_image_of_one_colour_gives_crops_of_that_colour_and_finite_boxes() ->
     eyes = Eyes()
     tracker = started(eyes, (-20, 200, 50, 260), image_of(None))
     for _ in range(3):
-        box, score = tracker.step(image_of(None))
+        box, score = box_and_score(tracker.step(image_of(None)))
         assert torch.isfinite(box).all()
         assert score == pytest.approx(0.1)
     for crop in (*eyes.templates, *eyes.searches):
@@ -173,7 +182,7 @@ def test_outside_the_image_lies_the_first_frames_mean() -> None:
 def test_a_small_image_bounds_the_box(size: tuple[int, int]) -> None:
     image = image_of(None, size)
     tracker = started(Told({MIDDLE: 1.0}, {MIDDLE: [9, 9, 9, 9]}), (1, 1, 3, 3), image, **AT_ONCE)
-    box, _ = tracker.step(image)
+    box, _ = box_and_score(tracker.step(image))
     width, height = (box[2:] - box[:2]).tolist()
     assert (width, height) == (min(size[1], width), size[0])
 
@@ -226,7 +235,7 @@ SEEN: Box = (100, 60, 164, 124)
 def test_the_best_anchor(scores: dict[int, float], changes: dict[str, float], best: int) -> None:
     settings = {"lr": 1.0, "penalty_k": 0.0, "window_influence": 0.1} | changes
     tracker = started(Told(scores), SEEN, **ONE_TO_ONE, **settings)
-    box, score = tracker.step(image_of(None))
+    box, score = box_and_score(tracker.step(image_of(None)))
     assert score == pytest.approx(scores[best])
     centre = (ANCHORS[best, :2] + ANCHORS[best, 2:]) / 2
     assert torch.allclose((box[:2] + box[2:]) / 2, torch.tensor([132.0, 92.0]) + centre)
@@ -237,7 +246,7 @@ def test_sizes_are_smoothed_by_the_score_the_penalty_and_lr_and_centres_are_not(
     # becomes sqrt((128 + 96) * (64 + 96)).
     told = Told({SQUARE: 0.8}, {SQUARE: [0.25, -0.125, 0.6931472, 0.0]})
     tracker = started(told, SEEN, **ONE_TO_ONE, lr=0.5, penalty_k=0.1)
-    box, score = tracker.step(image_of(None))
+    box, score = box_and_score(tracker.step(image_of(None)))
     change = 2 * (224 * 160) ** 0.5 / 128
     share = 0.5 * 0.8 * 2.718281828 ** (-0.1 * (change - 1))
     half = 32 * (1 - share) + 64 * share
@@ -251,16 +260,16 @@ def test_sizes_are_smoothed_by_the_score_the_penalty_and_lr_and_centres_are_not(
 )
 def test_the_centre_stays_in_the_image(shift: tuple[float, float], centre: tuple[int, int]) -> None:
     told = Told({SQUARE: 1.0}, {SQUARE: [*shift, 0.0, 0.0]})
-    box, _ = started(told, SEEN, **ONE_TO_ONE).step(image_of(None))
+    box, _ = box_and_score(started(told, SEEN, **ONE_TO_ONE).step(image_of(None)))
     assert ((box[:2] + box[2:]) / 2).tolist() == list(centre)
 
 
 def test_a_start_begins_another_video() -> None:
     eyes = Eyes()
     tracker = started(eyes, HERE)
-    first = [tracker.step(image_of(HERE)) for _ in range(2)]
+    first = [box_and_score(tracker.step(image_of(HERE))) for _ in range(2)]
     tracker.start(image_of(HERE), torch.tensor(HERE))
-    again = [tracker.step(image_of(HERE)) for _ in range(2)]
+    again = [box_and_score(tracker.step(image_of(HERE))) for _ in range(2)]
     assert len(eyes.templates) == 2
     assert [box.tolist() for box, _ in first] == [box.tolist() for box, _ in again]
 
@@ -270,14 +279,17 @@ def test_no_answer_is_changed_by_who_writes_into_boxes_and_none_has_a_gradient()
     told.scores.requires_grad_()
     start = torch.tensor(SEEN, dtype=torch.float32)
     geometry = SiameseGeometry(**ONE_TO_ONE)
-    tracker = SiameseTracker(told, SiameseConfig(), geometry=geometry)
-    tracker.start(image_of(None), start)
+    tracker = SiameseTracker(model=told, config=SiameseConfig(), geometry=geometry)
+    tracks = tracker.start(image_of(None), start)
+    assert (tracks.boxes_xyxy.tolist(), tracks.scores.tolist()) == ([list(SEEN)], [1.0])
+    tracks.boxes_xyxy.zero_()
+    assert start.tolist() == list(SEEN)
     start.zero_()
-    box, _ = tracker.step(image_of(None))
+    box, _ = box_and_score(tracker.step(image_of(None)))
     assert box.tolist() == pytest.approx(SEEN)
     assert not box.requires_grad
     box.zero_()
-    assert tracker.step(image_of(None))[0].tolist() == pytest.approx(SEEN)
+    assert tracker.step(image_of(None)).boxes_xyxy[0].tolist() == pytest.approx(SEEN)
 
 
 def test_half_precision_answers_are_ranked_in_fp32() -> None:
@@ -285,7 +297,7 @@ def test_half_precision_answers_are_ranked_in_fp32() -> None:
     boxes = []
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         told.scores, told.deltas = told.scores.to(dtype), told.deltas.to(dtype)
-        box, score = started(told, SEEN, **ONE_TO_ONE).step(image_of(None))
+        box, score = box_and_score(started(told, SEEN, **ONE_TO_ONE).step(image_of(None)))
         assert score == 0.75
         boxes.append(box.tolist())
     assert boxes[0] == boxes[1] == boxes[2]
@@ -293,7 +305,9 @@ def test_half_precision_answers_are_ranked_in_fp32() -> None:
 
 def test_a_step_before_the_start_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"call start\(image, box_xyxy\) on the first frame"):
-        SiameseTracker(Eyes(), SiameseConfig(), geometry=SiameseGeometry()).step(image_of(None))
+        SiameseTracker(model=Eyes(), config=SiameseConfig(), geometry=SiameseGeometry()).step(
+            image_of(None)
+        )
 
 
 @pytest.mark.parametrize(
@@ -313,7 +327,7 @@ def test_a_start_box_nobody_can_follow_is_refused(box: Any, message: str) -> Non
     tracker = started(Eyes(), HERE)
     with pytest.raises(ValueError, match=rf"the start box .*{message}"):
         tracker.start(image_of(None), torch.tensor(box))
-    assert tracker.step(image_of(HERE))[1] == 1.0
+    assert tracker.step(image_of(HERE)).scores.tolist() == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -327,7 +341,7 @@ def test_a_start_box_nobody_can_follow_is_refused(box: Any, message: str) -> Non
     ids=["float", "channels last", "a batch", "no rows"],
 )
 def test_images_of_another_kind_are_refused(image: Tensor) -> None:
-    tracker = SiameseTracker(Eyes(), SiameseConfig(), geometry=SiameseGeometry())
+    tracker = SiameseTracker(model=Eyes(), config=SiameseConfig(), geometry=SiameseGeometry())
     with pytest.raises(
         ValueError, match=r"the image is .*; expected torch.uint8 \(3, height, width\)"
     ):
@@ -361,7 +375,8 @@ def test_what_is_not_finite_is_refused_and_changes_nothing(part: str, value: flo
     tracker.model = eyes
     whole = started(Eyes(), HERE)
     whole.step(image_of(HERE))
-    assert tracker.step(image_of(HERE))[0].tolist() == whole.step(image_of(HERE))[0].tolist()
+    tracks, expected = tracker.step(image_of(HERE)), whole.step(image_of(HERE))
+    assert tracks.boxes_xyxy.tolist() == expected.boxes_xyxy.tolist()
 
 
 def test_a_box_that_overflows_is_refused() -> None:

@@ -149,7 +149,11 @@ class SingleObjectRecipe(BackboneRecipe):
 
     def new_tracker(self, model: nn.Module) -> SiameseTracker:
         """The state machine around a model of this recipe, on the model's device."""
-        return SiameseTracker(model, self.tracker, geometry=self.model.geometry)  # type: ignore[arg-type]
+        return SiameseTracker(
+            model=model,  # type: ignore[arg-type]
+            config=self.tracker,
+            geometry=self.model.geometry,
+        )
 
     def validator(
         self, data_root: str | Path, device: torch.device
@@ -329,15 +333,11 @@ class _VideoTracker:
         self._started = False
 
     def step(self, frame: SourceFrame) -> Tracks:
-        box_xyxy, score = self._first_xyxy, 1.0
         if self._started:
-            box_xyxy, score = self._tracker.step(frame.image)
-        else:
-            self._tracker.start(frame.image, box_xyxy)
-            self._started = True
-        zero = torch.zeros(1, dtype=torch.int64, device="cpu")
-        scores = torch.tensor([score], device="cpu")
-        return Tracks(ids=zero, boxes_xyxy=box_xyxy[None], scores=scores, labels=zero)
+            return self._tracker.step(frame.image)
+        tracks = self._tracker.start(frame.image, self._first_xyxy)
+        self._started = True
+        return tracks
 
     def notes(self) -> list[str]:
         return []
@@ -346,16 +346,14 @@ class _VideoTracker:
 def _follow(tracker: SiameseTracker, target: TestTarget) -> tuple[Boxes, Seconds]:
     """The box of every frame, the first as given, and what each took."""
     first = torch.from_numpy(np.asarray(target.first_box_xyxy, dtype=np.float32))
-    boxes, seconds = [first], []
+    boxes, seconds = [], []
     for number, image in enumerate(target.frames()):
         clock = Stopwatch()
         with clock:
-            if number:
-                boxes.append(tracker.step(image)[0])
-            else:
-                tracker.start(image, first)
+            tracks = tracker.step(image) if number else tracker.start(image, first)
+        boxes.append(tracks.boxes_xyxy)
         seconds.append(clock.seconds)
-    return torch.stack(boxes).double().numpy(), np.asarray(seconds)
+    return torch.cat(boxes).double().numpy(), np.asarray(seconds)
 
 
 def _truths(sequences: Sequence[SotSequence]) -> list[TargetTruth]:
