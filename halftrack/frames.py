@@ -6,6 +6,7 @@ on the device. They are uint8, or float32 (0 to 255) after steps whose fractions
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,6 +32,16 @@ def _no_boxes() -> Tensor:
 
 def _no_labels() -> Tensor:
     return torch.zeros((0,), dtype=torch.int64, device="cpu")
+
+
+def _has_no_area(boxes_xyxy: Tensor) -> Tensor:
+    """Flags ``(n,)`` of boxes ``(n, 4)`` whose size has no finite logarithm."""
+    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    return ~((sides > 0) & sides.isfinite()).all(dim=1)
+
+
+def _with_faults(frames: Sequence[Frame]) -> tuple[str, ...]:
+    return tuple(each.sample_id for each in frames if bool(_has_no_area(each.boxes_xyxy).any()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +107,10 @@ class Clip:
         """Names of all frames, the key frame first."""
         return (self.key.sample_id, *(frame.sample_id for frame in self.references))
 
+    def faulty_targets(self) -> tuple[str, ...]:
+        """The key frame's name if one of its boxes has no area or is not finite (host sync)."""
+        return _with_faults([self.key])
+
     def to(self, device: torch.device | str) -> Clip:
         """The same clip with its tensors on ``device``."""
         return Clip(
@@ -122,6 +137,10 @@ class FrameBatch:
     def sample_ids(self) -> tuple[str, ...]:
         """Names of all frames."""
         return tuple(frame.sample_id for frame in self.frames)
+
+    def faulty_targets(self) -> tuple[str, ...]:
+        """Names of the frames of which a box has no area or is not finite (host sync)."""
+        return _with_faults(self.frames)
 
     def to(self, device: torch.device | str) -> FrameBatch:
         """The same batch with its tensors on ``device``."""
@@ -169,6 +188,11 @@ class PairBatch:
     """bool ``(n,)`` pairs that show the same object twice."""
     sample_ids: tuple[str, ...]
     """Name of each pair: its two images."""
+
+    def faulty_targets(self) -> tuple[str, ...]:
+        """Names of the pairs whose box has no area or is not finite (host sync)."""
+        faulty = _has_no_area(self.boxes_xyxy).tolist()
+        return tuple(name for name, bad in zip(self.sample_ids, faulty, strict=True) if bad)
 
     def to(self, device: torch.device | str) -> PairBatch:
         """The same batch with its tensors on ``device``."""

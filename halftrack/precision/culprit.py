@@ -51,7 +51,7 @@ class Culprit:
     field, of weights the parameter or buffer, of a norm the parameter that adds most to it."""
     operation: str
     """The op, by the name of its forward pass (``convolution``, ``softmax``, ``mul``, ``cast``);
-    outside the graph ``batch``, ``parameter``, ``buffer``, ``constant`` or ``norm``."""
+    outside the graph ``batch``, ``target``, ``parameter``, ``buffer``, ``constant`` or ``norm``."""
     direction: Direction | None
     """``forward``, ``backward``, or None outside the graph."""
     kind: Kind
@@ -86,6 +86,11 @@ class Culprit:
 
     def __str__(self) -> str:
         samples = ", ".join(self.bad_samples)
+        if self.operation == "target":
+            return (
+                f"the target of {samples} has no area or is not finite; no loss scale helps: mend "
+                "its annotation, or leave it out"
+            )
         if self.operation == "constant":
             return f"a constant in {self.where} held NaN"
         if self.operation in _HANDED_IN:
@@ -161,8 +166,24 @@ def find_culprit(
             rerun.forward(batch, losses)
             found = rerun.culprit()
             if found is not None:
-                return found
+                return _of_targets(found, batch)
         return _norm_overflow(model, loss_scale, batches)
+
+
+def _of_targets(found: Culprit, batch: Sampled) -> Culprit:
+    """The culprit, or the batch's targets where it knows that some cannot be learned.
+
+    ``faulty_targets()`` of a batch names samples whose box has no area or is not finite: the
+    logarithm of its size is not finite, wherever a loss takes it.
+    """
+    faulty: Callable[[], tuple[str, ...]] | None = getattr(batch, "faulty_targets", None)
+    samples = faulty() if faulty is not None else ()
+    too_large = found.kind == "overflow" and found.magnitude is not None
+    if not samples or too_large or found.operation in ("parameter", "buffer", "norm"):
+        return found
+    return dataclasses.replace(
+        found, operation="target", direction=None, kind="NaN", bad_samples=samples, fits_at=None
+    )
 
 
 class _Rerun:

@@ -214,6 +214,9 @@ class Run:
             sample_ids=[name for batch, _ in batches for name in batch.sample_ids],
             culprit=why.culprit and why.culprit.to_dict(),
         )
+        if why.culprit is not None and why.culprit.operation == "target":
+            # The data are at fault: advice on learning rate and precision would mislead.
+            error.args = (f"the gradients of step {step} are not finite: {why.culprit}",)
         error.add_note(why.sentence)
 
     def _meta(self) -> dict[str, Any]:

@@ -553,3 +553,28 @@ def test_a_deliberate_infinity_is_named_where_it_becomes_a_gradient() -> None:
     found = culprit_of(net(far), precision=FP32)
     assert facts(found) == (THE_MODEL, "mul", "backward", "infinity", "loss")
     assert "mul in the model itself for loss passed a deliberate infinity on" in str(found)
+
+
+@dataclass(frozen=True)
+class Boxes(Rows):
+    faulty: tuple[str, ...] = ()
+
+    def faulty_targets(self) -> tuple[str, ...]:
+        return self.faulty
+
+
+def sized(net: Net, rows: Rows) -> Losses:
+    """The loss takes the logarithm of a target, as that of a box's size."""
+    wanted = rows.target.clamp(min=0).log()
+    return {"loss_box": (net.heads["box"](net.pooled(rows)).float() - wanted).square().mean()}
+
+
+def test_a_target_without_area_is_named_with_its_sample() -> None:
+    batch = Boxes(rows().x, torch.zeros(3, 5), faulty=("b",))
+    found = culprit_of(net(sized), batch)
+    assert found is not None
+    assert found.operation == "target"
+    assert str(found).startswith("the target of b has no area or is not finite")
+    # Another fault keeps its name, and so do targets that nobody calls faulty.
+    assert culprit_of(net(sized), dataclasses.replace(batch, faulty=())).operation == "log"
+    assert culprit_of(net(), dataclasses.replace(batch, x=batch.x * 0)) is None

@@ -126,6 +126,19 @@ def test_a_run_that_ends_at_a_gradient_says_why(
     assert last["sample_ids"] == ["3/0/2", "3/0/3"]
 
 
+def test_a_run_that_ends_at_a_target_without_area_blames_the_data_alone(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty_targets(batch: object) -> tuple[str, ...]:
+        return batch.sample_ids if batch.x.isinf().any() else ()
+
+    monkeypatch.setattr(tiny.TinyBatch, "faulty_targets", faulty_targets, raising=False)
+    with pytest.raises(NonFiniteGradientError, match=r"step 2.* the target of 3/0/2") as stopped:
+        tiny.run(tmp_path, batches=tiny.TinySource(4, poisoned=(0, 2)), precision=Precision())
+    assert "learning rate" not in str(stopped.value)
+    assert records(tmp_path)[-1]["culprit"]["operation"] == "target"
+
+
 def replayed(tiny: ModuleType, folder: Path) -> tuple[Culprit | None, Culprit | None]:
     bundle = read_bundle(folder, lambda _: [tiny.TinyBatch])
     model = large(tiny).train()
