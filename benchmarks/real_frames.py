@@ -87,7 +87,9 @@ def main() -> None:
         for frame in (len(video) // 4, 3 * len(video) // 4):
             found = scored.detections[position + frame]
             image = load_image(video.path(frame))
-            picture = draw_detections(image, found, classes=chosen.data.class_names, threshold=0.3)
+            picture = draw_detections(
+                image, found, class_names=chosen.data.class_names, threshold=0.3
+            )
             picture.save(args.out / f"video_{number}_frame_{frame}.png")
         position += len(video)
     print(f"frames drawn in {args.out}\n{machine()}")

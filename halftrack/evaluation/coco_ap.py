@@ -22,14 +22,14 @@ _MAX_DETECTIONS = 100  # of one class in one frame, as COCO has it
 
 
 def coco_ap50(
-    truths: Sequence[FrameTruth], detections: Sequence[FrameDetections], *, classes: int
+    truths: Sequence[FrameTruth], detections: Sequence[FrameDetections], *, num_classes: int
 ) -> list[float]:
     """Compute COCO's AP50 of each class; NaN for a class without ground truth that counts.
 
     101 recall points, at most 100 detections of a class in a frame, boxes of width x2 - x1.
     """
     precision = evaluate_coco(
-        truths, detections, classes=classes, iou_thresholds=np.asarray([0.5])
+        truths, detections, num_classes=num_classes, iou_thresholds=np.asarray([0.5])
     )[0]
     return [float(curve.mean()) if curve.min() > -1 else float("nan") for curve in precision.T]
 
@@ -38,7 +38,7 @@ def evaluate_coco(
     truths: Sequence[FrameTruth],
     detections: Sequence[FrameDetections],
     *,
-    classes: int,
+    num_classes: int,
     iou_thresholds: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Compute COCO's precision at 101 recalls for each IoU threshold and class.
@@ -48,7 +48,7 @@ def evaluate_coco(
     Returns:
         ``(thresholds, 101, classes)``; -1 for classes without ground truth.
     """
-    curves = np.full((len(iou_thresholds), 101, classes), -1.0)
+    curves = np.full((len(iou_thresholds), 101, num_classes), -1.0)
     objects = _by_class([(each.labels, each.boxes_xyxy, _ignored(each)) for each in truths])
     found = _by_class([(each.labels, each.boxes_xyxy, each.scores) for each in detections])
     for label, annotated in objects.items():

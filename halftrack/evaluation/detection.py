@@ -73,7 +73,7 @@ def _known(value: float) -> float | None:
 
 
 def check_frames(
-    truths: Sequence[FrameTruth], detections: Sequence[FrameDetections], *, classes: int
+    truths: Sequence[FrameTruth], detections: Sequence[FrameDetections], *, num_classes: int
 ) -> None:
     """Check ground truth and detections before they are scored.
 
@@ -99,12 +99,12 @@ def check_frames(
             current = truth.video
             finished.add(current)
         what = f"{place}: ground truth"
-        _check_boxes(what, truth.boxes_xyxy, truth.labels, classes)
+        _check_boxes(what, truth.boxes_xyxy, truth.labels, num_classes)
         _check_length(what, "track_ids", truth.track_ids, len(truth.labels))
         if truth.ignored is not None:
             _check_length(what, "ignored", truth.ignored, len(truth.labels))
         what = f"{place}: detection"
-        _check_boxes(what, found.boxes_xyxy, found.labels, classes)
+        _check_boxes(what, found.boxes_xyxy, found.labels, num_classes)
         _check_length(what, "scores", found.scores, len(found.labels))
         if not np.isfinite(found.scores).all():
             row = int(np.flatnonzero(~np.isfinite(found.scores))[0])
@@ -115,7 +115,7 @@ def check_frames(
 
 
 def _check_boxes(
-    what: str, boxes: NDArray[np.float64], labels: NDArray[np.int64], classes: int
+    what: str, boxes: NDArray[np.float64], labels: NDArray[np.int64], num_classes: int
 ) -> None:
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{what} boxes_xyxy has shape {boxes.shape}, expected (n, 4)")
@@ -129,9 +129,11 @@ def _check_boxes(
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"{what} labels are {labels.dtype}, expected integers")
-    if labels.min() < 0 or labels.max() >= classes:
-        row = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
-        raise ValueError(f"{what} {row} has label {labels[row]}, allowed are 0 to {classes - 1}")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        row = int(np.flatnonzero((labels < 0) | (labels >= num_classes))[0])
+        raise ValueError(
+            f"{what} {row} has label {labels[row]}, allowed are 0 to {num_classes - 1}"
+        )
 
 
 def _check_length(what: str, name: str, column: NDArray[np.generic], boxes: int) -> None:

@@ -24,32 +24,34 @@ def score_detections(
     truths: Sequence[FrameTruth],
     detections: Sequence[FrameDetections],
     *,
-    classes: Sequence[str],
+    class_names: Sequence[str],
 ) -> DetectionMetrics:
     """Compute a video detector's AP50 under both protocols, by class and by motion.
 
     Args:
         truths: ground truth of every frame, videos one after another.
         detections: the detections in the same frames, in the same order.
-        classes: names of the classes, in the order of the labels.
+        class_names: names of the classes, in the order of the labels.
 
     Raises:
         ValueError: if lengths, labels or values cannot be scored; names the frame.
     """
-    count = len(classes)
-    check_frames(truths, detections, classes=count)
-    coco = coco_ap50(truths, detections, classes=count)
+    count = len(class_names)
+    check_frames(truths, detections, num_classes=count)
+    coco = coco_ap50(truths, detections, num_classes=count)
     overlaps = find_overlaps(truths, detections)
-    voc = voc_ap50(truths, detections, classes=count, overlaps=overlaps)
+    voc = voc_ap50(truths, detections, num_classes=count, overlaps=overlaps)
     motion = {
-        name: _mean(voc_ap50(truths, detections, classes=count, counted=counted, overlaps=overlaps))
+        name: _mean(
+            voc_ap50(truths, detections, num_classes=count, counted=counted, overlaps=overlaps)
+        )
         for name, counted in motion_groups(motion_iou(truths)).items()
     }
     return DetectionMetrics(
         coco_ap50=_mean(coco),
-        coco_ap50_per_class=dict(zip(classes, coco, strict=True)),
+        coco_ap50_per_class=dict(zip(class_names, coco, strict=True)),
         voc_ap50=_mean(voc),
-        voc_ap50_per_class=dict(zip(classes, voc, strict=True)),
+        voc_ap50_per_class=dict(zip(class_names, voc, strict=True)),
         voc_ap50_slow=motion["slow"],
         voc_ap50_medium=motion["medium"],
         voc_ap50_fast=motion["fast"],

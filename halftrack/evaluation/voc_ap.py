@@ -31,7 +31,7 @@ def voc_ap50(
     truths: Sequence[FrameTruth],
     detections: Sequence[FrameDetections],
     *,
-    classes: int,
+    num_classes: int,
     counted: Sequence[NDArray[np.bool_]] | None = None,
     inclusive: bool = True,
     matching: Matching = "free",
@@ -49,7 +49,7 @@ def voc_ap50(
     Args:
         truths: ground truth, frame by frame.
         detections: detections, frame by frame.
-        classes: number of classes.
+        num_classes: number of classes.
         counted: for each frame ``(n,)``, the ground truth that belongs to the group; None for all.
         inclusive: count both corners of a box as inside, as VOC does.
         matching: ``free`` as in FGFA, MEGA and the ILSVRC kit, ``first`` as in VOC's kit and mmdet.
@@ -69,8 +69,8 @@ def voc_ap50(
     else:
         on_ignored = ignored[overlaps.pair_truth] & (overlaps.pair_iou >= iou)
         weight[overlaps.pair_detection[on_ignored]] = 0.0
-    bounds = np.searchsorted(overlaps.labels, np.arange(classes + 1))
-    totals = np.bincount(overlaps.truth_labels[~ignored], minlength=classes)
+    bounds = np.searchsorted(overlaps.labels, np.arange(num_classes + 1))
+    totals = np.bincount(overlaps.truth_labels[~ignored], minlength=num_classes)
     return [
         _area_under_curve(
             overlaps.scores[start:stop],

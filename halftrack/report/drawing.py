@@ -18,14 +18,14 @@ _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#00a0a0", "#
 
 
 def draw_detections(
-    image: Tensor, detections: Detections, *, classes: Sequence[str], threshold: float = 0.5
+    image: Tensor, detections: Detections, *, class_names: Sequence[str], threshold: float = 0.5
 ) -> Image.Image:
     """Draw a labelled box for every detection that scores at least ``threshold``.
 
     Args:
         image: uint8 ``(3, height, width)`` RGB at original size, in whose pixels the boxes are.
         detections: the detections of the frame.
-        classes: names of the classes, in the order of the labels.
+        class_names: names of the classes, in the order of the labels.
         threshold: smallest score that is drawn.
     """
     picture = _picture(image)
@@ -41,7 +41,7 @@ def draw_detections(
             continue
         colour = _COLOURS[label % len(_COLOURS)]
         draw.rectangle(box, outline=colour, width=2)
-        text = f"{classes[label]} {score:.2f}"
+        text = f"{class_names[label]} {score:.2f}"
         corner = (box[0] + 2, max(box[1] - 12, 0))
         draw.rectangle(draw.textbbox(corner, text), fill="white")
         draw.text(corner, text, fill=colour)
@@ -95,7 +95,7 @@ def draw_tracks(
     tracks: Tracks,
     *,
     trails: Trails | None = None,
-    classes: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Image.Image:
     """Draw a box, an id and the trail of every track.
 
@@ -105,7 +105,7 @@ def draw_tracks(
         image: uint8 ``(3, height, width)`` RGB at original size, in whose pixels the boxes are.
         tracks: the tracks seen in the frame.
         trails: the last positions; only read here, so call ``trails.add(tracks)`` before.
-        classes: names of the classes, in the order of the labels; None leaves them out.
+        class_names: names of the classes, in the order of the labels; None leaves them out.
     """
     picture = _picture(image)
     draw = ImageDraw.Draw(picture)
@@ -122,7 +122,7 @@ def draw_tracks(
         corners = (x1, y1, max(x1, x2), max(y1, y2))
         draw.rectangle(corners, outline=_colour_of(track), width=line)
     for track, (x1, y1, _, _), label in rows:  # last: ids stay legible where boxes overlap
-        text = f"{track}" if classes is None else f"{track} {classes[label]}"
+        text = f"{track}" if class_names is None else f"{track} {class_names[label]}"
         _draw_label(draw, (x1, y1), text, _colour_of(track), font)
     return picture
 

@@ -219,7 +219,7 @@ def _draw(recipe: VideoDetectionRecipe, data_root: Path, out: Path, seed: int) -
             picture = draw_detections(
                 load_image(video.path(middle)),
                 found.detections[position + middle],
-                classes=recipe.data.class_names,
+                class_names=recipe.data.class_names,
             )
             picture.save(out / names[-1])
         position += len(video)

@@ -42,12 +42,12 @@ def test_equals_mmtracking_on_the_golden_videos_to_the_last_digit():
     expected = json.loads((GOLDEN / "expected.json").read_text())["vid_val_eval_bbox"]
     truths, detections = golden_frames()
     curves = evaluate_coco(
-        truths, detections, classes=30, iou_thresholds=np.linspace(0.5, 0.95, 10)
+        truths, detections, num_classes=30, iou_thresholds=np.linspace(0.5, 0.95, 10)
     )
     with_truth = curves[:, :, curves.min(axis=(0, 1)) > -1]
     assert round(float(with_truth.mean()), 4) == expected["bbox_mAP"]
     assert round(float(with_truth[5].mean()), 4) == expected["bbox_mAP_75"]
-    ap50 = coco_ap50(truths, detections, classes=30)
+    ap50 = coco_ap50(truths, detections, num_classes=30)
     assert round(float(np.nanmean(ap50)), 4) == expected["bbox_mAP_50"]
 
 
@@ -95,23 +95,27 @@ def test_equals_pycocotools_fed_the_usual_way(seed, extra, scores):
         evaluation.evaluate()
         evaluation.accumulate()
     expected = evaluation.eval["precision"][0, :, :, 0, 2].mean(axis=0)
-    assert coco_ap50(truths, detections, classes=2) == pytest.approx(expected.tolist(), abs=1e-12)
+    assert coco_ap50(truths, detections, num_classes=2) == pytest.approx(
+        expected.tolist(), abs=1e-12
+    )
 
 
 def test_nothing_found_scores_0_and_classes_without_objects_are_not_numbers():
-    got = coco_ap50([truth([BOX])], [found([], [])], classes=2)
+    got = coco_ap50([truth([BOX])], [found([], [])], num_classes=2)
     assert got == pytest.approx([0.0, float("nan")], nan_ok=True)
 
 
 def test_ignored_objects_are_neither_hit_nor_miss():
     far = [60, 60, 80, 80]
     objects = truth([BOX, far], ignored=[False, True])
-    assert coco_ap50([objects], [found([far, BOX], [0.9, 0.8])], classes=1) == pytest.approx([1.0])
-    assert np.isnan(coco_ap50([truth([far], ignored=[True])], [found([], [])], classes=1)).all()
+    assert coco_ap50([objects], [found([far, BOX], [0.9, 0.8])], num_classes=1) == pytest.approx(
+        [1.0]
+    )
+    assert np.isnan(coco_ap50([truth([far], ignored=[True])], [found([], [])], num_classes=1)).all()
 
 
 def test_nothing_is_printed(capsys):
-    coco_ap50(*random_scene(0), classes=3)
+    coco_ap50(*random_scene(0), num_classes=3)
     assert capsys.readouterr().out == ""
 
 
@@ -119,4 +123,4 @@ def test_any_number_of_small_detections_may_lie_in_an_ignored_crowd():
     objects = truth([BOX, [100, 100, 300, 300]], ignored=[False, True])
     inside = [[110, 110, 130, 130], [150, 150, 170, 170]]
     detected = found([*inside, BOX], [0.9, 0.8, 0.7])
-    assert coco_ap50([objects], [detected], classes=1) == pytest.approx([1.0])
+    assert coco_ap50([objects], [detected], num_classes=1) == pytest.approx([1.0])

@@ -20,7 +20,7 @@ def perfect(frames: int = 21):
 
 
 def test_a_perfect_detector_scores_1_where_there_is_truth():
-    metrics = score_detections(*perfect(), classes=("cat", "dog"))
+    metrics = score_detections(*perfect(), class_names=("cat", "dog"))
     assert metrics.flat() == pytest.approx(
         {
             "coco_ap50": 1.0,
@@ -37,7 +37,7 @@ def test_a_perfect_detector_scores_1_where_there_is_truth():
 
 
 def test_metrics_are_json_with_none_for_not_a_number():
-    metrics = score_detections(*perfect(), classes=("cat", "dog")).metrics()
+    metrics = score_detections(*perfect(), class_names=("cat", "dog")).metrics()
     assert json.loads(json.dumps(metrics, allow_nan=False)) == {
         "coco_ap50": 1.0,
         "bbox_mAP_50": 1.0,
@@ -52,7 +52,7 @@ def test_metrics_are_json_with_none_for_not_a_number():
 
 def test_a_blind_detector_scores_0():
     truths, _ = perfect()
-    metrics = score_detections(truths, [found([], [])] * len(truths), classes=("cat", "dog"))
+    metrics = score_detections(truths, [found([], [])] * len(truths), class_names=("cat", "dog"))
     assert (metrics.coco_ap50, metrics.voc_ap50, metrics.voc_ap50_slow) == (0.0, 0.0, 0.0)
 
 
@@ -61,11 +61,11 @@ def test_a_blind_detector_scores_0():
 def test_scores_keep_their_bounds_and_do_not_depend_on_the_size_of_scores(seed):
     truths, detections = random_scene(seed)
     classes = ("a", "b", "c")
-    scored = score_detections(truths, detections, classes=classes)
+    scored = score_detections(truths, detections, class_names=classes)
     for value in scored.flat().values():
         assert np.isnan(value) or 0.0 <= value <= 1.0
     squeezed = [dataclasses.replace(each, scores=each.scores**3 - 5) for each in detections]
-    assert score_detections(truths, squeezed, classes=classes).flat() == pytest.approx(
+    assert score_detections(truths, squeezed, class_names=classes).flat() == pytest.approx(
         scored.flat(), nan_ok=True
     )
 
@@ -114,4 +114,4 @@ ERRORS = {
 @pytest.mark.parametrize(("spoil", "told"), ERRORS.values(), ids=ERRORS.keys())
 def test_what_cannot_be_scored_is_told(spoil, told):
     with pytest.raises(ValueError, match=told):
-        score_detections(*spoil(*perfect()), classes=("cat", "dog"))
+        score_detections(*spoil(*perfect()), class_names=("cat", "dog"))

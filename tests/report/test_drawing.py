@@ -88,7 +88,9 @@ def test_lines_and_letters_grow_with_the_frame(size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("corner", [(-30.0, -30.0), (310.0, 190.0), (0.0, 0.0)])
 def test_the_label_stays_inside_the_picture(corner: tuple[float, float]) -> None:
-    with_class = draw_tracks(black((200, 320)), tracks_at({1234: corner}), classes=("pedestrian",))
+    with_class = draw_tracks(
+        black((200, 320)), tracks_at({1234: corner}), class_names=("pedestrian",)
+    )
     without = draw_tracks(black((200, 320)), tracks_at({1234: corner}))
     assert painted(with_class) > painted(without) > 300
 

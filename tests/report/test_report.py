@@ -91,7 +91,7 @@ def test_boxes_above_the_threshold_are_drawn() -> None:
         scores=torch.tensor([0.9, 0.1]),
         labels=torch.tensor([0, 1]),
     )
-    drawn = draw_detections(image, found, classes=("disc", "kite"))
+    drawn = draw_detections(image, found, class_names=("disc", "kite"))
     assert drawn.getpixel((10, 45)) != (0, 0, 0)
     assert drawn.getpixel((65, 5)) == (0, 0, 0)
     with pytest.raises(ValueError, match="expected a uint8"):

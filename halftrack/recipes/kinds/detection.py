@@ -280,7 +280,7 @@ def _score(
         for each in found
     ]
     return DetectionEvaluation(
-        metrics=score_detections(truths, arrays, classes=recipe.data.class_names),
+        metrics=score_detections(truths, arrays, class_names=recipe.data.class_names),
         frames=len(found),
         seconds=clock.seconds,
         detections=tuple(found),

@@ -172,4 +172,4 @@ def test_the_truth_of_a_frame_is_what_is_scored(fake: Path) -> None:
         for truth in truths
     ]
     names = VidDataConfig().class_names
-    assert score_detections(truths, as_found, classes=names).voc_ap50 == 1.0
+    assert score_detections(truths, as_found, class_names=names).voc_ap50 == 1.0
