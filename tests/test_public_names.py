@@ -29,8 +29,8 @@ NAMES = {
         "SelsaConfig SiamRPN SiamRPNConfig"
     ),
     "halftrack.data": (
-        "Classes DataError PrintedProgress Problem Progress SkipLedger SourceFrame VideoIndex "
-        "VideoSource load_image open_video"
+        "Classes DataError OrderedBatches PrintedProgress Problem Progress SkipLedger SourceFrame "
+        "VideoIndex VideoSource load_image open_video"
     ),
     "halftrack.data.vid": (
         "IMAGENET_VID_CLASSES TestVideo TestVideos TrainingClips VidDataConfig "

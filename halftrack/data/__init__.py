@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from halftrack.data.images import load_image
 from halftrack.data.index import Classes, VideoIndex
+from halftrack.data.ordered_batches import OrderedBatches
 from halftrack.data.problems import DataError, Problem, SkipLedger
 from halftrack.data.progress import PrintedProgress, Progress
 from halftrack.data.video_source import SourceFrame, VideoSource, open_video
@@ -11,6 +12,7 @@ from halftrack.data.video_source import SourceFrame, VideoSource, open_video
 __all__ = [
     "Classes",
     "DataError",
+    "OrderedBatches",
     "PrintedProgress",
     "Problem",
     "Progress",
