@@ -135,7 +135,7 @@ def golden_detector() -> FasterRCNN:
 
 def golden_reid() -> ReID:
     """Tracktor's ReID R50, likewise."""
-    model = ReIDConfig(identities=380).build()
+    model = ReIDConfig(num_identities=380).build()
     golden_weights(model, "reid_r50_state_dict.json", "reid")
     return model
 

@@ -23,7 +23,7 @@ from halftrack.training.optimiser import apply_phases
 
 OBJECTS = 20
 PRECISIONS = (Precision(), Precision("bf16"), Precision("fp16", 1.0))
-UNSUPPRESSED = "model.rpn.suppression=2.0"
+UNSUPPRESSED = "model.rpn.nms_iou=2.0"
 SELSA = "selsa_faster_rcnn_r50_dc5_1x_imagenetvid"
 
 
@@ -66,7 +66,7 @@ CASES = (
         "resnet50_b32x8_MOT17",
         ("reid_r50_state_dict.json", "reid"),
         ((128, 64), (256, 128)),
-        "model.identities=380",
+        "model.num_identities=380",
     ),
     Case(SIAMESE, ("siamrpn_state_dict.json", "sot"), REGIONS, "data.pairs_per_batch=4"),
     Case(SIAMESE, ("siamrpn_state_dict.json", "sot"), REGIONS, "data.pairs_per_batch=4", epoch=10),

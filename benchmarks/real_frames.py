@@ -35,8 +35,8 @@ def recipe(precision: str, *, epochs: int) -> VideoDetectionRecipe:
     model = replace(
         tiny.model,
         backbone=replace(tiny.model.backbone, norm="group"),
-        rpn=replace(tiny.model.rpn, scales=scales, ratios=ratios, test_proposals=150),
-        roi_head=replace(tiny.model.roi_head, classes=len(IMAGENET_VID_CLASSES)),
+        rpn=replace(tiny.model.rpn, scales=scales, ratios=ratios, test_post_nms_topk=150),
+        roi_head=replace(tiny.model.roi_head, num_classes=len(IMAGENET_VID_CLASSES)),
     )
     data = replace(
         tiny.data,

@@ -18,7 +18,7 @@ _FINEST = 56  # px: rois below twice this side are read from the finest map
 
 
 def roi_align(
-    features_bchw: Tensor, rois: Tensor, *, stride: int, size: int = 7, sampling: int = 2
+    features_bchw: Tensor, rois: Tensor, *, stride: int, size: int = 7, sampling_ratio: int = 2
 ) -> Tensor:
     """Features ``(n, c, size, size)`` of the rois, in the dtype of the map.
 
@@ -30,13 +30,13 @@ def roi_align(
         rois: fp32 ``(n, 5)``: index into the batch, then xyxy in pixels.
         stride: pixels a cell of the map.
         size: cells a side of the result.
-        sampling: points a side of each of its cells; 0 takes as many as it covers map cells.
+        sampling_ratio: points a side of each of its cells; 0 takes as many as it covers map cells.
     """
-    return _pool(features_bchw, rois, stride, size, sampling).to(features_bchw.dtype)
+    return _pool(features_bchw, rois, stride, size, sampling_ratio).to(features_bchw.dtype)
 
 
 def roi_align_pyramid(
-    maps: Sequence[Tensor], rois: Tensor, *, strides: Sequence[int], size: int, sampling: int
+    maps: Sequence[Tensor], rois: Tensor, *, strides: Sequence[int], size: int, sampling_ratio: int
 ) -> Tensor:
     """The same over a pyramid: a roi of twice the side is read from the next coarser map.
 
@@ -45,7 +45,7 @@ def roi_align_pyramid(
         rois: fp32 ``(n, 5)``: index into the batch, then xyxy in pixels.
         strides: pixels a cell of each map.
         size: cells a side of the result.
-        sampling: points a side of each of its cells, or 0.
+        sampling_ratio: points a side of each of its cells, or 0.
 
     Source: mmdet 2.28, SingleRoIExtractor.map_roi_levels.
     """
@@ -55,19 +55,25 @@ def roi_align_pyramid(
     for level, (features, stride) in enumerate(zip(maps, strides, strict=True)):
         rows = torch.nonzero(levels == level).flatten()
         places.append(rows)
-        parts.append(roi_align(features, rois[rows], stride=stride, size=size, sampling=sampling))
+        parts.append(
+            roi_align(features, rois[rows], stride=stride, size=size, sampling_ratio=sampling_ratio)
+        )
     return torch.cat(parts)[torch.cat(places).argsort()]
 
 
 @fp32_island
-def _pool(features_bchw: Tensor, rois: Tensor, stride: int, size: int, sampling: int) -> Tensor:
+def _pool(
+    features_bchw: Tensor, rois: Tensor, stride: int, size: int, sampling_ratio: int
+) -> Tensor:
     # At a roi that is not finite the CPU kernel reads beyond the map, and the process dies; a GPU's
     # answers NaN, from which a skipped step and its culprit follow.
     if rois.is_cpu and not math.isfinite(rois.sum()):
         broken = ~rois.isfinite().all(dim=1)
-        whole = _pool(features_bchw, rois.masked_fill(broken[:, None], 0.0), stride, size, sampling)
+        whole = _pool(
+            features_bchw, rois.masked_fill(broken[:, None], 0.0), stride, size, sampling_ratio
+        )
         return whole.masked_fill(broken[:, None, None, None], float("nan"))
     pooled: Tensor = torchvision.ops.roi_align(
-        features_bchw, rois, (size, size), 1.0 / stride, sampling, True
+        features_bchw, rois, (size, size), 1.0 / stride, sampling_ratio, True
     )
     return pooled

@@ -30,28 +30,28 @@ def _rpn() -> RPNConfig:
     return RPNConfig(
         strides=(4, 8, 16, 32, 64),
         scales=(8.0,),
-        padding=32,
-        inside=False,
-        clip=False,
-        train_ranked=2000,
-        test_ranked=1000,
-        train_proposals=1000,
-        test_proposals=1000,
+        size_divisor=32,
+        allow_border=True,
+        clip_to_image=False,
+        train_pre_nms_topk=2000,
+        test_pre_nms_topk=1000,
+        train_post_nms_topk=1000,
+        test_post_nms_topk=1000,
     )
 
 
 def _roi_head() -> RoIHeadConfig:
     return RoIHeadConfig(
-        classes=1,
-        sampling=0,
-        std=(0.1, 0.1, 0.2, 0.2),
-        clip=False,
+        num_classes=1,
+        sampling_ratio=0,
+        delta_std=(0.1, 0.1, 0.2, 0.2),
+        clip_to_image=False,
         matching=MatchingConfig(
             positive_iou=0.5,
             negative_iou=0.5,
             low_quality_iou=None,
-            samples=512,
-            positive_share=0.25,
+            num_samples=512,
+            positive_fraction=0.25,
         ),
         score_threshold=0.05,
     )
@@ -111,7 +111,7 @@ class FasterRCNN(nn.Module):
 
     def features(self, frames: Sequence[Frame]) -> list[Tensor]:
         """The pyramid of frames of any sizes, padded to a common one."""
-        images = normalise_and_pad([f.image for f in frames], divisor=self.config.rpn.padding)
+        images = normalise_and_pad([f.image for f in frames], divisor=self.config.rpn.size_divisor)
         maps: list[Tensor] = self.neck(self.backbone(images))
         return maps
 
@@ -170,8 +170,8 @@ class FasterRCNN(nn.Module):
             maps[:-1],
             to_rois(boxes_xyxy),
             strides=self.config.rpn.strides[:-1],
-            size=self.config.roi_head.roi_size,
-            sampling=self.config.roi_head.sampling,
+            size=self.config.roi_head.roi_feat_size,
+            sampling_ratio=self.config.roi_head.sampling_ratio,
         )
         logits, deltas = self.roi_head.bbox_head(pooled)
         return logits, deltas

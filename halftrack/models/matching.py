@@ -26,9 +26,9 @@ class MatchingConfig:
     """IoU below which a box is negative."""
     low_quality_iou: float | None
     """Least IoU at which an object's best boxes are positive anyway; None: never."""
-    samples: int = 256
+    num_samples: int = 256
     """Boxes sampled."""
-    positive_share: float = 0.5
+    positive_fraction: float = 0.5
     """Share of them that may be positive."""
 
 
@@ -65,9 +65,9 @@ def assign(boxes_xyxy: Tensor, objects_xyxy: Tensor, config: MatchingConfig) -> 
 
 def sample(assigned: Tensor, config: MatchingConfig) -> Sample:
     """Draw from the assignment ``(n,)``: positives up to their share, negatives for the rest."""
-    wanted = int(config.samples * config.positive_share)
+    wanted = int(config.num_samples * config.positive_fraction)
     positive = _draw(torch.nonzero(assigned >= 0).flatten(), wanted)
-    negative = _draw(torch.nonzero(assigned == -1).flatten(), config.samples - len(positive))
+    negative = _draw(torch.nonzero(assigned == -1).flatten(), config.num_samples - len(positive))
     return Sample(positive, negative, assigned[positive])
 
 

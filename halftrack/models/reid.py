@@ -35,7 +35,7 @@ class ReIDConfig:
     """Width of the hidden FC."""
     out_channels: int = 128
     """Dimensions of the embedding."""
-    identities: int | None = None
+    num_identities: int | None = None
     """Individuals told apart in training; None: as many as the data or the checkpoint hold."""
     margin: float = 0.3
     """How much nearer the farthest crop of the same individual must be than the nearest other."""
@@ -113,13 +113,13 @@ class _Head(nn.Module):
 
     def __init__(self, config: ReIDConfig) -> None:
         super().__init__()
-        if config.identities is None:
-            raise ValueError("model.identities is None: settle it from the data or a checkpoint")
+        if config.num_identities is None:
+            raise ValueError("model.num_identities is None: settle it by the data or a checkpoint")
         self.margin = config.margin
         self.fcs = nn.ModuleList([_FC(config.backbone.out_channels[-1], config.hidden_channels)])
         self.fc_out = nn.Linear(config.hidden_channels, config.out_channels)
         self.bn = nn.BatchNorm1d(config.out_channels)
-        self.classifier = nn.Linear(config.out_channels, config.identities)
+        self.classifier = nn.Linear(config.out_channels, config.num_identities)
         for layer in (self.fc_out, self.classifier):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)

@@ -34,27 +34,31 @@ __all__ = [
 class RoIHeadConfig:
     """Size, matching and test settings; the defaults are SELSA's published ones."""
 
-    classes: int = 30
+    num_classes: int = 30
     """Classes without the background."""
-    channels: int = 1024
+    fc_out_channels: int = 1024
     """Width of the shared FCs."""
-    roi_size: int = 7
+    roi_feat_size: int = 7
     """Cells a side of a pooled roi."""
-    sampling: int = 2
+    sampling_ratio: int = 2
     """Points a side of each cell; 0 takes as many as the roi has map cells there."""
-    std: tuple[float, float, float, float] = (0.2, 0.2, 0.2, 0.2)
+    delta_std: tuple[float, float, float, float] = (0.2, 0.2, 0.2, 0.2)
     """Units of the box deltas."""
-    clip: bool = True
+    clip_to_image: bool = True
     """Detections are cut to the image."""
     matching: MatchingConfig = MatchingConfig(
-        positive_iou=0.5, negative_iou=0.5, low_quality_iou=None, samples=256, positive_share=0.25
+        positive_iou=0.5,
+        negative_iou=0.5,
+        low_quality_iou=None,
+        num_samples=256,
+        positive_fraction=0.25,
     )
     """Which proposals learn what."""
     score_threshold: float = 1e-4
     """Least score of a detection."""
-    suppression: float = 0.5
+    nms_iou: float = 0.5
     """IoU above which the lesser of two detections of a class goes."""
-    detections: int = 100
+    max_detections: int = 100
     """Most detections a frame."""
 
 
@@ -92,10 +96,10 @@ class RandomSampler:
         candidates = torch.cat([objects, proposals_xyxy])
         chosen = sample(assigned, self.config.matching)
         boxes = candidates[torch.cat([chosen.positive, chosen.negative])]
-        labels = frame.labels.new_full((len(boxes),), self.config.classes)
+        labels = frame.labels.new_full((len(boxes),), self.config.num_classes)
         labels[: len(chosen.positive)] = frame.labels[chosen.objects]
         targets = encode_deltas(
-            candidates[chosen.positive], objects[chosen.objects], std=self.config.std
+            candidates[chosen.positive], objects[chosen.objects], std=self.config.delta_std
         )
         return SampledRoIs(boxes, labels, targets)
 
@@ -105,11 +109,14 @@ class BBoxHead(nn.Module):
 
     def __init__(self, config: RoIHeadConfig, *, in_channels: int) -> None:
         super().__init__()
-        width = config.channels
-        self.fc_cls = nn.Linear(width, config.classes + 1)
-        self.fc_reg = nn.Linear(width, 4 * config.classes)
+        width = config.fc_out_channels
+        self.fc_cls = nn.Linear(width, config.num_classes + 1)
+        self.fc_reg = nn.Linear(width, 4 * config.num_classes)
         self.shared_fcs = nn.ModuleList(
-            [xavier_linear(in_channels * config.roi_size**2, width), xavier_linear(width, width)]
+            [
+                xavier_linear(in_channels * config.roi_feat_size**2, width),
+                xavier_linear(width, width),
+            ]
         )
 
     def forward(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,7 +151,7 @@ class RoIHead(nn.Module):
         targets = torch.cat([rois.targets for rois in sampled])
         count = max(len(labels), 1)
         logits = logits.float()
-        by_class = deltas.view(len(deltas), self.config.classes, 4)
+        by_class = deltas.view(len(deltas), self.config.num_classes, 4)
         # Each frame's positives lead its rois.
         rows, start = [], 0
         for rois in sampled:
@@ -164,9 +171,9 @@ class RoIHead(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Boxes ``(n, classes, 4)`` in original pixels and scores ``(n, classes)`` of each roi."""
         scores = logits.float().softmax(dim=1)[:, :-1]
-        by_class = deltas.view(len(deltas), self.config.classes, 4)
-        size = frame.size if self.config.clip else None
-        boxes = decode_deltas(boxes_xyxy, by_class, std=self.config.std, size=size)
+        by_class = deltas.view(len(deltas), self.config.num_classes, 4)
+        size = frame.size if self.config.clip_to_image else None
+        boxes = decode_deltas(boxes_xyxy, by_class, std=self.config.delta_std, size=size)
         return boxes / boxes.new_tensor(frame.scale_xy * 2), scores
 
     def detect(
@@ -176,8 +183,8 @@ class RoIHead(nn.Module):
         boxes, scores = self.decode(logits, deltas, proposals_xyxy, frame)
         rows, labels = torch.nonzero(scores > self.config.score_threshold, as_tuple=True)
         boxes, scores = boxes[rows, labels], scores[rows, labels]
-        kept = nms_by_class(boxes, scores, labels, self.config.suppression)
-        kept = kept[: self.config.detections]
+        kept = nms_by_class(boxes, scores, labels, self.config.nms_iou)
+        kept = kept[: self.config.max_detections]
         return Detections(boxes_xyxy=boxes[kept], scores=scores[kept], labels=labels[kept])
 
 

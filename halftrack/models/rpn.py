@@ -33,27 +33,31 @@ class RPNConfig:
     """Sides of the anchors, in strides."""
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Heights over widths."""
-    padding: int = 16
+    size_divisor: int = 16
     """Images are padded to a multiple of it."""
-    inside: bool = True
-    """Only anchors inside the image learn; else all but those beyond its padding."""
-    clip: bool = True
+    allow_border: bool = False
+    """Anchors that cross the image's border learn too, all but those beyond its padding."""
+    clip_to_image: bool = True
     """Proposals are cut to the image."""
     matching: MatchingConfig = MatchingConfig(
-        positive_iou=0.7, negative_iou=0.3, low_quality_iou=0.3, samples=256, positive_share=0.5
+        positive_iou=0.7,
+        negative_iou=0.3,
+        low_quality_iou=0.3,
+        num_samples=256,
+        positive_fraction=0.5,
     )
     """Which anchors learn what."""
-    beta: float = 1 / 9
+    smooth_l1_beta: float = 1 / 9
     """Where the smooth L1 loss turns from square to straight."""
-    train_ranked: int = 6000
+    train_pre_nms_topk: int = 6000
     """Proposals of a map ranked before suppression where a frame is learned."""
-    test_ranked: int = 6000
+    test_pre_nms_topk: int = 6000
     """The same of every other frame."""
-    suppression: float = 0.7
+    nms_iou: float = 0.7
     """IoU above which the lesser of two proposals of a map goes."""
-    train_proposals: int = 600
+    train_post_nms_topk: int = 600
     """Proposals of a frame that is learned."""
-    test_proposals: int = 300
+    test_post_nms_topk: int = 300
     """Proposals of every other frame."""
 
 
@@ -138,17 +142,21 @@ class RPN(nn.Module):
         # Sums of nothing are 0 and keep the graph, so an image without objects trains the scores
         # alone.
         move_loss = F.smooth_l1_loss(
-            torch.cat(moves).float(), torch.cat(targets), beta=self.config.beta, reduction="sum"
+            torch.cat(moves).float(),
+            torch.cat(targets),
+            beta=self.config.smooth_l1_beta,
+            reduction="sum",
         )
         return {"loss_rpn_cls": score_loss / count, "loss_rpn_bbox": move_loss / count}
 
     def _may_learn(self, anchors: Tensor, frame: Frame) -> Tensor:
         """Which anchors ``(n,)`` a frame may teach anything."""
         height, width = frame.size
-        if self.config.inside:
+        if not self.config.allow_border:
             inside = (anchors[:, :2] >= 0).all(dim=1)
             return inside & (anchors[:, 2] < width) & (anchors[:, 3] < height)
-        limit = [-(-side // self.config.padding) * self.config.padding for side in (width, height)]
+        divisor = self.config.size_divisor
+        limit = [-(-side // divisor) * divisor for side in (width, height)]
         # Centres lie on whole pixels; the half keeps their rounding out of the comparison.
         centres = (anchors[:, :2] + anchors[:, 2:]) * 0.5
         return (centres < anchors.new_tensor(limit) - 0.5).all(dim=1)
@@ -158,7 +166,7 @@ class RPN(nn.Module):
     ) -> Tensor:
         """Proposals of one frame from its logits ``(a, h, w)`` and deltas ``(4a, h, w)``."""
         config = self.config
-        ranked = config.train_ranked if learned else config.test_ranked
+        ranked = config.train_pre_nms_topk if learned else config.test_pre_nms_topk
         boxes, scores, levels = [], [], []
         for level, (grid, logit, delta) in enumerate(zip(anchors, logits, deltas, strict=True)):
             score = _by_anchor(logit, 1).flatten().float().sigmoid()
@@ -166,15 +174,15 @@ class RPN(nn.Module):
             if len(score) > ranked:
                 order = score.sort(descending=True, stable=True).indices[:ranked]
                 score, moves, grid = score[order], moves[order], grid[order]
-            size = frame.size if config.clip else None
+            size = frame.size if config.clip_to_image else None
             boxes.append(decode_deltas(grid, moves[:, None], size=size)[:, 0])
             scores.append(score)
             levels.append(torch.full_like(score, level, dtype=torch.int64))
         box, score, level_of = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
         solid = ((box[:, 2:] - box[:, :2]) > 0).all(dim=1)
         box, score, level_of = box[solid], score[solid], level_of[solid]
-        kept = nms_by_class(box, score, level_of, config.suppression)
-        kept = kept[: config.train_proposals if learned else config.test_proposals]
+        kept = nms_by_class(box, score, level_of, config.nms_iou)
+        kept = kept[: config.train_post_nms_topk if learned else config.test_post_nms_topk]
         return torch.cat([box[kept], score[kept, None]], dim=1)
 
 

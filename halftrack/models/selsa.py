@@ -41,9 +41,9 @@ class SelsaConfig:
     """Heads of the attention behind each shared FC."""
 
     def __post_init__(self) -> None:
-        if self.roi_head.channels % self.attention_heads:
+        if self.roi_head.fc_out_channels % self.attention_heads:
             raise UserError(
-                f"{self.roi_head.channels} channels cannot be split among "
+                f"{self.roi_head.fc_out_channels} channels cannot be split among "
                 f"{self.attention_heads} heads"
             )
 
@@ -90,7 +90,7 @@ class SelsaBBoxHead(BBoxHead):
     def __init__(self, config: RoIHeadConfig, *, in_channels: int, heads: int) -> None:
         super().__init__(config, in_channels=in_channels)
         self.aggregator = nn.ModuleList(
-            [Aggregator(config.channels, heads) for _ in self.shared_fcs]
+            [Aggregator(config.fc_out_channels, heads) for _ in self.shared_fcs]
         )
 
     def embed(self, roi_features: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ class SELSA(nn.Module):
 
     def features(self, frames: Sequence[Frame]) -> Tensor:
         """The neck's output ``(b, c, h, w)`` for frames of any sizes, padded to a common one."""
-        images = normalise_and_pad([f.image for f in frames], divisor=self.config.rpn.padding)
+        images = normalise_and_pad([f.image for f in frames], divisor=self.config.rpn.size_divisor)
         mapped: Tensor = self.detector.neck(self.detector.backbone(images)[-1])
         return mapped
 
@@ -203,8 +203,8 @@ class SELSA(nn.Module):
             features,
             rois,
             stride=self.config.rpn.strides[0],
-            size=config.roi_size,
-            sampling=config.sampling,
+            size=config.roi_feat_size,
+            sampling_ratio=config.sampling_ratio,
         )
         return self.bbox_head.embed(pooled)
 
@@ -233,7 +233,7 @@ class SELSA(nn.Module):
                 known[frame.sample_id] = self.embed(features, self.propose(features, [frame]))
         embedded = torch.cat([known[frame.sample_id] for frame in video_references])
         memory = self.bbox_head.remember(embedded)
-        self._memory = _StreamMemory(memory, self.config.rpn.test_proposals)
+        self._memory = _StreamMemory(memory, self.config.rpn.test_post_nms_topk)
 
     @torch.no_grad()
     def detect(self, frame: Frame) -> Detections:

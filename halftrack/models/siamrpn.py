@@ -49,17 +49,21 @@ class SiamRPNConfig:
 
     backbone: ResNetConfig = field(default_factory=_backbone)
     """The feature extractor."""
-    channels: int = 256
+    neck_channels: int = 256
     """Of every map behind the neck."""
     norm: Literal["batch", "group"] = "batch"
     """Of neck and head; ``group`` for training from scratch on few videos, as in the backbone."""
     geometry: SiameseGeometry = field(default_factory=SiameseGeometry)
     """Sizes of template and search region, and the anchors; data and tracker take them too."""
     matching: MatchingConfig = MatchingConfig(
-        positive_iou=0.6, negative_iou=0.3, low_quality_iou=None, samples=64, positive_share=0.25
+        positive_iou=0.6,
+        negative_iou=0.3,
+        low_quality_iou=None,
+        num_samples=64,
+        positive_fraction=0.25,
     )
     """Which anchors of a positive pair learn what."""
-    negatives: int = 16
+    num_negatives: int = 16
     """Anchors drawn of a negative pair."""
     negative_cells: int = 7
     """Cells a side, around the other object, that they are drawn from."""
@@ -104,7 +108,7 @@ class SiamRPN(nn.Module):
         self.backbone = ResNet(config.backbone)
         self.neck = LinearMapper(
             in_channels=config.backbone.out_channels,
-            out_channels=config.channels,
+            out_channels=config.neck_channels,
             norm=config.norm,
         )
         self.head = _Head(config)
@@ -170,13 +174,13 @@ class SiamRPN(nn.Module):
         anchors = self.anchors(rows, columns, box_xyxy.device)
         if not positive:
             near = self._around(box_xyxy, rows, columns)
-            order = torch.randperm(len(near), device="cpu")[: self.config.negatives]
+            order = torch.randperm(len(near), device="cpu")[: self.config.num_negatives]
             drawn = near[order.to(near.device)]
             weights = anchors.new_full((len(drawn),), 0.5 / max(len(drawn), 1))
             return PairTargets(drawn, drawn[:0], anchors[:0], weights)
         matching = self.config.matching
         chosen = sample(assign(anchors, box_xyxy[None], matching), matching)
-        limit = int(matching.samples * (1 - matching.positive_share))
+        limit = int(matching.num_samples * (1 - matching.positive_fraction))
         negative = chosen.negative[:limit]
         weights = torch.cat(
             [
@@ -236,7 +240,7 @@ class _Branch(nn.Module):
 
     def __init__(self, config: SiamRPNConfig, out_channels: int) -> None:
         super().__init__()
-        channels, norm = config.channels, config.norm
+        channels, norm = config.neck_channels, config.norm
         self.kernel_convs = ConvNorm(channels, channels, kernel=3, norm=norm)
         self.search_convs = ConvNorm(channels, channels, kernel=3, norm=norm)
         self.head_convs = nn.Sequential(

@@ -83,7 +83,7 @@ class TracktorConfig:
     """IoU above which the lower-scored one of two regressed boxes of a class is removed."""
     new_track_iou: float = 0.3
     """IoU with every regressed box below which a detection is new."""
-    reid_samples: int = 10
+    reid_num_samples: int = 10
     """Number of last embeddings of a lost track whose mean is compared with a detection's."""
     reid_distance: float = 2.0
     """Largest distance of embeddings at which a detection can be a lost track."""
@@ -95,8 +95,8 @@ class TracktorConfig:
     box_momentum: float | None = None
     """Share of the new box in a track's running mean of boxes; None keeps the new box alone."""
     embedding_momentum: float | None = None
-    """Share of the new embedding in a running mean; None keeps the last ``reid_samples``."""
-    frames_kept: int = 10
+    """Share of the new embedding in a running mean; None keeps the last ``reid_num_samples``."""
+    num_frames_retain: int = 10
     """Number of frames without a box after which a track ends."""
     compatible: bool = False
     """Repeat what MMTracking does, as its published numbers need it.
@@ -106,7 +106,7 @@ class TracktorConfig:
     """
 
     def __post_init__(self) -> None:
-        for name in ("reid_samples", "frames_kept"):
+        for name in ("reid_num_samples", "num_frames_retain"):
             if getattr(self, name) < 1:
                 raise UserError(f"TracktorConfig.{name} is {getattr(self, name)}, less than 1")
         if self.linear_motion < 0:
@@ -156,7 +156,7 @@ class Tracktor:
 
     @property
     def live_ids(self) -> tuple[int, ...]:
-        """Ids of the tracks seen within the last ``frames_kept`` frames, oldest first."""
+        """Ids of the tracks seen within the last ``num_frames_retain`` frames, oldest first."""
         return tuple(self._tracks)
 
     @torch.no_grad()
@@ -287,7 +287,7 @@ class Tracktor:
         seen = zip(tracks.ids.tolist(), tracks.boxes_xyxy.clone(), strict=True)
         for row, (key, box) in enumerate(seen):
             if key not in self._tracks:
-                samples: deque[Tensor] = deque(maxlen=self.config.reid_samples)
+                samples: deque[Tensor] = deque(maxlen=self.config.reid_num_samples)
                 self._tracks[key] = _Track(box[None], frame.frame_index, samples)
             track = self._tracks[key]
             box = _blend(track.path[-1], box, self.config.box_momentum)
@@ -299,7 +299,7 @@ class Tracktor:
                     looks = _blend(track.embeddings.pop(), looks, momentum)
                 track.embeddings.append(looks)
         self._next_id = max([self._next_id, *(key + 1 for key in tracks.ids.tolist())])
-        oldest = frame.frame_index - self.config.frames_kept
+        oldest = frame.frame_index - self.config.num_frames_retain
         self._tracks = {k: track for k, track in self._tracks.items() if track.last_index > oldest}
         self._previous = frame
 

@@ -9,12 +9,14 @@ from halftrack.layers import roi_align, roi_align_pyramid
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("sampling", [0, 2])
-def test_a_roi_that_is_not_finite_gives_nan_and_harms_no_other(value: float, sampling: int) -> None:
+@pytest.mark.parametrize("sampling_ratio", [0, 2])
+def test_a_roi_that_is_not_finite_gives_nan_and_harms_no_other(
+    value: float, sampling_ratio: int
+) -> None:
     features = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(0))
     rois = torch.tensor([[0.0, 8.0, 8.0, 90.0, 70.0], [0.0, 4.0, value, 60.0, 50.0]])
-    alone = roi_align(features, rois[:1], stride=8, sampling=sampling)
-    both = roi_align(features.requires_grad_(), rois, stride=8, sampling=sampling)
+    alone = roi_align(features, rois[:1], stride=8, sampling_ratio=sampling_ratio)
+    both = roi_align(features.requires_grad_(), rois, stride=8, sampling_ratio=sampling_ratio)
     assert torch.equal(both[:1], alone)
     assert both[1].isnan().all()
     both[0].sum().backward()
@@ -27,5 +29,5 @@ def test_a_roi_that_is_not_finite_keeps_its_row_in_a_pyramid() -> None:
     rois = torch.tensor(
         [[0.0, float("nan"), 8.0, 60.0, 50.0], [0.0, 0.0, 0.0, 120.0, 120.0], [0.0, 4, 4, 20, 20]]
     )
-    pooled = roi_align_pyramid(maps, rois, strides=(4, 8), size=7, sampling=0)
+    pooled = roi_align_pyramid(maps, rois, strides=(4, 8), size=7, sampling_ratio=0)
     assert pooled.isnan().flatten(1).all(dim=1).tolist() == [True, False, False]

@@ -22,7 +22,7 @@ def model() -> FasterRCNN:
     torch.manual_seed(0)
     config = FasterRCNNConfig()
     backbone = replace(config.backbone, depth=18, base_channels=16)
-    head = replace(config.roi_head, channels=64, score_threshold=0.0)
+    head = replace(config.roi_head, fc_out_channels=64, score_threshold=0.0)
     return replace(config, backbone=backbone, neck_channels=32, roi_head=head).build()
 
 
@@ -38,7 +38,7 @@ def reid() -> ReID:
         frozen_bn=False,
     )
     return ReIDConfig(
-        backbone=backbone, hidden_channels=32, out_channels=16, identities=3, crop_size=(64, 32)
+        backbone=backbone, hidden_channels=32, out_channels=16, num_identities=3, crop_size=(64, 32)
     ).build()
 
 
@@ -180,7 +180,7 @@ def test_embeddings_of_boxes_beyond_the_border_are_finite(reid: ReID) -> None:
 
 
 def test_identities_must_be_settled_before_building() -> None:
-    with pytest.raises(ValueError, match=r"model\.identities is None"):
+    with pytest.raises(ValueError, match=r"model\.num_identities is None"):
         ReIDConfig().build()
 
 

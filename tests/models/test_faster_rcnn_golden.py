@@ -91,7 +91,7 @@ def test_every_stage_equals_the_reference(model: FasterRCNN, golden: Any, frame:
         same_proposals(found, golden[f"proposals_{index}"])
     stored = [torch.from_numpy(golden[f"proposals_{index}"][:, :4]) for index in (0, 1)]
     pooled = roi_align_pyramid(
-        levels[:-1], to_rois(stored), strides=(4, 8, 16, 32), size=7, sampling=0
+        levels[:-1], to_rois(stored), strides=(4, 8, 16, 32), size=7, sampling_ratio=0
     )
     assert_close(pooled[::100, ::16], golden["roi_feats_slice"])
     scores, moves = model.roi_head.bbox_head(pooled)

@@ -25,7 +25,7 @@ def entries() -> Any:
 
 @pytest.fixture
 def model(entries: Any) -> ReID:
-    model = ReIDConfig(identities=380).build()
+    model = ReIDConfig(num_identities=380).build()
     model.load_state_dict(weights(entries, "reid"))
     return model.eval()
 

@@ -27,7 +27,7 @@ class Background:
 def test_a_detector_learns_the_rois_that_its_sampler_chooses() -> None:
     config = FasterRCNNConfig()
     backbone = replace(config.backbone, depth=18, base_channels=16)
-    head = replace(config.roi_head, channels=64)
+    head = replace(config.roi_head, fc_out_channels=64)
     model = replace(config, backbone=backbone, neck_channels=32, roi_head=head).build().train()
     boxes, labels = torch.tensor([[10.0, 12.0, 60.0, 70.0]]), torch.zeros(1, dtype=torch.int64)
     image = torch.zeros((3, 96, 128), dtype=torch.uint8)

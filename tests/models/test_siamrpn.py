@@ -24,7 +24,7 @@ def model() -> SiamRPN:
     torch.manual_seed(0)
     config = SiamRPNConfig()
     backbone = replace(config.backbone, depth=18, base_channels=16)
-    return replace(config, backbone=backbone, channels=32).build()
+    return replace(config, backbone=backbone, neck_channels=32).build()
 
 
 def pairs(*positive: bool) -> PairBatch:

@@ -63,7 +63,7 @@ def pairs() -> PairBatch:
 
 def reid_recipe() -> TrainedRecipe:
     recipe = load_recipe("reid_tiny_sample")
-    return replace(recipe, model=replace(recipe.model, identities=3))
+    return replace(recipe, model=replace(recipe.model, num_identities=3))
 
 
 def frozen_recipe() -> TrainedRecipe:
@@ -78,9 +78,9 @@ def siamrpn_recipe() -> TrainedRecipe:
     recipe = load_recipe("siamese_rpn_tiny_sample")
     backbone = replace(recipe.model.backbone, base_channels=16, norm="group")
     model = replace(
-        recipe.model, backbone=backbone, norm="group", geometry=SiameseGeometry(), negatives=16
+        recipe.model, backbone=backbone, norm="group", geometry=SiameseGeometry(), num_negatives=16
     )
-    matching = replace(model.matching, samples=64, positive_share=0.25)
+    matching = replace(model.matching, num_samples=64, positive_fraction=0.25)
     return replace(recipe, model=replace(model, matching=matching))
 
 

@@ -96,7 +96,7 @@ STORIES: dict[str, tuple[World, dict[str, Any], list[str]]] = {
     "no detections at all": (World([NOTHING] * 3), {}, [""] * 3),
     "ids are counted on after all tracks have ended": (
         World([{"a": (0, 0)}, NOTHING, NOTHING, {"a": (0, 0)}]),
-        {"frames_kept": 1},
+        {"num_frames_retain": 1},
         ["a0", "", "", "a1"],
     ),
     "a lost track is carried along with the camera": (
@@ -273,8 +273,8 @@ def drifting_looks(frame: Frame, boxes_xyxy: Tensor) -> Tensor:
     ("changes", "memory"),
     [
         ({}, 2.0),  # the mean of 0 to 4
-        ({"reid_samples": 3}, 3.0),
-        ({"reid_samples": 1}, 4.0),
+        ({"reid_num_samples": 3}, 3.0),
+        ({"reid_num_samples": 1}, 4.0),
         ({"embedding_momentum": 0.5}, 3.0625),  # ((((0 + 1)/2 + 2)/2 + 3)/2 + 4)/2
         ({"embedding_momentum": 1.0}, 4.0),
     ],
@@ -312,8 +312,8 @@ def test_a_track_is_of_its_best_class_and_classes_do_not_suppress_each_other() -
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("reid_samples", 0),
-        ("frames_kept", 0),
+        ("reid_num_samples", 0),
+        ("num_frames_retain", 0),
         ("box_momentum", 0.0),
         ("embedding_momentum", 1.5),
         ("linear_motion", -1),

@@ -146,10 +146,10 @@ class VideoDetectionRecipe(BackboneRecipe):
         Raises:
             ValueError: if its model tells fewer classes apart than the synthetic video has.
         """
-        classes, known = self.model.roi_head.classes, len(SYNTHETIC_CLASSES)
+        classes, known = self.model.roi_head.num_classes, len(SYNTHETIC_CLASSES)
         if classes < known:
             raise UserError(
-                f"model.roi_head.classes={classes}: synthetic video has {known} classes"
+                f"model.roi_head.num_classes={classes}: synthetic video has {known} classes"
             )
         sets = {"training_sets": ("vid",), "training_json": (), "test_json": ""}
         return replace(self, data=replace(self.data, classes=SYNTHETIC_CLASSES, **sets))  # type: ignore[arg-type]

@@ -131,9 +131,9 @@ class TrackingRecipe(Recipe):
                     f"or name a file with --{part} or {part}_checkpoint"
                 )
         recipe = self
-        if self.reid is not None and self.reid.identities is None:
+        if self.reid is not None and self.reid.num_identities is None:
             count = identities_in(files["reid"], trust=trust)
-            reid = dataclasses.replace(self.reid, identities=count)
+            reid = dataclasses.replace(self.reid, num_identities=count)
             recipe = dataclasses.replace(self, reid=reid)
         model = recipe.build_model(seed=seed)
         for part, file in files.items():

@@ -74,7 +74,7 @@ class ReIDRecipe(BackboneRecipe):
 
     def settled(self, data_root: str | Path) -> Self:
         """With the number of identities the data hold."""
-        if self.model.identities is not None:
+        if self.model.num_identities is not None:
             return self
         return self._with_identities(read_crops(self.data, data_root).num_identities)
 
@@ -83,7 +83,7 @@ class ReIDRecipe(BackboneRecipe):
     ) -> nn.Module:
         """As of any recipe; the number of identities is the checkpoint's."""
         recipe = self
-        if self.model.identities is None:
+        if self.model.num_identities is None:
             # Without a checkpoint nobody asks whom a crop shows, only how far it is from others.
             count = 1 if checkpoint is None else identities_in(Path(checkpoint), trust=trust)
             recipe = self._with_identities(count)
@@ -123,11 +123,11 @@ class ReIDRecipe(BackboneRecipe):
 
     def without_data(self) -> Self:
         """The recipe with more individuals than any MOTChallenge's training set has."""
-        return self if self.model.identities is not None else self._with_identities(_IDENTITIES)
+        return self if self.model.num_identities is not None else self._with_identities(_IDENTITIES)
 
     def assumptions(self) -> tuple[str, ...]:
         """A line on the number of individuals, where only the data can tell it."""
-        if self.model.identities is not None:
+        if self.model.num_identities is not None:
             return ()
         return (f"{_IDENTITIES} individuals, for only the data can tell how many there are",)
 
@@ -150,7 +150,7 @@ class ReIDRecipe(BackboneRecipe):
         self, *, objects: int, forget: Callable[[Tensor], Tensor] = lambda x: x
     ) -> Batch:
         """A batch of black crops; with so many individuals as ``without_data`` says."""
-        count = self.without_data().model.identities
+        count = self.without_data().model.num_identities
         assert count is not None
         each = self.data.crops_per_identity
         labels = torch.arange(self.data.identities_per_batch).repeat_interleave(each)
@@ -173,7 +173,7 @@ class ReIDRecipe(BackboneRecipe):
         )
 
     def _with_identities(self, count: int) -> Self:
-        model = replace(self.model, identities=count)
+        model = replace(self.model, num_identities=count)
         return replace(self, model=model)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from halftrack.errors import UserError
-from halftrack.recipes.kinds.renamed import field_paths, new_name
+from halftrack.recipes.kinds.renamed import field_paths, new_name, now_called
 
 __all__ = ["first_difference", "first_error", "override", "plain"]
 
@@ -47,9 +47,8 @@ def _assign(values: dict[str, Any], path: str, text: str) -> None:
         place = place.get(part) if isinstance(place, dict) else None
     if not isinstance(place, dict) or last not in place:
         known = list(field_paths(values))
-        new = new_name(path)
-        if new in known:
-            raise UserError(f"recipe field {path!r} is now called {new!r}")
+        if new_name(path) in known:
+            raise UserError(f"recipe field {path!r} is now called {now_called(path)}")
         near = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
         raise UserError(f"no recipe field {path!r}; the nearest is {near[0]!r}")
     place[last] = _items(text) if isinstance(place[last], tuple) else _literal(text)

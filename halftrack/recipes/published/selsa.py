@@ -56,7 +56,11 @@ def x101() -> VideoDetectionRecipe:
 def tiny_sample() -> VideoDetectionRecipe:
     """A narrow SELSA with trainable BN for synthetic video; the same code, in a minute or two."""
     matching = MatchingConfig(
-        positive_iou=0.6, negative_iou=0.3, low_quality_iou=0.3, samples=128, positive_share=0.5
+        positive_iou=0.6,
+        negative_iou=0.3,
+        low_quality_iou=0.3,
+        num_samples=128,
+        positive_fraction=0.5,
     )
     return VideoDetectionRecipe(
         name="selsa_tiny_sample",
@@ -67,20 +71,20 @@ def tiny_sample() -> VideoDetectionRecipe:
                 scales=(2.0, 3.0, 4.5),
                 ratios=(1.0,),
                 matching=matching,
-                train_ranked=600,
-                test_ranked=600,
-                train_proposals=120,
-                test_proposals=60,
+                train_pre_nms_topk=600,
+                test_pre_nms_topk=600,
+                train_post_nms_topk=120,
+                test_post_nms_topk=60,
             ),
             roi_head=RoIHeadConfig(
-                classes=len(SYNTHETIC_CLASSES),
-                channels=128,
+                num_classes=len(SYNTHETIC_CLASSES),
+                fc_out_channels=128,
                 matching=MatchingConfig(
                     positive_iou=0.5,
                     negative_iou=0.5,
                     low_quality_iou=None,
-                    samples=64,
-                    positive_share=0.25,
+                    num_samples=64,
+                    positive_fraction=0.25,
                 ),
             ),
             attention_heads=4,

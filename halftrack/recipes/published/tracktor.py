@@ -109,33 +109,33 @@ def tiny_detector() -> FrameDetectionRecipe:
                 strides=(4, 8, 16, 32, 64),
                 scales=(6.0,),
                 ratios=(1.0,),
-                padding=32,
-                inside=False,
-                clip=False,
+                size_divisor=32,
+                allow_border=True,
+                clip_to_image=False,
                 matching=MatchingConfig(
                     positive_iou=0.6,
                     negative_iou=0.3,
                     low_quality_iou=0.3,
-                    samples=128,
-                    positive_share=0.5,
+                    num_samples=128,
+                    positive_fraction=0.5,
                 ),
-                train_ranked=300,
-                test_ranked=200,
-                train_proposals=150,
-                test_proposals=100,
+                train_pre_nms_topk=300,
+                test_pre_nms_topk=200,
+                train_post_nms_topk=150,
+                test_post_nms_topk=100,
             ),
             roi_head=RoIHeadConfig(
-                classes=1,
-                channels=128,
-                sampling=0,
-                std=(0.1, 0.1, 0.2, 0.2),
-                clip=False,
+                num_classes=1,
+                fc_out_channels=128,
+                sampling_ratio=0,
+                delta_std=(0.1, 0.1, 0.2, 0.2),
+                clip_to_image=False,
                 matching=MatchingConfig(
                     positive_iou=0.5,
                     negative_iou=0.5,
                     low_quality_iou=None,
-                    samples=64,
-                    positive_share=0.25,
+                    num_samples=64,
+                    positive_fraction=0.25,
                 ),
                 score_threshold=0.05,
             ),
@@ -229,7 +229,9 @@ def _model(benchmark: Benchmark) -> FasterRCNNConfig:
     if benchmark != "MOT20":
         return model
     return replace(
-        model, rpn=replace(model.rpn, clip=True), roi_head=replace(model.roi_head, clip=True)
+        model,
+        rpn=replace(model.rpn, clip_to_image=True),
+        roi_head=replace(model.roi_head, clip_to_image=True),
     )
 
 

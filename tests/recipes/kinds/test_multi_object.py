@@ -92,7 +92,7 @@ def test_with_its_reid_network_every_frame_equals_the_reference() -> None:
     assert hashlib.sha256(clip.tobytes()).digest() == golden["frames_sha256"].tobytes()
     entries = json.loads((GOLDEN / "tracktor_state_dict.json").read_text())
     entries = [entry for entry in entries if entry[0].startswith("reid.")]
-    reid = ReIDConfig(identities=380).build().eval()
+    reid = ReIDConfig(num_identities=380).build().eval()
     values = weights(entries, "mot").items()
     reid.load_state_dict({key.removeprefix("reid."): value for key, value in values})
 
@@ -148,7 +148,7 @@ def test_camera_motion_is_the_references_where_its_images_are_compared(
 
 def test_the_keys_of_the_whole_are_the_references() -> None:
     entries = json.loads((GOLDEN / "tracktor_state_dict.json").read_text())
-    recipe = override(load_recipe(TRACKTOR), ["reid.identities=380"])
+    recipe = override(load_recipe(TRACKTOR), ["reid.num_identities=380"])
     ours = [[k, list(v.shape)] for k, v in recipe.build_model().state_dict().items()]
     assert ours == [[key, shape] for key, shape, _ in entries]
 
@@ -185,15 +185,15 @@ def test_boxes_are_cut_to_the_image_on_mot20_alone(name: str, clips: bool) -> No
         load_recipe(f"faster-rcnn_r50_fpn_{name}-half").model,
         load_recipe(f"tracktor_faster-rcnn_r50_fpn_{name}-private-half").detector,
     ):
-        assert (model.rpn.clip, model.roi_head.clip) == (clips, clips)
+        assert (model.rpn.clip_to_image, model.roi_head.clip_to_image) == (clips, clips)
 
 
 def test_identities_are_counted_from_the_data(data_root: Path) -> None:
     recipe = load_recipe("reid_tiny_sample")
     assert isinstance(recipe, ReIDRecipe)
     settled = recipe.settled(data_root)
-    assert settled.model.identities == read_crops(recipe.data, data_root).num_identities
-    assert override(recipe, ["model.identities=7"]).settled(data_root).model.identities == 7
+    assert settled.model.num_identities == read_crops(recipe.data, data_root).num_identities
+    assert override(recipe, ["model.num_identities=7"]).settled(data_root).model.num_identities == 7
 
 
 def test_trained_parts_track_score_and_write(
@@ -367,7 +367,7 @@ def test_every_field_of_a_tracker_can_be_set() -> None:
     assert not recipe.tracker.compatible
     assert recipe.camera_motion.levels == 4
     assert recipe.reid is None
-    with pytest.raises(ValueError, match=r"the nearest is 'tracker\.frames_kept'"):
+    with pytest.raises(ValueError, match=r"the nearest is 'tracker\.num_frames_retain'"):
         override(recipe, ["tracker.frames_keep=3"])
 
 

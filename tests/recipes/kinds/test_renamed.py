@@ -31,6 +31,28 @@ def test_setting_an_old_name_is_an_error_that_gives_the_new_one() -> None:
         override(load_recipe("selsa_tiny_sample"), ["training.published_clips_per_step=4"])
 
 
+@pytest.mark.parametrize(
+    ("recipe", "setting", "told"),
+    [
+        ("selsa_tiny_sample", "model.rpn.train_ranked=9", "'model.rpn.train_pre_nms_topk'"),
+        ("selsa_tiny_sample", "model.rpn.matching.samples=9", "'model.rpn.matching.num_samples'"),
+        ("selsa_tiny_sample", "model.roi_head.std=1,1,1,1", "'model.roi_head.delta_std'"),
+        ("tracktor_tiny_sample", "detector.roi_head.detections=9", "roi_head.max_detections'"),
+        ("tracktor_tiny_sample", "tracker.frames_kept=9", "'tracker.num_frames_retain'"),
+        (
+            "faster-rcnn_tiny_sample",
+            "model.rpn.inside=True",
+            "'model.rpn.allow_border', of the opposite value",
+        ),
+    ],
+)
+def test_the_fields_words_are_given_for_the_home_grown(
+    recipe: str, setting: str, told: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"is now called .*{told}"):
+        override(load_recipe(recipe), [setting])
+
+
 def test_a_file_with_an_old_name_is_an_error_that_gives_the_new_one() -> None:
     values = load_recipe("selsa_tiny_sample").to_dict()
     refuse_old_names(values, "log.jsonl")

@@ -119,7 +119,7 @@ def test_what_is_assumed_of_a_recipe_is_said(monkeypatch: pytest.MonkeyPatch) ->
     told = "\n".join(planned("reid_tiny_sample", "training.channels_last=True").notes())
     assert "1000 individuals" in told
     assert "not counted: a channels-last copy" in told
-    assert not planned("reid_tiny_sample", "model.identities=3").assumed
+    assert not planned("reid_tiny_sample", "model.num_identities=3").assumed
 
 
 def test_frames_without_objects_are_refused() -> None:

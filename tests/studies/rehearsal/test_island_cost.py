@@ -16,7 +16,7 @@ from halftrack.studies.rehearsal.island_cost import island_cost
 def recipe() -> ReIDRecipe:
     recipe = load_recipe("reid_tiny_sample")
     assert isinstance(recipe, ReIDRecipe)
-    return replace(recipe, model=replace(recipe.model, identities=30))
+    return replace(recipe, model=replace(recipe.model, num_identities=30))
 
 
 def test_a_convolution_in_fp32_costs_its_halves_again(recipe: ReIDRecipe) -> None:

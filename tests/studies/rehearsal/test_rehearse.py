@@ -101,7 +101,7 @@ def test_a_clean_rehearsal_answers_all_four_questions(
     monkeypatch.setattr(trained, "SYNTHETIC_VIDEOS", 2)
     done: list[tuple[int, int]] = []
     found = rehearse(
-        tiny("precision.loss_scale=128.0", "model.identities=9"),
+        tiny("precision.loss_scale=128.0", "model.num_identities=9"),
         data_root=None,
         out=tmp_path,
         steps=3,
@@ -239,7 +239,7 @@ def test_every_recipe_that_is_trained_reads_sample_video(tmp_path: Path) -> None
         assert len(source) > 0, name
     vid = load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid").reading_synthetic()
     assert vid.data.classes == SYNTHETIC_CLASSES
-    assert vid.model.roi_head.classes == 30
+    assert vid.model.roi_head.num_classes == 30
     assert vid.data.image_scale == (1000, 600)
 
 
@@ -295,6 +295,6 @@ def test_mistakes_are_told_before_anything_is_filmed(
 
 
 def test_sample_video_needs_a_model_that_tells_its_classes_apart() -> None:
-    recipe = override(load_recipe("selsa_tiny_sample"), ["model.roi_head.classes=3"])
-    with pytest.raises(ValueError, match="classes=3: synthetic video has 4 classes"):
+    recipe = override(load_recipe("selsa_tiny_sample"), ["model.roi_head.num_classes=3"])
+    with pytest.raises(ValueError, match="num_classes=3: synthetic video has 4 classes"):
         recipe.reading_synthetic()
