@@ -26,6 +26,7 @@ from measure import (
     golden_selsa,
     golden_siamrpn,
     golden_weights,
+    learner,
     machine,
     paired,
     training_clip,
@@ -37,13 +38,12 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from tracktor import crop_batch, frame_batch
 
-from halftrack.precision import LiveBytes, Precision, optimizer_step
+from halftrack.precision import Precision
 from halftrack.recipes import TrainedRecipe, choose_device, override
 from halftrack.studies.memory.gpu import on_a_gpu
-from halftrack.studies.memory.step import predicted_step
-from halftrack.training import total_loss
-from halftrack.training.optimiser import apply_phases, build_sgd
-from halftrack.training.run import placed
+from halftrack.studies.memory.step import metered_step, predicted_step
+from halftrack.training import Learner, total_loss
+from halftrack.training.optimiser import placed
 
 FP32, BF16 = Precision(), Precision("bf16")
 SCALES = (1.0, 512.0, 65536.0)
@@ -110,18 +110,14 @@ def gradients(
     tf32: bool = False,
 ) -> Step:
     """Forward and backward of a new model."""
-    model, batch = build().train().to(device), batch.to(device)
-    scale = precision.new_loss_scale()
-    torch.manual_seed(0)
-    with comparable(tf32=tf32), precision.arithmetic(device):
-        with precision.autocast(device):
-            losses = model(batch)
-        loss = total_loss(losses)
-        scale.scale(loss).backward()
-    named = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    taught = learner(build(), precision, device=device)
+    with comparable(tf32=tf32):
+        losses = taught.gradients(batch.to(device), seed=0)
+    named = {n: p.grad for n, p in taught.model.named_parameters() if p.grad is not None}
+    scale = taught.loss_scale.value
     return Step(
-        loss=loss.item(),
-        gradients={name: gradient.cpu().double() / scale.value for name, gradient in named.items()},
+        loss=total_loss(losses).item(),
+        gradients={name: gradient.cpu().double() / scale for name, gradient in named.items()},
     )
 
 
@@ -159,32 +155,24 @@ class Training:
     """A recipe's whole step at its largest size on a device, over and over."""
 
     def __init__(self, case: Case, recipe: TrainedRecipe, device: torch.device) -> None:
-        self._recipe, self._device = recipe, device
+        self._device = device
         model = recipe.build_model()
         golden_weights(model, *case.weights)
-        self.model = placed(model, recipe.training, device)
-        recipe.precision.keep_in_fp32(self.model)
-        apply_phases(self.model, recipe.training.phases, case.epoch)
-        config = recipe.training
-        self.optimizer = build_sgd(
-            self.model, lr=0.0, momentum=config.momentum, weight_decay=config.weight_decay
-        )
+        config = replace(recipe.training, lr=0.0)
+        model = placed(model, device, channels_last=config.channels_last)
+        self.learner = Learner(model, config, recipe.precision, device=device, batches_per_epoch=1)
+        self.learner.begin_epoch(case.epoch)
         batch = recipe.planned_batch(objects=OBJECTS)
         torch.manual_seed(0)
         for tensor in images(batch):
             tensor.random_(0, 256)
         self.batch = batch.to(device)
-        self._scale = recipe.precision.new_loss_scale()
 
     def __call__(self) -> None:
         """One step, over when it returns."""
-        precision, device = self._recipe.precision, self._device
-        with precision.arithmetic(device):
-            with precision.autocast(device):
-                losses = self.model(self.batch)
-            self._scale.scale(total_loss(losses)).backward()
-        optimizer_step([self.optimizer], self._scale, max_grad_norm=35.0)
-        torch.cuda.synchronize(device)
+        self.learner.gradients(self.batch, seed=0)
+        self.learner.step()
+        torch.cuda.synchronize(self._device)
 
 
 def images(value: Any) -> Iterator[Tensor]:
@@ -237,8 +225,7 @@ def memory(device: torch.device) -> None:
             reserved = torch.cuda.max_memory_reserved(device)
             free, total = torch.cuda.mem_get_info(device)
             driver = total - free - torch.cuda.memory_reserved(device)
-            with LiveBytes(step.model, [step.optimizer]) as meter:
-                step()
+            meter = metered_step(step.learner, step.batch)
             low, high = on_a_gpu(precision.name, predicted)
             print(
                 f"| {title(case)} | {precision.name} | {predicted / MIB:.0f} "

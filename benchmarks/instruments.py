@@ -2,8 +2,8 @@
 
     python benchmarks/instruments.py [--rounds 120]
 
-Idle: the loop as it is, which keeps each step's clips and stands ready to explain a skipped one,
-against a bare copy of its step; no step is skipped. In use: a step under RangeMeter, and with
+Idle: the loop as it is, which logs, keeps each step's batches and stands ready to explain a skipped
+step, against the learner's bare step; no step is skipped. In use: a step under RangeMeter, and with
 ``RangeMeter.updates`` too, against a plain one; and a plain step of a model that the meter has
 left.
 """
@@ -24,12 +24,11 @@ import torch
 from measure import machine, paired
 from torch import nn
 
-from halftrack.precision import Precision, RangeMeter, optimizer_step
+from halftrack.precision import Precision, RangeMeter
 from halftrack.recipes import TrainedRecipe, load_recipe
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import TrainingConfig, total_loss, train
-from halftrack.training.loop import clip_seed
-from halftrack.training.optimiser import build_sgd
+from halftrack.training import Learner, TrainingConfig, train
+from halftrack.training.loop import batch_seed
 
 # The shortest step, one with batch norm, and the first at its published size: the layout of the
 # synthetic video it learns from, and its share of the rounds.
@@ -44,37 +43,24 @@ BATCHES = 8
 
 
 class BareStep:
-    """A step of training/loop.py without its log and without what explains and mends a skip."""
+    """A step of training/loop.py without its log and without what explains a skip."""
 
     def __init__(self, recipe: TrainedRecipe) -> None:
-        self.model = recipe.build_model().train()
-        self.precision, self.config = recipe.precision, recipe.training
-        self.loss_scale = self.precision.new_loss_scale()
-        self.optimizer = build_sgd(
-            self.model,
-            lr=self.config.lr,
-            momentum=self.config.momentum,
-            weight_decay=self.config.weight_decay,
+        self.learner = Learner(
+            recipe.build_model(),
+            recipe.training,
+            recipe.precision,
+            device=CPU,
+            batches_per_epoch=BATCHES,
         )
-
-    def gradients(self, batch: Any, seed: int) -> None:
-        """Forward and backward."""
-        torch.manual_seed(seed)
-        with self.precision.arithmetic(CPU):
-            with self.precision.autocast(CPU):
-                losses = self.model(batch)
-            self.loss_scale.scale(total_loss(losses)).backward()
 
     def update(self) -> None:
         """The optimizer's step."""
-        report = optimizer_step(
-            [self.optimizer], self.loss_scale, max_grad_norm=self.config.max_grad_norm
-        )
-        assert not report.skipped
+        assert not self.learner.step().skipped
 
     def __call__(self, batch: Any, seed: int = 0) -> None:
         """The whole step."""
-        self.gradients(batch, seed)
+        self.learner.gradients(batch, seed)
         self.update()
 
 
@@ -96,7 +82,7 @@ class BetweenSteps:
             start = time.perf_counter()
             yield batch
             middle = time.perf_counter()
-            self._bare(batch, clip_seed(seed, epoch, index))
+            self._bare(batch, batch_seed(seed, epoch, index))
             self.rows.append((middle - start, time.perf_counter() - middle))
 
 
@@ -114,7 +100,7 @@ def idle(recipe: TrainedRecipe, batches: Sequence[Any], *, rounds: int) -> list[
             out=Path(folder),
             device=CPU,
         )
-    assert same(model, bare.model), "the two trained otherwise: not the same work"
+    assert same(model, bare.learner.model), "the two trained otherwise: not the same work"
     return [loop / plain for loop, plain in source.rows[1:]]
 
 
@@ -124,11 +110,11 @@ def in_use(recipe: TrainedRecipe, batch: Any, *, rounds: int) -> list[list[float
     Gradients metered, updates too, and a step that the meter has left.
     """
     plain, metered = BareStep(recipe), BareStep(recipe)
-    scale = metered.loss_scale.value
+    model, scale = metered.learner.model, metered.learner.loss_scale.value
 
     def under_meter(*, updates: bool) -> None:
-        with RangeMeter(metered.model, loss_scale=scale) as meter:
-            metered.gradients(batch, 0)
+        with RangeMeter(model, loss_scale=scale) as meter:
+            metered.learner.gradients(batch, 0)
         with meter.updates() if updates else nullcontext():
             metered.update()
         meter.ranges  # noqa: B018 - what it saw is read, too
@@ -140,7 +126,7 @@ def in_use(recipe: TrainedRecipe, batch: Any, *, rounds: int) -> list[list[float
         lambda: metered(batch),
     ]
     rows = paired(works, rounds=rounds)
-    hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in metered.model.modules())
+    hooks = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
     assert not hooks, f"{hooks} hooks left behind"
     return [[row[place] / row[0] for row in rows] for place in (1, 2, 3)]
 

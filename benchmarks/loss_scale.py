@@ -16,7 +16,7 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +24,12 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from measure import machine
-from torch import nn
+from torch import Tensor, nn
 
-from halftrack.precision import (
-    Histogram,
-    LossScaleAdvice,
-    Precision,
-    RangeMeter,
-    Ranges,
-    optimizer_step,
-)
+from halftrack.precision import Histogram, LossScaleAdvice, Precision, RangeMeter, Ranges
 from halftrack.recipes import TrainedRecipe, load_recipe
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import total_loss
-from halftrack.training.optimiser import build_sgd
+from halftrack.training import Learner, total_loss
 
 RECIPE = "faster-rcnn_tiny_sample"
 SMALLEST, IRRELEVANT = -24, -27  # exponents: fp16's smallest number, what the paper says is no loss
@@ -60,6 +52,18 @@ class Outcome:
     """Of the steps that were metered."""
 
 
+class Weighted(nn.Module):
+    """A model whose only loss is the sum of its losses times a weight."""
+
+    def __init__(self, model: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.model, self.weight = model, weight
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        """The weighted loss."""
+        return {"loss": total_loss(self.model(batch)) * self.weight}
+
+
 def run(
     recipe: TrainedRecipe,
     batches: Sequence[Any],
@@ -77,30 +81,28 @@ def run(
         weight: of the loss, which the rate makes up for.
         metered: the steps whose ranges are taken.
     """
-    config, model = recipe.training, recipe.build_model().train()
-    optimizer = build_sgd(
-        model,
-        lr=config.lr / weight,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay * weight,
+    model, published = recipe.build_model(), recipe.training
+    rate = published.lr / weight
+    config = replace(
+        published,
+        lr=rate,
+        weight_decay=published.weight_decay * weight,
+        max_grad_norm=published.max_grad_norm * weight,
     )
-    loss_scale, ranges = precision.new_loss_scale(), Ranges()
-    losses, skipped = [], 0
+    taught = Learner(
+        Weighted(model, weight), config, precision, device=CPU, batches_per_epoch=len(batches)
+    )
+    ranges, losses, skipped = Ranges(), [], 0
     for step, batch in enumerate(batches):
-        torch.manual_seed(step)
-        meter = RangeMeter(model, loss_scale=loss_scale.value) if step in metered else None
-        with meter or nullcontext(), precision.arithmetic(CPU):
-            with precision.autocast(CPU):
-                loss = total_loss(model(batch))
-            loss_scale.scale(loss * weight).backward()
-        losses.append(float(loss.detach()))
+        scale = taught.loss_scale.value
+        meter = RangeMeter(model, loss_scale=scale) if step in metered else None
+        with meter or nullcontext():
+            found = taught.gradients(batch, seed=step)
+        losses.append(float(found["loss"].detach()) / weight)
         ranges += Ranges() if meter is None else meter.ranges
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr / weight * min(1.0, (step + 1) / config.warmup_steps)
-        report = optimizer_step(
-            [optimizer], loss_scale, max_grad_norm=config.max_grad_norm * weight
-        )
-        skipped += report.skipped
+        for group in taught.optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / config.warmup_steps)
+        skipped += taught.step().skipped
     return Outcome(model=model, losses=losses, skipped=skipped, ranges=ranges)
 
 

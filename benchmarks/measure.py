@@ -1,4 +1,4 @@
-"""What the benchmarks share: paired timings, the calibration work, SELSA R50 with known weights."""
+"""Paired timings, the calibration work, R50 models with known weights, and a learner of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +31,10 @@ from halftrack.models import (
     SiamRPN,
     SiamRPNConfig,
 )
+from halftrack.precision import Precision
+from halftrack.recipes import load_recipe
+from halftrack.training import Learner
+from halftrack.training.optimiser import placed
 
 __all__ = [
     "calibration_inference",
@@ -38,6 +44,7 @@ __all__ = [
     "golden_selsa",
     "golden_siamrpn",
     "golden_video",
+    "learner",
     "machine",
     "paired",
     "spread",
@@ -160,6 +167,28 @@ def golden_video(count: int, height: int, width: int) -> list[Frame]:
         )
         for index, image in enumerate(images)
     ]
+
+
+def learner(
+    model: nn.Module,
+    precision: Precision | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    **settings: Any,
+) -> Learner:
+    """Training's own step of a model, at a rate of 0: its weights stay as they are.
+
+    Args:
+        model: any; it is put on the device.
+        precision: what it computes in; fp32 if left out.
+        device: where it computes.
+        settings: fields of ``TrainingConfig`` that are not those of the published SELSA recipe.
+    """
+    published = load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid").training
+    config = replace(published, **({"lr": 0.0, "accumulate": 1} | settings))
+    device = torch.device(device)
+    model = placed(model, device, channels_last=config.channels_last)
+    return Learner(model, config, precision or Precision(), device=device, batches_per_epoch=1)
 
 
 def training_clip(height: int, width: int) -> Clip:

@@ -12,13 +12,11 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-from measure import golden_selsa, machine, paired, spread, training_clip
+from measure import golden_selsa, learner, machine, paired, spread, training_clip
 from torch import Tensor, nn
 
 from halftrack.layers import resnet
-from halftrack.precision import LiveBytes, Precision, optimizer_step
-from halftrack.training import total_loss
+from halftrack.precision import LiveBytes, Precision
 
 FP32, BF16, FP16 = Precision(), Precision("bf16"), Precision("fp16", 512.0)
 
@@ -44,12 +42,8 @@ class Variant:
     def __init__(
         self, name: str, precision: Precision, *, fold: bool = True, recompute: tuple[int, ...] = ()
     ) -> None:
-        self.name, self._precision, self._fold = name, precision, fold
-        self._model = golden_selsa(recompute=recompute).train()
-        self._optimizer = torch.optim.SGD(
-            self._model.named_parameters(), lr=1e-6, momentum=0.9, weight_decay=1e-4
-        )
-        self._loss_scale = precision.new_loss_scale()
+        self.name, self._fold = name, fold
+        self._learner = learner(golden_selsa(recompute=recompute), precision)
         self._clip = training_clip(608, 1008)
 
     def step(self) -> None:
@@ -63,18 +57,14 @@ class Variant:
     def peak(self) -> LiveBytes:
         """The meter after a step with momentum in place."""
         self.step()
-        meter = LiveBytes(self._model, [self._optimizer])
+        meter = LiveBytes(self._learner.model, [self._learner.optimizer])
         with meter:
             self.step()
         return meter
 
     def _attempt(self) -> None:
-        with self._precision.arithmetic("cpu"):
-            with self._precision.autocast("cpu"):
-                losses = self._model(self._clip)
-            self._loss_scale.scale(total_loss(losses)).backward()
-        report = optimizer_step([self._optimizer], self._loss_scale, max_grad_norm=35.0)
-        assert not report.skipped
+        self._learner.gradients(self._clip, seed=0)
+        assert not self._learner.step().skipped
 
 
 VARIANTS: dict[str, Callable[[str], Variant]] = {

@@ -18,8 +18,7 @@ from measure import golden_weights, machine
 from halftrack.precision import LiveBytes, Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.studies.memory.plan import plan_memory
-from halftrack.studies.memory.step import metered_step, predicted_step
-from halftrack.training.optimiser import apply_phases
+from halftrack.studies.memory.step import metered_step, predicted_step, resting_learner
 
 OBJECTS = 20
 PRECISIONS = (Precision(), Precision("bf16"), Precision("fp16", 1.0))
@@ -44,11 +43,11 @@ class Case:
 
     def measured(self, recipe: TrainedRecipe) -> LiveBytes:
         """The meter after the step was computed."""
-        model = recipe.build_model().train()
+        model = recipe.build_model()
         golden_weights(model, *self.weights)
-        apply_phases(model, recipe.training.phases, self.epoch)
+        learner = resting_learner(recipe, model, epoch=self.epoch)
         torch.manual_seed(0)
-        return metered_step(recipe, model, recipe.planned_batch(objects=OBJECTS))
+        return metered_step(learner, recipe.planned_batch(objects=OBJECTS))
 
 
 DETECTOR = "faster-rcnn_r50_fpn_4e_mot17-half"

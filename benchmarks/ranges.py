@@ -25,6 +25,7 @@ from measure import (
     golden_selsa,
     golden_siamrpn,
     golden_video,
+    learner,
     machine,
     paired,
     spread,
@@ -38,7 +39,6 @@ from halftrack.precision import LossScaleAdvice, Precision, RangeMeter
 from halftrack.precision.dtypes import is_half, widen
 from halftrack.recipes import load_recipe
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import total_loss
 
 SCALES = (1.0, 8.0, 512.0, 4096.0, 65536.0)
 TOO_SMALL = (1 / 16, 1 / 256)
@@ -90,17 +90,10 @@ class Case:
 
 def step(case: Case, batch: Any, scale: float) -> None:
     """Forward and backward in fp16, always from the same state and with the same draws."""
-    precision = Precision("fp16", scale)
-    buffers = {name: buffer.clone() for name, buffer in case.model.named_buffers()}
-    torch.manual_seed(0)
     case.model.zero_grad(set_to_none=True)
-    with precision.arithmetic("cpu"):
-        with precision.autocast("cpu"):
-            losses = case.model(batch)
-        precision.new_loss_scale().scale(total_loss(losses)).backward()
-    with torch.no_grad():
-        for name, buffer in case.model.named_buffers():
-            buffer.copy_(buffers[name])
+    taught = learner(case.model, Precision("fp16", scale))
+    taught.gradients(batch, seed=0)
+    taught.statistics.put_back()
 
 
 def tiny_cases(folder: Path, steps: int) -> Iterator[Case]:

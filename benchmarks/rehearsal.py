@@ -12,24 +12,33 @@ from collections.abc import Callable
 
 import torch
 import torchvision
-from measure import calibration_training, golden_selsa, machine, paired, spread, training_clip
+from measure import (
+    calibration_training,
+    golden_selsa,
+    learner,
+    machine,
+    paired,
+    spread,
+    training_clip,
+)
 from torch import Tensor, nn
 
 from halftrack.frames import Clip
 from halftrack.models import SELSA
 from halftrack.precision import Precision
-from halftrack.training import total_loss
 
 FP32, FP16 = Precision(), Precision("fp16", 512.0)
 
 
-def training_step(model: SELSA, clip: Clip, precision: Precision) -> None:
+def training_step(model: SELSA, clip: Clip, precision: Precision) -> Callable[[], None]:
     """Forward and backward."""
-    model.zero_grad(set_to_none=True)
-    with precision.arithmetic("cpu"):
-        with precision.autocast("cpu"):
-            losses = model(clip)
-        precision.new_loss_scale().scale(total_loss(losses)).backward()
+    taught = learner(model, precision)
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        taught.gradients(clip, seed=0)
+
+    return step
 
 
 def saved_bytes(model: nn.Module, step: Callable[[], None]) -> int:
@@ -74,8 +83,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     rounds = parser.parse_args().rounds
-    model, clip = golden_selsa().train(), training_clip(320, 512)
-    steps = [lambda p=p: training_step(model, clip, p) for p in (FP16, FP32)]
+    model, clip = golden_selsa(), training_clip(320, 512)
+    steps = [training_step(model, clip, precision) for precision in (FP16, FP32)]
     half, full = (saved_bytes(model, step) for step in steps)
     print(
         f"SELSA R50, 3x320x512: saved activations {half / 2**20:.0f} MiB in fp16, "

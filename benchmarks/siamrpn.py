@@ -18,6 +18,7 @@ from measure import (
     calibration_training,
     golden_siamrpn,
     golden_video,
+    learner,
     machine,
     paired,
     spread,
@@ -26,8 +27,7 @@ from measure import (
 from halftrack.frames import PairBatch
 from halftrack.recipes import load_recipe
 from halftrack.tracking import SiameseConfig, SiameseTracker
-from halftrack.training import TrainingConfig, total_loss
-from halftrack.training.optimiser import apply_phases
+from halftrack.training import TrainingConfig
 
 
 def pairs(count: int) -> PairBatch:
@@ -43,12 +43,13 @@ def pairs(count: int) -> PairBatch:
 
 def training(config: TrainingConfig, epoch: int) -> Callable[[], None]:
     """Forward and backward in an epoch of the published recipe."""
-    model, batch = golden_siamrpn().train(), pairs(4)
-    apply_phases(model, config.phases, epoch)
+    model, batch = golden_siamrpn(), pairs(4)
+    taught = learner(model, phases=config.phases)
+    taught.begin_epoch(epoch)
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
-        total_loss(model(batch)).backward()
+        taught.gradients(batch, seed=0)
 
     return step
 

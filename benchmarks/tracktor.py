@@ -21,6 +21,7 @@ from measure import (
     golden_detector,
     golden_reid,
     golden_video,
+    learner,
     machine,
     paired,
     spread,
@@ -28,8 +29,7 @@ from measure import (
 from torch import nn
 
 from halftrack.frames import CropBatch, FrameBatch
-from halftrack.precision import LiveBytes, Precision, optimizer_step
-from halftrack.training import total_loss
+from halftrack.precision import LiveBytes, Precision
 
 
 def frame_batch(height: int, width: int) -> FrameBatch:
@@ -58,29 +58,23 @@ def crop_batch(count: int) -> CropBatch:
 
 def training(model: nn.Module, batch: FrameBatch | CropBatch) -> Callable[[], None]:
     """Forward and backward, as the reference's figures have it."""
-    model.train()
+    taught = learner(model)
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
-        total_loss(model(batch)).backward()
+        taught.gradients(batch, seed=0)
 
     return step
 
 
 def live_bytes(model: nn.Module, batch: FrameBatch | CropBatch, precision: Precision) -> float:
     """Peak GiB of the second step with SGD and momentum."""
-    model.train().zero_grad(set_to_none=True)
-    optimizer = torch.optim.SGD(model.named_parameters(), lr=0.0, momentum=0.9)
-    scale = precision.new_loss_scale()
+    model.zero_grad(set_to_none=True)
+    taught = learner(model, precision, weight_decay=0.0, max_grad_norm=None)
     for _ in range(2):
-        meter = LiveBytes(model, [optimizer])
-        with meter:
-            with precision.arithmetic("cpu"):
-                with precision.autocast("cpu"):
-                    losses = model(batch)
-                scale.scale(total_loss(losses)).backward()
-            optimizer_step([optimizer], scale, max_grad_norm=None)
-        model.zero_grad(set_to_none=True)
+        with LiveBytes(model, [taught.optimizer]) as meter:
+            taught.gradients(batch, seed=0)
+            taught.step()
     return meter.peak / 2**30
 
 
