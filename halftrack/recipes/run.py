@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from halftrack.errors import UserError
 from halftrack.recipes.kinds.detection import left_out
 from halftrack.recipes.kinds.evaluation import Evaluation
 from halftrack.recipes.kinds.recipe import Recipe
+from halftrack.recipes.kinds.renamed import refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
-from halftrack.training import TrainingResult, load_weights
+from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
-from halftrack.training.same_run import free_fields
+from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.same_run import check_same_run, check_unused, free_fields, leaves
 
 __all__ = [
     "choose_device",
@@ -90,13 +93,22 @@ def train(
 ) -> TrainingResult:
     """Train a recipe; checkpoints, ``best.pth`` and ``log.jsonl`` go to ``out``.
 
+    What can be wrong without the data is found before they are read.
+
     Raises:
         DataError: if the data are not there or not readable.
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
         ValueError, FileNotFoundError: a recipe that is not trained, a resume that cannot be.
     """
-    trained = recipe.for_training()
+    trained, out = recipe.for_training(), Path(out)
     device = choose_device(device)
+    # A resumed run gets its weights from the checkpoint.
+    init = "none" if resume else init
+    if resume:
+        _check_resumable(trained, out, seed=seed)
+    else:
+        check_unused(out)
+    _check_model(trained, init=init, trust=trust)
     trained = trained.settled(data_root)
     source = trained.training_source(data_root, progress=PrintedProgress("training annotations"))
     for line in source.notes:
@@ -107,8 +119,7 @@ def train(
             f"{trained.name} is not scored while it trains, its test set has no ground truth here: "
             "there will be no best.pth, take the last step_N.pth"
         )
-    # A resumed run gets its weights from the checkpoint.
-    model = prepare_model(trained, seed=seed, init="none" if resume else init, trust=trust)
+    model = prepare_model(trained, seed=seed, init=init, trust=trust)
 
     def validate(model: nn.Module, score: Callable[[nn.Module], Evaluation]) -> dict[str, float]:
         evaluation = score(model)
@@ -121,14 +132,37 @@ def train(
         batches=source,
         config=trained.training,
         precision=trained.precision,
-        out=Path(out),
+        out=out,
         device=device,
         seed=seed,
         evaluate=None if score is None else partial(validate, score=score),
         recipe=trained.to_dict(),
         free=free_fields(trained),
+        init=trained.start_weights if init is None else str(init),
         resume=resume,
     )
+
+
+def _check_resumable(recipe: TrainedRecipe, out: Path, *, seed: int) -> None:
+    """Make sure that a folder holds a checkpoint of this recipe, as far as no data are needed."""
+    path, state, _ = newest_checkpoint(out)
+    refuse_old_names(state["meta"]["recipe"], str(path))
+    values, ample = recipe.to_dict(), dict(leaves(recipe.without_data().to_dict()))
+    open_fields = {name for name, value in leaves(values) if value != ample[name]}
+    free = free_fields(recipe) | open_fields
+    check_same_run(path, state["meta"], recipe=values, seed=seed, free=free)
+
+
+def _check_model(recipe: TrainedRecipe, *, init: str | Path | None, trust: bool) -> None:
+    """Make sure that weights can be had and fit, and that every pattern matches something."""
+    recipe = recipe.without_data()
+    model = prepare_model(recipe, init=init, trust=trust, say=lambda _: None)
+    config = replace(recipe.training, ema_decay=None)
+    learner = Learner(
+        model, config, recipe.precision, device=torch.device("cpu"), batches_per_epoch=1
+    )
+    for phase in config.phases:
+        learner.begin_epoch(phase.first_epoch)
 
 
 def evaluate(

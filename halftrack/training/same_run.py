@@ -13,7 +13,7 @@ from typing import Any
 
 from halftrack.errors import UserError
 
-__all__ = ["check_same_run", "check_unused", "free_fields"]
+__all__ = ["check_same_run", "check_unused", "free_fields", "leaves"]
 
 
 def check_unused(out: Path) -> None:
@@ -50,7 +50,7 @@ def check_same_run(
     """
     if meta["seed"] != seed:
         raise UserError(f"{path} was trained with seed {meta['seed']}, this run has {seed}")
-    was, now = dict(_leaves(meta["recipe"])), dict(_leaves(recipe))
+    was, now = dict(leaves(meta["recipe"])), dict(leaves(recipe))
     for name in sorted((set(was) | set(now)) - set(free)):
         if was.get(name) != now.get(name):
             raise UserError(
@@ -76,10 +76,15 @@ def free_fields(recipe: Any, prefix: str = "") -> frozenset[str]:
     return frozenset(found)
 
 
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is no group of others, with its dotted path."""
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a recipe that is no group of others, with its dotted path.
+
+    Args:
+        values: plain values, as checkpoints keep them.
+        prefix: goes before every path.
+    """
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

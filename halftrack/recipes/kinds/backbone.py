@@ -43,6 +43,11 @@ class BackboneRecipe(TrainedRecipe):
     backbone_weights: Literal["imagenet", "none"] = "imagenet"
     """Where the backbone starts: torchvision's ImageNet weights, or random."""
 
+    @property
+    def start_weights(self) -> str:
+        """``imagenet`` or ``none``, as ``backbone_weights`` has it."""
+        return self.backbone_weights
+
     def load_start_weights(self, model: nn.Module, *, say: Callable[[str], None]) -> None:
         """Fill the backbone with torchvision's ImageNet weights, unless ``backbone_weights=none``.
 

@@ -74,6 +74,11 @@ class TrainedRecipe(Recipe):
         """The recipe itself, which is trained."""
         return self
 
+    @property
+    def start_weights(self) -> str:
+        """The word, for the log, for the weights that training starts from without ``--init``."""
+        return "none"
+
     def load_start_weights(self, model: nn.Module, *, say: Callable[[str], None]) -> None:
         """Fill in the weights that training starts from where the user names none; none here.
 

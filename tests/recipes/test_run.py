@@ -1,0 +1,137 @@
+"""What can be wrong with a run without its data is told before they are read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from halftrack.data import DataError
+from halftrack.recipes import load_recipe, override, train
+from halftrack.synthetic import SyntheticVideo, write_synthetic
+from halftrack.training import read_checkpoint
+from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.same_run import free_fields
+
+SELSA, REID = "selsa_tiny_sample", "reid_tiny_sample"
+SHORT = ("training.epochs=1", "training.workers=0", "data.min_crops=2", "data.max_crops=4")
+
+
+def short(*settings: str):
+    """ReID, whose number of individuals only the data can tell, for an epoch."""
+    return override(load_recipe(REID), [*SHORT, "data.identities_per_batch=3", *settings])
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = SyntheticVideo(layout="mot", train_videos=2, val_videos=1, frames=8)
+    return write_synthetic(tmp_path_factory.mktemp("videos"), settings)
+
+
+@pytest.fixture(scope="module")
+def finished(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished")
+    train(short(), data_root=videos, out=out)
+    return out
+
+
+@pytest.mark.parametrize("name", [SELSA, REID])
+@pytest.mark.parametrize(
+    ("settings", "asked", "message"),
+    [
+        ([], {"init": "nowhere.pth"}, "no checkpoint at nowhere.pth"),
+        ([], {"device": "abacus"}, "no device 'abacus' here"),
+        ([], {"resume": True}, "nothing to resume"),
+        (["precision.keep_fp32=necks"], {}, "pattern 'necks' matches no module"),
+    ],
+)
+def test_it_is_told_before_the_data_are_read(
+    tmp_path: Path, name: str, settings: list[str], asked: dict[str, object], message: str
+) -> None:
+    recipe = override(load_recipe(name), settings)
+    with pytest.raises(ValueError, match=message):
+        train(recipe, data_root=tmp_path / "no data", out=tmp_path / "out", **asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_another_fault_the_data_are_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        train(load_recipe(SELSA), data_root=tmp_path / "no data", out=tmp_path / "out")
+
+
+def test_weights_that_fit_nowhere_are_told_before_the_data_are_read(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"other": torch.zeros(3)}}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="fits nowhere"):
+        train(short(), data_root=tmp_path, out=tmp_path / "out", init=tmp_path / "other.pth")
+
+
+def test_a_folder_in_use_is_told_before_the_data_are_read(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="already holds a run"):
+        train(short(), data_root=tmp_path / "no data", out=finished)
+
+
+def test_an_out_that_is_a_file_is_told_before_the_data_are_read(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(ValueError, match="is a file: choose a folder"):
+        train(short(), data_root=tmp_path / "no data", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.lr=0.3", r"another recipe: training.lr was 0.0\d*, now 0.3"),
+        ("data.size=(64, 64)", r"data.size"),
+    ],
+)
+def test_a_checkpoint_of_another_recipe_is_told_before_the_data_are_read(
+    finished: Path, tmp_path: Path, setting: str, message: str
+) -> None:
+    settings = [setting] if "size" not in setting else [setting, "model.crop_size=(64, 64)"]
+    with pytest.raises(ValueError, match=message):
+        train(short(*settings), data_root=tmp_path / "no data", out=finished, resume=True)
+    with pytest.raises(ValueError, match="was trained with seed 0, this run has 1"):
+        train(short(), data_root=tmp_path / "no data", out=finished, resume=True, seed=1)
+
+
+def test_what_only_the_data_can_tell_is_no_other_recipe(finished: Path, videos: Path) -> None:
+    before = newest_checkpoint(finished)[1]["position"]
+    again = train(short("training.log_every=7"), data_root=videos, out=finished, resume=True)
+    assert again.steps == before["steps"]
+
+
+def test_an_old_field_name_in_a_checkpoint_is_told_with_the_new_one(
+    finished: Path, tmp_path: Path
+) -> None:
+    state = read_checkpoint(newest_checkpoint(finished)[0])
+    training = state["meta"]["recipe"]["training"]
+    training["published_clips_per_step"] = training.pop("published_batches_per_step")
+    torch.save(state, tmp_path / "step_9.pth")
+    with pytest.raises(ValueError, match=r"published_clips_per_step' is now .*batches_per_step'"):
+        train(short(), data_root=tmp_path / "no data", out=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("word", ["none", None, "file"])
+def test_the_log_says_where_the_weights_came_from(
+    finished: Path, videos: Path, tmp_path: Path, word: str | None
+) -> None:
+    init = newest_checkpoint(finished)[0] if word == "file" else word
+    train(short(), data_root=videos, out=tmp_path, init=init)
+    meta = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+    assert meta["init"] == ("none" if init is None else str(init))
+    assert newest_checkpoint(tmp_path)[1]["meta"]["init"] == meta["init"]
+
+
+def test_recipes_say_what_they_start_from_without_a_file() -> None:
+    assert load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid").start_weights == "imagenet"
+    assert load_recipe(SELSA).start_weights == "none"
+
+
+def test_only_marked_fields_are_free_and_pixels_are_not() -> None:
+    training = {"workers", "log_every", "checkpoint_every", "keep_checkpoints", "replay_bundles"}
+    everywhere = {f"training.{name}" for name in training} | {"data.on_bad_sample"}
+    assert free_fields(load_recipe(SELSA)) == everywhere
+    assert free_fields(load_recipe(REID)) == everywhere | {"data.cache_mb"}
+    # Crops that are held are JPEG files there, which changes pixels.
+    assert free_fields(load_recipe("siamese_rpn_tiny_sample")) == everywhere
