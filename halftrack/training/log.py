@@ -127,9 +127,12 @@ class RunLog:
     def note(self, **fields: Any) -> None:
         """Write one record as it is."""
         line = json.dumps(_finite(fields), allow_nan=False)
-        with naming_file(self._path):
+        try:
             self._file.write(line + "\n")
             self._file.flush()
+        except OSError:
+            with naming_file(self._path):
+                raise
 
     def timed(self, loader: Iterable[BatchT]) -> Iterator[BatchT]:
         """The loader's batches; the time spent waiting for them is logged as ``data_time``."""
