@@ -130,7 +130,7 @@ class FasterRCNN(nn.Module):
 
     @torch.no_grad()
     def detect(self, frame: Frame) -> Detections:
-        """What is in a frame, in original pixels; public boxes, where it has any, are proposals."""
+        """Detections in a frame, in original pixels; public boxes serve as proposals."""
         maps = self.features([frame])
         self._seen = frame, maps
         proposals = frame.public_xyxy

@@ -1,4 +1,4 @@
-"""Which box learns what: assignment by IoU, and random sampling of positives and negatives.
+"""Training targets of boxes: assignment by IoU, and random sampling of positives and negatives.
 
 mmdet's MaxIoUAssigner and RandomSampler, draw for draw: random numbers are taken only where there
 are more candidates than wanted, positives first.

@@ -38,7 +38,10 @@ class ReIDConfig:
     num_identities: int | None = None
     """Individuals told apart in training; None: as many as the data or the checkpoint hold."""
     margin: float = 0.3
-    """How much nearer the farthest crop of the same individual must be than the nearest other."""
+    """Margin of the triplet loss, as a distance of embeddings.
+
+    The farthest crop of the same individual must be nearer by it than the nearest of another.
+    """
     crop_size: tuple[int, int] = (256, 128)
     """Height and width that crops are resized to."""
 

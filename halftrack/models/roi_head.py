@@ -53,7 +53,7 @@ class RoIHeadConfig:
         num_samples=256,
         positive_fraction=0.25,
     )
-    """Which proposals learn what."""
+    """Matching of proposals to objects."""
     score_threshold: float = 1e-4
     """Least score of a detection."""
     nms_iou: float = 0.5

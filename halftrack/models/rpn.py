@@ -46,9 +46,9 @@ class RPNConfig:
         num_samples=256,
         positive_fraction=0.5,
     )
-    """Which anchors learn what."""
+    """Matching of anchors to objects."""
     smooth_l1_beta: float = 1 / 9
-    """Where the smooth L1 loss turns from square to straight."""
+    """Difference at which the smooth L1 loss turns from square to straight."""
     train_pre_nms_topk: int = 6000
     """Proposals of a map ranked before suppression where a frame is learned."""
     test_pre_nms_topk: int = 6000

@@ -68,7 +68,7 @@ class Aggregator(nn.Module):
         return self._split(self.ref_fc_embed(references)), self._split(self.ref_fc(references))
 
     def forward(self, rois: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """What the references say about each roi, ``(n, d)``."""
+        """Features of the references, aggregated for each roi: ``(n, d)``."""
         # The query is scaled before the product: 64-term products of fp16 features pass 65504 from
         # |q| = 33 on.
         queries = self._split(self.fc_embed(rois)) * (keys.shape[-1] ** -0.5)
@@ -99,7 +99,7 @@ class SelsaBBoxHead(BBoxHead):
         return embedded
 
     def remember(self, embedded: Tensor) -> Memory:
-        """What references lend to every key frame; depends on none of them."""
+        """Features that references lend to every key frame; they depend on no key frame."""
         memory = []
         for index, aggregator in enumerate(self.aggregator):
             assert isinstance(aggregator, Aggregator)
@@ -237,7 +237,7 @@ class SELSA(nn.Module):
 
     @torch.no_grad()
     def detect(self, frame: Frame) -> Detections:
-        """What is in one frame of the video ``start`` was called for, in original pixels."""
+        """Detections in a frame of the video that ``start`` was given, in original pixels."""
         if self._memory is None:
             raise RuntimeError("call model.start(references) before the first frame of a video")
         head = self.detector.roi_head

@@ -50,9 +50,9 @@ class SiamRPNConfig:
     backbone: ResNetConfig = field(default_factory=_backbone)
     """The feature extractor."""
     neck_channels: int = 256
-    """Of every map behind the neck."""
+    """Channels of every map behind the neck."""
     norm: Literal["batch", "group"] = "batch"
-    """Of neck and head; ``group`` for training from scratch on few videos, as in the backbone."""
+    """Norm of neck and head; ``group`` for training from scratch on few videos."""
     geometry: SiameseGeometry = field(default_factory=SiameseGeometry)
     """Sizes of template and search region, and the anchors; data and tracker take them too."""
     matching: MatchingConfig = MatchingConfig(
@@ -62,7 +62,7 @@ class SiamRPNConfig:
         num_samples=64,
         positive_fraction=0.25,
     )
-    """Which anchors of a positive pair learn what."""
+    """Matching of anchors to the object of a positive pair."""
     num_negatives: int = 16
     """Anchors drawn of a negative pair."""
     negative_cells: int = 7
@@ -87,7 +87,7 @@ class SiamRPNConfig:
 
 @dataclass(frozen=True)
 class PairTargets:
-    """What the anchors of one pair learn."""
+    """Targets of the anchors of one pair."""
 
     sampled: Tensor
     """int64 ``(s,)`` anchors whose class counts, positives first."""
@@ -142,7 +142,7 @@ class SiamRPN(nn.Module):
 
     @torch.no_grad()
     def embed(self, template_chw: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """What is slid over search regions, for each level; once a video."""
+        """Template features of each level, slid over search regions; computed once a video."""
         template = template_chw.to(self.head.cls_weight.device)
         return self.head.embed(self._centres(self.features(template[None])))
 
@@ -163,7 +163,7 @@ class SiamRPN(nn.Module):
 
     @torch.no_grad()
     def assign(self, box_xyxy: Tensor, positive: bool, rows: int, columns: int) -> PairTargets:
-        """What a pair teaches: the object's place, or, of a negative one, that it is not there.
+        """Targets of a pair: the object's place, or that a negative pair has no object.
 
         Args:
             box_xyxy: ``(4,)`` the object in the search region; of a negative pair another object.

@@ -23,20 +23,20 @@ __all__ = ["Replay", "replay"]
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """How a skipped step went when it was run again."""
+    """Result of running a skipped step again."""
 
     bundle: ReplayBundle
     """The step as it was kept."""
     found: Culprit | None
-    """What is to blame now; None if its gradients are finite."""
+    """Culprit that was found now; None if all gradients are finite."""
 
     @property
     def same(self) -> bool:
-        """Whether it is the culprit recorded."""
+        """True if the culprit is the recorded one."""
         return self.found == self.bundle.culprit
 
     def lines(self) -> list[str]:
-        """What was found, for people."""
+        """Lines about what was found, for people."""
         bundle = self.bundle
         recorded, found = bundle.culprit, self.found
         place = f"step {bundle.step}, epoch {bundle.epoch + 1}, {bundle.precision.name}"

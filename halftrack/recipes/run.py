@@ -1,4 +1,4 @@
-"""Where the parts meet: train a recipe, score a checkpoint."""
+"""Training of a recipe and scoring of a checkpoint: the place where the parts meet."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ class FinishedRun:
     """A run that came to its end, as its log tells it."""
 
     log: Path
-    """Its ``log.jsonl``."""
+    """The run's ``log.jsonl``."""
     seed: int
     """Origin of its randomness."""
     precision: str
-    """What it computed in."""
+    """The precision's name."""
     score: float
     """The recipe's ``best_metric`` at its end; its best may be an earlier one, picked by chance."""
     metrics: dict[str, float | None]
@@ -32,11 +32,11 @@ class FinishedRun:
     steps: int
     """Attempted steps."""
     skipped: int
-    """Of these, skipped because a gradient was not finite."""
+    """Attempts that were skipped because a gradient was not finite."""
     device: str
-    """Where it ran."""
+    """Device that the run computed on."""
     versions: dict[str, str | None]
-    """What it ran on."""
+    """Versions of the code and libraries."""
 
 
 def read_finished(log: Path, recipe: TrainedRecipe, *, seed: int) -> FinishedRun | None:

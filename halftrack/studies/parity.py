@@ -30,13 +30,13 @@ __all__ = ["Parity", "run_parity"]
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """What paired runs say about half precision; differences are half minus fp32, in points.
+    """Result of paired runs in fp32 and half precision; differences are half minus fp32, in points.
 
     A point is a hundredth of a metric that lies in 0 to 1, and 1 of a metric in percent.
     """
 
     recipe: TrainedRecipe
-    """What was run, in fp32."""
+    """The recipe that was run, in fp32."""
     precision: str
     """The half precision it is compared with."""
     margin: float
@@ -114,7 +114,7 @@ class Parity:
         return rows
 
     def notes(self) -> list[str]:
-        """What is compared, and what beside the arithmetic differs between the runs."""
+        """Notes on what is compared, and on what differs between the runs beside the arithmetic."""
         lines = [
             f"{self.metric} at the end of training, in points of {self.point:g}; margin "
             f"{self.margin:g} either way"

@@ -25,7 +25,7 @@ _IMAGENET = {
 
 
 class BackboneModelConfig(ModelConfig, Protocol):
-    """What a model with a backbone is built from."""
+    """Configuration of a model with a backbone."""
 
     @property
     def backbone(self) -> ResNetConfig:
@@ -37,11 +37,11 @@ class BackboneRecipe(TrainedRecipe):
     """A trained recipe whose model has a ResNet backbone that ImageNet weights fit."""
 
     backbone_path: ClassVar[str] = "backbone"
-    """Where in the model the backbone is."""
+    """Path of the backbone in the model."""
     model: BackboneModelConfig
     """Architecture and its loss, sampling and test settings."""
     backbone_weights: Literal["imagenet", "none"] = "imagenet"
-    """Where the backbone starts: torchvision's ImageNet weights, or random."""
+    """Weights that the backbone starts from: torchvision's ImageNet weights, or random ones."""
 
     @property
     def start_weights(self) -> str:

@@ -38,12 +38,12 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionEvaluation(Evaluation):
-    """How a detector did on the validation videos."""
+    """Scores of a detector on the validation videos."""
 
     metrics: DetectionMetrics
     """The scores."""
     detections: tuple[Detections, ...]
-    """What was found in each frame, in the order of the videos, on the CPU."""
+    """Detections of each frame, in the order of the videos, on the CPU."""
 
     def flat(self) -> dict[str, float]:
         """``coco_ap50``, ``voc_ap50`` and so on."""
@@ -79,7 +79,7 @@ class VideoDetectionRecipe(BackboneRecipe):
     model: SelsaConfig
     """Architecture and its loss, sampling and test settings."""
     data: VidDataConfig
-    """What is read and how it is sampled."""
+    """The data sets' configuration: what is read and how it is sampled."""
 
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None
@@ -167,7 +167,7 @@ class FrameDetectionRecipe(BackboneRecipe):
     model: FasterRCNNConfig
     """Architecture and its loss, sampling and test settings."""
     data: MotDetectionConfig
-    """What is read and how it is augmented."""
+    """The data set's configuration: what is read and how it is augmented."""
 
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None
@@ -289,7 +289,7 @@ def _score(
 
 
 def left_out(ledger: SkipLedger) -> tuple[str, ...]:
-    """What a ledger lists, as lines; nothing if it is empty."""
+    """Lines of a ledger; none if it is empty."""
     return tuple(ledger.lines()) if len(ledger) else ()
 
 

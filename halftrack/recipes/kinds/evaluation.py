@@ -15,14 +15,14 @@ __all__ = ["Evaluation"]
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(ABC):
-    """How a model did; each task adds its scores and what they were computed from."""
+    """Result of scoring a model; each task adds its scores and what they were computed from."""
 
     frames: int
     """Frames scored."""
     seconds: float
     """Time spent in the model, reading and scoring not."""
     skipped: tuple[str, ...] = ()
-    """What could not be read and was left out, as lines of text; empty if nothing."""
+    """Lines about what could not be read and was left out; empty if nothing was."""
 
     @property
     def frames_per_second(self) -> float:

@@ -41,7 +41,7 @@ __all__ = ["TrackingEvaluation", "TrackingRecipe"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingEvaluation(Evaluation):
-    """How a tracker did on the validation sequences."""
+    """Scores of a tracker on the validation sequences."""
 
     metrics: MotMetrics | None
     """The scores; None where a sequence has no published truth."""
@@ -94,19 +94,19 @@ class TrackingRecipe(Recipe):
     detector_recipe: str
     """The recipe that trains it."""
     detector_checkpoint: str
-    """Its weights; the published recipes name the file that training leaves by default."""
+    """Checkpoint of the detector; published recipes name the file that training leaves."""
     reid: ReIDConfig | None = field(default_factory=ReIDConfig)
     """The embedder's architecture; None to track without."""
     reid_recipe: str = ""
     """The recipe that trains it."""
     reid_checkpoint: str = ""
-    """Its weights."""
+    """Checkpoint of the ReID model."""
     tracker: TracktorConfig = field(default_factory=TracktorConfig)
     """When tracks go on, start and end."""
     camera_motion: EccMotion | None = field(default_factory=EccMotion)
-    """How the camera's motion is found; None for a camera that stands still."""
+    """Estimate of the camera's motion; None for a camera that stands still."""
     data: MotDetectionConfig
-    """What is tracked."""
+    """The data set's configuration: which sequences are tracked."""
 
     def build_model(self, *, seed: int = 0) -> TracktorParts:
         """Both parts with random weights, a function of ``seed`` alone, on the CPU."""

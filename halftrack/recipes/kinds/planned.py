@@ -21,7 +21,7 @@ class Sharing:
     unit: int = 1
     """It is a multiple of this."""
     most: int | None = None
-    """What the recipe allows; None for any."""
+    """Largest number that the recipe allows; None for any."""
 
     def __str__(self) -> str:
         return f"{self.field}={self.value}"

@@ -1,4 +1,4 @@
-"""What a recipe is: one complete, frozen, typed value, and what every kind of it is asked.
+"""Recipe: one complete, frozen, typed value, and the questions that every kind of it answers.
 
 A recipe is asked, never identified: whatever another room wants to know of it is a method here or
 in ``TrainedRecipe``, with a default that says what to do where a kind of recipe has no answer.
@@ -58,14 +58,14 @@ class Recipe(ABC):
     summary: str = ""
     """One line on what it is; that of a listed recipe stands in ``halftrack.recipes.names``."""
     precision: Precision
-    """What it computes in."""
+    """Precision of training and inference."""
     data: Any
     """The data set's configuration, a frozen dataclass of the recipe's kind."""
 
     method: ClassVar[str] = "-"
     """The method's name in the published row."""
     needs_checkpoint: ClassVar[bool] = True
-    """Whether a checkpoint must be given to score or track; else the recipe names its files."""
+    """True if a checkpoint must be given to score or track; else the recipe names its files."""
 
     @abstractmethod
     def build_model(self, *, seed: int = 0) -> nn.Module:
@@ -238,7 +238,7 @@ class Recipe(ABC):
 
 
 def seeded(build: Callable[[], ModelT], seed: int) -> ModelT:
-    """What ``build`` makes, its random numbers a function of ``seed`` alone, on the CPU."""
+    """Returns what ``build`` makes on the CPU, its random numbers a function of ``seed`` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()

@@ -34,7 +34,7 @@ _IDENTITIES = 1000  # taken where only the data can tell: more than any MOTChall
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalEvaluation(Evaluation):
-    """How well embeddings of the validation crops find the same individual again."""
+    """Retrieval scores: how well validation crops find the same individual again."""
 
     metrics: RetrievalScores
     """The scores."""
@@ -48,7 +48,7 @@ class RetrievalEvaluation(Evaluation):
         return asdict(self.metrics)
 
     def tables(self) -> dict[str, list[dict[str, object]]]:
-        """What was asked."""
+        """Number of queries, and of crops without a partner."""
         scores = self.metrics
         return {"Retrieval": [{"queries": scores.queries, "alone, left out": scores.alone}]}
 
@@ -70,7 +70,7 @@ class ReIDRecipe(BackboneRecipe):
     model: ReIDConfig
     """Architecture and its loss."""
     data: ReIDDataConfig
-    """Which crops are cut and how they are sampled."""
+    """The data set's configuration: which crops are cut and how they are sampled."""
 
     def settled(self, data_root: str | Path) -> Self:
         """With the number of identities the data hold."""

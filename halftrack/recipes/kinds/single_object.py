@@ -57,7 +57,7 @@ _SERVERS = {"GOT-10k": 180, "TrackingNet": 511}  # test sequences, all of which 
 
 @dataclass(frozen=True, kw_only=True)
 class SingleObjectEvaluation(Evaluation):
-    """How a tracker did on the test sequences, each tracked once from its first box."""
+    """Scores of a tracker on the test sequences, each tracked once from its first box."""
 
     metrics: dict[OpeRule, OpeMetrics]
     """The scores by both rules, the recipe's first; empty where no ground truth is published."""
@@ -124,18 +124,18 @@ class SingleObjectRecipe(BackboneRecipe):
     model: SiamRPNConfig
     """Architecture and its loss."""
     data: PairDataConfig
-    """Which pairs it learns from."""
+    """The data sets' configuration: which pairs are learned from."""
     tracker: SiameseConfig
     """Penalties and smoothing by which the model's answers become a track."""
     benchmark: SotBenchmark = "LaSOT"
-    """What it is scored on."""
+    """Benchmark that the recipe is scored on."""
     split: SotSplit = "test"
-    """Which of its sequences."""
+    """Split of the benchmark that is scored."""
     attributes: str | None = None
     """A folder of flags, to score by attribute: ``annos/att`` of LaSOT's evaluation kit, as they
     are not in its download. UAV123's are found without it; the other benchmarks have none."""
     rule: OpeRule = "mmtracking"
-    """Whose one-pass evaluation; the published numbers are MMTracking's."""
+    """Rule of the one-pass evaluation; the published numbers follow MMTracking's."""
 
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None

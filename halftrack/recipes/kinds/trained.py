@@ -27,19 +27,22 @@ SYNTHETIC_VIDEOS = 8
 
 
 class ModelConfig(Protocol):
-    """What a model is built from."""
+    """Configuration of a model, which builds it."""
 
     def build(self) -> nn.Module:
         """The model with random weights."""
 
 
 class TrainingSource(BatchSource, Protocol):
-    """What training reads, and what it left out; ``halftrack.data.OrderedBatches`` is one."""
+    """Source of training batches that tells what it leaves out.
+
+    ``halftrack.data.OrderedBatches`` is one.
+    """
 
     notes: tuple[str, ...]
-    """What of the data is trained on and what is not, as lines of text."""
+    """Lines about what of the data is trained on and what is not."""
     skipped: SkipLedger
-    """What could not be read so far."""
+    """Ledger of what could not be read so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class TrainedRecipe(Recipe):
     batch_size_field: ClassVar[str] = "training.accumulate"
     """The field that says how many samples a step learns from."""
     any_image_size: ClassVar[bool] = False
-    """Whether the memory plan may look for the largest images that fit."""
+    """True if the memory plan may look for the largest images that fit."""
     metric_point: ClassVar[float] = 0.01
     """A point of ``training.best_metric``: 0.01 of a metric in 0 to 1, 1.0 of one in percent."""
     synthetic_layout: ClassVar[Layout | None] = None
@@ -60,7 +63,7 @@ class TrainedRecipe(Recipe):
     model: ModelConfig
     """Architecture and its loss, sampling and test settings."""
     training: TrainingConfig
-    """How long, how fast."""
+    """Length, learning rate and care of the training."""
 
     def build_model(self, *, seed: int = 0) -> nn.Module:
         """The model with random weights, a function of ``seed`` alone, on the CPU.
@@ -141,7 +144,7 @@ class TrainedRecipe(Recipe):
         raise UserError(f"images of {self.name} are {height}x{width}: no other size can be set")
 
     def sharing(self) -> Sharing:
-        """How many samples share a pass, and so what a step holds."""
+        """Number of samples that share a pass, which decides how much memory a step takes."""
         field = self.batch_size_field
         return Sharing(field=field, value=attrgetter(field)(self))
 

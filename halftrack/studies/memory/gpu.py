@@ -1,4 +1,4 @@
-"""What a GPU holds beyond live bytes: its allocator's rounding, cuDNN's workspace, the context.
+"""GPU memory beyond live bytes: its allocator's rounding, cuDNN's workspace, the context.
 
 It comes from three training runs of MMTracking whose memory was published and whose live bytes are
 known, and from fifteen steps of halftrack on one H200 (``benchmarks/gpu.md``). They are too few to

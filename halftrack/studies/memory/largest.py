@@ -20,7 +20,7 @@ class Largest:
     """The largest size of one kind with which the step fits, all else as in the recipe."""
 
     precision: str
-    """What it computes in."""
+    """The precision's name."""
     settings: tuple[str, ...]
     """The fields to set for it; none if not even the least fits."""
     peak: int
@@ -30,7 +30,7 @@ class Largest:
 
 
 def most_samples(recipe: TrainedRecipe, peak: Peak, budget: float) -> Largest:
-    """How many samples (of SELSA: reference frames) can share a pass.
+    """The largest number of samples (of SELSA: reference frames) that can share a pass.
 
     Args:
         recipe: all else.
@@ -48,7 +48,7 @@ def most_samples(recipe: TrainedRecipe, peak: Peak, budget: float) -> Largest:
 
 
 def largest_image(recipe: TrainedRecipe, peak: Peak, budget: float) -> Largest:
-    """How large images can be, sides in the recipe's proportion and of whole cells of 16 pixels.
+    """The largest images that fit, sides in the recipe's proportion and multiples of 16 pixels.
 
     Args:
         recipe: all else.

@@ -1,4 +1,4 @@
-"""How much memory a recipe's training step takes, before anyone computes it, and what would fit."""
+"""Memory plan: the peak of a training step before anyone computes it, and what would fit."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class StepMemory:
     """The predicted peak of one way to take the step."""
 
     precision: str
-    """What it computes in."""
+    """The precision's name."""
     first_epoch: int
     """0-based epoch from which on it trains these parameters."""
     recompute: tuple[int, ...]
     """Stages of the backbone whose activations are computed again."""
     accumulates: bool
-    """Whether gradients of an earlier batch are there too."""
+    """True if gradients of an earlier batch are there too."""
     peak: int
     """Live bytes."""
     by_kind: dict[str, int]
@@ -45,16 +45,16 @@ class StepMemory:
         return on_a_gpu(self.precision, self.peak)
 
     def fits(self, gpu_memory: int) -> bool:
-        """Whether the most a GPU may need is there, its context included."""
+        """True if even the most that a GPU may need is there, its context included."""
         return self.on_a_gpu[1] + CONTEXT <= gpu_memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """What a training step takes, in every way to take it."""
+    """Memory of a training step: every precision, phase and accumulation."""
 
     recipe: str
-    """Its name."""
+    """The recipe's name."""
     image: tuple[int, int]
     """Height and width of the largest image."""
     sharing: str
@@ -68,11 +68,11 @@ class MemoryPlan:
     gpu_memory: int | None
     """Bytes there are, if that was asked."""
     largest: tuple[Largest, ...]
-    """What would fit into them."""
+    """The largest sizes that would fit into the GPU."""
     assumed: tuple[str, ...]
-    """What was taken for granted of this recipe, as lines."""
+    """Assumptions about this recipe, as lines."""
     seconds: float
-    """How long the plan took."""
+    """Time that the plan took, in seconds."""
 
     def numbers(self) -> dict[str, Any]:
         """The plan in full, as JSON takes it."""
@@ -106,7 +106,7 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool | None:
-        """Whether the recipe as given fits into the GPU in every phase; None without a GPU."""
+        """True if the recipe as given fits into the GPU in every phase; None without a GPU."""
         if self.gpu_memory is None:
             return None
         return all(step.fits(self.gpu_memory) for step in self.as_given)
@@ -124,7 +124,7 @@ class MemoryPlan:
         )
 
     def notes(self) -> list[str]:
-        """What the tables take for granted, as lines."""
+        """Assumptions of the tables, as lines."""
         bounded = "not looked for: more than 16 times the recipe's own, references out of its range"
         return [
             "live: every tensor alive at the peak, proposals and rois as many as there can be, "

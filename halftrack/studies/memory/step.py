@@ -1,4 +1,4 @@
-"""What one training step of a recipe holds in memory: measured, or predicted, without a GPU.
+"""Memory of one training step of a recipe: measured, or predicted, without a GPU.
 
 A prediction is the same step of the same model on tensors without values, under the same meter: a
 measurement less the arithmetic.

@@ -1,4 +1,4 @@
-"""What a rehearsal means, in words: four questions, what must change, and a row for each module."""
+"""Answers of a rehearsal, in words: four questions, what must change, and a row for each module."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Answer:
     """One question answered."""
 
     question: str
-    """What was asked."""
+    """The question."""
     words: str
     """A paragraph."""
     changes: tuple[str, ...] = ()
-    """What must change before the recipe is trained, each a sentence or an argument to paste."""
+    """Changes to make before the recipe is trained, each a sentence or an argument to paste."""
 
 
 def answers(rehearsal: Rehearsal) -> tuple[Answer, ...]:
@@ -47,7 +47,7 @@ def must_change(rehearsal: Rehearsal) -> tuple[str, ...]:
 
 
 def module_rows(rehearsal: Rehearsal) -> list[Row]:
-    """What was seen of each module, in the order of the forward pass, and what to do about it."""
+    """Rows of modules in the order of the forward pass: what was seen and what to do about it."""
     ranges, advice = rehearsal.ranges, rehearsal.advice
     scale = _shown_scale(advice)
     gradients = ranges.gradients

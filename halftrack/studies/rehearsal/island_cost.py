@@ -1,4 +1,4 @@
-"""What fp32 islands cost: the memory that a training step with them needs on top."""
+"""Cost of fp32 islands: the memory that a training step with them needs on top."""
 
 from __future__ import annotations
 

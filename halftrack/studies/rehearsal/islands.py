@@ -1,4 +1,4 @@
-"""Which modules of a recipe's model must stay in fp32: training steps are rehearsed in fp16."""
+"""Search for the modules of a model that must stay in fp32: steps are rehearsed in fp16."""
 
 from __future__ import annotations
 

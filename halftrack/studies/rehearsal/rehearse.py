@@ -32,44 +32,44 @@ __all__ = ["Rehearsal", "rehearsable", "rehearse"]
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What a rehearsal found; everything that is told of it follows from here."""
+    """Findings of a rehearsal; everything that is told of it follows from here."""
 
     recipe: str
-    """Its name."""
+    """The recipe's name."""
     precision: Precision
-    """What was rehearsed."""
+    """The recipe that was rehearsed."""
     seed: int
     """Origin of all randomness."""
     data: str
-    """What was learned from."""
+    """The data that were learned from."""
     image: tuple[int, int]
     """Height and width of the largest image."""
     planned_sizes: str
     """The recipe's own image and number of samples that share a pass: the memory is theirs."""
     planned_steps: int
-    """How many steps there were to be."""
+    """Number of steps that were asked for."""
     memory: tuple[StepMemory, ...]
     """The predicted peak of the recipe's own step in fp32, bf16 and fp16, in its last phase."""
     notes: tuple[str, ...] = ()
-    """What was taken for granted on the way, as lines."""
+    """Assumptions that were made on the way, as lines."""
     steps: tuple[RehearsedStep, ...] = ()
     """Those taken and skipped, in order."""
     sampled: tuple[int, ...] = ()
     """Numbers, from 1, of the steps whose ranges were measured."""
     ranges: Ranges = field(default_factory=Ranges, repr=False)
-    """Of all sampled steps together; gradients of those alone in which all were finite."""
+    """Ranges of all sampled steps together; gradients only of steps in which all were finite."""
     islands: Islands | None = None
     """The smallest set of fp32 islands; None if they were not searched."""
     islands_bytes: int = 0
-    """What they add to the peak of the recipe's own step."""
+    """Memory, in bytes, that the islands add to the peak of the recipe's own step."""
     stopped: str | None = None
     """Why it could not go on; None if it could."""
     interrupted: bool = False
-    """Whether it was ended early from outside."""
+    """True if the rehearsal was ended early from outside."""
     seconds: float = 0.0
-    """How long it took."""
+    """Time that the rehearsal took, in seconds."""
     versions: dict[str, str | None] = field(default_factory=code_versions)
-    """What computed it."""
+    """Versions of the code and libraries."""
 
     @cached_property
     def advice(self) -> LossScaleAdvice | None:

@@ -40,9 +40,9 @@ class RehearsedStep:
     skipped: bool
     """True if no weight moved."""
     why: str | None = None
-    """Of a skipped step, the cause in words."""
+    """Cause of a skipped step, in words; None if the step was taken."""
     culprit: Culprit | None = None
-    """Its first non-finite tensor; None also if it was finite when it was run again."""
+    """First non-finite tensor of a skipped step; None if the step was finite when run again."""
 
 
 class RehearsedRun:
