@@ -7,7 +7,14 @@ from pathlib import Path
 
 from halftrack.errors import MissingFileError, UserError
 
-__all__ = ["check_file", "check_folder", "check_least", "check_name", "check_output"]
+__all__ = [
+    "check_file",
+    "check_folder",
+    "check_least",
+    "check_name",
+    "check_new_file",
+    "check_output",
+]
 
 
 def check_name(option: str, value: str | None, allowed: tuple[str, ...]) -> None:
@@ -47,3 +54,15 @@ def check_output(folder: Path | None, option: str = "--out") -> None:
         raise UserError(f"{option} {folder}: {there} is a file, expected a folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"{option} {folder}: no permission to write to {there}")
+
+
+def check_new_file(option: str, file: Path | None) -> None:
+    """Refuse a file that cannot be written; None means that it was left out."""
+    if file is None:
+        return
+    if file.is_dir():
+        raise UserError(f"{option} {file}: a folder, expected a file to write to")
+    if not file.parent.is_dir():
+        raise UserError(f"{option} {file}: there is no folder {file.parent}")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UserError(f"{option} {file}: no permission to write to it")

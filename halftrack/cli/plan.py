@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from halftrack.cli.checks import check_least
+from halftrack.cli.checks import check_least, check_new_file
 from halftrack.cli.console import console, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.options import RecipeName, Samples, Settings
 from halftrack.cli.recipe import check_recipe, choose_recipe
-from halftrack.errors import UserError
 from halftrack.studies.memory.gpu import parse_memory
 
 __all__ = ["plan"]
@@ -54,8 +53,7 @@ def plan(
     memory = None if gpu_memory is None else parse_memory(gpu_memory)
     check_least("--objects", objects)
     check_least("--samples", samples)
-    if out is not None and out.is_dir():
-        raise UserError(f"--out {out}: a folder, expected a file to write to")
+    check_new_file("--out", out)
     from halftrack.report import render_table
     from halftrack.studies.memory.plan import plan_memory
     from halftrack.studies.memory.step_sizes import resized

@@ -338,6 +338,8 @@ def test_a_rehearsal_leaves_a_page_and_its_exit_code_says_whether_something_must
     [
         ((TINY, "--gpu-memory", "11"), "GPU memory '11': expected a number and MB, GB"),
         ((TINY, "--image", "600"), "image '600': expected height x width in pixels"),
+        ((TINY, "--out", "no/folder/plan.json"), "there is no folder no/folder"),
+        ((TINY, "--out", "."), "a folder, expected a file"),
         ((TINY, "--samples", 0), "--samples 0: expected at least 1"),
         (("tracktor_tiny_sample",), "tracktor_tiny_sample has no training step"),
     ],
