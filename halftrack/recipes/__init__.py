@@ -8,19 +8,20 @@ from halftrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from halftrack.recipes.kinds.backbone import BackboneRecipe
-    from halftrack.recipes.kinds.detection import (
+    from halftrack.recipes.kinds.detection import FrameDetectionRecipe, VideoDetectionRecipe
+    from halftrack.recipes.kinds.evaluation import (
         DetectionEvaluation,
-        FrameDetectionRecipe,
-        VideoDetectionRecipe,
+        Evaluation,
+        RetrievalEvaluation,
+        SingleObjectEvaluation,
+        TrackingEvaluation,
     )
-    from halftrack.recipes.kinds.evaluation import Evaluation
-    from halftrack.recipes.kinds.multi_object import TrackingEvaluation, TrackingRecipe
-    from halftrack.recipes.kinds.planned import Sharing, spread_boxes
+    from halftrack.recipes.kinds.multi_object import TrackingRecipe
     from halftrack.recipes.kinds.recipe import Recipe, VideoTracker
-    from halftrack.recipes.kinds.reid import ReIDRecipe, RetrievalEvaluation
+    from halftrack.recipes.kinds.reid import ReIDRecipe
     from halftrack.recipes.kinds.settings import override
-    from halftrack.recipes.kinds.single_object import SingleObjectEvaluation, SingleObjectRecipe
-    from halftrack.recipes.kinds.trained import TrainedRecipe, TrainingSource
+    from halftrack.recipes.kinds.single_object import SingleObjectRecipe
+    from halftrack.recipes.kinds.trained import Sharing, TrainedRecipe, TrainingSource, spread_boxes
     from halftrack.recipes.names import RECIPES, load_recipe
     from halftrack.recipes.replays import Replay, replay
     from halftrack.recipes.run import (
@@ -71,17 +72,17 @@ __getattr__, __dir__ = lazy_names(
     {
         "RECIPES": f"{__name__}.names",
         "BackboneRecipe": f"{_KINDS}.backbone",
-        "DetectionEvaluation": f"{_KINDS}.detection",
+        "DetectionEvaluation": f"{_KINDS}.evaluation",
         "Evaluation": f"{_KINDS}.evaluation",
         "FrameDetectionRecipe": f"{_KINDS}.detection",
         "ReIDRecipe": f"{_KINDS}.reid",
         "Recipe": f"{_KINDS}.recipe",
         "Replay": f"{__name__}.replays",
-        "RetrievalEvaluation": f"{_KINDS}.reid",
-        "Sharing": f"{_KINDS}.planned",
-        "SingleObjectEvaluation": f"{_KINDS}.single_object",
+        "RetrievalEvaluation": f"{_KINDS}.evaluation",
+        "Sharing": f"{_KINDS}.trained",
+        "SingleObjectEvaluation": f"{_KINDS}.evaluation",
         "SingleObjectRecipe": f"{_KINDS}.single_object",
-        "TrackingEvaluation": f"{_KINDS}.multi_object",
+        "TrackingEvaluation": f"{_KINDS}.evaluation",
         "TrackingRecipe": f"{_KINDS}.multi_object",
         "TrainedRecipe": f"{_KINDS}.trained",
         "TrainingSource": f"{_KINDS}.trained",
@@ -95,7 +96,7 @@ __getattr__, __dir__ = lazy_names(
         "prepare_model": f"{__name__}.run",
         "replay": f"{__name__}.replays",
         "score_results": f"{__name__}.run",
-        "spread_boxes": f"{_KINDS}.planned",
+        "spread_boxes": f"{_KINDS}.trained",
         "track": f"{__name__}.stream",
         "train": f"{__name__}.run",
     },

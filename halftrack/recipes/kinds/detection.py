@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,54 +17,21 @@ from halftrack.data.check import DataReport, check
 from halftrack.data.mot import FrameBatches, MotDetectionConfig, MotRows, MotSequences, learned_rows
 from halftrack.data.vid import TestVideos, TrainingClips, VidDataConfig
 from halftrack.errors import UserError
-from halftrack.evaluation import DetectionMetrics, FrameDetections, score_detections
+from halftrack.evaluation import FrameDetections, score_detections
 from halftrack.frames import Clip, Detections, Frame, FrameBatch, FrameTruth
 from halftrack.models import FasterRCNNConfig, SelsaConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
-from halftrack.recipes.kinds.evaluation import Evaluation
-from halftrack.recipes.kinds.planned import Sharing, spread_boxes
-from halftrack.recipes.kinds.trained import TrainingSource
+from halftrack.recipes.kinds.evaluation import DetectionEvaluation
+from halftrack.recipes.kinds.trained import Sharing, TrainingSource, spread_boxes
 from halftrack.synthetic import SYNTHETIC_CLASSES, Layout
 from halftrack.training import Batch
 
 __all__ = [
-    "DetectionEvaluation",
     "FrameDetectionRecipe",
     "Stopwatch",
     "VideoDetectionRecipe",
     "left_out",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionEvaluation(Evaluation):
-    """Scores of a detector on the validation videos."""
-
-    metrics: DetectionMetrics
-    """The scores."""
-    detections: tuple[Detections, ...]
-    """Detections of each frame, in the order of the videos, on the CPU."""
-
-    def flat(self) -> dict[str, float]:
-        """``coco_ap50``, ``voc_ap50`` and so on."""
-        return self.metrics.flat()
-
-    def numbers(self) -> dict[str, Any]:
-        """The scores in full, those by class too."""
-        return self.metrics.metrics()
-
-    def published_scores(self) -> dict[str, object]:
-        """COCO's AP50 in percent."""
-        return {"box AP@50": f"{100 * self.flat()['coco_ap50']:.1f}"}
-
-    def tables(self) -> dict[str, list[dict[str, object]]]:
-        """AP by class."""
-        coco, voc = self.metrics.coco_ap50_per_class, self.metrics.voc_ap50_per_class
-        rows: list[dict[str, object]] = [
-            {"class": name, "COCO AP50": f"{100 * ap:.1f}", "VOC AP50": f"{100 * voc[name]:.1f}"}
-            for name, ap in coco.items()
-        ]
-        return {"AP50 by class": rows}
 
 
 @dataclass(frozen=True, kw_only=True)

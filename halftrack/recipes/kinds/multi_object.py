@@ -3,74 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from halftrack.data import DataError, Progress, SourceFrame, VideoSource
+from halftrack.data import Progress, SourceFrame, VideoSource
 from halftrack.data.check import DataReport, check
-from halftrack.data.mot import MotDetectionConfig, MotSequences, TestSequence
+from halftrack.data.mot import MotDetectionConfig, MotSequences
 from halftrack.errors import MissingFileError, UserError
-from halftrack.evaluation import (
-    MotMetrics,
-    SequenceTruth,
-    TrackRows,
-    check_truth,
-    read_result_folder,
-    score_tracks,
-    write_results,
-)
-from halftrack.frames import Frame, Tracks
-from halftrack.layers import normalise_and_pad
+from halftrack.evaluation import TrackRows, check_truth, read_result_folder, score_tracks
+from halftrack.frames import Tracks
 from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
 from halftrack.recipes.kinds.detection import Stopwatch, left_out
-from halftrack.recipes.kinds.evaluation import Evaluation
+from halftrack.recipes.kinds.evaluation import TrackingEvaluation
+from halftrack.recipes.kinds.mot_tracks import (
+    CollectedTracks,
+    CountedMotion,
+    has_truth,
+    motion_notes,
+    sequence_truth,
+)
 from halftrack.recipes.kinds.recipe import Box, Recipe, VideoTracker, fill, seeded
 from halftrack.recipes.kinds.reid import identities_in
 from halftrack.recipes.kinds.trained import TrainedRecipe
-from halftrack.tracking import EccMotion, Tracktor, TracktorConfig, UncorrelatedFramesError
+from halftrack.tracking import EccMotion, Tracktor, TracktorConfig
 
-__all__ = ["TrackingEvaluation", "TrackingRecipe"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrackingEvaluation(Evaluation):
-    """Scores of a tracker on the validation sequences."""
-
-    metrics: MotMetrics | None
-    """The scores; None where a sequence has no published truth."""
-    results: dict[str, TrackRows]
-    """The tracks of each sequence, ready to be written for the server."""
-
-    def flat(self) -> dict[str, float]:
-        """``mota``, ``idf1``, ``hota`` and so on, of all sequences together."""
-        return {} if self.metrics is None else self.metrics.flat()
-
-    def numbers(self) -> dict[str, Any]:
-        """The scores of all sequences together and of each."""
-        return {} if self.metrics is None else dataclasses.asdict(self.metrics)
-
-    def tables(self) -> dict[str, list[dict[str, object]]]:
-        """The scores by sequence."""
-        return {} if self.metrics is None else {"By sequence": self.metrics.rows()}
-
-    def published_scores(self) -> dict[str, object]:
-        """HOTA, MOTA, IDF1 and the errors of all sequences together; dashes without scores."""
-        names = ("HOTA", "MOTA", "IDF1", "FP", "FN")
-        if self.metrics is None:
-            return dict.fromkeys((*names, "IDSw."), "-")
-        combined = self.metrics.combined.row()
-        return {name: combined[name] for name in names} | {"IDSw.": combined["IDSW"]}
-
-    def result_writers(self) -> dict[str, Callable[[Path], None]]:
-        """For each sequence a function that writes its tracks as MOTChallenge's text."""
-        return {name: partial(write_results, rows=rows) for name, rows in self.results.items()}
+__all__ = ["TrackingRecipe"]
 
 
 class TracktorParts(nn.Module):
@@ -209,7 +171,7 @@ class TrackingRecipe(Recipe):
         assert isinstance(model, TracktorParts)
         motion = None
         if self.camera_motion is not None:
-            motion = _Motion(self.camera_motion, normalised=self.tracker.compatible)
+            motion = CountedMotion(self.camera_motion, normalised=self.tracker.compatible)
         return Tracktor(
             detector=model.detector,
             embedder=None if self.reid is None else model.reid.embed,
@@ -227,9 +189,9 @@ class TrackingRecipe(Recipe):
             ValueError: if ground truth cannot be scored.
         """
         sequences = MotSequences.open(self.data, data_root)
-        scored = _has_truth(sequences)
+        scored = has_truth(sequences)
         for sequence in sequences if scored else ():
-            check_truth(_truth(sequence), benchmark=self.data.benchmark)
+            check_truth(sequence_truth(sequence), benchmark=self.data.benchmark)
 
         def score(model: nn.Module) -> TrackingEvaluation:
             clock, precision, tracker = Stopwatch(), self.precision, self.new_tracker(model)
@@ -239,7 +201,7 @@ class TrackingRecipe(Recipe):
             with precision.inference(device):
                 for sequence in sequences:
                     tracker.reset()
-                    rows, came[sequence.name] = _Collected(), []
+                    rows, came[sequence.name] = CollectedTracks(), []
                     for frame in sequence.frames():
                         with clock:
                             tracks = tracker.step(frame.to(device))
@@ -250,11 +212,11 @@ class TrackingRecipe(Recipe):
                         if progress is not None:
                             progress(frames, sequences.num_frames)
                     results[sequence.name] = rows.rows()
-            notes = [*left_out(sequences.skipped), *_motion_notes(tracker)]
+            notes = [*left_out(sequences.skipped), *motion_notes(tracker)]
             metrics = None
             if scored:
                 # Of frames that could not be read nothing is asked.
-                truths = [_truth(sequence, came[sequence.name]) for sequence in sequences]
+                truths = [sequence_truth(sequence, came[sequence.name]) for sequence in sequences]
                 metrics = score_tracks(truths, results, benchmark=self.data.benchmark)
             return TrackingEvaluation(
                 metrics=metrics,
@@ -275,9 +237,9 @@ class TrackingRecipe(Recipe):
                 malformed.
         """
         sequences, data = MotSequences.open(self.data, data_root), self.data
-        if not _has_truth(sequences):
+        if not has_truth(sequences):
             raise UserError(f"{data.test_split} of {data.benchmark} has no ground truth")
-        truths = [_truth(sequence) for sequence in sequences]
+        truths = [sequence_truth(sequence) for sequence in sequences]
         found = read_result_folder(Path(folder), sequences.names)
         return TrackingEvaluation(
             metrics=score_tracks(truths, found.results, benchmark=data.benchmark),
@@ -298,97 +260,4 @@ class _VideoTracker:
         return self._tracker.step(frame.frame.to(self._device))
 
     def notes(self) -> list[str]:
-        return _motion_notes(self._tracker)
-
-
-class _Collected:
-    """Collects a tracker's answers into rows."""
-
-    def __init__(self) -> None:
-        self._numbers: list[int] = []
-        self._tracks: list[Tracks] = []
-
-    def add(self, frame_number: int, tracks: Tracks) -> None:
-        """Append what was seen in a frame, counted from 1."""
-        self._numbers += [frame_number] * len(tracks)
-        self._tracks.append(tracks)
-
-    def rows(self) -> TrackRows:
-        """Everything so far."""
-        boxes = torch.cat([torch.zeros((0, 4)), *(each.boxes_xyxy for each in self._tracks)])
-        ids = [key for each in self._tracks for key in each.ids.tolist()]
-        scores = [score for each in self._tracks for score in each.scores.tolist()]
-        return TrackRows(
-            frame_numbers=np.array(self._numbers, dtype=np.int64),
-            ids=np.array(ids, dtype=np.int64),
-            boxes_xyxy=boxes.double().numpy(),
-            scores=np.array(scores, dtype=np.float64),
-        )
-
-
-class _Motion:
-    """The camera's motion between frames; none where no motion aligns them, which is counted.
-
-    Args:
-        ecc: the estimate.
-        normalised: compare the images as the network sees them, as MMTracking does. Each channel
-            has its own standard deviation, so the grey of the two kinds of images differs a little.
-    """
-
-    def __init__(self, ecc: EccMotion, *, normalised: bool) -> None:
-        self._ecc = ecc
-        self._normalised = normalised
-        self._first_lost = ""
-        self._lost = 0
-
-    def __call__(self, previous: Frame, frame: Frame) -> Tensor:
-        try:
-            return self._ecc(self._image(previous), self._image(frame))
-        except UncorrelatedFramesError:
-            self._first_lost = self._first_lost or frame.sample_id
-            self._lost += 1
-            return torch.eye(2, 3, device=frame.image.device)
-
-    def _image(self, frame: Frame) -> Tensor:
-        return normalise_and_pad([frame.image], divisor=1)[0] if self._normalised else frame.image
-
-    def notes(self) -> list[str]:
-        """A line on the frames whose motion was not found, if there are any."""
-        if not self._lost:
-            return []
-        more = "" if self._lost == 1 else f" and {self._lost - 1} more"
-        return [f"no camera motion aligned {self._first_lost}{more}: taken as none"]
-
-
-def _motion_notes(tracker: Tracktor) -> list[str]:
-    """A line on frames whose camera motion a recipe's tracker did not find, if there are any."""
-    motion = tracker.camera_motion
-    return motion.notes() if isinstance(motion, _Motion) else []
-
-
-def _has_truth(sequences: MotSequences) -> bool:
-    """Whether the sequences have ground truth, all or none."""
-    missing = [each.record for each in sequences if each.truth is None]
-    if missing and len(missing) < len(sequences):
-        files = ", ".join(str(each.folder / "gt" / "gt.txt") for each in missing)
-        raise DataError(files, "ground truth is missing here, though other sequences have theirs")
-    return not missing
-
-
-def _truth(sequence: TestSequence, numbers: Sequence[int] | None = None) -> SequenceTruth:
-    """The ground truth of a sequence, or of some of its frames."""
-    rows = sequence.truth
-    assert rows is not None
-    if numbers is not None:
-        rows = rows.select(np.isin(rows.frame_numbers, numbers))
-    return SequenceTruth(
-        name=sequence.name,
-        frames=sequence.frame_numbers.stop - 1,
-        first_frame=sequence.frame_numbers.start,
-        frame_numbers=rows.frame_numbers,
-        ids=rows.ids,
-        boxes_xyxy=rows.boxes_xyxy,
-        flags=rows.flags.astype(np.int64),
-        classes=rows.classes,
-        visibility=rows.visibility,
-    )
+        return motion_notes(self._tracker)

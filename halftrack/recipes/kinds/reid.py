@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,46 +16,20 @@ from halftrack.data import Progress, SkipLedger
 from halftrack.data.check import DataReport, check
 from halftrack.data.mot import CropBatches, Crops, ReIDDataConfig, crops_in_order, read_crops
 from halftrack.errors import UserError
-from halftrack.evaluation import RetrievalScores, retrieval_scores
+from halftrack.evaluation import retrieval_scores
 from halftrack.frames import CropBatch
 from halftrack.models import ReIDConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
 from halftrack.recipes.kinds.detection import Stopwatch, left_out
-from halftrack.recipes.kinds.evaluation import Evaluation
+from halftrack.recipes.kinds.evaluation import RetrievalEvaluation
 from halftrack.recipes.kinds.trained import TrainingSource
 from halftrack.synthetic import Layout
 from halftrack.training import Batch, read_checkpoint
 
-__all__ = ["ReIDRecipe", "RetrievalEvaluation", "identities_in"]
+__all__ = ["ReIDRecipe", "identities_in"]
 
 _CLASSIFIER = "head.classifier.weight"
 _IDENTITIES = 1000  # taken where only the data can tell: more than any MOTChallenge trains on
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetrievalEvaluation(Evaluation):
-    """Retrieval scores: how well validation crops find the same individual again."""
-
-    metrics: RetrievalScores
-    """The scores."""
-
-    def flat(self) -> dict[str, float]:
-        """``mAP`` and ``rank1``."""
-        return self.metrics.flat()
-
-    def numbers(self) -> dict[str, Any]:
-        """The scores and how many queries they are of."""
-        return asdict(self.metrics)
-
-    def tables(self) -> dict[str, list[dict[str, object]]]:
-        """Number of queries, and of crops without a partner."""
-        scores = self.metrics
-        return {"Retrieval": [{"queries": scores.queries, "alone, left out": scores.alone}]}
-
-    def published_scores(self) -> dict[str, object]:
-        """Mean average precision and rank 1, in percent."""
-        scores = self.flat()
-        return {"mAP": f"{100 * scores['mAP']:.1f}", "Rank-1": f"{100 * scores['rank1']:.1f}"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_args
+from typing import ClassVar, Self, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from halftrack.data import Progress, SourceFrame
@@ -34,82 +32,21 @@ from halftrack.evaluation import (
     pack_trackingnet,
     read_box_folder,
     score_ope,
-    write_boxes,
 )
 from halftrack.frames import PairBatch, Tracks
 from halftrack.models import SiamRPNConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
 from halftrack.recipes.kinds.detection import Stopwatch
-from halftrack.recipes.kinds.evaluation import Evaluation
-from halftrack.recipes.kinds.planned import spread_boxes
+from halftrack.recipes.kinds.evaluation import Boxes, Evaluation, Seconds, SingleObjectEvaluation
 from halftrack.recipes.kinds.recipe import Box, VideoTracker
-from halftrack.recipes.kinds.trained import TrainingSource
+from halftrack.recipes.kinds.trained import TrainingSource, spread_boxes
 from halftrack.synthetic import Layout
 from halftrack.tracking import SiameseConfig, SiameseTracker
 from halftrack.training import Batch
 
-__all__ = ["SingleObjectEvaluation", "SingleObjectRecipe"]
+__all__ = ["SingleObjectRecipe"]
 
-Boxes = NDArray[np.float64]
-Seconds = NDArray[np.float64]
 _SERVERS = {"GOT-10k": 180, "TrackingNet": 511}  # test sequences, all of which are to be uploaded
-
-
-@dataclass(frozen=True, kw_only=True)
-class SingleObjectEvaluation(Evaluation):
-    """Scores of a tracker on the test sequences, each tracked once from its first box."""
-
-    metrics: dict[OpeRule, OpeMetrics]
-    """The scores by both rules, the recipe's first; empty where no ground truth is published."""
-    results: dict[str, Boxes]
-    """The boxes ``(n, 4)`` of each sequence, xyxy, the first one given."""
-    frame_seconds: dict[str, Seconds]
-    """``(n,)`` what each frame of a sequence took, the first the start; empty of result files."""
-
-    def flat(self) -> dict[str, float]:
-        """``success``, ``precision`` and ``norm_precision`` in percent, by the recipe's rule."""
-        return next((each.flat() for each in self.metrics.values()), {})
-
-    def numbers(self) -> dict[str, Any]:
-        """The scores of all sequences together and of each, the curves, and the other rule's."""
-        if not self.metrics:
-            return {}
-        first, *others = self.metrics.values()
-        return {
-            "rule": first.rule,
-            "mean": first.flat(),
-            "by_sequence": {name: each.flat() for name, each in first.by_sequence.items()},
-            "by_attribute": {name: each.flat() for name, each in first.by_attribute.items()},
-            **first.mean.curves(),
-            **{other.rule: other.flat() for other in others},
-        }
-
-    @property
-    def curves(self) -> OpeMetrics | None:
-        """The scores by the recipe's rule, whose curves are drawn."""
-        return next(iter(self.metrics.values()), None)
-
-    def published_scores(self) -> dict[str, object]:
-        """Success, normalised precision and precision, in percent."""
-        names = {"success": "Success", "norm_precision": "Norm precision", "precision": "Precision"}
-        scores = self.flat()
-        return {shown: f"{scores[key]:.1f}" for key, shown in names.items() if key in scores}
-
-    def result_writers(self) -> dict[str, Callable[[Path], None]]:
-        """For each sequence a function that writes ``x,y,w,h`` a line."""
-        return {name: partial(write_boxes, boxes_xyxy=b) for name, b in self.results.items()}
-
-    def tables(self) -> dict[str, list[dict[str, object]]]:
-        """The scores by sequence, by attribute where there are any, and by rule."""
-        if not self.metrics:
-            return {}
-        first = next(iter(self.metrics.values()))
-        tables = {"By sequence": first.rows()}
-        if first.by_attribute:
-            tables["By attribute"] = first.attribute_rows()
-        rules = self.metrics.items()
-        tables["By rule"] = [{"Rule": rule, **each.mean.row()} for rule, each in rules]
-        return tables
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,12 +15,18 @@ from torch import Tensor, nn
 from halftrack.data import Progress, SkipLedger
 from halftrack.errors import UserError
 from halftrack.recipes.kinds.evaluation import Evaluation
-from halftrack.recipes.kinds.planned import Sharing
 from halftrack.recipes.kinds.recipe import Recipe, seeded
 from halftrack.synthetic import Layout, SyntheticVideo, write_synthetic
 from halftrack.training import Batch, BatchSource, TrainingConfig
 
-__all__ = ["SYNTHETIC_VIDEOS", "ModelConfig", "TrainedRecipe", "TrainingSource"]
+__all__ = [
+    "SYNTHETIC_VIDEOS",
+    "ModelConfig",
+    "Sharing",
+    "TrainedRecipe",
+    "TrainingSource",
+    "spread_boxes",
+]
 
 # Enough individuals for a batch of the published ReID.
 SYNTHETIC_VIDEOS = 8
@@ -43,6 +49,23 @@ class TrainingSource(BatchSource, Protocol):
     """Lines about what of the data is trained on and what is not."""
     skipped: SkipLedger
     """Ledger of what could not be read so far."""
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """A recipe's number of samples that share a pass."""
+
+    field: str
+    """Name of the recipe field that says it."""
+    value: int
+    """The recipe's own."""
+    unit: int = 1
+    """It is a multiple of this."""
+    most: int | None = None
+    """Largest number that the recipe allows; None for any."""
+
+    def __str__(self) -> str:
+        return f"{self.field}={self.value}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,3 +239,10 @@ class TrainedRecipe(Recipe):
         memory = "-" if memory_mb is None else f"{memory_mb / 1024:.2f}"
         columns = super().published_columns(memory_mb=memory_mb)
         return columns | {"Lr schd": f"{self.training.epochs}e", "Mem (GB)": memory}
+
+
+def spread_boxes(count: int, size: tuple[int, int]) -> Tensor:
+    """Boxes ``(count, 4)`` of all sizes, from half of an image to a thirtieth, inside it."""
+    sides = torch.tensor(size[::-1]) * torch.logspace(-1, -5, count, base=2)[:, None]
+    corners = (torch.tensor(size[::-1]) - sides) * torch.linspace(0, 1, count)[:, None]
+    return torch.cat([corners, corners + sides], dim=1)

@@ -1,0 +1,116 @@
+"""Sequences of MOTChallenge around a tracker: truth, tracks as rows, camera motion that is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from halftrack.data import DataError
+from halftrack.data.mot import MotSequences, TestSequence
+from halftrack.evaluation import SequenceTruth, TrackRows
+from halftrack.frames import Frame, Tracks
+from halftrack.layers import normalise_and_pad
+from halftrack.tracking import EccMotion, Tracktor, UncorrelatedFramesError
+
+__all__ = ["CollectedTracks", "CountedMotion", "has_truth", "motion_notes", "sequence_truth"]
+
+
+class CollectedTracks:
+    """Collects a tracker's answers into rows."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._tracks: list[Tracks] = []
+
+    def add(self, frame_number: int, tracks: Tracks) -> None:
+        """Append what was seen in a frame, counted from 1."""
+        self._numbers += [frame_number] * len(tracks)
+        self._tracks.append(tracks)
+
+    def rows(self) -> TrackRows:
+        """Everything so far."""
+        boxes = torch.cat([torch.zeros((0, 4)), *(each.boxes_xyxy for each in self._tracks)])
+        ids = [key for each in self._tracks for key in each.ids.tolist()]
+        scores = [score for each in self._tracks for score in each.scores.tolist()]
+        return TrackRows(
+            frame_numbers=np.array(self._numbers, dtype=np.int64),
+            ids=np.array(ids, dtype=np.int64),
+            boxes_xyxy=boxes.double().numpy(),
+            scores=np.array(scores, dtype=np.float64),
+        )
+
+
+class CountedMotion:
+    """The camera's motion between frames; none where no motion aligns them, which is counted.
+
+    Args:
+        ecc: the estimate.
+        normalised: compare the images as the network sees them, as MMTracking does. Each channel
+            has its own standard deviation, so the grey of the two kinds of images differs a little.
+    """
+
+    def __init__(self, ecc: EccMotion, *, normalised: bool) -> None:
+        self._ecc = ecc
+        self._normalised = normalised
+        self._first_lost = ""
+        self._lost = 0
+
+    def __call__(self, previous: Frame, frame: Frame) -> Tensor:
+        """The motion ``(2, 3)`` from one frame to the next; none where nothing aligns them."""
+        try:
+            return self._ecc(self._image(previous), self._image(frame))
+        except UncorrelatedFramesError:
+            self._first_lost = self._first_lost or frame.sample_id
+            self._lost += 1
+            return torch.eye(2, 3, device=frame.image.device)
+
+    def _image(self, frame: Frame) -> Tensor:
+        return normalise_and_pad([frame.image], divisor=1)[0] if self._normalised else frame.image
+
+    def notes(self) -> list[str]:
+        """A line on the frames whose motion was not found, if there are any."""
+        if not self._lost:
+            return []
+        more = "" if self._lost == 1 else f" and {self._lost - 1} more"
+        return [f"no camera motion aligned {self._first_lost}{more}: taken as none"]
+
+
+def motion_notes(tracker: Tracktor) -> list[str]:
+    """A line on frames whose camera motion a recipe's tracker did not find, if there are any."""
+    motion = tracker.camera_motion
+    return motion.notes() if isinstance(motion, CountedMotion) else []
+
+
+def has_truth(sequences: MotSequences) -> bool:
+    """True if the sequences have ground truth, all of them; False if none has.
+
+    Raises:
+        DataError: if only some have it.
+    """
+    missing = [each.record for each in sequences if each.truth is None]
+    if missing and len(missing) < len(sequences):
+        files = ", ".join(str(each.folder / "gt" / "gt.txt") for each in missing)
+        raise DataError(files, "ground truth is missing here, though other sequences have theirs")
+    return not missing
+
+
+def sequence_truth(sequence: TestSequence, numbers: Sequence[int] | None = None) -> SequenceTruth:
+    """The ground truth of a sequence, or of some of its frames."""
+    rows = sequence.truth
+    assert rows is not None
+    if numbers is not None:
+        rows = rows.select(np.isin(rows.frame_numbers, numbers))
+    return SequenceTruth(
+        name=sequence.name,
+        frames=sequence.frame_numbers.stop - 1,
+        first_frame=sequence.frame_numbers.start,
+        frame_numbers=rows.frame_numbers,
+        ids=rows.ids,
+        boxes_xyxy=rows.boxes_xyxy,
+        flags=rows.flags.astype(np.int64),
+        classes=rows.classes,
+        visibility=rows.visibility,
+    )
