@@ -90,6 +90,7 @@ Samples = Annotated[
     int | None,
     typer.Option(
         "--samples",
+        "--clips",
         metavar="N",
         help="Train on N samples in each step (clips, frames, crops or pairs). Default: as the "
         "recipe says.",

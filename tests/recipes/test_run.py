@@ -130,7 +130,7 @@ def test_recipes_say_what_they_start_from_without_a_file() -> None:
 
 def test_only_marked_fields_are_free_and_pixels_are_not() -> None:
     training = {"workers", "log_every", "checkpoint_every", "keep_checkpoints", "replay_bundles"}
-    everywhere = {f"training.{name}" for name in training} | {"data.on_bad_sample"}
+    everywhere = {f"training.{name}" for name in training} | {"data.on_bad_sample", "summary"}
     assert free_fields(load_recipe(SELSA)) == everywhere
     assert free_fields(load_recipe(REID)) == everywhere | {"data.cache_mb"}
     # Crops that are held are JPEG files there, which changes pixels.

@@ -55,7 +55,7 @@ class Recipe(ABC):
 
     name: str
     """The published name."""
-    summary: str = ""
+    summary: str = dataclasses.field(default="", metadata={"free": True})
     """One line on what it is; that of a listed recipe stands in ``halftrack.recipes.names``."""
     precision: Precision
     """Precision of training and inference."""
