@@ -10,11 +10,11 @@ import os
 
 from torch import Tensor
 
-from halftrack.data.image_header import ImageHeader, read_header
+from halftrack.data.image_header import orientation, read_bytes
 from halftrack.data.images import load_image
 from halftrack.data.problems import DataError
 
-__all__ = ["header_of", "load_annotated_image", "require_size"]
+__all__ = ["load_annotated_image", "require_size"]
 
 Size = tuple[int, int]
 
@@ -49,24 +49,15 @@ def require_size(
         return
     (height, width), (wanted_height, wanted_width) = stored, annotated
     told = f"image is {width}x{height}, but {wanted_width}x{wanted_height} in {source}"
-    raise DataError(os.fspath(path), f"{told}: {_cause(header_of(path), stored, annotated)}")
+    raise DataError(os.fspath(path), f"{told}: {_cause(os.fspath(path), stored, annotated)}")
 
 
-def header_of(path: str | os.PathLike[str]) -> ImageHeader | None:
-    """Size and orientation of an image file; None where its first bytes do not tell."""
-    try:
-        with open(path, "rb") as stream:
-            return read_header(stream)
-    except OSError:
-        return None
-
-
-def _cause(header: ImageHeader | None, stored: Size, annotated: Size) -> str:
+def _cause(path: str, stored: Size, annotated: Size) -> str:
     """The likely reason for two sizes, and a remedy."""
     if stored == annotated[::-1]:
-        if header is not None and header.orientation >= 5:
+        if (tag := orientation(read_bytes(path))) >= 5:
             return (
-                f"its orientation tag ({header.orientation}) turns it when it is shown, and boxes "
+                f"its orientation tag ({tag}) turns it when it is shown, and boxes "
                 "count on the pixels as stored; turn the pixels and drop the tag (`mogrify "
                 "-auto-orient`), or annotate them as stored"
             )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from halftrack.data.annotated_image import header_of, load_annotated_image, require_size
-from halftrack.data.images import load_image
+from halftrack.data.annotated_image import require_size
+from halftrack.data.check.damage import damage, libjpeg_warnings
+from halftrack.data.image_header import header_of, read_bytes, read_header
+from halftrack.data.images import decode_image
 from halftrack.data.problems import DataError, Problem
 from halftrack.data.progress import Progress
 
@@ -16,8 +17,8 @@ __all__ = ["bad_images"]
 
 ImageT = TypeVar("ImageT")
 
-# A million frames at once would be a million waiting futures.
-_PIECE = 4096
+# Images looked at together, those that are decoded again where one of them is damaged.
+_PIECE = 128
 
 
 def bad_images(
@@ -30,30 +31,26 @@ def bad_images(
     threads: int,
     progress: Progress | None,
 ) -> list[Problem]:
-    """What is wrong with the images of a data set, in their order.
+    """The problems of the images of a data set, in their order.
 
     Args:
         images: whatever stands for an image.
         path: where an image lies.
         size: annotated height and width of an image, to be compared with its own.
         source: what ``size`` comes from.
-        decode: decode every image, not only look for its file.
+        decode: decode every image and look for damage, not only read its header.
         threads: how many threads look.
         progress: told (images seen, images in all).
     """
 
     def look(image: ImageT) -> Problem | None:
-        annotated = None if size is None else size(image)
-        try:
-            (_decode if decode else _look)(path(image), annotated, source)
-        except DataError as error:
-            return Problem(error.file, error.reason)
-        return None
+        return _look(path(image), None if size is None else size(image), source, decode=decode)
 
     problems, done = [], 0
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(images), _PIECE):
-            for problem in pool.map(look, images[first : first + _PIECE]):
+            piece = images[first : first + _PIECE]
+            for problem in _look_at_all(pool, look, piece, path, decode=decode):
                 done += 1
                 if problem is not None:
                     problems.append(problem)
@@ -62,19 +59,47 @@ def bad_images(
     return problems
 
 
-def _look(path: str, annotated: tuple[int, int] | None, source: str) -> None:
-    """Everything that can be told of an image without decoding it."""
-    if not os.path.isfile(path):
-        raise DataError(path, "image is missing")
-    if os.path.getsize(path) == 0:
-        raise DataError(path, "image is an empty file")
-    header = None if annotated is None else header_of(path)
-    if annotated is not None and header is not None:
-        require_size(path, (header.height, header.width), annotated, source=source)
+def _look_at_all(
+    pool: ThreadPoolExecutor,
+    look: Callable[[ImageT], Problem | None],
+    images: Sequence[ImageT],
+    path: Callable[[ImageT], str],
+    *,
+    decode: bool,
+) -> list[Problem | None]:
+    """The first problem of each image, those that libjpeg only warns of included."""
+    if not decode:
+        return list(pool.map(look, images))
+    with libjpeg_warnings() as warnings:
+        found = list(pool.map(look, images))
+    if not warnings:
+        return found
+    # Warnings name no file: each image of the piece is decoded again, alone.
+    for number, image in enumerate(images):
+        if found[number] is None:
+            with libjpeg_warnings() as warnings:
+                look(image)
+            if warnings:
+                found[number] = Problem(path(image), warnings[0])
+    return found
 
 
-def _decode(path: str, annotated: tuple[int, int] | None, source: str) -> None:
-    if annotated is None:
-        load_image(path)
-    else:
-        load_annotated_image(path, annotated, source=source)
+def _look(
+    path: str, annotated: tuple[int, int] | None, source: str, *, decode: bool
+) -> Problem | None:
+    """The first problem of an image: of its file, its header, its size, its pixels."""
+    try:
+        content = bytearray()
+        if decode:
+            content = read_bytes(path)
+            header = read_header(content, path)
+        else:
+            header = header_of(path)
+        if annotated is not None:
+            require_size(path, (header.height, header.width), annotated, source=source)
+        if decode:
+            decode_image(content, header, path)
+    except DataError as error:
+        return Problem(error.file, error.reason)
+    reason = damage(content, header) if decode else None
+    return None if reason is None else Problem(path, reason)

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from halftrack.data.annotated_image import header_of
 from halftrack.data.files import is_clutter, user_path
+from halftrack.data.image_header import header_of
 from halftrack.data.index import MIN_BOX_SIDE, Booleans, Floats, Integers, VideoIndex
 from halftrack.data.index_cache import cached_index, fingerprint
 from halftrack.data.parsed_video import MAX_COORDINATE, assemble_index
@@ -268,8 +268,11 @@ def read_lasot_objects(data_root: str | Path, split: LasotSplit = "train") -> Tr
 
 def _first_size(sequence: SotSequence) -> tuple[int, int]:
     """Height and width of a sequence's first image, which all have; 0, 0 if it does not tell."""
-    header = header_of(sequence.path(0))
-    return (0, 0) if header is None else (header.height, header.width)
+    try:
+        header = header_of(sequence.path(0))
+    except DataError:
+        return 0, 0
+    return header.height, header.width
 
 
 def _shown(sequence: SotSequence, size: tuple[int, int]) -> tuple[Floats, dict[str, Booleans]]:
