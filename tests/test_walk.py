@@ -19,7 +19,8 @@ from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 PACKAGE = Path(halftrack.__file__).parent
 # The rehearsal, with the types it widens, runs on a CPU alone.
-LEFT_OUT = ("data/", "layers/", "precision/rehearsal.py", "precision/dtypes.py")
+REHEARSAL = ("precision/rehearsal.py", "precision/tensor_cores.py", "precision/dtypes.py")
+LEFT_OUT = ("data/", "layers/", *REHEARSAL)
 
 
 def code_lines(path: Path, *, within: ast.stmt | None = None) -> int:
@@ -79,7 +80,7 @@ def test_an_fp16_step_walks_through_few_files_and_lines(
     walk = ("training/loop.py", "training/learner.py", "models/selsa.py", "precision/step.py")
     assert set(walk) <= set(walked)
     # Explaining a skipped step costs a step that is taken nothing.
-    explaining = {f"precision/{name}.py" for name in ("culprit", "nonfinite", "sites")}
+    explaining = {f"precision/{name}.py" for name in ("culprit", "nonfinite", "rerun", "sites")}
     assert not (explaining | {"training/skipped.py", "training/bundle.py"}) & set(walked)
     assert len(walked) <= 12, walked
     assert sum(walked.values()) <= 2500, walked

@@ -1,4 +1,4 @@
-"""Layers: what models are made of, with MMTracking's state-dict keys."""
+"""The layers that models are made of, with MMTracking's state-dict keys."""
 
 from halftrack.layers.anchors import AnchorGrid
 from halftrack.layers.correlation import depthwise_correlation

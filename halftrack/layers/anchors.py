@@ -11,7 +11,9 @@ __all__ = ["AnchorGrid"]
 
 
 class AnchorGrid:
-    """The anchors of a map of cells ``stride`` pixels apart; grids are kept by size and device.
+    """The anchors of a feature map with cells ``stride`` pixels apart.
+
+    Calling it lays them; each size and device of a map is laid once.
 
     Args:
         stride: pixels between cells, and the side of a scale-1 anchor.
@@ -26,7 +28,7 @@ class AnchorGrid:
 
     @property
     def per_cell(self) -> int:
-        """Anchors in a cell."""
+        """Number of anchors per cell."""
         return len(self._scales) * len(self._ratios)
 
     def __call__(self, rows: int, columns: int, device: torch.device) -> Tensor:

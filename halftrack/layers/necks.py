@@ -1,4 +1,4 @@
-"""Necks: what lies between a backbone and the heads, with mmdet's keys."""
+"""Necks, between a backbone and the heads, with mmdet's keys."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ConvNorm(nn.Module):
             self.bn = nn.GroupNorm(8, out_channels) if group else nn.BatchNorm2d(out_channels)
 
     def forward(self, features_bchw: Tensor) -> Tensor:
-        """The normalised maps, or the convolution's where there is no norm."""
+        """The normalised maps; without a norm, those of the convolution."""
         if not hasattr(self, "bn"):
             plain: Tensor = self.conv(features_bchw)
             return plain
@@ -54,11 +54,11 @@ class ConvNorm(nn.Module):
 
 
 class LinearMapper(nn.Module):
-    """A 1x1 convolution and its norm for each map, nothing behind; keys as ChannelMapper's.
+    """A 1x1 convolution and its norm for each map, without a ReLU; keys as ChannelMapper's.
 
     Args:
-        in_channels: of each map.
-        out_channels: of every map that goes out.
+        in_channels: channels of each map that comes in.
+        out_channels: channels of every map that goes out.
         norm: ``batch``, or ``group`` (8 groups).
     """
 
@@ -75,7 +75,7 @@ class LinearMapper(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The mapped maps, in order."""
+        """The mapped maps, in the same order."""
         return [conv(x) for conv, x in zip(self.convs, maps, strict=True)]
 
 
@@ -93,11 +93,11 @@ class ChannelMapper(nn.Module):
 
 
 class FPN(nn.Module):
-    """Feature pyramid (Lin et al. 2017, arXiv 1612.03144): coarse maps lend fine ones meaning.
+    """Feature pyramid (Lin et al. 2017, arXiv 1612.03144): coarse maps are added to finer ones.
 
     Args:
-        in_channels: of each map that comes in, finest first.
-        out_channels: of every map that goes out.
+        in_channels: channels of each map that comes in, finest first.
+        out_channels: channels of every map that goes out.
     """
 
     def __init__(self, *, in_channels: Sequence[int], out_channels: int) -> None:
@@ -106,7 +106,7 @@ class FPN(nn.Module):
         self.fpn_convs = nn.ModuleList([_Conv(out_channels, out_channels, 3) for _ in in_channels])
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """As many maps ``(b, out_channels, h, w)``, and one of half the coarsest's size behind."""
+        """A map ``(b, out_channels, h, w)`` for each, then one of half the coarsest map's size."""
         levels = [conv(x) for conv, x in zip(self.lateral_convs, maps, strict=True)]
         for fine, coarse in zip(reversed(levels[:-1]), reversed(levels[1:]), strict=True):
             # In place: nobody reads a lateral map but the sum.

@@ -1,4 +1,4 @@
-"""From images as they are read to network input, on whatever device they lie."""
+"""Normalisation and padding of images for a network, on the device that the images are on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def normalise_and_pad(images: Sequence[Tensor], *, divisor: int) -> Tensor:
 
     Args:
         images: ``(3, height, width)`` RGB, 0 to 255 in uint8 or float32, of any sizes.
-        divisor: H and W are the largest height and width, rounded up to a multiple of it.
+        divisor: H and W are the largest height and width, rounded up to a multiple of this.
     """
     height = max(image.shape[-2] for image in images)
     width = max(image.shape[-1] for image in images)

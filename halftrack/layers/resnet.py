@@ -26,20 +26,20 @@ _BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 @dataclass(frozen=True, kw_only=True)
 class ResNetConfig:
-    """Which ResNet; the defaults are SELSA's R50-DC5."""
+    """Settings of a ResNet; the defaults are SELSA's R50-DC5."""
 
     depth: Literal[18, 50, 101] = 50
-    """Layers."""
+    """Number of layers."""
     base_channels: int = 64
     """Channels of the stem."""
     groups: int = 1
     """Groups of the 3x3 convolutions; 64 for ResNeXt-101 64x4d."""
     width_per_group: int = 64
-    """Channels a group in the first stage, for a stem of 64; 4 for ResNeXt-101 64x4d."""
+    """Channels per group in the first stage, for a stem of 64; 4 for ResNeXt-101 64x4d."""
     strides: tuple[int, ...] = (1, 2, 2, 1)
     """Stride of each stage."""
     dilations: tuple[int, ...] = (1, 1, 1, 2)
-    """Dilation of each stage, its first block included."""
+    """Dilation of each stage, from its first block on."""
     siamese: bool = False
     """SiamRPN++'s own padding and dilation (Li et al. 2019, arXiv 1812.11703): none around strided
     convolutions, half the dilation in the first block of a stage, 3x3 shortcuts there."""
@@ -51,7 +51,7 @@ class ResNetConfig:
     """BN normalises with its running statistics in training too; scale and shift still train."""
     norm: Literal["batch", "group"] = "batch"
     """``group`` (8 groups) is for training from scratch on few images (He et al. 2019, Rethinking
-    ImageNet Pre-training): it keeps no statistics that another video could belie."""
+    ImageNet Pre-training): it keeps no statistics, which might not fit another video."""
     recompute: tuple[int, ...] = ()
     """Stages (1 to 4) whose activations are computed again in the backward pass."""
 
@@ -66,13 +66,13 @@ class ResNetConfig:
 
     @property
     def out_channels(self) -> tuple[int, ...]:
-        """Channels of each stage that is returned."""
+        """Channels of each returned stage."""
         expansion = 1 if self.depth == 18 else 4
         return tuple(self.base_channels * expansion * 2 ** (stage - 1) for stage in self.outputs)
 
     @property
     def display_name(self) -> str:
-        """As tables write it, e.g. R-50-DC5."""
+        """Name of the backbone in tables, e.g. R-50-DC5."""
         name = f"X-{self.depth}-{self.groups}x{self.width_per_group}d" if self.groups > 1 else ""
         dilated = "-DC5" if self.dilations[-1] > 1 and not self.siamese else ""
         return f"{name or f'R-{self.depth}'}{dilated}{' (SOT)' if self.siamese else ''}"
@@ -112,7 +112,7 @@ def _conv(
 
 
 class _Block(nn.Module):
-    """What both kinds of block share: the shortcut."""
+    """Base of both kinds of block, with the shortcut."""
 
     downsample: nn.Sequential | None
 
@@ -185,7 +185,7 @@ def _downsample(
 
 
 class ResNet(nn.Module):
-    """Images ``(b, 3, h, w)`` to the features ``(b, c, h / s, w / s)`` of the stages asked for.
+    """Backbone: images ``(b, 3, h, w)`` to features ``(b, c, h / s, w / s)`` of some stages.
 
     Raises:
         ValueError: for a depth that is not built here.
@@ -234,7 +234,7 @@ class ResNet(nn.Module):
             module.requires_grad_(False)
 
     def train(self, mode: bool = True) -> ResNet:
-        """Training mode, but for BN whose statistics are frozen."""
+        """Set training mode, except for BN with frozen statistics."""
         super().train(mode)
         still: Sequence[nn.Module] = [self]
         if not self.config.frozen_bn:

@@ -1,4 +1,4 @@
-"""Keeps torch's operators on a CPU to one thread, where more would be slower or change results."""
+"""One thread for torch's operators on a CPU, where more would be slower or change results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["one_thread"]
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One thread inside, as many as before after, after an error too."""
+    """Use one thread inside the context; afterwards, after an error too, as many as before."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

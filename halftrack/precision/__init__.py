@@ -1,7 +1,7 @@
-"""Half precision, usable alone: policy, loss scales, the step, what goes wrong, what it holds."""
+"""Half precision for any PyTorch model: policy, loss scales, the step, culprits, ranges, memory."""
 
 from halftrack.precision.advice import LossScaleAdvice
-from halftrack.precision.culprit import Culprit, find_culprit
+from halftrack.precision.culprit import Culprit
 from halftrack.precision.errors import PrecisionError
 from halftrack.precision.histogram import Histogram
 from halftrack.precision.islands import Islands, find_islands
@@ -14,6 +14,7 @@ from halftrack.precision.loss_scale import (
 from halftrack.precision.memory import LiveBytes
 from halftrack.precision.policy import Precision, fp32_island, remove_islands
 from halftrack.precision.ranges import RangeMeter, Ranges
+from halftrack.precision.rerun import find_culprit
 from halftrack.precision.shapes import ShapesOnly
 from halftrack.precision.step import NonFiniteGradientError, StepReport, optimizer_step
 

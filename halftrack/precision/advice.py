@@ -1,4 +1,4 @@
-"""Which loss scale fits the gradients of a model, what any scale would lose, and what none serves.
+"""Advice on the loss scale, from histograms of a model's gradients.
 
 Micikevicius et al. 2017 (arXiv 1710.03740), section 3.2: gradients in [2^-27, 2^-24) must be kept,
 those below 2^-27 are irrelevant; the largest must stay finite.
@@ -24,11 +24,13 @@ _EXPONENTS = range(-128, 25)
 
 @dataclass(frozen=True)
 class LossScaleAdvice:
-    """What becomes of gradients in fp16 at any loss scale that is a power of two.
+    """The loss scales that suit a model's gradients in fp16, and what others would lose.
+
+    Scales are powers of two.
 
     Raises:
-        ValueError: if a gradient is not finite: such a step tells of no other scale; names the
-            module.
+        ValueError: if a gradient is not finite, as such a step says nothing about other scales;
+            names the module.
     """
 
     gradients: Mapping[str, Histogram] = field(repr=False)
@@ -45,11 +47,14 @@ class LossScaleAdvice:
                 )
 
     def lost_share(self, scale: float, module: str | None = None) -> float:
-        """Share of non-zero gradients that are 0 or infinite in fp16 at a scale, in all or in one.
+        """Share of the non-zero gradients that become 0 or infinite in fp16 at a loss scale.
 
-        Counted against gradients of which nothing was lost: 0 at that scale is what is rounded to
-        0, and what is made of nothing else. Right to 0.1 percentage points where up to 5% are lost
-        (benchmarks/ranges.md); the more is lost, the more it changes what is made of the rest.
+        Right to 0.1 percentage points where up to 5% are lost (benchmarks/ranges.md). The more is
+        lost, the more it changes the gradients computed from the rest, which the share leaves out.
+
+        Args:
+            scale: the loss scale.
+            module: path of one module; all of them if None.
 
         Raises:
             KeyError: if nothing was seen of the module.
@@ -61,7 +66,7 @@ class LossScaleAdvice:
         return lost / nonzero if nonzero else 0.0
 
     def overflows(self, scale: float) -> tuple[str, ...]:
-        """Modules with a gradient that is infinite in fp16 at a scale: such a step is skipped."""
+        """Modules with a gradient that is infinite in fp16 at a loss scale: the step is skipped."""
         return tuple(path for path, h in self.gradients.items() if h.becomes_inf(scale))
 
     @property
@@ -71,15 +76,15 @@ class LossScaleAdvice:
 
     @property
     def least(self) -> float:
-        """The smallest scale, 1 or more, that keeps what matters in every module.
+        """The smallest scale, 1 or more, that keeps the gradients that matter in every module.
 
-        That is 99.9% of its gradients of 2^-27 and more.
+        These are 99.9% of its gradients of 2^-27 and more.
         """
         return max((_least(h) for h in self.gradients.values()), default=1.0)
 
     @property
     def safe(self) -> tuple[float, float] | None:
-        """Least and greatest scale that keep what matters with ``headroom``; None without any."""
+        """Least and greatest scale that keep what matters, with ``headroom``, or None."""
         greatest = self.greatest * 2.0**-self.headroom
         return (self.least, greatest) if self.least <= greatest else None
 
@@ -94,9 +99,9 @@ class LossScaleAdvice:
 
     @property
     def unserved(self) -> tuple[str, ...]:
-        """Modules that overflow at the least scale that all modules need: no single scale fits.
+        """Modules that overflow at the smallest scale that all modules need: no single scale fits.
 
-        Kept in fp32 (``Precision.keep_fp32``) they leave a scale for the others.
+        Once they are kept in fp32 (``Precision.keep_fp32``), a scale fits the others.
         """
         return self.overflows(self.least)
 

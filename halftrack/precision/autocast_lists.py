@@ -1,4 +1,4 @@
-"""CUDA autocast's op lists: which op gets which dtype. Data only.
+"""CUDA autocast's op lists: the dtype of each op. Data only.
 
 The union of PyTorch's documented page and the shipped ``ATen/autocast_mode.h``; names are ``aten``
 overloads. Fused recurrent kernels that exist on CUDA only are left out (``CUDA_ONLY``).
@@ -118,7 +118,7 @@ FP32_SET_DTYPE = (
     "sum",
     "sum.dim_IntList",
 )
-"""Ops with a ``dtype`` argument: it is set to fp32 unless the caller set it."""
+"""Ops with a ``dtype`` argument, which is set to fp32 unless the caller set it."""
 
 NORMS = {
     "norm.Scalar": "norm.ScalarOpt_dtype",
@@ -142,11 +142,11 @@ WIDEST = (
 """Ops of several tensors that must agree: all are cast to the widest floating type among them."""
 
 NEWER = ("rms_norm",)
-"""Listed by later releases than the oldest that is supported; rehearsed with every one."""
+"""Ops that only later releases than the oldest supported one list; rehearsed with every one."""
 
 CUDA_ONLY = {
     "_thnn_fused_lstm_cell": "fused CUDA kernel",
     "_thnn_fused_gru_cell": "fused CUDA kernel",
     "_scaled_dot_product_flash_attention": "CUDA kernel behind scaled_dot_product_attention",
 }
-"""Listed, but without a CPU kernel to rehearse."""
+"""Listed ops that have no CPU kernel to rehearse."""

@@ -1,42 +1,24 @@
-"""Why a step was skipped: the step is run again and the first tensor that went wrong is named.
+"""The cause of a skipped step, in words and with the remedy.
 
-NaN and infinities spread within a few ops to every gradient; what helps depends on where the first
+NaN and infinities spread within a few ops to every gradient. The remedy depends on where the first
 of them arose, on what it was made from, and on the loss scale.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from halftrack.precision.nonfinite import Direction, Event, Kind, NonFiniteTrace, is_finite
-from halftrack.precision.policy import Precision
+from halftrack.precision.nonfinite import Direction, Kind
 from halftrack.precision.sites import OUTERMOST
-from halftrack.precision.step import unscale_and_norm
 
-__all__ = ["Culprit", "find_culprit"]
+__all__ = ["Culprit"]
 
 _HANDED_IN = ("batch", "parameter", "buffer")
-# Halfway between 65504, the largest finite half, and what would be the next: it rounds to infinity.
-_HALF_LIMIT = 65520.0
-
-
-class Sampled(Protocol):
-    """A batch that names its samples."""
-
-    @property
-    def sample_ids(self) -> tuple[str, ...]:
-        """Names of what is in the batch."""
-
-
-BatchT = TypeVar("BatchT", bound=Sampled)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +29,10 @@ class Culprit:
     """
 
     where: str
-    """Path of the module, as ``named_modules`` has it, or ``the model itself``; of a batch the
-    field, of weights the parameter or buffer, of a norm the parameter that adds most to it."""
+    """Path of the module, as in ``named_modules``, or ``the model itself``. For a batch it is the
+    field, for weights the parameter or buffer, for a norm the parameter that adds most to it."""
     operation: str
-    """The op, by the name of its forward pass (``convolution``, ``softmax``, ``mul``, ``cast``);
+    """Name of the op in the forward pass (``convolution``, ``softmax``, ``mul``, ``cast``);
     outside the graph ``batch``, ``target``, ``parameter``, ``buffer``, ``constant`` or ``norm``."""
     direction: Direction | None
     """``forward``, ``backward``, or None outside the graph."""
@@ -59,28 +41,28 @@ class Culprit:
     NaN made of a deliberate infinity, such as a mask; ``infinity``: handed in as such, or
     deliberate."""
     loss_term: str | None
-    """Of a backward fault the term whose own backward pass gives it, of a forward fault the only
-    term that suffers from it; None where there is no such term."""
+    """The loss term to blame, or None. For a backward fault it is the term whose own backward pass
+    makes it, for a forward fault the only term that suffers from it."""
     sample_ids: tuple[str, ...]
     """All samples of the batch."""
     bad_samples: tuple[str, ...]
-    """Those that hold it, where the tensor's leading dimension is theirs; else empty."""
+    """Samples with non-finite values, if the tensor's first dimension is the batch; else empty."""
     dtype: str
-    """Type of the tensor, e.g. ``float16``."""
+    """The tensor's dtype, e.g. ``float16``."""
     loss_scale: float
-    """The scale the gradients were made with."""
+    """Loss scale that the gradients were computed with."""
     magnitude: float | None = field(compare=False)
-    """Largest size the lost values have in the next wider type; None if they are lost there too."""
+    """Largest lost value, computed in the next wider type; None if it is lost there too."""
     fits_at: float | None = field(compare=False)
-    """Largest power of two as loss scale at which it is finite; None where none helps."""
+    """Largest loss scale, a power of two, at which it is finite; None if no loss scale helps."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as JSON takes them."""
+        """Plain values for JSON, as ``from_dict`` takes them back."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Culprit:
-        """What ``to_dict`` gave, read back from JSON."""
+        """The culprit that ``to_dict`` wrote."""
         lists = {name: tuple(values[name]) for name in ("sample_ids", "bad_samples")}
         return cls(**{**values, **lists})
 
@@ -135,208 +117,3 @@ class Culprit:
         if self.where == OUTERMOST:
             return "no loss scale helps; compute it within fp32_island"
         return f"no loss scale helps; keep {self.where} in fp32 (precision.keep_fp32)"
-
-
-def find_culprit(
-    model: nn.Module,
-    batches: Sequence[BatchT],
-    losses: Callable[[BatchT], Mapping[str, Tensor]],
-    *,
-    precision: Precision,
-    loss_scale: float,
-    device: torch.device | str,
-) -> Culprit | None:
-    """Run a step again and say why its gradients are not finite; None if now they are.
-
-    The model is left as it was: buffers, gradients, random numbers. It costs a few steps' time.
-
-    Args:
-        model: as it was before the step, on its device and in its mode.
-        batches: of the step, in order; their gradients add up.
-        losses: the forward pass of one batch, its random seed set: the loss terms, whose sum is
-            trained (divided by the number of batches, where they are averaged).
-        precision: what the step computed in.
-        loss_scale: the scale it used.
-        device: where it computed.
-    """
-    device = torch.device(device)
-    with _left_as_it_was(model, device):
-        for batch in batches:
-            rerun = _Rerun(model, batch.sample_ids, precision, loss_scale, device)
-            rerun.forward(batch, losses)
-            found = rerun.culprit()
-            if found is not None:
-                return _of_targets(found, batch)
-        return _norm_overflow(model, loss_scale, batches)
-
-
-def _of_targets(found: Culprit, batch: Sampled) -> Culprit:
-    """The culprit, or the batch's targets where it knows that some cannot be learned.
-
-    ``faulty_targets()`` of a batch names samples whose box has no area or is not finite: the
-    logarithm of its size is not finite, wherever a loss takes it.
-    """
-    faulty: Callable[[], tuple[str, ...]] | None = getattr(batch, "faulty_targets", None)
-    samples = faulty() if faulty is not None else ()
-    too_large = found.kind == "overflow" and found.magnitude is not None
-    if not samples or too_large or found.operation in ("parameter", "buffer", "norm"):
-        return found
-    return dataclasses.replace(
-        found, operation="target", direction=None, kind="NaN", bad_samples=samples, fits_at=None
-    )
-
-
-class _Rerun:
-    """One batch of a step under a trace, run forward once and backward as often as needed."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        sample_ids: tuple[str, ...],
-        precision: Precision,
-        loss_scale: float,
-        device: torch.device,
-    ) -> None:
-        self._model, self._sample_ids = model, tuple(sample_ids)
-        self._precision, self._loss_scale, self._device = precision, loss_scale, device
-        self._trace = NonFiniteTrace(model, sample_ids)
-        self._terms: Mapping[str, Tensor] = {}
-
-    def forward(self, batch: BatchT, losses: Callable[[BatchT], Mapping[str, Tensor]]) -> None:
-        """Note what is handed in and run the forward pass."""
-        for name, tensor, sample in _tensors(batch):
-            samples = None if sample is None else (sample,)
-            self._trace.hand_in(tensor, name, "batch", samples=samples)
-        for name, parameter in self._model.named_parameters():
-            self._trace.hand_in(parameter, name, "parameter", samples=())
-        for name, buffer in self._model.named_buffers():
-            self._trace.hand_in(buffer, name, "buffer", samples=())
-        precision, device = self._precision, self._device
-        with precision.arithmetic(device), self._trace, precision.autocast(device):
-            self._terms = losses(batch)
-
-    def culprit(self) -> Culprit | None:
-        """Run the backward pass on top of the gradients there are, and look at what they become."""
-        event = self._backward(list(self._terms.values()))
-        if event is None:
-            return None
-        magnitude = event.magnitude if event.kind == "overflow" else None
-        fits_at = None
-        if event.direction == "backward" and magnitude:
-            limit = _HALF_LIMIT if event.dtype == torch.float16 else torch.finfo(event.dtype).max
-            # Gradients grow with the scale: the largest power of two that stays below the limit.
-            fits_at = 2.0 ** (math.ceil(math.log2(limit / magnitude * self._loss_scale)) - 1)
-        return Culprit(
-            where=event.module or OUTERMOST,
-            operation=event.operation,
-            direction=event.direction,
-            kind=event.kind,
-            loss_term=self._blamed_term(event),
-            sample_ids=self._sample_ids,
-            bad_samples=event.samples,
-            dtype=str(event.dtype).removeprefix("torch."),
-            loss_scale=self._loss_scale,
-            magnitude=magnitude,
-            fits_at=fits_at,
-        )
-
-    def _backward(self, terms: Sequence[Tensor]) -> Event | None:
-        """What non-finite gradients of these terms, and the terms, descend from.
-
-        A loss may be infinite and its gradient finite: such a step is taken.
-        """
-        learned = [term for term in terms if term.requires_grad]
-        seeds = [torch.full_like(term, self._loss_scale) for term in learned]
-        if learned:
-            with self._precision.arithmetic(self._device), self._trace:
-                # Kept for the passes of each term alone.
-                torch.autograd.backward(learned, seeds, retain_graph=True)
-        gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
-        if all(is_finite(gradient) for gradient in gradients):
-            return None
-        return self._trace.origin([*gradients, *terms])
-
-    def _blamed_term(self, event: Event) -> str | None:
-        """The loss term that alone gives this event; backward the one where it is largest."""
-        guilty: dict[str, float] = {}
-        for name, term in self._terms.items():
-            if event.direction != "backward" and not is_finite(term):
-                own = self._trace.origin([term])
-            else:
-                self._model.zero_grad(set_to_none=True)
-                own = self._backward([term])
-            if own is not None and _same_place(own, event):
-                guilty[name] = math.inf if own.magnitude is None else own.magnitude
-        if event.direction == "backward":
-            return max(guilty, key=guilty.__getitem__, default=None)
-        return next(iter(guilty)) if len(guilty) == 1 else None
-
-
-def _same_place(one: Event, other: Event) -> bool:
-    if other.direction != "backward":
-        return one is other
-    place = (other.module, other.operation, other.direction, other.kind)
-    return (one.module, one.operation, one.direction, one.kind) == place
-
-
-def _tensors(
-    value: Any, name: str = "", sample: str | None = None
-) -> Iterator[tuple[str, Tensor, str | None]]:
-    """Every tensor in a batch, the field it lies in, and the sample, where a part names one."""
-    if isinstance(value, Tensor):
-        yield name, value, sample
-    elif dataclasses.is_dataclass(value):
-        sample = getattr(value, "sample_id", sample)
-        for part in dataclasses.fields(value):
-            inner = f"{name}.{part.name}" if name else part.name
-            yield from _tensors(getattr(value, part.name), inner, sample)
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _tensors(item, f"{name}[{key!r}]", sample)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _tensors(item, f"{name}[{index}]", sample)
-
-
-def _norm_overflow(
-    model: nn.Module, loss_scale: float, batches: Sequence[Sampled]
-) -> Culprit | None:
-    """Finite gradients whose sum of squares overflows fp32, as ``optimizer_step`` adds them up."""
-    named = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-    if math.isfinite(unscale_and_norm(list(named.values()), loss_scale)):
-        return None
-    norms = {name: float(gradient.double().norm()) for name, gradient in named.items()}
-    return Culprit(
-        where=max(norms, key=norms.__getitem__),
-        operation="norm",
-        direction=None,
-        kind="overflow",
-        loss_term=None,
-        sample_ids=tuple(name for batch in batches for name in batch.sample_ids),
-        bad_samples=(),
-        dtype="float32",
-        loss_scale=loss_scale,
-        magnitude=math.hypot(*norms.values()),
-        fits_at=None,
-    )
-
-
-@contextmanager
-def _left_as_it_was(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Buffers, gradients and random numbers come back, whatever happens inside."""
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    model.zero_grad(set_to_none=True)
-    accelerated = device.type != "cpu"
-    try:
-        with torch.random.fork_rng(
-            devices=[device] if accelerated else [],
-            device_type=device.type if accelerated else "cuda",
-        ):
-            yield
-    finally:
-        with torch.no_grad():
-            for buffer, kept in buffers:
-                buffer.copy_(kept)
-        for parameter, gradient in gradients:
-            parameter.grad = gradient

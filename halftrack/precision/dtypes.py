@@ -14,7 +14,7 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def is_half(value: Any) -> TypeGuard[Tensor]:
-    """Whether a value is a tensor in half precision."""
+    """True if a value is a tensor in half precision."""
     return isinstance(value, Tensor) and value.dtype in HALF
 
 

@@ -1,4 +1,4 @@
-"""How a tensor's magnitudes spread over powers of two, counted exactly.
+"""Exact histograms of a tensor's magnitudes over powers of two.
 
 The histograms of figures 2 and 3 of Micikevicius et al. 2017 (arXiv 1710.03740), with the two edges
 at which rounding to fp16 cuts through an octave, so that they answer for any loss scale.
@@ -41,7 +41,7 @@ _TOP = 15
 
 @dataclass(frozen=True)
 class Histogram:
-    """Values counted by ``floor(log2 |x|)``; ``+`` adds the counts of two.
+    """Counts of values by ``floor(log2 |x|)``; ``+`` adds two histograms.
 
     Only exponents that occur are listed.
     """
@@ -49,9 +49,10 @@ class Histogram:
     counts: Mapping[int, int] = field(default_factory=dict)
     """Finite non-zero values of each exponent e: ``2^e <= |x| < 2^(e+1)``."""
     powers: Mapping[int, int] = field(default_factory=dict)
-    """Of these, ``|x| = 2^e``."""
+    """Values among ``counts`` that equal a power of two: ``|x| = 2^e``."""
     tops: Mapping[int, int] = field(default_factory=dict)
-    """Of these, ``|x| >= (2 - 2^-11) * 2^e``, which eleven bits round to ``2^(e+1)``."""
+    """Values among ``counts`` with ``|x| >= (2 - 2^-11) * 2^e``, which eleven bits round to
+    ``2^(e+1)``."""
     zeros: int = 0
     """Exact zeros."""
     infs: int = 0
@@ -87,9 +88,9 @@ class Histogram:
 
     @property
     def headroom(self) -> int | None:
-        """Octaves between the largest value and fp16's last.
+        """Octaves between the largest value and the last octave of fp16.
 
-        0 within the last octave, negative where values overflow; None without any value.
+        0 within the last octave, negative if values overflow, None if there are no values.
         """
         if not self.counts:
             return None
@@ -103,13 +104,13 @@ class Histogram:
         return below + self.powers.get(edge, 0)
 
     def becomes_inf(self, scale: float = 1.0) -> int:
-        """Finite values that fp16 rounds to infinity once multiplied by ``scale``, likewise."""
+        """Finite values that fp16 rounds to infinity once multiplied by a ``scale`` of ``2^k``."""
         top = _TOP - exponent_of(scale)
         above = sum(count for e, count in self.counts.items() if e > top)
         return above + self.tops.get(top, 0)
 
     def at_least(self, exponent: int) -> int:
-        """Finite values of ``2^exponent`` and more."""
+        """Finite values with ``|x| >= 2^exponent``."""
         return sum(count for e, count in self.counts.items() if e >= exponent)
 
     def shifted(self, exponent: int) -> Self:
@@ -132,7 +133,7 @@ class Histogram:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that ``from_dict`` takes back, as JSON holds them."""
+        """Plain values for JSON, as ``from_dict`` takes them back."""
         return {
             each.name: {str(e): value[e] for e in sorted(value)}
             if isinstance(value := getattr(self, each.name), Mapping)
@@ -155,7 +156,7 @@ class Histogram:
 
 
 class HistogramCounter(Generic[Key]):
-    """Counts tensors by key; what was counted is read all at once, which costs little a key."""
+    """Counts tensors by key; reading all keys at once is cheap."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[Key, int], Counts] = defaultdict(_no_counts)
@@ -168,7 +169,7 @@ class HistogramCounter(Generic[Key]):
         """
         if values.dtype not in _COUNTED:
             allowed = ", ".join(str(dtype) for dtype in _COUNTED)
-            raise TypeError(f"a histogram is of {allowed}, got {values.dtype}")
+            raise TypeError(f"a histogram counts tensors of {allowed}, got {values.dtype}")
         # fp32 holds every half exactly, and its normal numbers the halves' subnormal ones.
         flat = values.detach().float().reshape(-1)
         lanes = self._counts[key, exponent]
@@ -181,7 +182,7 @@ class HistogramCounter(Generic[Key]):
             self.count(key, tiny * 2.0**64, exponent=exponent + 64)
 
     def histograms(self) -> dict[Key, Histogram]:
-        """What has been counted so far."""
+        """The histogram of each key so far."""
         exponents = [exponent for _, exponent in self._counts]
         lanes = np.array(list(self._counts.values())).reshape(-1, _LANES, 256, 3)
         thirds = lanes.sum(axis=1)
@@ -207,7 +208,7 @@ class HistogramCounter(Generic[Key]):
 
 
 def exponent_of(scale: float) -> int:
-    """The k of ``scale = 2^k``.
+    """The exponent k of ``scale = 2^k``.
 
     Raises:
         ValueError: unless the scale is a power of two, by which alone exponents shift exactly.
@@ -219,7 +220,7 @@ def exponent_of(scale: float) -> int:
 
 
 def _count(flat: Tensor, lanes: Counts) -> None:
-    """Add how often each third of an octave occurs in fp32 values to ``(_LANES, _THIRDS)``."""
+    """Add the count of each third of an octave in fp32 values to ``(_LANES, _THIRDS)``."""
     bits = flat.view(torch.int32)
     if bits.device.type != "cpu":
         lanes[0] += torch.bincount(_thirds(bits, _CARRY), minlength=_THIRDS).cpu().numpy()
@@ -240,7 +241,7 @@ def _thirds(bits: Any, carry: Any) -> Any:
 
     Args:
         bits: int32 of fp32 values, an array or a tensor.
-        carry: ``_CARRY``, or an array with what the results are to be moved by.
+        carry: ``_CARRY``, or an array that adds an offset to each result too.
     """
     magnitude = bits & 0x7FFFFFFF
     # The exponent of |x| thrice, of which the first is e - 1 at a power of two and the last e + 1
@@ -260,7 +261,7 @@ def _no_counts() -> Counts:
 
 
 def _by_exponent(table: Counts, exponents: list[int]) -> list[dict[int, int]]:
-    """What is not 0 in the rows of an ``(N, 256)`` table of values times ``2^exponent``."""
+    """Non-zero counts by exponent, a dict for each row of an ``(N, 256)`` table."""
     rows: list[dict[int, int]] = [{} for _ in exponents]
     where = table.nonzero()
     for row, place, number in zip(*map(np.ndarray.tolist, (*where, table[where])), strict=True):

@@ -1,4 +1,4 @@
-"""Which modules must stay in fp32: the smallest set of islands with which a rehearsal is clean.
+"""Search for the modules that must stay in fp32: the smallest set that makes a rehearsal clean.
 
 The module tree is searched from above, level by level (hierarchical delta debugging, Misherghi and
 Su 2006), and halved on each level (QuickXplain, Junker 2004), with the rehearsal as the judge.
@@ -18,13 +18,13 @@ Paths = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Islands:
-    """The fp32 islands of a model that a rehearsal needs, none of which can be spared."""
+    """Modules to keep in fp32, none of which can be left out; the result of ``find_islands``."""
 
     keep_fp32: Paths | None
-    """Paths as ``Precision.keep_fp32`` takes them, in the model's order, none within another; None
-    where even with every submodule in fp32 the rehearsal is not clean."""
+    """Paths for ``Precision.keep_fp32``, in the model's order, none within another. None if the
+    rehearsal is not clean even with every submodule in fp32."""
     rehearsals: int
-    """How many it took to know."""
+    """Number of rehearsals that the search took."""
 
     def __str__(self) -> str:
         if self.keep_fp32 is None:
@@ -36,25 +36,24 @@ class Islands:
 
 
 def find_islands(model: nn.Module, is_clean: Callable[[Paths], bool]) -> Islands:
-    """The smallest fp32 islands that make a rehearsal clean: without any one of them it is not.
+    """Find the fewest modules to keep in fp32 for a rehearsal to be clean.
 
-    An island is what ``Precision.keep_in_fp32`` makes of a path: everything that the module and
-    those inside it compute. So a module is opened, its children standing for it, wherever their
-    being fp32 is enough, and kept whole where what its own methods compute is at fault (products of
-    attention, sums). What an island returns stays fp32: the next layer casts it, and where that
-    overflows it is an island too. A norm that is folded into its convolution computes nothing by
-    itself; the convolution is named. The outermost module cannot be kept: what it computes itself
-    needs ``fp32_island``.
+    An island is everything that a module and those inside it compute, as in
+    ``Precision.keep_in_fp32``. A module is replaced by some of its children where that is enough,
+    and kept whole where its own methods are at fault (products of attention, sums). An island
+    returns fp32: the next layer casts it, and becomes an island too if that overflows. A norm that
+    is folded into its convolution computes nothing by itself; the convolution is named. The
+    outermost module cannot be kept: use ``fp32_island`` for what it computes itself.
 
     Among the 70 layers of a ResNet-50 detector one island takes about 20 rehearsals, each further
-    one about 10. More islands are taken to be no worse than fewer; where that does not hold, the
-    result is still clean and each island needed, but a smaller set may exist.
+    one about 10. The search assumes that more islands are never worse than fewer; where that does
+    not hold, the result is still clean and each island needed, but a smaller set may exist.
 
     Args:
-        model: whose modules are searched; it is not run.
-        is_clean: the judge. It rehearses a copy of the model that keeps these paths in fp32, and
-            says whether nothing went wrong. The same paths must give the same answer, which is
-            asked for once.
+        model: the model to search; it is not run.
+        is_clean: rehearses a copy of the model with these paths kept in fp32 and returns whether
+            nothing went wrong. The same paths must always give the same answer; it is called once
+            for each set of paths.
     """
     search = _Search(model, is_clean)
     found = search.islands()
@@ -62,7 +61,7 @@ def find_islands(model: nn.Module, is_clean: Callable[[Paths], bool]) -> Islands
 
 
 class _Search:
-    """The module tree and what the judge said so far."""
+    """A search in progress: the module tree and the rehearsals so far."""
 
     def __init__(self, model: nn.Module, is_clean: Callable[[Paths], bool]) -> None:
         paths = [path for path, _ in model.named_modules()]
@@ -94,7 +93,7 @@ class _Search:
         return self._in_order(self._irreducible(whole))
 
     def _needed(self, rest: Paths, parts: Paths, *, asked: bool = False) -> Paths:
-        """Those of the parts without which ``rest`` is not clean; with all of them it is.
+        """The parts that ``rest`` needs to be clean; with all of them it is.
 
         ``asked``: whether ``rest`` may be clean by now.
         """
@@ -108,7 +107,7 @@ class _Search:
         return (*of_first, *of_second)
 
     def _irreducible(self, islands: Paths) -> Paths:
-        """The islands, less those that can be spared after all."""
+        """The islands without those that can be left out after all."""
         for spared in islands:
             rest = tuple(path for path in islands if path != spared)
             if self._is_clean(rest):

@@ -20,34 +20,34 @@ logger = logging.getLogger(__name__)
 
 
 class LossScale(Protocol):
-    """What a run's loss is multiplied by, and how that changes."""
+    """Multiplies a run's loss, and adapts to overflows; one for all the run's optimizers."""
 
     value: float
     """The present scale."""
     consecutive_skips: int
-    """Steps skipped in a row up to now."""
+    """Steps skipped in a row so far."""
     skips_steps: bool
-    """True if a non-finite gradient means a skipped step; false if it is an error."""
+    """True if a non-finite gradient skips the step; if not, it is an error."""
 
     @property
     def exhausted(self) -> bool:
         """True if an overflow at this scale cannot be mended by a smaller one."""
 
     def scale(self, loss: Tensor) -> Tensor:
-        """The loss, ready for the backward pass."""
+        """The loss times the scale, ready for the backward pass."""
 
     def update(self, *, found_inf: bool) -> None:
-        """Take the outcome of one step into account."""
+        """Adapt to the outcome of one step."""
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values that ``load_state_dict`` takes back."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where ``state`` was taken."""
+        """Continue from a ``state_dict``."""
 
 
 class NoLossScale:
-    """The null object of fp32 and bf16: a non-finite gradient is an error."""
+    """No loss scale, for fp32 and bf16: a non-finite gradient is an error."""
 
     skips_steps = False
     exhausted = True
@@ -57,18 +57,22 @@ class NoLossScale:
         self.consecutive_skips = 0
 
     def scale(self, loss: Tensor) -> Tensor:
-        """The loss as it is."""
+        """The loss, unchanged."""
         return loss
 
     def update(self, *, found_inf: bool) -> None:
-        """Nothing changes."""
+        """Change nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Only the kind."""
+        """The kind, ``none``."""
         return {"kind": "none"}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises ValueError for the state of another kind."""
+        """Continue from a ``state_dict``.
+
+        Raises:
+            ValueError: for the state of another kind.
+        """
         _expect_kind(state, "none")
 
 
@@ -89,7 +93,7 @@ class StaticLossScale:
 
     @property
     def exhausted(self) -> bool:
-        """Overflow at scale 1 is no matter of scale; elsewhere the next batch may fit."""
+        """True if the scale is 1 or less: at larger ones the next batch may fit."""
         return self.value <= 1.0
 
     def scale(self, loss: Tensor) -> Tensor:
@@ -97,15 +101,19 @@ class StaticLossScale:
         return loss * self.value
 
     def update(self, *, found_inf: bool) -> None:
-        """Count skips; the scale stays."""
+        """Count skipped steps; the scale stays."""
         self.consecutive_skips = self.consecutive_skips + 1 if found_inf else 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Scale and skips in a row."""
+        """The scale and skipped steps in a row."""
         return {"kind": "static", "scale": self.value, "skips": self.consecutive_skips}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raises ValueError for the state of another kind."""
+        """Continue from a ``state_dict``.
+
+        Raises:
+            ValueError: for the state of another kind.
+        """
         _expect_kind(state, "static")
         self.value, self.consecutive_skips = float(state["scale"]), int(state["skips"])
 
@@ -140,7 +148,7 @@ class DynamicLossScale:
 
     @property
     def exhausted(self) -> bool:
-        """True at the lower bound."""
+        """True if the scale is at its lower bound."""
         return self.value <= self._bounds[0]
 
     def scale(self, loss: Tensor) -> Tensor:
@@ -161,7 +169,7 @@ class DynamicLossScale:
             self.value = min(self.value * self._growth, self._bounds[1])
 
     def state_dict(self) -> dict[str, Any]:
-        """Scale, clean steps since it last changed, skips in a row."""
+        """The scale, clean steps since it last changed, skipped steps in a row."""
         return {
             "kind": "dynamic",
             "scale": self.value,

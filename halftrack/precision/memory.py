@@ -16,9 +16,9 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from halftrack.precision import rehearsal
 from halftrack.precision.dtypes import is_half
 from halftrack.precision.sites import RunningModules
+from halftrack.precision.tensor_cores import observing
 
 __all__ = ["KINDS", "LiveBytes"]
 
@@ -26,21 +26,21 @@ KINDS = (
     *("parameters", "copies", "gradients", "optimizer"),
     *("cast weights", "activations", "temporaries"),
 )
-"""What live bytes are told apart into; buffers count as parameters."""
+"""The kinds of live bytes; buffers count as parameters."""
 
 _OF_MODULES = ("cast weights", "activations")
 
 
 class LiveBytes(TorchDispatchMode):
-    """Meter around one training step; copies made inside one rehearsed op are not seen.
+    """Memory meter around one training step; copies made inside one rehearsed op are not seen.
 
-    ``peak`` is in bytes, ``peak_by_kind`` says what was alive then. Activations are what the
-    forward pass made and the backward pass has not yet freed; temporaries are what the backward
-    pass and the step themselves make. ``peak_by_module`` tells activations and cast weights apart
-    by the path of the innermost module whose ``forward`` made them, ``""`` for the model's own.
+    ``peak`` is in bytes; ``peak_by_kind`` divides it by kind. Activations are the tensors that the
+    forward pass made and the backward pass has not yet freed; temporaries are those that the
+    backward pass and the step make. ``peak_by_module`` divides activations and cast weights by the
+    path of the innermost module whose ``forward`` made them, ``""`` for the model's own.
 
     Args:
-        model: its parameters and buffers are known from the start.
+        model: its parameters and buffers count from the start.
         optimizers: their state counts as optimizer.
         copies: what else is kept of the model from step to step, e.g. an average of its weights.
     """
@@ -77,7 +77,7 @@ class LiveBytes(TorchDispatchMode):
             self._add(tensor, "optimizer")
         self._meet_peak()
         self._entered.enter_context(self._running)
-        self._entered.enter_context(rehearsal.observing(self.saw))
+        self._entered.enter_context(observing(self.saw))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -93,7 +93,7 @@ class LiveBytes(TorchDispatchMode):
         return result
 
     def saw(self, func: Any, args: tuple[Any, ...], result: Any) -> None:
-        """Take the result of one op into account."""
+        """Count the result of one op."""
         fresh = False
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self._alive:

@@ -1,4 +1,4 @@
-"""Where the non-finite numbers of a step come from: every op's result watched, both ways.
+"""A trace of a step's non-finite numbers: every op's result is watched, forward and backward.
 
 A dispatch mode sees each op below autograd. What is not finite is traced from tensor to tensor, so
 that of all infinities the first one is found that the gradients descend from.
@@ -28,7 +28,7 @@ Kind = Literal["overflow", "NaN", "0 x inf", "infinity"]
 # Rows that are picked out are no longer one a sample, even where there are as many.
 _PICKING = ("gather", "index", "index_select", "masked_select")
 UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
-"""Ops, by ``op_name``, whose result nobody has written to: it holds anything, NaN too."""
+"""Ops, by ``op_name``, whose result is memory that nobody has written to; it may hold NaN."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,29 +36,29 @@ class Event:
     """A result that is not finite, or something non-finite that the step was handed."""
 
     number: int
-    """Place in the order of events."""
+    """Position in the order of events."""
     module: str
-    """Path of the module that computed it, "" for the outermost; or the name of what was handed."""
+    """Path of the module that computed it, "" for the outermost; or the name of the tensor."""
     operation: str
-    """The op, by the name of its forward pass; or what was handed."""
+    """Name of the op in the forward pass; or ``batch``, ``parameter``, ``buffer``, ``constant``."""
     direction: Direction | None
-    """None for what was handed."""
+    """``forward``, ``backward``, or None for what was handed in."""
     kind: Kind
-    """What it holds and what that was made from."""
+    """Kind of the non-finite value, as in ``Culprit.kind``."""
     parents: tuple[Event, ...]
     """The non-finite inputs."""
     deliberate: bool
-    """An infinity from a constant, such as a mask: no fault as long as no NaN comes of it."""
+    """True for an infinity from a constant, such as a mask: no fault unless it becomes NaN."""
     dtype: torch.dtype
-    """Of the result."""
+    """The result's dtype."""
     samples: tuple[str, ...]
-    """Samples that hold it, where the leading dimension is theirs."""
+    """Samples that hold non-finite values, if the first dimension is the batch; else empty."""
     magnitude: float | None
-    """Largest size of the lost values, computed again in a wider type; None where that fails."""
+    """Largest lost value, computed again in a wider type; None if that fails."""
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether a tensor holds neither NaN nor infinity (host sync)."""
+    """True if a tensor holds neither NaN nor infinity (host sync)."""
     if not tensor.is_floating_point() or tensor.layout != torch.strided:
         return True
     # One pass without a mask; only a sum that overflows asks for the second.
@@ -71,7 +71,7 @@ class NonFiniteTrace(TorchDispatchMode):
     """Records a step's non-finite tensors; entered within ``precision.arithmetic``.
 
     Args:
-        model: whose modules are named.
+        model: the model whose modules are named.
         sample_ids: names of the batch's samples.
     """
 
@@ -96,9 +96,9 @@ class NonFiniteTrace(TorchDispatchMode):
     def hand_in(
         self, tensor: Tensor, name: str, what: str, *, samples: tuple[str, ...] | None
     ) -> None:
-        """Note a tensor that the step starts from.
+        """Record a tensor that the step starts from.
 
-        ``samples`` are those it belongs to; None where its leading dimension is the batch's.
+        ``samples`` are those it belongs to; None if its first dimension is the batch.
         """
         if samples is None:
             self._mark_batched([tensor])
@@ -113,9 +113,9 @@ class NonFiniteTrace(TorchDispatchMode):
             self._remember(tensor, event)
 
     def origin(self, tensors: Iterable[Tensor]) -> Event | None:
-        """The first event that the non-finite ones of these tensors descend from, if there are any.
+        """The first event that the non-finite tensors among these descend from, or None.
 
-        A deliberate infinity is named only where nothing else is to blame.
+        A deliberate infinity is returned only if nothing else is to blame.
         """
         pending = [self._event_of(tensor) for tensor in tensors if not is_finite(tensor)]
         line: set[Event] = set()
@@ -169,7 +169,7 @@ class NonFiniteTrace(TorchDispatchMode):
         bad: Sequence[int],
         widened: _Widened,
     ) -> None:
-        """One event for the non-finite results of an op."""
+        """Record one event for the non-finite results of an op."""
         direction: Direction = "backward" if site is None else "forward"
         module, operation = self._sites.of_backward(name) if site is None else site
         values = [value for value in before if isinstance(value, Tensor)]
@@ -219,7 +219,7 @@ class NonFiniteTrace(TorchDispatchMode):
         self._events[storage._cdata] = (StorageWeakRef(storage), event)
 
     def _event_of(self, tensor: Tensor, value: Tensor | None = None) -> Event:
-        """What made a non-finite tensor; one that no op was seen to make is a constant."""
+        """The event that made a non-finite tensor; a constant if no op was seen to make it."""
         known = self._events.get(tensor.untyped_storage()._cdata)
         if known is None:
             has_nan = bool((tensor if value is None else value).isnan().any())
@@ -236,7 +236,7 @@ class NonFiniteTrace(TorchDispatchMode):
         return known[1]
 
     def _samples(self, tensor: Tensor) -> tuple[str, ...]:
-        """Who in the batch holds non-finite values, where the leading dimension is the batch's."""
+        """Samples with non-finite values in a tensor whose first dimension is the batch."""
         if len(self._sample_ids) == 1:
             return self._sample_ids
         if not self._is_batched(tensor):
@@ -259,7 +259,7 @@ class NonFiniteTrace(TorchDispatchMode):
         return self._counts(tensor) and tensor.untyped_storage()._cdata in self._batched
 
     def _counts(self, tensor: Tensor) -> bool:
-        """Whether the leading dimension could be the batch's."""
+        """True if the first dimension could be the batch."""
         return tensor.dim() > 0 and len(tensor) == len(self._sample_ids)
 
 
@@ -270,7 +270,7 @@ class _Widened:
         self._func, self._flat, self._structure, self._place = func, flat, structure, place
 
     def magnitude(self, lost: Tensor) -> float | None:
-        """Largest size of the lost values in the next wider type; None if it fails there too."""
+        """Largest lost value in the next wider type; None if it is lost there too."""
         if torch.Tag.nondeterministic_seeded in self._func.tags:
             return None  # computing it again would move the random numbers of the step
         wide = torch.float32 if lost.dtype in HALF else torch.float64

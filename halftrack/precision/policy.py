@@ -1,6 +1,6 @@
-"""What a user chooses about precision, decided once: a small immutable value.
+"""The precision of a run, a small immutable value, and the fp32 islands that models mark.
 
-Models never ask which precision they run in; they only mark fp32 islands, each with its reason.
+Models never ask which precision they run in.
 """
 
 from __future__ import annotations
@@ -39,7 +39,18 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Precision:
-    """The arithmetic of a run: name, loss scale and the modules that stay in fp32.
+    """Precision of a run: its name, its loss scale and the modules that stay in fp32.
+
+    One training step, the same in fp32, bf16 and fp16, on a GPU or rehearsed on a CPU::
+
+        precision = Precision("fp16", "dynamic", keep_fp32=("head*",))
+        precision.keep_in_fp32(model)
+        loss_scale = precision.new_loss_scale()
+        with precision.arithmetic(device):
+            with precision.autocast(device):
+                loss = model(batch)
+            loss_scale.scale(loss).backward()
+        report = optimizer_step([optimizer], loss_scale)
 
     Raises:
         ValueError: for an unknown name or a loss scale that does not go with it.
@@ -48,7 +59,7 @@ class Precision:
     name: PrecisionName = "fp32"
     """``fp32``, ``bf16`` or ``fp16``."""
     loss_scale: float | Literal["dynamic"] | None = None
-    """What the loss is multiplied by: None, a number, or ``dynamic``; fp16 only."""
+    """Factor of the loss: None, a number, or ``dynamic``; fp16 only."""
     keep_fp32: tuple[str, ...] = ()
     """Patterns (``fnmatch``) of module paths that compute in fp32."""
 
@@ -71,20 +82,20 @@ class Precision:
 
     @classmethod
     def named(cls, name: str) -> Precision:
-        """The precision of that name with its usual loss scale: fp16 scales dynamically.
+        """The precision of a name with its usual loss scale, which is dynamic for fp16.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: for an unknown name.
         """
         return cls(name, "dynamic" if name == "fp16" else None)  # type: ignore[arg-type]
 
     @property
     def dtype(self) -> torch.dtype:
-        """What convolutions and matrix products compute with."""
+        """The dtype of convolutions and matrix products."""
         return _DTYPES[self.name]
 
     def new_loss_scale(self) -> LossScale:
-        """The run's mutable loss scale."""
+        """A new loss scale for a run, which changes as it is used."""
         if self.loss_scale == "dynamic":
             return DynamicLossScale()
         if self.loss_scale is not None:
@@ -93,14 +104,14 @@ class Precision:
         return StaticLossScale(1.0) if self.name == "fp16" else NoLossScale()
 
     def arithmetic(self, device: torch.device | str) -> AbstractContextManager[None]:
-        """Wraps forward AND backward: on a CPU in half the rehearsal, elsewhere nothing."""
+        """Context for forward AND backward: on a CPU in half the rehearsal, elsewhere nothing."""
         if self.name != "fp32" and torch.device(device).type == "cpu":
             return rehearsal()
         return nullcontext()
 
     @contextmanager
     def autocast(self, device: torch.device | str) -> Iterator[None]:
-        """Wraps the forward pass: CUDA autocast's choice of dtypes, on a CPU as well."""
+        """Context for the forward pass: CUDA autocast's choice of dtypes, on a CPU as well."""
         with ExitStack() as stack:
             if self.name != "fp32":
                 stack.enter_context(self.arithmetic(device))
@@ -112,15 +123,15 @@ class Precision:
 
     @contextmanager
     def inference(self, device: torch.device | str) -> Iterator[None]:
-        """Wraps inference: no gradients, this precision's arithmetic and its autocast."""
+        """Context for inference: no gradients, this precision's arithmetic and its autocast."""
         with torch.no_grad(), self.arithmetic(device), self.autocast(device):
             yield
 
     def keep_in_fp32(self, model: nn.Module) -> tuple[str, ...]:
-        """Make islands of the modules that ``keep_fp32`` matches; returns their paths.
+        """Make fp32 islands of the modules that ``keep_fp32`` matches; returns their paths.
 
-        Everything a matched module and those inside it compute is in fp32, whichever of their
-        methods is called. They are islands of their own once copied, pickled or saved;
+        Everything that a matched module and those inside it compute is in fp32, whichever of their
+        methods is called. Copies, pickles and saved models have islands of their own;
         ``remove_islands`` undoes them.
 
         Raises:
@@ -144,9 +155,9 @@ class Precision:
 
 
 def fp32_island(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: half tensors among the arguments are widened, and nothing inside is cast to half.
+    """Compute a function in fp32: half arguments are widened, and nothing inside is cast to half.
 
-    Say the numerical reason beside it. Lists, tuples and keyword arguments are looked into::
+    A decorator; say the numerical reason beside it. Tensors are found in lists and tuples too::
 
         @fp32_island  # squared distances of features pass 65504
         def distances(features: Tensor, centres: Tensor) -> Tensor:
@@ -169,7 +180,7 @@ def fp32_island(function: Callable[P, R]) -> Callable[P, R]:
 def remove_islands(model: nn.Module) -> None:
     """Undo ``Precision.keep_in_fp32``: the model's modules compute in the run's precision again.
 
-    What is decorated with ``fp32_island`` stays an island.
+    Functions and methods decorated with ``fp32_island`` stay islands.
     """
     for module in model.modules():
         if "_island_of" in vars(type(module)):
@@ -220,7 +231,7 @@ def _island_class(plain: type[nn.Module]) -> type[nn.Module]:
 
 
 def _computes(name: str) -> bool:
-    """Whether a method of that name computes; what every module has, but for forward, does not."""
+    """True unless the name is of a method that every module has; ``forward`` computes."""
     bookkeeping = name.startswith("__") or name == "reset_parameters" or hasattr(nn.Module, name)
     return name == "forward" or not bookkeeping
 
@@ -240,13 +251,13 @@ def _restore_island(make: Callable[..., nn.Module], *args: Any) -> nn.Module:
 
 @functools.cache
 def _device_kinds() -> tuple[str, ...]:
-    """The kinds of device a tensor may lie on here."""
+    """The kinds of device on this machine."""
     accelerator = torch.accelerator.current_accelerator()
     return ("cpu",) if accelerator is None else ("cpu", accelerator.type)
 
 
 def _widen(value: Any) -> Any:
-    """An island's argument in fp32, also what lies in lists and tuples."""
+    """An island's argument in fp32, in lists and tuples too."""
     if isinstance(value, Tensor):
         return value.float() if value.dtype in HALF else value
     if type(value) in (list, tuple):

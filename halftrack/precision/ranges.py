@@ -1,6 +1,6 @@
-"""What half precision rounds in a training step, by module: histograms of the values before it.
+"""Histograms of the values that half precision rounds in a training step, by module.
 
-As figures 2 and 3 of Micikevicius et al. 2017 (arXiv 1710.03740), gradients in unscaled units.
+Figures 2 and 3 of Micikevicius et al. 2017 (arXiv 1710.03740), with gradients in unscaled units.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from halftrack.precision import rehearsal
 from halftrack.precision.dtypes import is_half, widen
 from halftrack.precision.histogram import Histogram, HistogramCounter, exponent_of
+from halftrack.precision.rehearsal import is_rehearsing
 from halftrack.precision.sites import RunningModules
+from halftrack.precision.tensor_cores import PRODUCTS, is_observed
 
 __all__ = ["RangeMeter", "Ranges"]
 
@@ -40,41 +41,43 @@ _SUMS = {
     _aten.sub_.Tensor: _aten.sub.Tensor,
 }
 # Looked up first: most ops of a step are none of these, and to hash an op takes its time.
-_SEEN = frozenset({*_CASTS, *_ROUNDED, *_SUMS, *rehearsal.PRODUCTS})
+_SEEN = frozenset({*_CASTS, *_ROUNDED, *_SUMS, *PRODUCTS})
 _RATIO_THAT_LOSES = {torch.float16: 11, torch.bfloat16: 8}
 """Octaves between weight and update from which half weights would not change: 2048 and 256."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranges:
-    """Histograms by module path; ``+`` adds those of two steps.
+    """Histograms of values by module path, before they are rounded; ``+`` adds two steps.
 
-    Paths are those of ``named_modules``; what ran in no submodule, such as losses, is under ``""``.
+    Paths are those of ``named_modules``; ops outside every submodule, such as losses, are under
+    ``""``.
     """
 
     activations: ByModule = field(default_factory=dict)
-    """What the forward pass rounded to half, before it was rounded."""
+    """Values that the forward pass rounded to half."""
     activation_gradients: ByModule = field(default_factory=dict)
-    """What the backward pass did, without the loss scale, but for:"""
+    """Values that the backward pass rounded to half, divided by the loss scale, other than
+    ``weight_gradients``."""
     weight_gradients: ByModule = field(default_factory=dict)
-    """Gradients shaped as a parameter of the module or within it. Those of fp32 islands are never
-    rounded, and not here."""
+    """Gradients with the shape of a parameter of the module or within it, divided by the loss
+    scale. Those of fp32 islands are never rounded and are left out."""
     updates: ByModule = field(default_factory=dict)
-    """What the optimizers added to the weights."""
+    """Changes of the weights by the optimizers."""
     update_ratios: ByModule = field(default_factory=dict)
-    """Weight over update, where the weight did change; from 2048 (fp16) or 256 (bf16) on, a weight
-    kept in half would not have."""
+    """Weight divided by update, for weights that changed. From 2048 (fp16) or 256 (bf16) on, a
+    weight kept in half precision would not have changed."""
 
     @property
     def gradients(self) -> ByModule:
-        """All that the backward pass rounded to half, of activations and of weights."""
+        """All gradients that the backward pass rounded to half, of activations and of weights."""
         return _joined(self.activation_gradients, self.weight_gradients)
 
     def near_overflow(self, octaves: int = 2) -> dict[str, int]:
-        """Modules whose activations come within ``octaves`` of fp16's last, with the headroom.
+        """Modules whose activations come within ``octaves`` of fp16's last octave, with headroom.
 
-        The headroom counts the octaves up to 32768; in the last it is 0, and negative where a value
-        becomes infinite.
+        The headroom counts the octaves up to 32768: 0 in the last one, negative if a value becomes
+        infinite.
         """
         found = {path: histogram.headroom for path, histogram in self.activations.items()}
         return {path: room for path, room in found.items() if room is not None and room <= octaves}
@@ -87,7 +90,7 @@ class Ranges:
         """
         if dtype not in _RATIO_THAT_LOSES:
             allowed = ", ".join(map(str, _RATIO_THAT_LOSES))
-            raise ValueError(f"weights lose updates in {allowed}, got {dtype}")
+            raise ValueError(f"lost updates are known for {allowed}, got {dtype}")
         loses = _RATIO_THAT_LOSES[dtype]
         return {
             path: (ratios.at_least(loses) + ratios.infs) / ratios.total
@@ -100,7 +103,7 @@ class Ranges:
         return Ranges(**{name: _joined(getattr(self, name), theirs) for name, theirs in both})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that ``from_dict`` takes back, as JSON holds them."""
+        """Plain values for JSON, as ``from_dict`` takes them back."""
         return {
             each.name: {path: h.to_dict() for path, h in getattr(self, each.name).items()}
             for each in fields(self)
@@ -122,28 +125,35 @@ class Ranges:
 
 
 class RangeMeter(TorchDispatchMode):
-    """Meter around one training step, entered before ``Precision.arithmetic``.
+    """Meter of the values that one training step rounds to half, entered before everything else.
 
-    ``ranges`` holds what it saw. A step without the meter pays nothing for it.
+    A step without the meter pays nothing for it::
 
-    Seen are the values that become half: casts from fp32, rehearsed products before their one
-    rounding, and what elementwise products, quotients and reductions of halves are before theirs.
-    In the forward pass so are elementwise sums; backward they lose nothing to 0 and are left out.
-    Not seen is what stays fp32 (fp32 islands, losses, softmax) and what only moves or selects
-    halves (relu, pooling, indexing). On a device that computes in half itself, matrix products and
-    convolutions are seen after they are rounded.
+        with RangeMeter(model, loss_scale=512.0) as meter, precision.arithmetic(device):
+            with precision.autocast(device):
+                loss = model(batch)
+            (512.0 * loss).backward()
+        print(meter.ranges.near_overflow(), LossScaleAdvice(meter.ranges.gradients).safe)
+
+    The meter sees the values that become half: casts from fp32, rehearsed products before their one
+    rounding, and elementwise products, quotients and reductions of halves before theirs. It sees
+    elementwise sums in the forward pass only; backward they lose nothing to 0. It does not see what
+    stays fp32 (fp32 islands, losses, softmax) nor what only moves or selects halves (relu, pooling,
+    indexing). On a device that computes in half itself, matrix products and convolutions are seen
+    after they are rounded.
 
     A value belongs to the innermost module whose ``forward`` runs or, backward, ran there; folded
-    convolutions, which are not called, belong to their block. Half copies of weights are told by
-    their shape and left out.
+    convolutions, which are not called, belong to their block. Half copies of weights are recognised
+    by their shape and left out.
 
     Args:
-        model: its modules are told apart; hooks are on it only while the meter is.
-        loss_scale: the one the step uses; a power of two.
+        model: the model of the step; it has hooks only while the meter is entered.
+        loss_scale: the loss scale of the step, a power of two.
 
     Raises:
-        ValueError: for another loss scale.
-        RuntimeError: on entering, if a rehearsal or another meter of it would see the step first.
+        ValueError: if the loss scale is not a power of two.
+        RuntimeError: on entering within ``Precision.arithmetic`` or together with ``LiveBytes``,
+            which would see the step first.
     """
 
     def __init__(self, model: nn.Module, *, loss_scale: float = 1.0) -> None:
@@ -162,7 +172,7 @@ class RangeMeter(TorchDispatchMode):
 
     @property
     def ranges(self) -> Ranges:
-        """What was seen so far."""
+        """The histograms so far."""
         found: dict[str, dict[str, Histogram]] = {each.name: {} for each in fields(Ranges)}
         for (kind, path), histogram in self._counter.histograms().items():
             found[kind][path] = histogram
@@ -172,7 +182,7 @@ class RangeMeter(TorchDispatchMode):
         return Ranges(**found)
 
     def __enter__(self) -> Self:
-        if rehearsal.is_rehearsing() or rehearsal.is_observed():
+        if is_rehearsing() or is_observed():
             raise RuntimeError(
                 "enter the RangeMeter before precision.arithmetic and precision.autocast, and not "
                 "together with LiveBytes: what they see first is hidden from it"
@@ -187,7 +197,7 @@ class RangeMeter(TorchDispatchMode):
 
     @contextmanager
     def updates(self) -> Iterator[None]:
-        """Around the optimizers' step: what it adds to each trainable weight."""
+        """Context around the optimizers' step, to count the updates of each trainable weight."""
         trained = {
             path: [p for p in module.parameters(recurse=False) if p.requires_grad]
             for path, module in self._model.named_modules()
@@ -225,7 +235,7 @@ class RangeMeter(TorchDispatchMode):
         elif func in _CASTS:
             if is_half(result) and args[0].dtype == torch.float32:
                 self._saw([args[0]], backward)
-        elif func in rehearsal.PRODUCTS:
+        elif func in PRODUCTS:
             results = result if isinstance(result, tuple) else (result,)
             self._saw([each for each in results if is_half(each)], backward)
         return result
@@ -252,7 +262,7 @@ class RangeMeter(TorchDispatchMode):
 
 
 def _flat(parameters: list[nn.Parameter]) -> Tensor:
-    """A copy of them in one row."""
+    """A copy of the parameters in one row."""
     return torch.cat([parameter.detach().flatten() for parameter in parameters])
 
 

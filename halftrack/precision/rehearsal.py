@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from halftrack.precision.autocast_lists import (
     FP32,
@@ -24,16 +23,10 @@ from halftrack.precision.autocast_lists import (
     NORMS,
     WIDEST,
 )
-from halftrack.precision.dtypes import HALF, is_half, widen
+from halftrack.precision.dtypes import HALF
+from halftrack.precision.tensor_cores import TensorCores
 
-__all__ = [
-    "PRODUCTS",
-    "forget_cast_weights",
-    "is_observed",
-    "is_rehearsing",
-    "observing",
-    "rehearsal",
-]
+__all__ = ["forget_cast_weights", "is_rehearsing", "rehearsal"]
 
 _aten = torch.ops.aten
 _KEY = "AutocastCPU"
@@ -46,7 +39,7 @@ _cast_weights: dict[tuple[int, torch.dtype, bool], tuple[Tensor, int, Tensor]] =
 
 
 def forget_cast_weights() -> None:
-    """Drop the half copies of weights; called when the outermost autocast region ends."""
+    """Drop the half copies of weights, at the end of the outermost autocast region."""
     _cast_weights.clear()
 
 
@@ -67,9 +60,8 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 def _cast_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """A weight's half copy, shared by all its uses.
 
-    Unlike torch's cache it knows the weight's
-    version, so that an in-place change (an optimizer step, a swapped-in average) never meets a
-    stale copy.
+    Unlike torch's cache it knows the weight's version, so that an in-place change (an optimizer
+    step, a swapped-in average) never meets a stale copy.
     """
     key = (id(weight), dtype, torch.is_grad_enabled())
     kept = _cast_weights.get(key)
@@ -181,149 +173,26 @@ def _kernels() -> dict[str, Kernel]:
     return kernels
 
 
-def _half_among(args: tuple[Any, ...]) -> torch.dtype | None:
-    for value in args:
-        if is_half(value):
-            return value.dtype
-    return None
-
-
-def _round(value: Any, dtype: torch.dtype) -> Any:
-    # Tensor.to rounds ties to even, to infinity above the largest finite value, and keeps
-    # subnormals.
-    return value.to(dtype) if isinstance(value, Tensor) else value
-
-
-def _accumulate(op: Kernel) -> Kernel:
-    """Half operands, fp32 accumulation, one rounding of each result."""
-
-    def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
-        result = op(*[widen(value) for value in args], **kwargs)
-        if isinstance(result, tuple):
-            return tuple(_round(value, dtype) for value in result)
-        return _round(result, dtype)
-
-    return kernel
-
-
-def _convolution_backward(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
-    """As any accumulated op, but for the input gradient of wide 1x1 convolutions.
-
-    oneDNN adds up a 1x1 kernel's channels one after the other, and with thousands of them 99.7% of
-    the results are correctly rounded. As the sum of shorter matrix products they reach 99.8%.
-    """
-    backward = _accumulate(_aten.convolution_backward.default)
-    gradient, x, weight, biases, *geometry, groups, wanted = args
-    pointwise = list(geometry) == [[1, 1], [0, 0], [1, 1], False, [0, 0]] and groups == 1
-    wide = weight.dim() == 4 and weight.shape[0] >= 1024 and weight.shape[2:].numel() == 1
-    if not (pointwise and wide and wanted[0]):
-        return backward(args, kwargs, dtype)
-    columns = widen(weight).flatten(1).t().split(512, dim=1)
-    rows = widen(gradient).flatten(2).split(512, dim=1)
-    dx = torch.matmul(columns[0], rows[0])
-    for column, row in zip(columns[1:], rows[1:], strict=True):
-        dx += torch.matmul(column, row)
-    dx = dx.view(x.shape)
-    rest = (gradient, x, weight, biases, *geometry, groups, [False, *wanted[1:]])
-    return (_round(dx, dtype), *backward(rest, kwargs, dtype)[1:])
-
-
-def _normalise(op: Kernel) -> Kernel:
-    """Batch norm on half images with fp32 statistics: only the image-shaped result is rounded."""
-
-    def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
-        first, *rest = op(*[widen(value) for value in args], **kwargs)
-        return (_round(first, dtype), *rest)
-
-    return kernel
-
-
-_ACCUMULATED = (
-    _aten.convolution.default,
-    _aten.mm.default,
-    _aten.addmm.default,
-    _aten.bmm.default,
-    _aten.baddbmm.default,
-    _aten.addbmm.default,
-    _aten.mv.default,
-    _aten.addmv.default,
-    _aten.dot.default,
-    _aten.vdot.default,
-    _aten.addr.default,
-    _aten._scaled_dot_product_flash_attention_for_cpu.default,
-    _aten._scaled_dot_product_flash_attention_for_cpu_backward.default,
-)
-_NORMALISED = (
-    _aten.native_batch_norm.default,
-    _aten._native_batch_norm_legit.default,
-    _aten.native_batch_norm_backward.default,
-)
-_ARITHMETIC: dict[Any, Kernel] = {op: _accumulate(op) for op in _ACCUMULATED}
-_ARITHMETIC |= {op: _normalise(op) for op in _NORMALISED}
-_ARITHMETIC[_aten.convolution_backward.default] = _convolution_backward
-
-PRODUCTS = frozenset(_ARITHMETIC)
-"""The ops that are computed as tensor cores do."""
-
-
-_observers: list[Kernel] = []
-
-
-@contextmanager
-def observing(observer: Kernel) -> Iterator[None]:
-    """Call ``observer(op, arguments, result)`` for each rehearsed op.
-
-    The copies that a rehearsed op makes inside stay hidden from it.
-    """
-    _observers.append(observer)
-    try:
-        yield
-    finally:
-        _observers.remove(observer)
-
-
-def is_observed() -> bool:
-    """Whether anyone is within ``observing``."""
-    return bool(_observers)
-
-
-class _TensorCores(TorchDispatchMode):
-    """Computes the ops of ``_ARITHMETIC`` as tensor cores do; everything else as it comes."""
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kernel = _ARITHMETIC.get(func)
-        if kernel is not None:
-            dtype = _half_among(args)
-            if dtype is not None:
-                if not _observers:
-                    return kernel(args, kwargs or {}, dtype)
-                with _disable_current_modes():
-                    result = kernel(args, kwargs or {}, dtype)
-                for observer in _observers:
-                    observer(func, args, result)
-                return result
-        return func(*args, **(kwargs or {}))
-
-
 _depth = 0
 _library: torch.library.Library | None = None
 _known_kernels: dict[str, Kernel] = {}
 
 
 def is_rehearsing() -> bool:
-    """Whether a ``rehearsal`` is entered."""
+    """True within ``rehearsal``."""
     return _depth > 0
 
 
 @contextmanager
 def rehearsal() -> Iterator[None]:
-    """Within it, CPU tensors meet a GPU's half precision, forward and backward.
+    """Compute with a GPU's half precision on a CPU, forward and backward, inside the context.
 
     It decides how ``torch.autocast('cpu', dtype)`` casts and how half tensors are multiplied; it
     does not switch autocast on. Nested entries count once. Not thread-safe: the dispatch key is the
     process's.
+
+    Raises:
+        RuntimeError: within ``torch.inference_mode()``, which hides ops from it.
     """
     global _depth
     if torch.is_inference_mode_enabled():
@@ -336,7 +205,7 @@ def rehearsal() -> Iterator[None]:
     _enter()
     _depth = 1
     try:
-        with _TensorCores():  # type: ignore[no-untyped-call]
+        with TensorCores():  # type: ignore[no-untyped-call]
             yield
     finally:
         _depth = 0

@@ -1,6 +1,6 @@
-"""Tensors with a shape and a dtype and no values: any training step on them, in no memory.
+"""Tensors with a shape and a dtype but no values, for a training step that takes no memory.
 
-Live bytes need no more. What a GPU would run out of is known before anyone computes it.
+Counting live bytes needs no more: whether a step fits into a GPU is known before it is computed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["ShapesOnly"]
 
 
 class ShapesOnly(TorchDispatchMode):
-    """Within it, what is made of a tensor without values has none either; all else is computed.
+    """Computes shapes alone while it is entered: results of tensors without values have none.
 
-    Where the size of a result depends on values that nobody has, the largest is taken: ``nonzero``
-    and masks find everything, non-maximum suppression keeps every box. A float that is asked for is
-    1, so that a step's gradients are finite.
+    Where the size of a result depends on values, the largest is taken: ``nonzero`` and masks find
+    everything, non-maximum suppression keeps every box. A float that is read out is 1, so that a
+    step's gradients are finite. Ops on ordinary tensors are computed as usual.
 
     Raises:
-        RuntimeError: where an op needs other values; names the op.
+        RuntimeError: if an op needs other values; names the op.
     """
 
     def __init__(self) -> None:
@@ -38,11 +38,11 @@ class ShapesOnly(TorchDispatchMode):
         self._tensors = FakeTensorMode(allow_non_fake_inputs=True)
 
     def making(self) -> AbstractContextManager[object]:
-        """Within it every new tensor is without values: a model is built in no memory."""
+        """A context in which every new tensor is without values: a model is built in no memory."""
         return self._tensors
 
     def forget(self, tensor: Tensor) -> Tensor:
-        """A tensor of the same shape and dtype, without the values."""
+        """A tensor of the same shape and dtype without the values."""
         return self._tensors.from_tensor(tensor)
 
     def __torch_dispatch__(
@@ -62,7 +62,7 @@ def _unknown(func: Any) -> RuntimeError:
 
 
 def _all_of(func: Any, mask: Tensor) -> Tensor:
-    """As ``nonzero`` of a tensor without a zero."""
+    """The indices that ``nonzero`` gives for a tensor without a zero."""
     return mask.new_empty((mask.numel(), mask.dim()), dtype=torch.int64)
 
 
@@ -71,7 +71,7 @@ def _all_boxes(func: Any, boxes: Tensor, *_: Any) -> Tensor:
 
 
 def _indexed(func: Any, tensor: Tensor, indices: list[Tensor | None]) -> Any:
-    """Indexing, each mask of d dimensions in the shape of the d indices it stands for."""
+    """Indexing, with each mask of d dimensions replaced by the d indices that it stands for."""
     explicit: list[Tensor | None] = []
     for index in indices:
         if index is not None and index.dtype == torch.bool:

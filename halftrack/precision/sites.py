@@ -1,7 +1,7 @@
-"""Which module an op belongs to, in the forward pass and in the backward pass of what it made.
+"""The module that an op belongs to, in the forward pass and in the backward pass.
 
-Forward it is the module that runs, or the layer inside it whose weights the op takes; backward the
-autograd node that runs leads back to the op that made it, by its sequence number.
+Forward it is the running module, or the layer inside it whose weights the op takes. Backward the
+running autograd node leads to the op that made it, by its sequence number.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from torch.utils.hooks import RemovableHandle
 __all__ = ["OUTERMOST", "ModuleSites", "RunningModules", "op_name"]
 
 OUTERMOST = "the model itself"
-"""What people are told in the place of the path ""."""
+"""Name of the model in messages, in place of the path ""."""
 
 Site = tuple[str, str]
-"""Path of a module, "" for the outermost, and the name of an op."""
+"""Path of a module, "" for the outermost, and name of an op."""
 _BATCH_NORM = re.compile("^(native|cudnn|miopen)_batch_norm(_legit)?")
 
 
 def op_name(func: Any) -> str:
-    """``aten::_softmax`` as people say it, and by one name on every device."""
+    """Common name of an op, the same on every device: ``softmax`` for ``aten::_softmax``."""
     name = func._schema.name.partition("::")[2].strip("_")
     return "cast" if name == "to_copy" else _BATCH_NORM.sub("batch_norm", name)
 
 
 class RunningModules:
-    """The modules of a model whose ``forward`` runs, followed by hooks while it is entered.
+    """Follows which modules' ``forward`` is running, by hooks that are there while it is entered.
 
     Args:
-        model: whose modules are named, as ``named_modules`` has it.
-        changed: called whenever another one has become the innermost.
+        model: the model to follow; paths are those of ``named_modules``.
+        changed: called whenever the innermost running module changes.
     """
 
     def __init__(self, model: nn.Module, changed: Callable[[], None] = lambda: None) -> None:
@@ -62,7 +62,7 @@ class RunningModules:
 
     @property
     def innermost(self) -> str:
-        """Path of the one that was called last; "" for the outermost, and while none runs."""
+        """Path of the innermost running module; "" for the outermost, and if none runs."""
         return self._paths[-1] if self._paths else ""
 
     def _entered(self, path: str, *_: object) -> None:
@@ -75,10 +75,10 @@ class RunningModules:
 
 
 class ModuleSites:
-    """Follows the modules of a model while it is entered; asked from within a dispatch mode.
+    """Finds the module of an op, from within a dispatch mode, while it is entered.
 
     Args:
-        model: whose modules are named.
+        model: the model to follow.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -102,16 +102,16 @@ class ModuleSites:
 
     @property
     def forward(self) -> bool:
-        """Whether an op is of the forward pass; a recomputed module's is, in the backward pass."""
+        """True in the forward pass, also that of a module recomputed in the backward pass."""
         return bool(self._running) or torch._C._current_graph_task_id() == -1
 
     @property
     def running(self) -> str:
-        """The module that runs."""
+        """Path of the innermost running module."""
         return self._running.innermost
 
     def of_forward(self, name: str, inputs: Sequence[Tensor]) -> Site:
-        """The site of an op about to run forward."""
+        """The site of an op in the forward pass."""
         module = self.running
         # A layer whose weights another module computes with, as a folded norm does, is named.
         owner = next((path for path in map(self._owner, inputs) if path is not None), None)
@@ -124,7 +124,7 @@ class ModuleSites:
         return module, name
 
     def of_backward(self, name: str) -> Site:
-        """The site in the forward pass of what the autograd node that runs goes back through."""
+        """The forward site of the op that the running autograd node belongs to."""
         name = name.removesuffix("_data").removesuffix("_backward")
         node = torch._C._current_autograd_node()
         if node is None:  # gradients of two consumers are added between nodes
@@ -141,7 +141,7 @@ class ModuleSites:
         return self._last
 
     def inherit(self, inputs: Sequence[Tensor], result: Any) -> None:
-        """What is made of weights alone, such as a cast or a folded norm, belongs to the first."""
+        """Give a result made of weights alone, such as a cast or a folded norm, to the first."""
         owners = [self._owner(tensor) for tensor in inputs]
         if owners and owners[0] is not None and None not in owners:
             for tensor in tree_leaves(result):

@@ -25,7 +25,7 @@ class NonFiniteGradientError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """What became of one attempted step."""
+    """Result of one attempted step."""
 
     skipped: bool
     """True if no optimizer moved."""
@@ -34,7 +34,7 @@ class StepReport:
     grad_norm: float
     """L2 norm of the unscaled gradients over all optimizers, before clipping."""
     loss_scale: float
-    """The scale the step's gradients were made with."""
+    """Loss scale that the step's gradients were computed with."""
     consecutive_skips: int
     """Skipped steps in a row, this one included."""
 
@@ -46,19 +46,25 @@ def optimizer_step(
     max_grad_norm: float | None = None,
     max_consecutive_skips: int = 50,
 ) -> StepReport:
-    """Step every optimizer or none, and clear the gradients.
+    """Step every optimizer or none, adjust the loss scale and clear the gradients.
+
+    It unscales, clips and updates by itself, after the backward pass::
+
+        loss_scale.scale(loss).backward()
+        report = optimizer_step([optimizer], loss_scale, max_grad_norm=35.0)
+        if not report.skipped:
+            schedule.step()
 
     Args:
-        optimizers: all that share the loss; built from named parameters, a bad gradient can be
-            named.
-        loss_scale: scaled the loss; it is adjusted here.
+        optimizers: all that share the loss. If they are built from named parameters, errors name
+            the bad gradient.
+        loss_scale: the loss scale of the backward pass.
         max_grad_norm: clip the unscaled gradients to this norm; None to leave them.
         max_consecutive_skips: skips in a row after which the run is stopped.
 
     Raises:
         NonFiniteGradientError: in fp32 and bf16 at once; in fp16 if the scale can go no lower or
-        too many steps in a
-            row were skipped. Names the first non-finite gradient.
+            too many steps in a row were skipped. Names the first non-finite gradient.
     """
     grads = (parameter.grad for _, parameter in _with_gradient(optimizers))
     gradients = [grad for grad in grads if grad is not None]
@@ -87,7 +93,7 @@ def optimizer_step(
 
 
 def unscale_and_norm(gradients: list[Tensor], scale: float) -> float:
-    """Divide the gradients by the scale in place; their total norm (the step's one host sync)."""
+    """Divide the gradients by the scale in place; returns their norm (the step's one host sync)."""
     if not gradients:
         return 0.0
     if scale != 1.0:
@@ -98,7 +104,7 @@ def unscale_and_norm(gradients: list[Tensor], scale: float) -> float:
 
 
 def _with_gradient(optimizers: Sequence[Optimizer]) -> Iterator[tuple[str, Tensor]]:
-    """Name and parameter of everything that has a gradient."""
+    """Name and parameter of each parameter that has a gradient."""
     for number, optimizer in enumerate(optimizers):
         for group_number, group in enumerate(optimizer.param_groups):
             names = group.get("param_names")

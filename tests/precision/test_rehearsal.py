@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from halftrack.models import SelsaConfig
-from halftrack.precision import Precision, fp32_island, rehearsal
+from halftrack.precision import Precision, fp32_island
 from halftrack.precision.autocast_lists import (
     CUDA_ONLY,
     FP32,
@@ -23,6 +23,7 @@ from halftrack.precision.autocast_lists import (
     NORMS,
     WIDEST,
 )
+from halftrack.precision.tensor_cores import is_observed, observing
 
 FP16 = Precision.named("fp16")
 
@@ -486,13 +487,13 @@ def test_an_observer_sees_each_rehearsed_op_once_and_leaves_after_an_error() -> 
     def observer(op: Any, arguments: tuple[Any, ...], result: Tensor) -> None:
         seen.append(str(op))
         assert result.dtype == torch.float16
-        assert rehearsal.is_observed()
+        assert is_observed()
         if len(seen) == 2:
             raise KeyError
 
     with torch.no_grad(), FP16.arithmetic("cpu"), FP16.autocast("cpu"):
-        with pytest.raises(KeyError), rehearsal.observing(observer):
+        with pytest.raises(KeyError), observing(observer):
             layer(layer(t(3, 2)))
         layer(t(3, 2))
     assert seen == ["aten.mm.default"] * 2
-    assert not rehearsal.is_observed()
+    assert not is_observed()

@@ -1,0 +1,97 @@
+"""The examples in precision's docstrings run, and do what they say."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import halftrack.precision
+from halftrack.precision import (
+    LossScaleAdvice,
+    Precision,
+    RangeMeter,
+    find_culprit,
+    fp32_island,
+    optimizer_step,
+)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, batch: Any) -> Tensor:
+        return self.head(self.trunk(batch.images).relu()).float().square().mean()
+
+
+def names(value: float = 1.0) -> dict[str, Any]:
+    """What an example may name: the room's public names, a model and what moves it."""
+    torch.manual_seed(0)
+    model = Net()
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
+    batch = SimpleNamespace(images=torch.full((2, 4), value), sample_ids=("a", "b"))
+    precision = Precision("fp16", 2.0)
+    return {
+        **vars(halftrack.precision),
+        "Tensor": Tensor,
+        "batch": batch,
+        "device": "cpu",
+        "loss": model(batch),
+        "loss_scale": precision.new_loss_scale(),
+        "model": model,
+        "optimizer": optimizer,
+        "precision": precision,
+        "schedule": torch.optim.lr_scheduler.StepLR(optimizer, 1),
+        "torch": torch,
+    }
+
+
+def run(documented: Any, where: dict[str, Any]) -> dict[str, Any]:
+    """Execute the indented block behind ``::`` in a docstring."""
+    lines = inspect.getdoc(documented).partition("::\n")[2].splitlines()[1:]
+    end = next((i for i, line in enumerate(lines) if line and not line.startswith(" ")), len(lines))
+    exec(textwrap.dedent("\n".join(lines[:end])), where)
+    return where
+
+
+def test_precision_trains_a_step() -> None:
+    after = run(Precision, names())
+    assert not after["report"].skipped
+    assert after["report"].grad_norm > 0
+    with after["precision"].inference("cpu"):
+        assert after["model"].head(torch.ones(1, 4)).dtype == torch.float32
+
+
+def test_optimizer_step_moves_the_schedule_with_the_weights() -> None:
+    after = run(optimizer_step, names())
+    assert not after["report"].skipped
+    assert after["schedule"].last_epoch == 1
+
+
+def test_find_culprit_names_what_overflowed(capsys: Any) -> None:
+    where = names(1e5)
+    with where["precision"].arithmetic("cpu"), where["precision"].autocast("cpu"):
+        loss = where["model"](where["batch"])
+    where["loss_scale"].scale(loss).backward()
+    assert run(find_culprit, where)["report"].skipped
+    assert "forward cast in trunk for loss reached 1e+05" in capsys.readouterr().out
+
+
+def test_the_range_meter_advises_a_loss_scale(capsys: Any) -> None:
+    after = run(RangeMeter, names())
+    assert isinstance(after["meter"].ranges.gradients["head"].total, int)
+    safe = LossScaleAdvice(after["meter"].ranges.gradients).safe
+    assert capsys.readouterr().out == f"{{}} {safe}\n"
+
+
+def test_an_island_computes_in_fp32() -> None:
+    distances = run(fp32_island, names())["distances"]
+    half = torch.full((1, 2), 300.0, dtype=torch.float16)
+    assert distances(half, -half).item() == 720000.0
