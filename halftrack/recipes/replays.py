@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from halftrack.errors import UserError
 from halftrack.precision import Culprit
 from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.kinds.renamed import refuse_old_names
@@ -80,5 +81,9 @@ def replay(folder: str | Path, *, device: torch.device | str | None = None) -> R
 
 
 def _recipe(values: Mapping[str, Any], folder: str | Path) -> TrainedRecipe:
-    refuse_old_names(values, str(folder))
-    return Recipe.from_dict(values).for_training()
+    try:
+        recipe = Recipe.from_dict(values)
+    except UserError:
+        refuse_old_names(values, str(folder))
+        raise
+    return recipe.for_training()

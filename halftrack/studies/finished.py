@@ -8,7 +8,7 @@ from pathlib import Path
 
 from halftrack.errors import UserError
 from halftrack.recipes import TrainedRecipe
-from halftrack.recipes.kinds.renamed import refuse_old_names
+from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.report.curves import read_log
 from halftrack.training.same_run import check_same_run, free_fields
 
@@ -56,7 +56,8 @@ def read_finished(log: Path, recipe: TrainedRecipe, *, seed: int) -> FinishedRun
     if not scored:
         return None
     meta, last = records[0], scored[-1]
-    refuse_old_names(meta["recipe"], str(log))
+    present = set(field_paths(recipe.to_dict()))
+    refuse_old_names(meta["recipe"], str(log), present=present)
     check_same_run(log, meta, recipe=recipe.to_dict(), seed=seed, free=free_fields(recipe))
     place = ("mode", "epoch", "iter", "step")
     # The log writes "inf" and "nan" as text: JSON has no such numbers.

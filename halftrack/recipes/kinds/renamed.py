@@ -5,7 +5,7 @@ Weights load whatever the fields were called: only a recipe's values are read by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from halftrack.errors import UserError
@@ -76,18 +76,22 @@ def now_called(path: str) -> str:
     return f"{new_name(path)!r}{', of the opposite value' * opposite}"
 
 
-def refuse_old_names(recipe: Mapping[str, Any], source: str) -> None:
+def refuse_old_names(
+    recipe: Mapping[str, Any], source: str, *, present: Collection[str] = ()
+) -> None:
     """Make sure that a recipe read from a file has no field with an old name.
 
     Args:
         recipe: plain values, as ``Recipe.to_dict`` gives them.
         source: the file, for the error.
+        present: paths that the recipe's kind has: a task of others may have a field whose name is
+            an old one of ours.
 
     Raises:
         ValueError: names the first old field and its present name.
     """
     for path in field_paths(recipe):
-        if new_name(path) is not None:
+        if path not in present and new_name(path) is not None:
             raise UserError(
                 f"{source} was written by an earlier version of halftrack: the recipe field "
                 f"{path!r} is now {now_called(path)}. Weights load as ever: start from a "

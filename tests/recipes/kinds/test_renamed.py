@@ -16,6 +16,13 @@ def test_an_old_name_is_no_present_field_and_its_new_one_is(old: str) -> None:
     assert any(f".{path}".endswith(f".{new}") for path in PRESENT), f"no recipe has {new}"
 
 
+def test_a_field_that_the_recipe_has_is_not_taken_for_an_old_one() -> None:
+    values = {"model": {"channels": 8}}
+    with pytest.raises(ValueError, match=r"'model\.channels' is now 'model\.neck_channels'"):
+        refuse_old_names(values, "log.jsonl")
+    refuse_old_names(values, "log.jsonl", present={"model", "model.channels"})
+
+
 def test_only_whole_parts_of_a_path_are_an_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OLD_NAMES, "head.tau", "head.temperature")
     assert new_name("model.head.tau") == "model.head.temperature"
