@@ -59,7 +59,7 @@ def plan(
     from halftrack.studies.memory.step_sizes import resized
 
     chosen = choose_recipe(recipe, None, settings).for_training()
-    chosen = resized(chosen, image=image, clips=samples)
+    chosen = resized(chosen, image=image, samples=samples)
     found = plan_memory(chosen, gpu_memory=memory, objects=objects)
     for title, rows in found.tables().items():
         console.print(render_table(rows, title=title))

@@ -91,7 +91,7 @@ def rehearse(
             steps=steps,
             every=every,
             image=image,
-            clips=samples,
+            samples=samples,
             islands=islands,
             init=init,
             seed=seed,

@@ -26,18 +26,18 @@ def parse_image(text: str) -> tuple[int, int]:
     return size
 
 
-def resized(recipe: RecipeT, *, image: str | None = None, clips: int | None = None) -> RecipeT:
+def resized(recipe: RecipeT, *, image: str | None = None, samples: int | None = None) -> RecipeT:
     """The recipe with other images, and another number of samples a step learns from.
 
     Args:
         recipe: all else.
         image: as ``parse_image`` takes it.
-        clips: SELSA's are passed one by one and accumulated.
+        samples: of a step; SELSA's clips are passed one by one and accumulated.
 
     Raises:
         ValueError: for a size that is none or that the recipe cannot have.
     """
     fields = [] if image is None else recipe.image_fields(parse_image(image))
-    if clips is not None:
-        fields.append(f"{recipe.batch_size_field}={clips}")
+    if samples is not None:
+        fields.append(f"{recipe.batch_size_field}={samples}")
     return override(recipe, fields)

@@ -130,7 +130,7 @@ def rehearse(
     steps: int = 50,
     every: int = 10,
     image: str | None = None,
-    clips: int | None = None,
+    samples: int | None = None,
     islands: bool = False,
     init: str | None = None,
     seed: int = 0,
@@ -150,7 +150,7 @@ def rehearse(
         every: the first step is measured, and each that comes so many steps after the last that was
             measured and taken.
         image: another image size, as ``resized`` takes it; the memory is that of the recipe's own.
-        clips: another number of samples a step learns from, likewise.
+        samples: another number of samples a step learns from, likewise.
         islands: search the smallest set of modules to keep in fp32, which takes many rehearsals of
             two steps each.
         init: the weights to start from, as in training; on synthetic video random ones if left out.
@@ -175,7 +175,7 @@ def rehearse(
         notes.append(line)
         say(line)
 
-    planned, recipe = recipe, resized(recipe, image=image, clips=clips)
+    planned, recipe = recipe, resized(recipe, image=image, samples=samples)
     data = "synthetic video" if data_root is None else str(data_root)
     if data_root is None:
         recipe = recipe.reading_synthetic()

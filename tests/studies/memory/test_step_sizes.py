@@ -48,6 +48,6 @@ def test_a_search_region_that_cannot_be_is_refused(image: str) -> None:
     ],
 )
 def test_clips_share_a_pass_but_selsas(name: str, field: str) -> None:
-    recipe = resized(recipe_of(name), clips=3)
+    recipe = resized(recipe_of(name), samples=3)
     assert str(recipe.sharing()) == field
     assert recipe.training.accumulate == (3 if name == SELSA else 1)
