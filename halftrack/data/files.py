@@ -27,7 +27,7 @@ def user_path(path: str | Path) -> Path:
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder is none of the data: hidden, or left by an archive or a server."""
+    """True if a file or folder is no part of the data: hidden, or left by an archiver or server."""
     return name.startswith(".") or name in ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
 
 

@@ -1,4 +1,4 @@
-"""What a data set holds, as flat arrays: a million frames fit in memory.
+"""Index of a data set, as flat arrays: a million frames fit in memory.
 
 Workers share them. Boxes are xyxy in original pixels without +1, as the reference reads them.
 """
@@ -46,7 +46,7 @@ class VideoIndex:
     image_root: str
     """Folder that ``frame_files`` are relative to."""
     classes: Classes
-    """What the labels mean."""
+    """Classes in the order of the labels."""
     video_names: tuple[str, ...]
     """Path of each video below ``image_root``."""
     video_starts: Integers
@@ -84,11 +84,11 @@ class VideoIndex:
     overhanging_boxes: int = 0
     """Boxes that reach outside their image; they are clipped when the image is resized."""
     odd: Mapping[str, int] = field(default_factory=dict)
-    """What looks odd and is used all the same, and how much of it."""
+    """Counts of what looks odd and is used all the same, by kind."""
 
     @property
     def left_out(self) -> dict[str, int]:
-        """How much is not used, by its kind."""
+        """Counts of what is not used, by kind."""
         return {
             "objects of other classes": self.unknown_objects,
             "boxes under one pixel": self.degenerate_boxes,
@@ -98,12 +98,12 @@ class VideoIndex:
 
     @property
     def num_videos(self) -> int:
-        """How many videos (or stills) there are."""
+        """Number of videos (or stills)."""
         return len(self.video_names)
 
     @property
     def num_frames(self) -> int:
-        """How many frames there are in all videos."""
+        """Number of frames of all videos."""
         return len(self.frame_files)
 
     def video_of(self, frame: int) -> int:
@@ -115,11 +115,11 @@ class VideoIndex:
         return int(self.video_starts[video]), int(self.video_starts[video + 1])
 
     def boxes_of(self, frame: int) -> slice:
-        """Where a frame's boxes lie in the box arrays."""
+        """Slice of the box arrays that holds a frame's boxes."""
         return slice(int(self.box_starts[frame]), int(self.box_starts[frame + 1]))
 
     def path(self, frame: int) -> str:
-        """Where a frame's image lies."""
+        """Path of a frame's image."""
         return f"{self.image_root}/{self.frame_files[frame].decode()}"
 
     def sample_id(self, frame: int) -> str:

@@ -61,14 +61,14 @@ class OrderedBatches(ABC, Generic[Sample, Batch]):
         self.num_samples = num_samples
         """Samples in an epoch of all ranks together."""
         self.samples_per_batch = samples_per_batch
-        """How many samples share a batch."""
+        """Number of samples that share a batch."""
         self.on_bad_sample: OnBadSample = on_bad_sample
         """``error``, or ``skip``: another sample takes the place of a bad one."""
         self.rank, self.world_size = rank, world_size
         self.skipped = SkipLedger() if skipped is None else skipped
-        """What was left out so far."""
+        """Ledger of what was left out so far."""
         self.notes: tuple[str, ...] = ()
-        """What of the data is trained on and what is not, as lines of text."""
+        """Lines about what of the data is trained on and what is not."""
         self._workers: SampleWorkers[_Key, _Prepared[Batch]] = SampleWorkers(self._prepare)
 
     @abstractmethod

@@ -25,7 +25,7 @@ def read_ahead(
     on_bad_sample: OnBadSample,
     skipped: SkipLedger,
 ) -> Iterator[Item]:
-    """What ``load`` gives for each key, in the keys' order.
+    """Yields what ``load`` gives for each key, in the keys' order.
 
     Args:
         load: called in threads; decoding and resizing release the interpreter's lock.

@@ -1,4 +1,4 @@
-"""What is wrong with a user's data: the file and the reason, never silence."""
+"""Problems of a user's data: the file and the reason, never silence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DataError(UserError):
         self.file = file
         """The file or folder at fault."""
         self.reason = reason
-        """What is wrong with it, in one sentence."""
+        """Description of what is wrong with the file, in one sentence."""
 
     def __reduce__(self) -> tuple[type[DataError], tuple[str, str]]:
         return type(self), (self.file, self.reason)
@@ -45,7 +45,7 @@ class Problem:
     file: str
     """The file at fault."""
     reason: str
-    """What is wrong with it."""
+    """Description of what is wrong with the file."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.reason}"
@@ -71,7 +71,7 @@ class SkipLedger:
     """Everything that was left out because the user chose ``on_bad_sample="skip"``."""
 
     times: Counter[Problem] = field(default_factory=Counter)
-    """How often each problem made a sample be left out."""
+    """Counts of how often each problem made a sample be left out."""
 
     def add(self, problem: Problem) -> None:
         """Record that ``problem`` cost one sample."""

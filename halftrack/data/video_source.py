@@ -53,7 +53,7 @@ class VideoSource:
     """A video that can be gone through any number of times, from its first frame on each time."""
 
     name: str
-    """Of the file without its suffix, of the folder, or as seqinfo.ini has it."""
+    """Name of the video: the file's without its suffix, the folder's, or the one in seqinfo.ini."""
     frame_rate: float
     """Frames a second, the average where it varies; 30 where the source does not say."""
     size: tuple[int, int]

@@ -36,25 +36,25 @@ class ReplayBundle:
     recipe: dict[str, Any]
     """The recipe as plain values."""
     precision: Precision
-    """What the step computed in."""
+    """Precision of the step."""
     loss_scale: float
     """The scale it used."""
     step: int
-    """Which attempt of the run it was, from 1 on."""
+    """Number of the attempt in the run, from 1 on."""
     epoch: int
-    """Its epoch, from 0 on: decides which parameters train."""
+    """Epoch of the step, from 0 on: decides which parameters train."""
     batches: tuple[Any, ...]
-    """What it saw, in order, on the CPU."""
+    """Batches of the step, in order, on the CPU."""
     seeds: tuple[int, ...]
     """Seed of all random numbers, for each batch: ``torch.manual_seed`` before its forward pass."""
     weights: dict[str, Tensor]
     """The model's state dict before the step."""
     device: str
-    """Where it was computed."""
+    """Device that computed the step."""
     culprit: Culprit | None
-    """What was found to blame; None if the step was finite when it was run again."""
+    """Culprit that was found; None if the step was finite when it was run again."""
     versions: dict[str, str | None]
-    """What computed it."""
+    """Versions of the code and libraries."""
 
 
 def write_bundle(bundle: ReplayBundle, folder: Path) -> None:
@@ -173,7 +173,7 @@ def flatten(value: Any, name: str) -> tuple[Any, dict[str, Tensor]]:
 
 
 def unflatten(tree: Any, tensors: Mapping[str, Tensor], kinds: Sequence[type]) -> Any:
-    """What ``flatten`` was given.
+    """Rebuilds what ``flatten`` was given.
 
     Raises:
         ValueError: for a dataclass that is not among ``kinds``; lists those.

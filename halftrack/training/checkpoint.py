@@ -44,12 +44,12 @@ _READ_ERRORS = (
 
 @dataclass(frozen=True, kw_only=True)
 class LoadReport:
-    """What became of each key when weights were loaded."""
+    """Report of loaded weights: what became of each key."""
 
     prefix: str
-    """Where in the model the file's keys were put; empty for the whole model."""
+    """Path in the model that the file's keys were put at; empty for the whole model."""
     part: str
-    """Which part of the file was read, e.g. ``detector.`` of a tracker's; empty for all of it."""
+    """Part of the file that was read, e.g. ``detector.`` of a tracker's; empty for all of it."""
     loaded: tuple[str, ...]
     """Keys of the model that were filled."""
     missing: tuple[str, ...]

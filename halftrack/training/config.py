@@ -37,7 +37,7 @@ class TrainingConfig:
     milestones: tuple[int, ...] = (2, 5)
     """Epochs, in taken steps, at which the rate decays."""
     gamma: float = 0.1
-    """What the rate decays by."""
+    """Factor of each decay."""
     ramps: tuple[Ramp, ...] = ()
     """Ramps of the rate, one after the other, in the place of warm-up and milestones."""
     lr_factors: tuple[tuple[str, float], ...] = ()
@@ -69,7 +69,7 @@ class TrainingConfig:
     channels_last: bool = False
     """Keep convolution weights and images channels-last."""
     phases: tuple[Phase, ...] = ()
-    """Which parameters train from which epoch on; none means what the model says."""
+    """Phases: which parameters train from which epoch on; without one, the model says so."""
 
     @property
     def scaled_lr(self) -> float:

@@ -117,7 +117,7 @@ class Learner:
         return report
 
     def state_dict(self) -> dict[str, Any]:
-        """Its parts, as a checkpoint keeps them."""
+        """State of all parts, as a checkpoint keeps them."""
         return {
             "state_dict": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -187,7 +187,7 @@ class StepSchedule:
         self._apply()
 
     def factor(self, taken_steps: int) -> float:
-        """What the base rate is multiplied by after ``taken_steps`` steps."""
+        """Factor of the base rate after ``taken_steps`` steps."""
         if self._ramped:
             epoch = min(taken_steps // self._steps_per_epoch, len(self._ramped) - 1)
             return self._ramped[epoch]

@@ -1,4 +1,4 @@
-"""What a run tells: one JSON object a line in ``log.jsonl``, and progress on the terminal.
+"""Log of a run: one JSON object a line in ``log.jsonl``, and progress on the terminal.
 
 Field names are MMTracking's (mode, epoch, iter, lr, memory, data_time, time, loss_*, loss,
 grad_norm), plus step, loss_scale and skipped. The line of a skipped step has its culprit, and so

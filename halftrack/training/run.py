@@ -29,7 +29,7 @@ __all__ = ["Run", "TrainingResult"]
 
 @dataclass(kw_only=True)
 class TrainingResult:
-    """How a run ended."""
+    """Result of a run."""
 
     steps: int = 0
     """Attempted steps, those before a resume included."""

@@ -1,4 +1,4 @@
-"""What a run does with a step whose gradients were not finite: explains it, keeps it for replay.
+"""Skipped steps: a step whose gradients were not finite is explained and kept for replay.
 
 None of this runs in a step that is taken.
 """

@@ -1,4 +1,4 @@
-"""What checking a user's data found: counts of everything, and every problem with its file."""
+"""Report of a data check: counts of everything, and every problem with its file."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ __all__ = ["DataReport", "SetReport"]
 
 @dataclass(frozen=True, kw_only=True)
 class SetReport:
-    """What one data set holds and what is wrong with it."""
+    """Contents of one data set and everything that is wrong with it."""
 
     name: str
     """``train vid``, ``train lasot``, ``val vid``, ``LaSOT test``, or a MOTChallenge split."""
     counts: dict[str, int] = field(default_factory=dict)
-    """How much there is to learn from or to test on: ``videos`` or ``stills``, ``frames`` with a
+    """Counts of what is learned from or tested on: ``videos`` or ``stills``, ``frames`` with a
     readable annotation, ``key frames``, ... ; empty if the set could not be read."""
     boxes_per_class: dict[str, int] = field(default_factory=dict)
     """Usable boxes of each class; empty where classes do not matter."""
     left_out: dict[str, int] = field(default_factory=dict)
-    """How much is not used, by what it is: ``boxes under one pixel``, ...; empty where all is."""
+    """Counts of what is not used, by kind: ``boxes under one pixel``, ...; empty where all is."""
     clipped_boxes: int | None = None
     """Boxes that reach outside their image and are clipped; None where none is."""
     odd: Mapping[str, int] = field(default_factory=dict)
-    """What looks odd and is used all the same, and how much of it; empty where nothing does."""
+    """Counts of what looks odd and is used all the same, by kind; empty where nothing does."""
     problems: tuple[Problem, ...] = ()
     """Everything that training or testing would stop at."""
 

@@ -64,7 +64,7 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
             skipped=skipped,
         )
         self.crops = crops
-        """What is drawn from."""
+        """Crops that batches are drawn from."""
         self.config = config
         """The numbers and chances that batches are drawn with."""
         self.crop_size = crop_size

@@ -40,7 +40,7 @@ class Crops:
     """Crops of the individuals of one or more sequences, the crops of each in one piece."""
 
     sequences: tuple[MotSequence, ...]
-    """Where they are cut."""
+    """Boxes that the crops are cut at."""
     sequence: Integers
     """``(n,)`` position in ``sequences``."""
     frame_numbers: Integers
@@ -59,7 +59,7 @@ class Crops:
 
     @property
     def num_identities(self) -> int:
-        """How many individuals there are."""
+        """Number of individuals."""
         return len(self.names)
 
     def span(self, label: int) -> tuple[int, int]:

@@ -31,12 +31,12 @@ __all__ = ["FrameBatches", "FrameDecisions", "draw_decisions", "load_frame"]
 
 @dataclass(frozen=True, kw_only=True)
 class FrameDecisions:
-    """What is done to one training frame, in this order."""
+    """Augmentation of one training frame, in this order."""
 
     image_scale: tuple[int, int]
     """Greatest long and short side that the frame is resized to, keeping its ratio."""
     distortion: Distortion | None
-    """What happens to its colours."""
+    """Distortion of the frame's colours; None for none."""
     crop_yx: tuple[int, int]
     """Top left corner of the crop in the resized frame."""
     flipped: bool

@@ -23,7 +23,7 @@ _STRIP = 32768
 
 @dataclass(frozen=True, kw_only=True)
 class Distortion:
-    """What is done to one image; None leaves a property as it is."""
+    """Distortion of one image's colours; None leaves a property as it is."""
 
     brightness: float | None = None
     """Added to all channels, first of all."""
@@ -36,7 +36,7 @@ class Distortion:
     hue: float | None = None
     """Degrees that the hue is turned."""
     channels: tuple[int, int, int] | None = None
-    """Which RGB channel becomes the first, the second and the third, last of all."""
+    """Order of the RGB channels, applied last."""
 
 
 def draw_distortion(config: MotDetectionConfig, rng: random.Random) -> Distortion:

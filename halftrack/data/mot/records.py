@@ -78,7 +78,7 @@ class MotSequence:
     name: str
     """Name of its folder, which is also that of a results file."""
     folder: Path
-    """Where it lies."""
+    """Folder of the sequence."""
     frame_numbers: range
     """Frames of the split, 1-based and counted in the whole sequence."""
     size: tuple[int, int]
@@ -98,7 +98,7 @@ class MotSequence:
         return len(self.frame_numbers)
 
     def path(self, frame_number: int) -> str:
-        """Where a frame's image lies."""
+        """Path of a frame's image."""
         return f"{self.folder}/{self.image_folder}/{frame_number:06d}{self.image_ending}"
 
     def sample_id(self, frame_number: int) -> str:
@@ -108,7 +108,7 @@ class MotSequence:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOutRows:
-    """How many rows of the ground truth are not learned from, and why."""
+    """Counts of ground-truth rows that are not learned from, by reason."""
 
     flagged: int = 0
     """Pedestrians with flag 0: regions to ignore."""

@@ -37,7 +37,7 @@ class TestSequence:
             file = str(sequence.folder / "det" / "det.txt")
             raise DataError(file, "public=True asks for public detections, which are not here")
         self.record = sequence
-        """What was read of it."""
+        """Record that was read of the sequence."""
         self._config = config
         self._public = sequence.detections if config.public else None
         self._skipped = SkipLedger() if skipped is None else skipped
@@ -73,7 +73,7 @@ class TestSequence:
         )
 
     def path(self, frame_number: int) -> str:
-        """Where a frame's image lies."""
+        """Path of a frame's image."""
         return self.record.path(frame_number)
 
     def _load(self, frame_number: int) -> Frame:
@@ -124,7 +124,7 @@ class MotSequences:
         self.names = tuple(sequence.name for sequence in sequences)
         """All sequences, those of other ranks included."""
         self.skipped = SkipLedger() if skipped is None else skipped
-        """What was left out so far."""
+        """Ledger of what was left out so far."""
         self._sequences = tuple(
             TestSequence(
                 sequence=sequence,

@@ -1,4 +1,4 @@
-"""What is drawn for a template or a search region, and what that does to pixels and boxes.
+"""Augmentation of a template or a search region: what is drawn, and what that does to them.
 
 Must agree with MMTracking 0.14's SeqGrayAug, SeqShiftScaleAug, SeqColorAug and SeqBlurAug; images
 are RGB here, BGR there. SiamRPN++, https://arxiv.org/abs/1812.11703.
@@ -62,20 +62,20 @@ class Blur:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What is done to one image, in this order."""
+    """Augmentation of one image, in this order."""
 
     scale_xy: tuple[float, float] = (1.0, 1.0)
     """Pixels of the crop shown for each of the image's; less where the crop is too small."""
     shift_xy: tuple[float, float] = (0.0, 0.0)
-    """How far it is moved on the crop, in the crop's pixels; less where the crop ends."""
+    """Shift of the region on the crop, in the crop's pixels; less where the crop ends."""
     grey: bool = False
     """All three channels become the luminance."""
     brightness: float = 1.0
-    """What all values are multiplied by."""
+    """Factor of all values."""
     colour: tuple[float, float, float] | None = None
-    """How far colours are moved along each principal colour, in standard deviations."""
+    """Shift of the colours along each principal colour, in standard deviations."""
     blur: Blur | None = None
-    """How it is blurred, last of all."""
+    """Blur of the image, applied last."""
 
 
 def draw_view(

@@ -33,7 +33,7 @@ _FINE, _STEPS = 1024, 32
 
 @dataclass(frozen=True, eq=False)
 class Taps:
-    """Where samples along one axis of an image lie: between which pixels, and how far along."""
+    """Places of samples along one axis of an image: between which pixels, and how far along."""
 
     first: Integers
     """``(n,)`` the pixel before each sample; may be outside the image."""
@@ -77,7 +77,7 @@ class Taps:
 def region_taps(
     region_xyxy: npt.NDArray[np.floating], size: int, samples: tuple[range, range] | None = None
 ) -> tuple[Taps, Taps]:
-    """Where the rows and the columns of a resampled region lie.
+    """Returns the places of the rows and the columns of a resampled region.
 
     Args:
         region_xyxy: ``(4,)`` what of the image is shown; may leave it. The reference computes in
@@ -154,7 +154,7 @@ def crop_region(box_xyxy: Floats, geometry: SiameseGeometry, crop_size: int) -> 
 
 
 def box_in_crop(box_xyxy: Floats, geometry: SiameseGeometry, crop_size: int) -> Floats:
-    """Where the object lies in its own crop: float32 ``(4,)``, around the crop's centre."""
+    """Box of the object in its own crop: float32 ``(4,)``, around the crop's centre."""
     x1, y1, x2, y2 = box_xyxy
     scale = np.float32(geometry.template_size) / _template_side(box_xyxy, geometry)
     half = np.float32(0.5)

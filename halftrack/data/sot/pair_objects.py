@@ -1,4 +1,4 @@
-"""What pairs are drawn from: the objects of ImageNet VID and DET, COCO and LaSOT with their boxes.
+"""Objects that pairs are drawn from: those of ImageNet VID and DET, COCO and LaSOT.
 
 Must agree with MMTracking 0.14's SOT data sets.
 """
@@ -64,17 +64,17 @@ class TrackedObjects:
     video: Integers
     """``(objects,)`` position in ``video_names``."""
     problems: tuple[Problem, ...] = ()
-    """What of the annotations could not be used."""
+    """Problems of annotations that could not be used."""
     left_out: dict[str, int] = field(default_factory=dict)
-    """What else no pair shows, and how many: ``boxes under one pixel``, ``crowds``, ..."""
+    """Counts of what else no pair shows, by kind: ``boxes under one pixel``, ``crowds``, ..."""
     odd: Mapping[str, int] = field(default_factory=dict)
-    """What looks odd and is used all the same, and how much of it."""
+    """Counts of what looks odd and is used all the same, by kind."""
 
     def __len__(self) -> int:
         return len(self.video)
 
     def path(self, box: int) -> str:
-        """Where the image of a box lies."""
+        """Path of the image that a box is in."""
         return f"{self.image_root}/{self.files[self.frames[box]].decode()}"
 
     @property
@@ -93,7 +93,7 @@ class TrackedObjects:
         return f"{self.name}/{Path(file).with_suffix('')}"
 
     def named(self, names: Sequence[str]) -> Booleans:
-        """Which videos are among ``names``, as whole path or as its last part."""
+        """Mask of the videos that are among ``names``, as whole path or as its last part."""
         wanted = set(names)
         return np.array(
             [name in wanted or name.rpartition("/")[2] in wanted for name in self.video_names],

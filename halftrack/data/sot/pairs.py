@@ -39,7 +39,7 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True, kw_only=True)
 class PairDecisions:
-    """Which two boxes make a pair, and what is done to their images."""
+    """Draw of one pair: its two boxes, and the augmentation of their images."""
 
     source: int
     """The data set, as position among those given."""
@@ -50,9 +50,9 @@ class PairDecisions:
     positive: bool
     """Both show the same object."""
     template_view: View
-    """What is done to the template."""
+    """Augmentation of the template."""
     search_view: View
-    """What is done to the search region."""
+    """Augmentation of the search region."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class Pair:
     positive: bool
     """Both show the same object."""
     sample_id: str
-    """Where the two were cut."""
+    """Images that the two were cut from."""
 
 
 class PairBatches(OrderedBatches[Pair, PairBatch]):

@@ -21,7 +21,7 @@ class SotSequence:
     name: str
     """The benchmark's, which is also that of a results file."""
     folder: Path
-    """Where its images lie."""
+    """Folder of the sequence's images."""
     image_name: str
     """Name of an image below ``folder``, to be formatted with its number."""
     numbers: range
@@ -33,13 +33,13 @@ class SotSequence:
     absent: Booleans
     """``(n,)`` where the data set says that the target cannot be seen; False where it is silent."""
     attributes: frozenset[str] = frozenset()
-    """What is hard in it, under the benchmark's abbreviations; empty where nothing is said."""
+    """Attributes of the sequence, as the benchmark abbreviates them; empty where none are given."""
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def path(self, frame_index: int) -> str:
-        """Where a frame's image lies; frames count from 0, whatever the files' numbers are."""
+        """Path of a frame's image; frames count from 0, whatever the files' numbers are."""
         return str(self.folder / self.image_name.format(self.numbers[frame_index]))
 
     def truth(self) -> Doubles:

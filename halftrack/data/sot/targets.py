@@ -22,7 +22,7 @@ class TestTarget:
 
     def __init__(self, *, sequence: SotSequence, threads: int = 2) -> None:
         self.record = sequence
-        """What was read of it."""
+        """Record that was read of the sequence."""
         self.name = sequence.name
         """The benchmark's, which is also that of a results file."""
         self.first_box_xyxy: Doubles = sequence.first_box_xyxy

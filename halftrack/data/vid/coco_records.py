@@ -41,7 +41,7 @@ _LONGEST_FILE = 16 << 30
 
 @dataclass
 class Notes:
-    """What is wrong or odd in one file."""
+    """Problems and oddities of one file."""
 
     source: str
     """The file."""

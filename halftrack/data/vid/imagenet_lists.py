@@ -25,7 +25,7 @@ Snippet = tuple[tuple[str, ...], frozenset[str]]
 
 @dataclass
 class Listed:
-    """What lists name, and what is wrong or odd in them."""
+    """Frames that lists name, and what is wrong or odd in the lists."""
 
     snippets: dict[str, Snippet] = field(default_factory=dict)
     """By path below ``Annotations/VID``."""

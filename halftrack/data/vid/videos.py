@@ -47,7 +47,7 @@ class TestVideo:
         self.reference_indices = adaptive_stride(
             self.num_frames, num_references=config.test_references
         )
-        """Which frames are the references, duplicates kept."""
+        """Frames that are the references, duplicates kept."""
 
     def __len__(self) -> int:
         return self.num_frames
@@ -96,7 +96,7 @@ class TestVideo:
         return int(height), int(width)
 
     def path(self, frame_index: int) -> str:
-        """Where a frame's image lies."""
+        """Path of a frame's image."""
         return self._index.path(self._start + frame_index)
 
     def _load(self, frame_index: int) -> Frame:
@@ -133,13 +133,13 @@ class TestVideos:
         self.index = index
         """All records, those of other ranks included."""
         self.skipped = SkipLedger() if skipped is None else skipped
-        """What was left out so far."""
+        """Ledger of what was left out so far."""
         settle_problems(index.problems, config.on_bad_sample, self.skipped)
         lacking = nothing_to_score(index)
         if lacking is not None:
             raise DataError(lacking.file, lacking.reason)
         self.video_numbers = tuple(range(rank, index.num_videos, world_size))
-        """Which videos of the index this rank has."""
+        """Videos of the index that this rank has."""
         self._config = config
         self._threads = threads
 
