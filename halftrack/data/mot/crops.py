@@ -40,7 +40,7 @@ class Crops:
     """Crops of the individuals of one or more sequences, the crops of each in one piece."""
 
     sequences: tuple[MotSequence, ...]
-    """Boxes that the crops are cut at."""
+    """Sequences that the crops are cut from."""
     sequence: Integers
     """``(n,)`` position in ``sequences``."""
     frame_numbers: Integers

@@ -68,7 +68,7 @@ class Pair:
     positive: bool
     """Both show the same object."""
     sample_id: str
-    """Images that the two were cut from."""
+    """Names of the two images that template and search region were cut from."""
 
 
 class PairBatches(OrderedBatches[Pair, PairBatch]):
