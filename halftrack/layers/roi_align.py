@@ -28,9 +28,10 @@ def roi_align(
     Args:
         features_bchw: the feature map.
         rois: fp32 ``(n, 5)``: index into the batch, then xyxy in pixels.
-        stride: pixels a cell of the map.
-        size: cells a side of the result.
-        sampling_ratio: points a side of each of its cells; 0 takes as many as it covers map cells.
+        stride: pixels per cell of the map.
+        size: cells along each side of the result.
+        sampling_ratio: points along each side of such a cell; 0 takes as many as it covers map
+            cells.
     """
     return _pool(features_bchw, rois, stride, size, sampling_ratio).to(features_bchw.dtype)
 
@@ -38,14 +39,14 @@ def roi_align(
 def roi_align_pyramid(
     maps: Sequence[Tensor], rois: Tensor, *, strides: Sequence[int], size: int, sampling_ratio: int
 ) -> Tensor:
-    """The same over a pyramid: a roi of twice the side is read from the next coarser map.
+    """Features of rois from a pyramid: one of twice the side is read from the next coarser map.
 
     Args:
         maps: ``(b, c, h, w)`` each, finest first.
         rois: fp32 ``(n, 5)``: index into the batch, then xyxy in pixels.
-        strides: pixels a cell of each map.
-        size: cells a side of the result.
-        sampling_ratio: points a side of each of its cells, or 0.
+        strides: pixels per cell of each map.
+        size: cells along each side of the result.
+        sampling_ratio: as in ``roi_align``.
 
     Source: mmdet 2.28, SingleRoIExtractor.map_roi_levels.
     """
