@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from halftrack.synthetic.canvas import Array, Canvas, blend, scaled_into
 from halftrack.synthetic.textures import SPRITE_REACH, ground, individual, post
 from halftrack.synthetic.trajectories import Path, crossing, excursion, wander
 
@@ -33,8 +34,6 @@ Absence = Literal["none", "hidden", "outside"]
 
 _EXPOSURE = 0.5  # share of the time between frames in which the shutter is open
 _NOISE = 2.5  # standard deviation of the camera's noise, in grey levels
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +81,6 @@ class _Post:
     """Upper left corner on the ground, in pixels."""
 
 
-@dataclass(kw_only=True)
-class _Canvas:
-    image: Array
-    """``(height, width, 3)``, 0 to 255."""
-    owner: NDArray[np.uint8]
-    """``(height, width)`` identity + 1 of the individual that is seen; 0 for ground and posts."""
-
-
 def film(
     rng: np.random.Generator,
     *,
@@ -127,7 +118,7 @@ def film(
     )
     noise = rng.normal(0.0, _NOISE, (height + 64, width + 64, 1)).astype(np.float32)
     for time in range(frames):
-        canvas = _Canvas(
+        canvas = Canvas(
             image=_view(scenery, camera[time] + margin, size),
             owner=np.zeros(size, dtype=np.uint8),
         )
@@ -230,15 +221,15 @@ def _view(scenery: Image.Image, corner: NDArray[np.float64], size: tuple[int, in
     )
 
 
-def _paint_post(canvas: _Canvas, thing: _Post, camera: NDArray[np.float64]) -> None:
+def _paint_post(canvas: Canvas, thing: _Post, camera: NDArray[np.float64]) -> None:
     x, y = thing.corner[0] - camera[0], thing.corner[1] - camera[1]
-    patch, left, top = _placed(
+    patch, left, top = scaled_into(
         thing.picture, (x, y, x + thing.picture.width, y + thing.picture.height)
     )
-    _blend(canvas, patch, left, top, owner=0)
+    blend(canvas, patch, left, top, owner=0)
 
 
-def _paint_actor(canvas: _Canvas, actor: _Actor, time: int) -> tuple[int, int]:
+def _paint_actor(canvas: Canvas, actor: _Actor, time: int) -> tuple[int, int]:
     """Paint one actor over what is there.
 
     Returns:
@@ -250,7 +241,7 @@ def _paint_actor(canvas: _Canvas, actor: _Actor, time: int) -> tuple[int, int]:
     patches = []
     for share in np.linspace(-0.5, 0.5, steps) if steps > 1 else (0.0,):
         x, y = actor.path.centres[time] + share * _EXPOSURE * speed
-        patches.append(_placed(actor.picture, (x - reach, y - reach, x + reach, y + reach)))
+        patches.append(scaled_into(actor.picture, (x - reach, y - reach, x + reach, y + reach)))
     left, top = min(p[1] for p in patches), min(p[2] for p in patches)
     right = max(p[1] + p[0].shape[1] for p in patches)
     bottom = max(p[2] + p[0].shape[0] for p in patches)
@@ -261,49 +252,12 @@ def _paint_actor(canvas: _Canvas, actor: _Actor, time: int) -> tuple[int, int]:
     drop = max(int(0.05 * actor.path.sizes[time]), 1)
     shadow = np.zeros_like(smeared)
     shadow[..., 3] = 0.3 * smeared[..., 3]
-    _blend(canvas, shadow, left + drop, top + 2 * drop, owner=None)
-    inside = _blend(canvas, smeared, left, top, owner=actor.identity + 1)
+    blend(canvas, shadow, left + drop, top + 2 * drop, owner=None)
+    inside = blend(canvas, smeared, left, top, owner=actor.identity + 1)
     return int(np.count_nonzero(smeared[..., 3] > 127)), inside
 
 
-def _placed(
-    picture: Image.Image, box_xyxy: tuple[float, float, float, float]
-) -> tuple[Array, int, int]:
-    """Scale a picture into a box between pixels; the part on whole pixels, and its left and top."""
-    x1, y1, x2, y2 = box_xyxy
-    left, top, right, bottom = np.ceil(x1), np.ceil(y1), np.floor(x2), np.floor(y2)
-    per_x, per_y = picture.width / (x2 - x1), picture.height / (y2 - y1)
-    source = (
-        (left - x1) * per_x,
-        (top - y1) * per_y,
-        min((right - x1) * per_x, picture.width),
-        min((bottom - y1) * per_y, picture.height),
-    )
-    scaled = picture.resize(
-        (int(right - left), int(bottom - top)), Image.Resampling.BILINEAR, box=source
-    )
-    return np.asarray(scaled, dtype=np.float32), int(left), int(top)
-
-
-def _blend(canvas: _Canvas, patch: Array, left: int, top: int, *, owner: int | None) -> int:
-    """Lay a premultiplied patch over the canvas; return the number of solid pixels inside it."""
-    height, width = canvas.owner.shape
-    x1, y1 = max(left, 0), max(top, 0)
-    x2, y2 = min(left + patch.shape[1], width), min(top + patch.shape[0], height)
-    if x1 >= x2 or y1 >= y2:
-        return 0
-    part = patch[y1 - top : y2 - top, x1 - left : x2 - left]
-    region = canvas.image[y1:y2, x1:x2]
-    region *= 1.0 - part[..., 3:] / 255.0
-    region += part[..., :3]
-    if owner is None:
-        return 0
-    solid = part[..., 3] > 127
-    canvas.owner[y1:y2, x1:x2][solid] = owner
-    return int(np.count_nonzero(solid))
-
-
-def _seen(canvas: _Canvas, actor: _Actor, areas: tuple[int, int], time: int) -> SeenObject:
+def _seen(canvas: Canvas, actor: _Actor, areas: tuple[int, int], time: int) -> SeenObject:
     area, inside = max(areas[0], 1), areas[1]
     x, y = (float(v) for v in actor.path.centres[time])
     half = 0.5 * float(actor.path.sizes[time])

@@ -1,14 +1,9 @@
 """Trackers: they follow objects from frame to frame at inference, without gradients or models."""
 
 from halftrack.tracking.camera_motion import EccMotion, UncorrelatedFramesError, warp_boxes
-from halftrack.tracking.siamese import SiameseConfig, SiameseModel, SiameseTracker
-from halftrack.tracking.tracktor import (
-    CameraMotion,
-    Detector,
-    Embedder,
-    Tracktor,
-    TracktorConfig,
-)
+from halftrack.tracking.protocols import CameraMotion, Detector, Embedder, SiameseModel
+from halftrack.tracking.siamese import SiameseConfig, SiameseTracker
+from halftrack.tracking.tracktor import Tracktor, TracktorConfig
 
 __all__ = [
     "CameraMotion",

@@ -8,9 +8,8 @@ x and y are pixel centres, (0, 0) the top left; a warp takes them from first fra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +18,9 @@ from torch import Tensor
 from halftrack.errors import UserError
 from halftrack.layers import one_thread
 from halftrack.precision import fp32_island
+from halftrack.tracking.motion_models import MOTIONS, MotionFamily, MotionModel
 
 __all__ = ["EccMotion", "UncorrelatedFramesError", "warp_boxes"]
-
-MotionModel = Literal["translation", "euclidean", "affine", "homography"]
 
 _RGB_TO_GREY = (0.299, 0.587, 0.114)
 _BLURS = {1: (1.0,), 3: (0.25, 0.5, 0.25), 5: (0.0625, 0.25, 0.375, 0.25, 0.0625)}
@@ -71,8 +69,8 @@ class EccMotion:
     """
 
     def __post_init__(self) -> None:
-        if self.model not in _MODELS:
-            raise UserError(f"motion model {self.model!r} is not one of {', '.join(_MODELS)}")
+        if self.model not in MOTIONS:
+            raise UserError(f"motion model {self.model!r} is not one of {', '.join(MOTIONS)}")
         if self.blur not in _BLURS:
             raise UserError(f"blur {self.blur!r} is not one of {', '.join(map(str, _BLURS))}")
         for name in ("iterations", "levels", "stride"):
@@ -142,7 +140,7 @@ class EccMotion:
 
     def _climb(self, template: Tensor, layers: Tensor, warp: Tensor, stride: int) -> Tensor:
         """The warp ``(3, 3)`` after as many steps as it takes."""
-        model, size = _MODELS[self.model], (int(layers.shape[2]), int(layers.shape[3]))
+        model, size = MOTIONS[self.model], (int(layers.shape[2]), int(layers.shape[3]))
         correlation = -1.0
         for _ in range(self.iterations):
             last = correlation
@@ -238,7 +236,9 @@ def _with_gradients(image: Tensor) -> Tensor:
     return layers
 
 
-def _gram(template: Tensor, stride: int, layers: Tensor, warp: Tensor, model: _Model) -> Tensor:
+def _gram(
+    template: Tensor, stride: int, layers: Tensor, warp: Tensor, model: MotionFamily
+) -> Tensor:
     """All inner products ``(k + 3, k + 3)`` of Jacobian (k), warped image, template and mask.
 
     One pass over the pixels: means, norms, projections and Hessian of the step are among them.
@@ -255,7 +255,7 @@ def _gram(template: Tensor, stride: int, layers: Tensor, warp: Tensor, model: _M
 
 
 def _gram_of_rows(
-    template: Tensor, x: Tensor, y: Tensor, layers: Tensor, warp: Tensor, model: _Model
+    template: Tensor, x: Tensor, y: Tensor, layers: Tensor, warp: Tensor, model: MotionFamily
 ) -> Tensor:
     """Inner products over the pixels at ``x (1, w)`` and ``y (r, 1)``."""
     height, width = layers.shape[2:]
@@ -300,55 +300,3 @@ def _ecc_step(gram: Tensor) -> tuple[float, Tensor]:
             f"{int(count)} common pixels"
         )
     return correlation, inverse @ (to_template * (above / below) - to_image)
-
-
-class _Model(NamedTuple):
-    """A family of motions: the Jacobian of the image, and the warp after a step."""
-
-    jacobian: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], list[Tensor]]
-    advance: Callable[[Tensor, list[float]], Tensor]
-
-
-def _translation_jacobian(dx: Tensor, dy: Tensor, *_: Tensor) -> list[Tensor]:
-    return [dx, dy]
-
-
-def _euclidean_jacobian(dx: Tensor, dy: Tensor, x: Tensor, y: Tensor, at: Tensor) -> list[Tensor]:
-    cos, sin = at[0, 0].item(), at[1, 0].item()
-    turned_x, turned_y = torch.sub(-sin * x, y, alpha=cos), torch.sub(cos * x, y, alpha=sin)
-    return [turned_x.mul_(dx).addcmul_(turned_y, dy), dx, dy]
-
-
-def _affine_jacobian(dx: Tensor, dy: Tensor, x: Tensor, y: Tensor, *_: Tensor) -> list[Tensor]:
-    return [dx * x, dy * x, dx * y, dy * y, dx, dy]
-
-
-def _homography_jacobian(dx: Tensor, dy: Tensor, x: Tensor, y: Tensor, at: Tensor) -> list[Tensor]:
-    (a, b, c), (d, e, f), (g, h, _) = at.tolist()
-    scale = (g * x + h * y + 1).reciprocal()
-    dx, dy = dx * scale, dy * scale
-    depth = -(dx * (a * x + b * y + c) + dy * (d * x + e * y + f)) * scale
-    return [dx * x, dy * x, depth * x, dx * y, dy * y, depth * y, dx, dy]
-
-
-def _advance_euclidean(warp: Tensor, step: list[float]) -> Tensor:
-    angle = math.atan2(warp[1, 0].item(), warp[0, 0].item()) + step[0]
-    cos, sin = math.cos(angle), math.sin(angle)
-    x, y = warp[0, 2].item() + step[1], warp[1, 2].item() + step[2]
-    return warp.new_tensor([[cos, -sin, x], [sin, cos, y], [0, 0, 1]])
-
-
-def _advance_entries(warp: Tensor, step: list[float]) -> Tensor:
-    """Add a step to the entries of the warp, column by column; short steps change the last ones."""
-    if len(step) == 8:
-        return warp + warp.new_tensor([*step, 0.0]).reshape(3, 3).T
-    entries = [0.0] * (6 - len(step)) + step
-    return warp + warp.new_tensor([entries[0::2], entries[1::2], [0.0] * 3])
-
-
-_MODELS: dict[str, _Model] = {
-    "translation": _Model(_translation_jacobian, _advance_entries),
-    "euclidean": _Model(_euclidean_jacobian, _advance_euclidean),
-    "affine": _Model(_affine_jacobian, _advance_entries),
-    "homography": _Model(_homography_jacobian, _advance_entries),
-}

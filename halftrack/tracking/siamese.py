@@ -8,7 +8,7 @@ Legend: n anchors, in (row, column, anchor) order. State is kept on the CPU, in 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,35 +17,11 @@ from halftrack.boxes import decode_deltas
 from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.frames import Tracks
 from halftrack.layers import SiameseGeometry
+from halftrack.tracking.protocols import SiameseModel
 
-__all__ = ["SiameseConfig", "SiameseModel", "SiameseTracker"]
+__all__ = ["SiameseConfig", "SiameseTracker"]
 
 _LEAST_SIDE = 10.0
-
-
-class SiameseModel(Protocol):
-    """Siamese network: it finds the object of a template in a search region."""
-
-    def embed(self, template_chw: Tensor, /) -> Any:
-        """Compute the features of a template that ``compare`` needs; called once a video.
-
-        Args:
-            template_chw: float32 ``(3, 127, 127)`` RGB, 0 to 255, on the CPU.
-        """
-        ...
-
-    def compare(self, embedding: Any, search_chw: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Score every anchor of a search region.
-
-        Args:
-            embedding: the answer of ``embed``.
-            search_chw: float32 ``(3, 255, 255)`` RGB, 0 to 255, on the CPU.
-
-        Returns:
-            Scores ``(n,)``, the softmax probability of the object, and deltas ``(n, 4)`` (dx, dy,
-            dw, dh) as ``decode_deltas`` takes them, in (row, column, anchor) order, on any device.
-        """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -21,50 +20,11 @@ from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.frames import Detections, Frame, Tracks
 from halftrack.precision import fp32_island
 from halftrack.tracking.camera_motion import warp_boxes
+from halftrack.tracking.protocols import CameraMotion, Detector, Embedder
 
-__all__ = ["CameraMotion", "Detector", "Embedder", "Tracktor", "TracktorConfig"]
+__all__ = ["Tracktor", "TracktorConfig"]
 
 _OUT_OF_REACH = 1e6
-
-
-class Detector(Protocol):
-    """A two-stage detector: it finds objects, and finds given boxes again."""
-
-    def detect(self, frame: Frame, /) -> Detections:
-        """Find the objects of a frame, in original pixels, on any device."""
-        ...
-
-    def regress(self, frame: Frame, boxes_xyxy: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Find given boxes again with the second stage.
-
-        Called at most once a frame, right after ``detect`` of that frame, whose features it may
-        reuse.
-
-        Args:
-            frame: the frame just detected.
-            boxes_xyxy: float32 ``(n, 4)`` in original pixels, on the CPU; n > 0.
-
-        Returns:
-            Boxes ``(n, c, 4)`` in original pixels and scores ``(n, c)``, row by row, without
-            suppression and without a threshold.
-        """
-        ...
-
-
-class Embedder(Protocol):
-    """Appearance model: it gives objects that look alike embeddings that lie close together."""
-
-    def __call__(self, frame: Frame, boxes_xyxy: Tensor, /) -> Tensor:
-        """Embed ``(n, 4)`` boxes in original pixels, on the CPU, n > 0, as ``(n, d)``."""
-        ...
-
-
-class CameraMotion(Protocol):
-    """Camera motion between two frames, such as ``EccMotion()(previous.image, frame.image)``."""
-
-    def __call__(self, previous: Frame, frame: Frame, /) -> Tensor:
-        """Estimate the warp ``(2, 3)`` from network pixels of the previous frame to this one's."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
