@@ -2,7 +2,7 @@
 
 The line to be shown: killed five times in one run, the final weights are equal bit for bit.
 
-    python benchmarks/resume.py --data-root SAMPLE --out runs/resume
+    python benchmarks/resume.py --data-root SYNTHETIC --out runs/resume
 """
 
 from __future__ import annotations
