@@ -17,6 +17,7 @@ from halftrack.data.problems import DataError
 __all__ = [
     "MAX_PIXELS",
     "ImageHeader",
+    "first_bytes",
     "header_of",
     "orientation",
     "png_chunks",
@@ -124,8 +125,8 @@ def read_header(content: bytearray, name: str) -> ImageHeader:
     return header
 
 
-def header_of(path: str | os.PathLike[str]) -> ImageHeader:
-    """The header of a file, of which as little is read as tells it.
+def first_bytes(path: str | os.PathLike[str]) -> tuple[ImageHeader, bytearray]:
+    """The header of a file, and what was read to see it: as little as tells it.
 
     Raises:
         DataError: as ``read_bytes`` and ``read_header`` do.
@@ -133,11 +134,21 @@ def header_of(path: str | os.PathLike[str]) -> ImageHeader:
     name = os.fspath(path)
     content = read_bytes(name, most=_FIRST)
     try:
-        return read_header(content, name)
+        return read_header(content, name), content
     except DataError as error:
         if error.reason != _CUT_SHORT or len(content) < _FIRST:
             raise
-    return read_header(read_bytes(name), name)
+    content = read_bytes(name)
+    return read_header(content, name), content
+
+
+def header_of(path: str | os.PathLike[str]) -> ImageHeader:
+    """The header of a file.
+
+    Raises:
+        DataError: as ``first_bytes`` does.
+    """
+    return first_bytes(path)[0]
 
 
 def orientation(content: bytearray) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from halftrack.data.check.images import bad_images
+from halftrack.data.check.images import look_at_images
 from halftrack.data.check.pairs import check_pairs
 from halftrack.data.check.report import DataReport, SetReport
 from halftrack.data.check.videos import check_vid
@@ -94,7 +94,7 @@ def _check_mot(
         )
         places = [(each, number) for each in sequences for number in each.frame_numbers]
         problems = [problem for each in sequences for problem in _lacking(each, split, public)]
-        problems += bad_images(
+        images = look_at_images(
             places,
             lambda place: place[0].path(place[1]),
             size=lambda place: place[0].size,
@@ -126,7 +126,8 @@ def _check_mot(
                     "boxes outside their image": left_out.outside,
                     "boxes under one pixel": left_out.degenerate,
                 },
-                problems=tuple(problems),
+                odd_images=tuple(images.odd),
+                problems=(*problems, *images.problems),
             )
         )
     return tuple(reports)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from halftrack.data.annotated_image import require_size
 from halftrack.data.check.damage import damage, libjpeg_warnings
-from halftrack.data.image_header import header_of, read_bytes, read_header
+from halftrack.data.image_header import (
+    ImageHeader,
+    first_bytes,
+    orientation,
+    read_bytes,
+    read_header,
+)
 from halftrack.data.images import decode_image
 from halftrack.data.problems import DataError, Problem
 from halftrack.data.progress import Progress
 
-__all__ = ["bad_images"]
+__all__ = ["ImageFindings", "look_at_images"]
 
 ImageT = TypeVar("ImageT")
 
@@ -21,7 +27,21 @@ ImageT = TypeVar("ImageT")
 _PIECE = 128
 
 
-def bad_images(
+class ImageFindings(NamedTuple):
+    """Whatever is to be told of the images of a data set, in their order."""
+
+    problems: list[Problem]
+    """Images that training or testing would stop at, and those with wrong pixels."""
+    odd: list[Problem]
+    """Images that are used, but otherwise than they look."""
+
+
+class _Seen(NamedTuple):
+    problem: Problem | None
+    odd: Problem | None = None
+
+
+def look_at_images(
     images: Sequence[ImageT],
     path: Callable[[ImageT], str],
     *,
@@ -30,8 +50,8 @@ def bad_images(
     decode: bool,
     threads: int,
     progress: Progress | None,
-) -> list[Problem]:
-    """The problems of the images of a data set, in their order.
+) -> ImageFindings:
+    """The problems and oddities of the images of a data set.
 
     Args:
         images: whatever stands for an image.
@@ -43,31 +63,33 @@ def bad_images(
         progress: told (images seen, images in all).
     """
 
-    def look(image: ImageT) -> Problem | None:
+    def look(image: ImageT) -> _Seen:
         return _look(path(image), None if size is None else size(image), source, decode=decode)
 
-    problems, done = [], 0
+    findings, done = ImageFindings([], []), 0
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(images), _PIECE):
             piece = images[first : first + _PIECE]
-            for problem in _look_at_all(pool, look, piece, path, decode=decode):
+            for seen in _look_at_all(pool, look, piece, path, decode=decode):
                 done += 1
-                if problem is not None:
-                    problems.append(problem)
+                if seen.problem is not None:
+                    findings.problems.append(seen.problem)
+                if seen.odd is not None:
+                    findings.odd.append(seen.odd)
                 if progress is not None:
                     progress(done, len(images))
-    return problems
+    return findings
 
 
 def _look_at_all(
     pool: ThreadPoolExecutor,
-    look: Callable[[ImageT], Problem | None],
+    look: Callable[[ImageT], _Seen],
     images: Sequence[ImageT],
     path: Callable[[ImageT], str],
     *,
     decode: bool,
-) -> list[Problem | None]:
-    """The first problem of each image, those that libjpeg only warns of included."""
+) -> list[_Seen]:
+    """Each image's first problem, those that libjpeg only warns of included."""
     if not decode:
         return list(pool.map(look, images))
     with libjpeg_warnings() as warnings:
@@ -76,30 +98,35 @@ def _look_at_all(
         return found
     # Warnings name no file: each image of the piece is decoded again, alone.
     for number, image in enumerate(images):
-        if found[number] is None:
+        if found[number].problem is None:
             with libjpeg_warnings() as warnings:
                 look(image)
             if warnings:
-                found[number] = Problem(path(image), warnings[0])
+                found[number] = _Seen(Problem(path(image), warnings[0]))
     return found
 
 
-def _look(
-    path: str, annotated: tuple[int, int] | None, source: str, *, decode: bool
-) -> Problem | None:
+def _look(path: str, annotated: tuple[int, int] | None, source: str, *, decode: bool) -> _Seen:
     """The first problem of an image: of its file, its header, its size, its pixels."""
     try:
-        content = bytearray()
         if decode:
             content = read_bytes(path)
             header = read_header(content, path)
         else:
-            header = header_of(path)
+            header, content = first_bytes(path)
         if annotated is not None:
             require_size(path, (header.height, header.width), annotated, source=source)
         if decode:
             decode_image(content, header, path)
     except DataError as error:
-        return Problem(error.file, error.reason)
+        return _Seen(Problem(error.file, error.reason))
     reason = damage(content, header) if decode else None
-    return None if reason is None else Problem(path, reason)
+    return _Seen(None if reason is None else Problem(path, reason), _odd(content, header, path))
+
+
+def _odd(content: bytearray, header: ImageHeader, path: str) -> Problem | None:
+    if header.bits > 8:
+        return Problem(path, f"image has {header.bits} bits a channel, the upper 8 are used")
+    if (turned := orientation(content)) > 1:
+        return Problem(path, f"orientation tag {turned} is ignored: pixels are taken as stored")
+    return None

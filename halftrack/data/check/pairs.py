@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from halftrack.data.check.images import bad_images
+from halftrack.data.check.images import look_at_images
 from halftrack.data.check.report import SetReport
 from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
@@ -94,7 +94,7 @@ def check_sot(
     if not sequences:
         return SetReport(name=name, problems=tuple(problems))
     frames = [(each, frame_index) for each in sequences for frame_index in range(len(each))]
-    problems += bad_images(
+    images = look_at_images(
         frames,
         lambda frame: frame[0].path(frame[1]),
         decode=decode,
@@ -109,7 +109,8 @@ def check_sot(
     absent = sum(int(each.absent.sum()) for each in sequences)
     if absent:  # Most benchmarks are silent, which is not the same as none.
         counts["absent frames"] = absent
-    return SetReport(name=name, counts=counts, problems=tuple(problems))
+    found = (*problems, *images.problems)
+    return SetReport(name=name, counts=counts, odd_images=tuple(images.odd), problems=found)
 
 
 def _report(
@@ -120,7 +121,7 @@ def _report(
         problems.append(Problem(objects.image_root, "no object to learn from"))
     # Frames without an object are in no pair: their images may be missing.
     _, boxes = np.unique(objects.frames, return_index=True)
-    problems += bad_images(
+    images = look_at_images(
         boxes.tolist(),
         objects.path,
         size=objects.size,
@@ -138,7 +139,8 @@ def _report(
         ),
         left_out=objects.left_out,
         odd=objects.odd,
-        problems=tuple(problems),
+        odd_images=tuple(images.odd),
+        problems=(*problems, *images.problems),
     )
 
 

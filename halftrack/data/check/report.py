@@ -27,6 +27,8 @@ class SetReport:
     """Boxes that reach outside their image and are clipped; None where none is."""
     odd: Mapping[str, int] = field(default_factory=dict)
     """Counts of what looks odd and is used all the same, by kind; empty where nothing does."""
+    odd_images: tuple[Problem, ...] = ()
+    """Images that are used, but otherwise than they look."""
     problems: tuple[Problem, ...] = ()
     """Everything that training or testing would stop at."""
 
@@ -43,11 +45,11 @@ class SetReport:
             lines.append(line)
         if any(self.odd.values()):
             lines.append(f"  odd, but used: {counted(self.odd)}")
+        if self.odd_images:
+            lines.append(f"  odd images, but used: {len(self.odd_images)}")
+            lines += _first(self.odd_images, limit)
         lines.append(f"  problems: {len(self.problems)}")
-        lines += [f"    {problem}" for problem in self.problems[:limit]]
-        if len(self.problems) > limit:
-            lines.append(f"    ... and {len(self.problems) - limit} more")
-        return lines
+        return [*lines, *_first(self.problems, limit)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,19 @@ class DataReport:
         """Text for people, with at most ``limit`` problems of each set."""
         lines = [line for report in self.sets for line in report.lines(limit)]
         images = "decoded" if self.decoded else "looked for, not decoded"
-        return [*lines, f"images were {images}; {'all is well' if self.ok else 'see problems'}"]
+        return [*lines, f"images were {images}; {self._verdict()}"]
+
+    def _verdict(self) -> str:
+        if not self.ok:
+            return "see problems"
+        odd = sum(len(report.odd_images) for report in self.sets)
+        return f"no problems, but see {odd} odd images" if odd else "all is well"
+
+
+def _first(problems: tuple[Problem, ...], limit: int) -> list[str]:
+    more = len(problems) - limit
+    lines = [f"    {problem}" for problem in problems[:limit]]
+    return [*lines, f"    ... and {more} more"] if more > 0 else lines
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from halftrack.data.check.images import bad_images
+from halftrack.data.check.images import look_at_images
 from halftrack.data.check.report import SetReport
 from halftrack.data.index import VideoIndex
 from halftrack.data.problems import DataError, Problem, noting
@@ -86,7 +86,7 @@ def _report(
     threads: int,
     progress: Progress | None,
 ) -> SetReport:
-    images = bad_images(
+    images = look_at_images(
         range(index.num_frames),
         index.path,
         size=partial(_size, index),
@@ -108,7 +108,8 @@ def _report(
         left_out=index.left_out,
         clipped_boxes=index.overhanging_boxes,
         odd=index.odd,
-        problems=(*index.problems, *images),
+        odd_images=tuple(images.odd),
+        problems=(*index.problems, *images.problems),
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from halftrack.data import load_image
 from halftrack.data.check.damage import libjpeg_warnings
-from halftrack.data.check.images import bad_images
+from halftrack.data.check.images import look_at_images
 
 HEIGHT, WIDTH = 120, 160
 _Y, _X = np.mgrid[0:HEIGHT, 0:WIDTH]
@@ -115,7 +115,7 @@ def reasons(contents: dict[str, bytes], folder: Path, *, threads: int = 3) -> di
     files = {str(folder / f"{n}.jpg"): story for n, story in enumerate(contents)}
     for file, story in files.items():
         Path(file).write_bytes(contents[story])
-    problems = bad_images(list(files), str, decode=True, threads=threads, progress=None)
+    problems, _ = look_at_images(list(files), str, decode=True, threads=threads, progress=None)
     return {files[problem.file]: problem.reason for problem in problems}
 
 

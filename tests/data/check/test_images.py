@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from halftrack.data.check import images as check_images
-from halftrack.data.check.images import bad_images
+from halftrack.data.check.images import look_at_images
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def images(tmp_path: Path) -> list[Path]:
 
 
 def reasons(images: list[Path], **how) -> list[str]:
-    problems = bad_images(images, str, threads=3, progress=None, **how)
+    problems, _ = look_at_images(images, str, threads=3, progress=None, **how)
     return [f"{Path(problem.file).name}: {problem.reason}" for problem in problems]
 
 
@@ -33,7 +33,7 @@ def test_problems_come_in_the_order_of_the_images(
 ) -> None:
     monkeypatch.setattr(check_images, "_PIECE", piece)
     seen = []
-    problems = bad_images(
+    problems, _ = look_at_images(
         images, str, decode=False, threads=3, progress=lambda *told: seen.append(told)
     )
     assert [problem.file for problem in problems] == [str(images[1]), str(images[2])]
@@ -55,3 +55,19 @@ def test_an_image_of_another_size_is_named_with_both(images: list[Path]) -> None
         told = reasons(good, decode=decode, size=lambda _: (40, 30), source="seqinfo.ini")
         assert told[0].startswith("0.jpg: image is 40x30, but 30x40 in seqinfo.ini: height and")
         assert len(told) == 2
+
+
+def test_images_that_are_used_otherwise_than_they_look_are_listed(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (40, 30)).save(tmp_path / "turned.jpg", exif=exif.tobytes())
+    Image.new("I;16", (40, 30)).save(tmp_path / "deep.png")
+    Image.new("RGB", (40, 30)).save(tmp_path / "plain.png")
+    files = [tmp_path / name for name in ("turned.jpg", "plain.png", "deep.png")]
+    for decode in (False, True):
+        problems, odd = look_at_images(files, str, decode=decode, threads=2, progress=None)
+        assert problems == []
+        assert [f"{Path(each.file).name}: {each.reason}" for each in odd] == [
+            "turned.jpg: orientation tag 3 is ignored: pixels are taken as stored",
+            "deep.png: image has 16 bits a channel, the upper 8 are used",
+        ]

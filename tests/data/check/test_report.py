@@ -42,3 +42,18 @@ def test_problems_beyond_the_limit_are_counted() -> None:
     lines = report.lines(limit=2)
     assert lines.count("    ... and 1 more") == 2
     assert lines[-1] == "images were looked for, not decoded; see problems"
+
+
+def test_odd_images_are_listed_and_all_is_not_well() -> None:
+    deep = tuple(Problem(f"{number}.png", "image has 16 bits a channel") for number in range(3))
+    report = DataReport(sets=(SetReport(name="a", odd_images=deep),), decoded=True)
+    assert report.ok
+    assert report.lines(limit=2) == [
+        "a: could not be read",
+        "  odd images, but used: 3",
+        "    0.png: image has 16 bits a channel",
+        "    1.png: image has 16 bits a channel",
+        "    ... and 1 more",
+        "  problems: 0",
+        "images were decoded; no problems, but see 3 odd images",
+    ]
