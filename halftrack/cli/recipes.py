@@ -25,7 +25,7 @@ def recipes() -> None:
 def show(recipe: RecipeName, precision: PrecisionName = None, settings: Settings = None) -> None:
     """Print every field of a recipe as JSON.
 
-    Each field can be changed with --set, here and in the other commands.
+    Each field but kind can be changed with --set, here and in the other commands.
     """
     check_recipe(recipe, precision, settings)
     console.print_json(json.dumps(choose_recipe(recipe, precision, settings).to_dict()))

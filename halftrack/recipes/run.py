@@ -15,7 +15,7 @@ from halftrack.errors import UserError
 from halftrack.recipes.kinds.detection import left_out
 from halftrack.recipes.kinds.evaluation import Evaluation
 from halftrack.recipes.kinds.recipe import Recipe
-from halftrack.recipes.kinds.renamed import refuse_old_names
+from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
@@ -146,8 +146,8 @@ def train(
 def _check_resumable(recipe: TrainedRecipe, out: Path, *, seed: int) -> None:
     """Make sure that a folder holds a checkpoint of this recipe, as far as no data are needed."""
     path, state, _ = newest_checkpoint(out)
-    refuse_old_names(state["meta"]["recipe"], str(path))
     values, ample = recipe.to_dict(), dict(leaves(recipe.without_data().to_dict()))
+    refuse_old_names(state["meta"]["recipe"], str(path), present=set(field_paths(values)))
     open_fields = {name for name, value in leaves(values) if value != ample[name]}
     free = free_fields(recipe) | open_fields
     check_same_run(path, state["meta"], recipe=values, seed=seed, free=free)
