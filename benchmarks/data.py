@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from halftrack.data.images import network_size
 from halftrack.data.randomness import epoch_order, sample_random
 from halftrack.data.vid import TrainingClips, VidDataConfig
-from halftrack.data.vid.references import bilateral_uniform
+from halftrack.data.vid.frames import bilateral_uniform
 
 MEAN = np.array((123.675, 116.28, 103.53), dtype=np.float32)
 STD = np.array((58.395, 57.12, 57.375), dtype=np.float32)

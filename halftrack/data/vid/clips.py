@@ -16,9 +16,8 @@ from halftrack.data.problems import DataError, Problem, SkipLedger, counted, set
 from halftrack.data.progress import Progress
 from halftrack.data.randomness import sample_random
 from halftrack.data.vid.config import VidDataConfig
-from halftrack.data.vid.frames import load_frame
+from halftrack.data.vid.frames import bilateral_uniform, load_frame
 from halftrack.data.vid.indexes import read_training_indexes
-from halftrack.data.vid.references import bilateral_uniform
 from halftrack.frames import Clip, Frame
 
 __all__ = ["TrainingClips", "load_clip", "nothing_to_learn"]

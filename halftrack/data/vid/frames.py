@@ -1,6 +1,11 @@
-"""One frame of an index: its image, which must have the annotated size, and its boxes."""
+"""Frames of videos: those that lend a key frame their features, and the reading of one.
+
+The choice of references is SELSA's, https://arxiv.org/abs/1907.06390, as in MMTracking 0.14.
+"""
 
 from __future__ import annotations
+
+import random
 
 import torch
 
@@ -9,7 +14,7 @@ from halftrack.data.images import prepare_image
 from halftrack.data.index import VideoIndex
 from halftrack.frames import Frame
 
-__all__ = ["ANNOTATION", "load_frame"]
+__all__ = ["ANNOTATION", "adaptive_stride", "bilateral_uniform", "load_frame"]
 
 ANNOTATION = "its annotation"
 """The source of a frame's size, in messages."""
@@ -51,3 +56,49 @@ def load_frame(
         boxes_xyxy=boxes,
         labels=labels,
     )
+
+
+def bilateral_uniform(
+    key: int, num_frames: int, *, num_references: int, frame_range: int, rng: random.Random
+) -> tuple[int, ...]:
+    """Training references: half of them before the key frame, half behind it, never the key itself.
+
+    The first and the last frame of a video get references from one side only, so half as many, as
+    in the reference implementation. A video of one frame refers to itself ``num_references`` times.
+
+    Args:
+        key: position of the key frame in its video.
+        num_frames: length of the video.
+        num_references: an even number.
+        frame_range: how far a reference may be from the key frame, in frames.
+        rng: source of chance; one ``sample`` is drawn for each side.
+
+    Raises:
+        ValueError: if ``num_references`` is not a positive even number.
+    """
+    if num_references < 2 or num_references % 2:
+        raise ValueError(
+            f"num_references={num_references!r}: bilateral sampling takes a positive even number, "
+            "half of it from each side"
+        )
+    if num_frames == 1:
+        return (key,) * num_references
+    sides = (
+        range(max(0, key - frame_range), key),
+        range(key + 1, min(key + frame_range, num_frames - 1) + 1),
+    )
+    half = num_references // 2
+    return tuple(frame for side in sides for frame in rng.sample(side, min(half, len(side))))
+
+
+def adaptive_stride(num_frames: int, *, num_references: int) -> tuple[int, ...]:
+    """Test references: spread evenly over the whole video, duplicates kept in short ones.
+
+    Args:
+        num_frames: length of the video.
+        num_references: how many, at least 2. Python's ``round`` (half to even) places them.
+    """
+    if num_references < 2:
+        raise ValueError(f"num_references={num_references!r}: a spread needs at least 2")
+    stride = (num_frames - 1) / (num_references - 1)
+    return tuple(round(position * stride) for position in range(num_references))

@@ -13,9 +13,8 @@ from halftrack.data.prefetch import read_ahead
 from halftrack.data.problems import DataError, Problem, SkipLedger, counted, settle_problems
 from halftrack.data.progress import Progress
 from halftrack.data.vid.config import VidDataConfig
-from halftrack.data.vid.frames import load_frame
+from halftrack.data.vid.frames import adaptive_stride, load_frame
 from halftrack.data.vid.indexes import read_test_index
-from halftrack.data.vid.references import adaptive_stride
 from halftrack.frames import Frame, FrameTruth
 
 __all__ = ["TestVideo", "TestVideos", "nothing_to_score"]

@@ -22,7 +22,7 @@ from halftrack.data.vid import (
     read_training_indexes,
 )
 from halftrack.data.vid.clips import load_clip
-from halftrack.data.vid.references import adaptive_stride, bilateral_uniform
+from halftrack.data.vid.frames import adaptive_stride, bilateral_uniform
 from halftrack.evaluation import FrameDetections, score_detections
 
 GOLDEN = Path(__file__).parents[2] / "golden"
