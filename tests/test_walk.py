@@ -45,8 +45,8 @@ def test_an_fp16_step_walks_through_few_files_and_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    sample = SyntheticVideo(train_videos=1, val_videos=1, frames=8)
-    data_root = write_synthetic(tmp_path / "data", sample)
+    films = SyntheticVideo(train_videos=1, val_videos=1, frames=8)
+    data_root = write_synthetic(tmp_path / "data", films)
     visited: set[str] = set()
 
     def watch(frame: FrameType, event: str, _: Any) -> None:

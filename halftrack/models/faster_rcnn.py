@@ -96,18 +96,18 @@ class FasterRCNN(nn.Module):
         self.roi_head = RoIHead(config.roi_head, BBoxHead(config.roi_head, in_channels=channels))
         self._seen: tuple[Frame, list[Tensor]] | None = None
 
-    def forward(self, sample: FrameBatch | Frame) -> dict[str, Tensor] | Detections:
+    def forward(self, inputs: FrameBatch | Frame) -> dict[str, Tensor] | Detections:
         """Losses of a ``FrameBatch`` in training mode, ``Detections`` of a ``Frame`` in evaluation.
 
         Raises:
-            TypeError: if the mode and the sample do not go together.
+            TypeError: if the mode and the inputs do not go together.
         """
-        if self.training and isinstance(sample, FrameBatch):
-            return self.losses(sample)
-        if not self.training and isinstance(sample, Frame):
-            return self.detect(sample)
+        if self.training and isinstance(inputs, FrameBatch):
+            return self.losses(inputs)
+        if not self.training and isinstance(inputs, Frame):
+            return self.detect(inputs)
         wanted = "a FrameBatch in training mode" if self.training else "a Frame in evaluation mode"
-        raise TypeError(f"FasterRCNN takes {wanted}, got a {type(sample).__name__}")
+        raise TypeError(f"FasterRCNN takes {wanted}, got a {type(inputs).__name__}")
 
     def features(self, frames: Sequence[Frame]) -> list[Tensor]:
         """The pyramid of frames of any sizes, padded to a common one."""

@@ -142,19 +142,19 @@ class SELSA(nn.Module):
         self.detector = _Detector(config)
         self._memory: _StreamMemory | None = None
 
-    def forward(self, sample: Clip | Frame) -> dict[str, Tensor] | Detections:
+    def forward(self, inputs: Clip | Frame) -> dict[str, Tensor] | Detections:
         """Losses of a ``Clip`` in training mode, ``Detections`` of a ``Frame`` in evaluation mode.
 
         Raises:
-            TypeError: if the mode and the sample do not go together.
+            TypeError: if the mode and the inputs do not go together.
             RuntimeError: in evaluation mode before ``start``.
         """
-        if self.training and isinstance(sample, Clip):
-            return self.losses(sample)
-        if not self.training and isinstance(sample, Frame):
-            return self.detect(sample)
+        if self.training and isinstance(inputs, Clip):
+            return self.losses(inputs)
+        if not self.training and isinstance(inputs, Frame):
+            return self.detect(inputs)
         wanted = "a Clip in training mode" if self.training else "a Frame in evaluation mode"
-        raise TypeError(f"SELSA takes {wanted}, got a {type(sample).__name__}")
+        raise TypeError(f"SELSA takes {wanted}, got a {type(inputs).__name__}")
 
     def features(self, frames: Sequence[Frame]) -> Tensor:
         """The neck's output ``(b, c, h, w)`` for frames of any sizes, padded to a common one."""

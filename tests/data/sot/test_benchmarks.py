@@ -248,10 +248,10 @@ def test_where_a_tree_was_looked_for_is_said(benchmark, split, sign, tmp_path) -
     assert f"{tmp_path}/{sign} or " in str(error.value)
 
 
-def test_the_sample_reads_without_a_problem(tmp_path: Path) -> None:
+def test_synthetic_video_reads_without_a_problem(tmp_path: Path) -> None:
     settings = SyntheticVideo(layout="sot", train_videos=1, val_videos=2, frames=9, size=(72, 120))
-    sample = write_synthetic(tmp_path / "sample", settings)
-    trained, tested = (read_sot(sample, "LaSOT", split) for split in ("train", "test"))
+    films = write_synthetic(tmp_path / "films", settings)
+    trained, tested = (read_sot(films, "LaSOT", split) for split in ("train", "test"))
     assert [len(each) for each in (*trained, *tested)] == [9] * 3
     assert any(each.absent.any() for each in tested)
     for each in tested:

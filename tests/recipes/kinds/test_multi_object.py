@@ -45,7 +45,7 @@ TRACKTOR_FP16 = "tracktor_faster-rcnn_r50_fpn_fp16_4e_mot17-private-half"
 
 @pytest.fixture(scope="module")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("sample")
+    root = tmp_path_factory.mktemp("films")
     settings = SyntheticVideo(layout="mot", train_videos=2, val_videos=1, frames=10)
     return write_synthetic(root, settings)
 

@@ -105,8 +105,8 @@ def test_a_metered_step_leaves_the_weights_as_they_are() -> None:
 
 def test_a_step_on_data_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    sample = SyntheticVideo(train_videos=1, val_videos=1, frames=8)
-    data_root = write_synthetic(tmp_path / "data", sample)
+    films = SyntheticVideo(train_videos=1, val_videos=1, frames=8)
+    data_root = write_synthetic(tmp_path / "data", films)
     recipe = load_recipe("selsa_tiny_sample")
     assert isinstance(recipe, TrainedRecipe)
     parameters = sum(p.nbytes for p in recipe.build_model().parameters())

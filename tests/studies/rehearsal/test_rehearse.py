@@ -35,8 +35,8 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sample = SyntheticVideo(layout="mot", train_videos=2, val_videos=1, frames=8)
-    return write_synthetic(tmp_path_factory.mktemp("films"), sample)
+    films = SyntheticVideo(layout="mot", train_videos=2, val_videos=1, frames=8)
+    return write_synthetic(tmp_path_factory.mktemp("films"), films)
 
 
 @pytest.fixture
