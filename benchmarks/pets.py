@@ -29,7 +29,8 @@ from halftrack.recipes import (
     evaluate,
     train,
 )
-from halftrack.recipes.published import tracktor
+from halftrack.recipes.published import faster_rcnn, tracktor
+from halftrack.recipes.published import reid as published_reid
 from halftrack.report import Trails, draw_tracks
 from halftrack.tracking import TracktorConfig
 
@@ -39,7 +40,7 @@ SIZE = (640, 480)
 
 def detector() -> FrameDetectionRecipe:
     """The tiny detector with anchors as tall as people are."""
-    tiny = tracktor.tiny_detector()
+    tiny = faster_rcnn.tiny_sample()
     return replace(
         tiny,
         name="faster-rcnn_pets",
@@ -59,20 +60,20 @@ def detector() -> FrameDetectionRecipe:
 
 def reid() -> ReIDRecipe:
     """The tiny ReID on crops of half-train alone."""
-    tiny = tracktor.tiny_reid()
+    tiny = published_reid.tiny_sample()
     size = (96, 48)
     return replace(
         tiny,
         name="reid_pets",
         model=replace(tiny.model, crop_size=size),
-        data=replace(tiny.data, split="half-train", max_crops=40, size=size),
-        training=replace(tiny.training, epochs=2, milestones=(1,), evaluate_every=2),
+        data=replace(tiny.data, split="half-train", max_crops=40),
+        training=replace(tiny.training, epochs=2, milestones=(1,), gamma=0.1, evaluate_every=2),
     )
 
 
 def tracker(out: Path, precision: str, *, public: bool) -> TrackingRecipe:
     """Tracktor of both, as trained in one precision."""
-    tiny = tracktor.tiny_tracker().with_precision(precision)
+    tiny = tracktor.tiny_sample().with_precision(precision)
     parts = detector()
     return replace(
         tiny,

@@ -123,13 +123,13 @@ class ShapeRecipe(TrainedRecipe):
         return replace(batch, images=forget(batch.images), labels=forget(batch.labels))
 
 
-SCHEDULE = {"epochs": 3, "lr": 0.05, "warmup_steps": 4, "milestones": (), "evaluate_every": 1}
-OTHERS = {"published_batches_per_step": 1, "best_metric": "accuracy", "workers": 0, "log_every": 1}
+SCHEDULE = {"epochs": 3, "lr": 0.05, "warmup_steps": 4, "warmup_ratio": 0.3, "momentum": 0.9}
+OTHERS = {"weight_decay": 1e-4, "published_batches_per_step": 1, "best_metric": "accuracy"}
 RECIPE = ShapeRecipe(
     name="shapes",
     summary="bars and discs",
     precision=Precision("fp16", 512.0),
-    training=TrainingConfig(**SCHEDULE, **OTHERS),
+    training=TrainingConfig(**SCHEDULE, **OTHERS, workers=0, log_every=1),
 )
 
 

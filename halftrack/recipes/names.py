@@ -69,114 +69,116 @@ RECIPES: dict[str, RecipeEntry] = {
         "selsa:tiny_sample", "fp32", "a narrow SELSA R18 for synthetic video, on a laptop"
     ),
     "faster-rcnn_r50_fpn_4e_mot15-half": _entry(
-        "tracktor:detector",
+        "faster_rcnn:published",
         "fp32",
         "Tracktor's detector, Faster R-CNN R50-FPN, MOT15 half-train",
         "MOT15",
     ),
     "faster-rcnn_r50_fpn_4e_mot16-half": _entry(
-        "tracktor:detector",
+        "faster_rcnn:published",
         "fp32",
         "Tracktor's detector, Faster R-CNN R50-FPN, MOT16 half-train",
         "MOT16",
     ),
     "faster-rcnn_r50_fpn_4e_mot17-half": _entry(
-        "tracktor:detector", "fp32", "Tracktor's detector, Faster R-CNN R50-FPN, MOT17 half-train"
+        "faster_rcnn:published",
+        "fp32",
+        "Tracktor's detector, Faster R-CNN R50-FPN, MOT17 half-train",
     ),
     "faster-rcnn_r50_fpn_fp16_4e_mot17-half": _entry(
-        "tracktor:detector",
+        "faster_rcnn:published",
         "fp16",
         "Tracktor's detector, Faster R-CNN R50-FPN, MOT17 half-train",
         "MOT17",
         "fp16",
     ),
     "faster-rcnn_r50_fpn_8e_mot20-half": _entry(
-        "tracktor:detector",
+        "faster_rcnn:published",
         "fp32",
         "Tracktor's detector, Faster R-CNN R50-FPN, MOT20 half-train",
         "MOT20",
     ),
     "faster-rcnn_tiny_sample": _entry(
-        "tracktor:tiny_detector",
+        "faster_rcnn:tiny_sample",
         "fp32",
         "a narrow Faster R-CNN R18-FPN for synthetic video, on a laptop",
     ),
     "resnet50_b32x8_MOT15": _entry(
-        "tracktor:reid",
+        "reid:published",
         "fp32",
         "Tracktor's ReID R50, MOT15, whole videos (half-val leaks in, as published)",
         "MOT15",
     ),
     "resnet50_b32x8_MOT16": _entry(
-        "tracktor:reid",
+        "reid:published",
         "fp32",
         "Tracktor's ReID R50, MOT16, whole videos (half-val leaks in, as published)",
         "MOT16",
     ),
     "resnet50_b32x8_MOT17": _entry(
-        "tracktor:reid",
+        "reid:published",
         "fp32",
         "Tracktor's ReID R50, MOT17, whole videos (half-val leaks in, as published)",
     ),
     "resnet50_b32x8_MOT17-half": _entry(
-        "tracktor:reid", "fp32", "Tracktor's ReID R50, MOT17, half-train", clean=True
+        "reid:published", "fp32", "Tracktor's ReID R50, MOT17, half-train", clean=True
     ),
     "resnet50_b32x8_MOT20": _entry(
-        "tracktor:reid",
+        "reid:published",
         "fp32",
         "Tracktor's ReID R50, MOT20, whole videos (half-val leaks in, as published)",
         "MOT20",
     ),
     "reid_r50_fp16_8x32_6e_mot17": _entry(
-        "tracktor:reid",
+        "reid:published",
         "fp16",
         "Tracktor's ReID R50, MOT17, whole videos (half-val leaks in, as published)",
         "MOT17",
         "fp16",
     ),
     "reid_tiny_sample": _entry(
-        "tracktor:tiny_reid", "fp32", "a narrow ReID R18 for synthetic video, on a laptop"
+        "reid:tiny_sample", "fp32", "a narrow ReID R18 for synthetic video, on a laptop"
     ),
     "tracktor_faster-rcnn_r50_fpn_4e_mot15-private-half": _entry(
-        "tracktor:tracker",
+        "tracktor:published",
         "fp32",
         "Tracktor of faster-rcnn_r50_fpn_4e_mot15-half and resnet50_b32x8_MOT15, private, half-val",
         "MOT15",
     ),
     "tracktor_faster-rcnn_r50_fpn_4e_mot15-public-half": _entry(
-        "tracktor:tracker",
+        "tracktor:published",
         "fp32",
         "Tracktor of faster-rcnn_r50_fpn_4e_mot15-half and resnet50_b32x8_MOT15, public, half-val",
         "MOT15",
         public=True,
     ),
     "tracktor_faster-rcnn_r50_fpn_4e_mot16-private-half": _entry(
-        "tracktor:tracker",
+        "tracktor:published",
         "fp32",
         "Tracktor of faster-rcnn_r50_fpn_4e_mot16-half and resnet50_b32x8_MOT16, private, half-val",
         "MOT16",
     ),
     "tracktor_faster-rcnn_r50_fpn_4e_mot16-public-half": _entry(
-        "tracktor:tracker",
+        "tracktor:published",
         "fp32",
         "Tracktor of faster-rcnn_r50_fpn_4e_mot16-half and resnet50_b32x8_MOT16, public, half-val",
         "MOT16",
         public=True,
     ),
     "tracktor_faster-rcnn_r50_fpn_4e_mot17-private-half": _entry(
-        "tracktor:tracker",
+        "tracktor:published",
         "fp32",
         "Tracktor of faster-rcnn_r50_fpn_4e_mot17-half and resnet50_b32x8_MOT17, private,"
         " half-val; published MOTA 64.1, IDF1 66.9",
     ),
     "tracktor_faster-rcnn_r50_fpn_4e_mot17-public-half": _entry(
-        "tracktor:tracker",
+        "tracktor:published",
         "fp32",
         "Tracktor of faster-rcnn_r50_fpn_4e_mot17-half and resnet50_b32x8_MOT17, public, half-val",
         public=True,
     ),
     "tracktor_faster-rcnn_r50_fpn_fp16_4e_mot17-private-half": _entry(
-        "tracktor:tracker",
+        "tracktor:published",
         "fp16",
         "Tracktor of faster-rcnn_r50_fpn_fp16_4e_mot17-half and "
         "reid_r50_fp16_8x32_6e_mot17, private, half-val; published 64.7, 66.6",
@@ -184,20 +186,20 @@ RECIPES: dict[str, RecipeEntry] = {
         "fp16",
     ),
     "tracktor_faster-rcnn_r50_fpn_8e_mot20-private-half": _entry(
-        "tracktor:tracker",
+        "tracktor:published",
         "fp32",
         "Tracktor of faster-rcnn_r50_fpn_8e_mot20-half and resnet50_b32x8_MOT20, private, half-val",
         "MOT20",
     ),
     "tracktor_faster-rcnn_r50_fpn_8e_mot20-public-half": _entry(
-        "tracktor:tracker",
+        "tracktor:published",
         "fp32",
         "Tracktor of faster-rcnn_r50_fpn_8e_mot20-half and resnet50_b32x8_MOT20, public, half-val",
         "MOT20",
         public=True,
     ),
     "tracktor_tiny_sample": _entry(
-        "tracktor:tiny_tracker", "fp32", "Tracktor of faster-rcnn_tiny_sample and reid_tiny_sample"
+        "tracktor:tiny_sample", "fp32", "Tracktor of faster-rcnn_tiny_sample and reid_tiny_sample"
     ),
     "siamese_rpn_r50_20e_lasot": _entry(
         "siamrpn:published",

@@ -22,7 +22,7 @@ from halftrack.recipes import (
     evaluate,
     train,
 )
-from halftrack.recipes.published import selsa, siamrpn, tracktor
+from halftrack.recipes.published import faster_rcnn, reid, selsa, siamrpn, tracktor
 from halftrack.report.curves import plot_curves
 from halftrack.report.drawing import draw_detections
 from halftrack.report.ope_curves import OPE_PICTURES, plot_ope_curves
@@ -111,10 +111,10 @@ def _mot(
 ) -> tuple[str, list[Row], list[str]]:
     """Tracktor: multi-object tracking by a detector and a ReID model."""
     parts: dict[str, TrainedRecipe] = {
-        "faster-rcnn": tracktor.tiny_detector(),
-        "reid": tracktor.tiny_reid(),
+        "faster-rcnn": faster_rcnn.tiny_sample(),
+        "reid": reid.tiny_sample(),
     }
-    tracker = tracktor.tiny_tracker()
+    tracker = tracktor.tiny_sample()
     rows: list[Row] = []
     logs = {}
     for name in _PRECISIONS:

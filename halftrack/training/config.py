@@ -15,42 +15,42 @@ _FREE = {"free": True}
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long, how fast and how carefully a model is trained; the defaults are SELSA's.
+    """How long, how fast and how carefully a model is trained; a task's numbers have no default.
 
     Fields marked free (no weight depends on them) may change when a run is resumed.
     """
 
-    epochs: int = 7
+    epochs: int
     """Passes over the training set."""
-    lr: float = 0.01
+    lr: float
     """Learning rate for a step of ``published_batches_per_step`` batches."""
-    momentum: float = 0.9
+    momentum: float
     """SGD's momentum."""
-    weight_decay: float = 1e-4
+    weight_decay: float
     """SGD's weight decay, on every parameter."""
-    max_grad_norm: float | None = 35.0
+    max_grad_norm: float | None = None
     """Gradients are clipped to this norm after unscaling; None to leave them."""
-    warmup_steps: int = 500
-    """Taken steps of linear warm-up."""
-    warmup_ratio: float = 1 / 3
+    warmup_steps: int = 0
+    """Taken steps of linear warm-up; 0 for none."""
+    warmup_ratio: float = 1.0
     """Share of the rate at which the warm-up starts."""
-    milestones: tuple[int, ...] = (2, 5)
-    """Epochs, in taken steps, at which the rate decays."""
-    gamma: float = 0.1
-    """Factor of each decay."""
+    milestones: tuple[int, ...] = ()
+    """Epochs, in taken steps, at which the rate decays; none keeps it as it is."""
+    gamma: float = 1.0
+    """Factor of the rate at each milestone."""
     ramps: tuple[Ramp, ...] = ()
     """Ramps of the rate, one after the other, in the place of warm-up and milestones."""
     lr_factors: tuple[tuple[str, float], ...] = ()
     """Patterns of parameter names, and what the rate of these is multiplied by."""
-    published_batches_per_step: int = 8
-    """Batches in a step of the published run: 8 GPUs with one each."""
+    published_batches_per_step: int
+    """Batches in a step of the published run, e.g. 8 of 8 GPUs with one each."""
     scale_lr: bool = True
     """Scale the rate in proportion to the batches in a step."""
     accumulate: int = 1
     """Batches accumulated into one step."""
-    evaluate_every: int = 7
+    evaluate_every: int = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
-    best_metric: str = "coco_ap50"
+    best_metric: str
     """The metric, higher is better, by which the best checkpoint is kept."""
     checkpoint_every: int | None = field(default=1000, metadata=_FREE)
     """Steps between checkpoints beside those at the end of each epoch; None for no others."""
@@ -85,6 +85,10 @@ class TrainingConfig:
         for name in ("epochs", "accumulate", "evaluate_every", "keep_checkpoints", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        if self.milestones and self.gamma == 1:
+            raise UserError(
+                f"training.milestones={self.milestones!r} change nothing with training.gamma=1"
+            )
         if self.replay_bundles < 0:
             raise UserError(
                 f"training.replay_bundles must be at least 0, got {self.replay_bundles}"

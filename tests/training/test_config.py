@@ -3,9 +3,23 @@ from __future__ import annotations
 import dataclasses
 from types import ModuleType
 
+import pytest
+
+from halftrack.training import TrainingConfig
+
 
 def test_the_rate_scales_with_the_batches_in_a_step(tiny: ModuleType) -> None:
     config = dataclasses.replace(tiny.SHORT, lr=0.01, published_batches_per_step=8, accumulate=1)
     assert config.scaled_lr == 0.01 / 8
     assert dataclasses.replace(config, accumulate=8).scaled_lr == 0.01
     assert dataclasses.replace(config, scale_lr=False).scaled_lr == 0.01
+
+
+def test_a_task_has_to_state_its_numbers() -> None:
+    with pytest.raises(TypeError, match="'epochs', 'lr', 'momentum', 'weight_decay'"):
+        TrainingConfig()
+
+
+def test_milestones_that_change_nothing_are_refused(tiny: ModuleType) -> None:
+    with pytest.raises(ValueError, match=r"milestones=\(1,\) change nothing with .*gamma=1"):
+        dataclasses.replace(tiny.SHORT, gamma=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,12 @@ def test_data_model_and_tracker_have_one_geometry(data_root: Path) -> None:
 def test_a_geometry_that_does_not_fit_names_the_fields(setting: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         tiny(setting)
+
+
+def test_otb100_alone_has_training_data_of_its_own() -> None:
+    lasot, otb = load_recipe(LASOT).data, load_recipe("siamese_rpn_r50_20e_otb100").data
+    assert otb == replace(lasot, grey_probability=0.2, pairs_per_batch=16)
+    assert load_recipe("siamese_rpn_r50_20e_uav123").data == lasot
 
 
 def test_fp16_has_the_published_scale_and_two_names() -> None:
