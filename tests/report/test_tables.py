@@ -95,4 +95,4 @@ def test_boxes_above_the_threshold_are_drawn() -> None:
     assert drawn.getpixel((10, 45)) != (0, 0, 0)
     assert drawn.getpixel((65, 5)) == (0, 0, 0)
     with pytest.raises(ValueError, match="expected a uint8"):
-        draw_detections(image.float(), found, classes=("disc", "kite"))
+        draw_detections(image.float(), found, class_names=("disc", "kite"))
