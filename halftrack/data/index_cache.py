@@ -107,7 +107,8 @@ def _stamp(name: str, entry: Path | os.DirEntry[str]) -> bytes:
 
 def _read(file: Path, wanted: str) -> VideoIndex | None:
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        # Opened here: np.load leaves a damaged file open.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             facts = json.loads(bytes(stored["facts"]).decode())
             if facts.pop("fingerprint") != wanted:
                 _log.info("the annotations changed since %s was written: reading them again", file)

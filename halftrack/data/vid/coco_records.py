@@ -176,7 +176,7 @@ def path_text(record: Record, key: str) -> str:
         ValueError: if it is missing or something else; the message has no file.
     """
     value = record.get(key)
-    usable = isinstance(value, str) and 0 < len(value) <= 1000 and "\0" not in value
+    usable = isinstance(value, str) and 0 < len(value) <= 400 and "\0" not in value
     if not usable or not isinstance(value, str) or ".." in value.split("/") or value[0] == "/":
         raise ValueError(
             f"{key} is {shortened(value)}, expected a path below the data set's folder"
@@ -254,7 +254,7 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> None:
     names = Counter(name for name, _ in pairs)
     for name in _TABLES:
         if names[name] > 1:
-            raise ValueError(f"it has {name!r} {names[name]} times")
+            raise ValueError(f"it has {shortened(name)} {names[name]} times")
 
 
 def _kind(number: Id) -> str:
@@ -267,9 +267,9 @@ def _other_kind(number: Id | None, known: Mapping[Id, object]) -> str:
         return ""
     if isinstance(number, str):
         digits = number.strip()
-        other: Id | None = int(digits) if digits.isascii() and digits[:18].isdigit() else None
-        if other is None or len(digits) > 18:
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
             return ""
+        other: Id = int(digits)
     else:
         other = str(number)
     if other not in known:

@@ -31,7 +31,7 @@ from halftrack.data.vid.coco_records import (
     whole_number,
 )
 
-__all__ = ["read_coco_vid"]
+__all__ = ["build_index", "read_coco_vid"]
 
 # So many boxes of a file leave their image, and all would not as corners, if they are corners.
 _FEWEST_CORNERS, _SHARE_OF_CORNERS = 3, 0.3
@@ -57,11 +57,12 @@ def read_coco_vid(
     return cached_index(
         key={"json": str(file), "root": str(root), "classes": classes},
         fingerprint=fingerprint(files=[file]),
-        build=lambda: _build(file, root, classes),
+        build=lambda: build_index(file, root, classes),
     )
 
 
-def _build(file: Path, image_root: Path, classes: Classes | None) -> VideoIndex:
+def build_index(file: Path, image_root: Path, classes: Classes | None) -> VideoIndex:
+    """The same without a cache; arguments as for ``read_coco_vid``."""
     notes = Notes(str(file))
     tables = load_tables(file, notes)
     categories, bad_categories = by_id(tables["categories"], "categories", notes)
@@ -137,9 +138,11 @@ class _Reader:
             try:
                 name = path_text(video, "name")
                 if names.setdefault(name, key) != key:
-                    raise ValueError(f"{shortened(name)} is the name of {names[name]!r} too")
+                    raise ValueError(
+                        f"{shortened(name)} is the name of {shortened(names[name])} too"
+                    )
             except ValueError as error:
-                notes.problem(f"videos: id {key!r}, left out with its images: {error}")
+                notes.problem(f"videos: id {shortened(key)}, left out with its images: {error}")
                 bad_videos.add(key)
                 del videos[key]
         frames = references(
@@ -200,9 +203,9 @@ class _Reader:
                 source=source,
             )
         except DataError as error:
-            return notes.problem(f"images: id {image['id']!r}: {error.reason}")
+            return notes.problem(f"images: id {shortened(image['id'])}: {error.reason}")
         except (ValueError, OverflowError) as error:
-            return notes.problem(f"images: id {image['id']!r}: {error}")
+            return notes.problem(f"images: id {shortened(image['id'])}: {error}")
         for annotation in annotations:
             self._add_annotation(video, annotation, file)
         return None
@@ -214,7 +217,7 @@ class _Reader:
             return
         sizes = [(each.get("height"), each.get("width")) for each in (image, other)]
         if not video.still or sizes[0] != sizes[1]:
-            raise ValueError(f"{file} is the file of image {other['id']!r} too")
+            raise ValueError(f"{file} is the file of image {shortened(other['id'])} too")
         self._notes.odd["stills listed again"] += 1
 
     def _add_annotation(self, video: ParsedVideo, annotation: Record, file: str) -> None:
@@ -290,11 +293,11 @@ def _labels(
     owners: dict[str, Id] = {}
     for number, category in categories.items():
         if "name" not in category:
-            notes.problem(f"categories: id {number!r} has no name")
+            notes.problem(f"categories: id {shortened(number)} has no name")
             continue
         name = str(category["name"])
         if owners.setdefault(name, number) != number:
-            told = f"{shortened(name)} has ids {owners[name]!r} and {number!r}"
+            told = f"{shortened(name)} has ids {shortened(owners[name])} and {shortened(number)}"
             notes.problem(f"categories: {told}: a name has one id")
         labels[number] = by_name.get(name, by_wnid.get(str(category.get("encode_name"))))
     return labels

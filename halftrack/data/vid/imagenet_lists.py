@@ -197,7 +197,7 @@ def _path(file: Path, number: int, text: str) -> str:
     parts = text.split("/")
     # A file's name has at most 255 bytes; a NUL character ends no name, and ".." leads elsewhere.
     bad = "\0" in text or any(part in ("", ".", "..") or len(part) > 200 for part in parts)
-    if bad or len(text) > 1000:
+    if bad or len(text) > 400:
         reason = f"line {number}: {shortened(text)} is no path below the data set's folder"
         raise DataError(str(file), reason)
     return text
