@@ -179,8 +179,7 @@ class StepSchedule:
         self._base_rates = [float(group["lr"]) for group in self._groups()]
         self._milestones = [epoch * steps_per_epoch for epoch in milestones]
         self._gamma = gamma
-        self._warmup_steps = warmup_steps
-        self._warmup_ratio = warmup_ratio
+        self._warmup_steps, self._warmup_ratio = warmup_steps, warmup_ratio
         self._steps_per_epoch = steps_per_epoch
         self._ramped = [ramp.factor(epoch) for ramp in ramps for epoch in range(ramp.epochs)]
         self.taken_steps = 0
@@ -240,9 +239,8 @@ class WeightAverage:
         self._updates = 0
         self._average: dict[str, Tensor] = {}
         if decay is not None:
-            self._average = {
-                name: tensor.detach().clone() for name, tensor in model.state_dict().items()
-            }
+            state = model.state_dict()
+            self._average = {name: tensor.detach().clone() for name, tensor in state.items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
