@@ -15,7 +15,7 @@ _FREE = {"free": True}
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long, how fast and how carefully a model is trained; a task's numbers have no default.
+    """Length, speed and safeguards of a training run; a task's numbers have no default.
 
     Fields marked free (no weight depends on them) may change when a run is resumed.
     """
