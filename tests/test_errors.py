@@ -48,7 +48,7 @@ def test_a_checkpoint_that_does_not_fit_the_disk_is_named(
 PLAIN = {  # files that raise a plain ValueError: a defect of ours or of the program that calls them
     "data": {
         *("mot/photometric.py", "mot/sequences.py", "ordered_batches.py", "vid/videos.py"),
-        *("vid/references.py", "sot/targets.py", "sot/pairs.py"),
+        *("vid/frames.py", "sot/targets.py", "sot/pairs.py"),
         *("vid/coco_records.py", "vid/coco_vid.py"),  # caught there and told as problems
     },
     "recipes": set(),

@@ -12,7 +12,7 @@ ROOT = Path(halftrack.__file__).parents[1]
 ONE_PLACE = "halftrack/training/learner.py: Learner.gradients"
 OTHERS = {
     # The culprit's run of a skipped step, again.
-    "halftrack/precision/culprit.py": 1,
+    "halftrack/precision/rerun.py": 1,
     # torchvision's ResNet-50, which no recipe is made of.
     "benchmarks/measure.py: calibration_training.step": 1,
     "benchmarks/rehearsal.py: resnet_step.step": 2,
