@@ -97,3 +97,63 @@ def test_sparse_gradients_are_refused() -> None:
     table(torch.tensor([1])).sum().backward()
     with pytest.raises(ValueError, match="gradient of weight is sparse"):
         optimizer_step([optimizer], NoLossScale())
+
+
+def test_fifty_skips_in_a_row_are_too_many_where_nobody_says_how_many(
+    device: torch.device,
+) -> None:
+    first, second, optimizers = pair(device)
+    scale = StaticLossScale(512.0)
+    for _ in range(49):
+        give_gradients(first, second, value=float("inf"))
+        assert optimizer_step(optimizers, scale).skipped
+    give_gradients(first, second, value=float("inf"))
+    with pytest.raises(NonFiniteGradientError, match="50 steps in a row were skipped"):
+        optimizer_step(optimizers, scale)
+
+
+def zeros(device: torch.device, *gradient: float) -> tuple[nn.Parameter, torch.optim.Optimizer]:
+    """A parameter of zeros with a gradient, which a step at rate 1 moves to its negative."""
+    parameter = nn.Parameter(torch.zeros(len(gradient), device=device))
+    parameter.grad = torch.tensor(gradient, device=device)
+    return parameter, torch.optim.SGD([("weight", parameter)], lr=1.0)
+
+
+def test_a_gradient_as_long_as_the_largest_norm_is_left_alone(device: torch.device) -> None:
+    parameter, optimizer = zeros(device, 0.0, 3.0, 4.0)
+    optimizer_step([optimizer], NoLossScale(), max_grad_norm=5.0)
+    assert parameter.tolist() == [0.0, -3.0, -4.0]
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-6])
+def test_a_gradient_is_clipped_as_torch_does(device: torch.device, size: float) -> None:
+    parameter, optimizer = zeros(device, 3 * size, 4 * size)
+    other, _ = zeros(device, 3 * size, 4 * size)
+    nn.utils.clip_grad_norm_([other], size)
+    optimizer_step([optimizer], NoLossScale(), max_grad_norm=size)
+    assert torch.allclose(parameter, -other.grad, rtol=1e-5, atol=0.0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0, 3.0])
+def test_the_step_is_made_without_the_scale(device: torch.device, scale: float) -> None:
+    parameter, optimizer = zeros(device, 3.0 * scale)
+    assert optimizer_step([optimizer], StaticLossScale(scale)).grad_norm == 3.0
+    assert parameter.tolist() == [-3.0]
+
+
+def test_a_parameter_without_a_name_is_told_by_its_place(device: torch.device) -> None:
+    bad = [nn.Parameter(torch.zeros(1, device=device)) for _ in range(3)]
+    for parameter, value in zip(bad, (1.0, 1.0, float("inf")), strict=True):
+        parameter.grad = torch.full_like(parameter, value)
+    _, named = zeros(device, 1.0)
+    groups = [{"params": bad[:1]}, {"params": bad[1:]}]
+    optimizers = [named, torch.optim.SGD(groups, lr=1.0)]
+    place = "optimizer 1, group 1, parameter 1 holds infinity"
+    with pytest.raises(NonFiniteGradientError, match=f"the gradient of {place}"):
+        optimizer_step(optimizers, NoLossScale())
+
+
+def test_finite_gradients_whose_norm_overflows_end_a_step_too(device: torch.device) -> None:
+    _, optimizer = zeros(device, 3e38, 3e38)
+    with pytest.raises(NonFiniteGradientError, match="norm of all gradients overflows fp32"):
+        optimizer_step([optimizer], NoLossScale())
