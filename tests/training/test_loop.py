@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from halftrack.precision import Precision
-from halftrack.training import read_checkpoint
+from halftrack.training import read_checkpoint, train
 from halftrack.training.loop import batch_seed
 
 
@@ -180,3 +180,56 @@ def test_a_second_ctrl_c_acts_at_once(tiny: ModuleType, tmp_path: Path) -> None:
             tiny.run(tmp_path, batches=Impatient())
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_the_folder_is_made_with_those_above_it(tiny: ModuleType, tmp_path: Path) -> None:
+    tiny.run(tmp_path / "runs" / "first")
+    assert (tmp_path / "runs" / "first" / "log.jsonl").exists()
+
+
+def test_the_model_trains_in_the_memory_layout_of_the_recipe(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    for channels_last in (False, True):
+        model = tiny.TinyModel()
+        model.images = torch.nn.Conv2d(2, 3, 3, device="cpu")
+        config = dataclasses.replace(tiny.SHORT, channels_last=channels_last)
+        tiny.run(tmp_path / str(channels_last), config, model=model)
+        weight = model.images.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+def test_the_result_has_the_loss_scale_at_the_end(tiny: ModuleType, tmp_path: Path) -> None:
+    _, result = tiny.run(tmp_path, precision=Precision("fp16", "dynamic"))
+    assert result.skipped > 0
+    assert result.loss_scale == read_checkpoint(result.checkpoint)["loss_scale"]["scale"] < 65536.0
+
+
+def test_log_lines_count_steps_within_the_epoch_and_in_all(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    tiny.run(tmp_path, dataclasses.replace(tiny.SHORT, log_every=1))
+    told = [(row["epoch"], row["iter"], row["step"]) for row in records(tmp_path, "train")]
+    assert told == [(1 + step // 4, 1 + step % 4, 1 + step) for step in range(8)]
+
+
+def test_without_a_seed_it_is_0(tiny: ModuleType, tmp_path: Path) -> None:
+    train(
+        model=tiny.TinyModel(),
+        batches=tiny.TinySource(),
+        config=tiny.SHORT,
+        precision=Precision(),
+        out=tmp_path,
+        device=torch.device("cpu"),
+    )
+    (meta,) = records(tmp_path, "meta")
+    assert (meta["seed"], meta["init"], meta["recipe"]) == (0, "none", {})
+    assert not records(tmp_path, "val")
+
+
+@pytest.mark.parametrize(("every", "steps"), [(None, {4, 8}), (3, {3, 4, 6, 8}), (9, {4, 8})])
+def test_checkpoints_are_written_every_so_many_steps_and_at_each_epochs_end(
+    tiny: ModuleType, tmp_path: Path, every: int | None, steps: set[int]
+) -> None:
+    tiny.run(tmp_path, dataclasses.replace(tiny.SHORT, checkpoint_every=every, keep_checkpoints=9))
+    assert {path.name for path in tmp_path.glob("step_*")} == {f"step_{n}.pth" for n in steps}
