@@ -70,20 +70,6 @@ def test_the_state_of_another_kind_is_refused() -> None:
         StaticLossScale(512.0).load_state_dict(NoLossScale().state_dict())
 
 
-@pytest.mark.parametrize(
-    ("name", "scale", "message"),
-    [
-        ("fp8", None, "'fp8' is not one of fp32, bf16, fp16"),
-        ("bf16", 512.0, "only fp16 needs a loss scale"),
-        ("fp16", -1.0, "not None, a positive number or 'dynamic'"),
-        ("fp16", "static", "not None, a positive number or 'dynamic'"),
-    ],
-)
-def test_a_precision_that_cannot_be_is_refused(name: str, scale: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Precision(name, scale)
-
-
 def test_fp16_by_name_scales_dynamically() -> None:
     assert Precision.named("fp16").loss_scale == "dynamic"
     assert isinstance(Precision.named("bf16").new_loss_scale(), NoLossScale)

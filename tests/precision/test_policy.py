@@ -11,7 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from halftrack.precision import Precision, fp32_island, remove_islands
+from halftrack.precision import (
+    DynamicLossScale,
+    NoLossScale,
+    Precision,
+    StaticLossScale,
+    fp32_island,
+    rehearsal,
+    remove_islands,
+)
 from halftrack.precision.rehearsal import is_rehearsing
 
 FP16 = Precision("fp16", 1.0)
@@ -235,3 +243,100 @@ def test_decorated_islands_are_copied(duplicate: Callable[[nn.Module], nn.Module
         other.weight.zero_()
     assert (other(X) == 0).all()
     assert (other.score(X) == 0).all()
+
+
+def test_bookkeeping_is_no_island() -> None:
+    class Kept(Inner):
+        def reset_parameters(self) -> None:
+            nn.init.constant_(self.layer.weight, 0.5)
+
+        def extra_repr(self) -> str:
+            return "kept"
+
+        def __len__(self) -> int:
+            return 2
+
+    model = nn.Sequential(Kept())
+    Precision("fp16", 1.0, ("0",)).keep_in_fp32(model)
+    own = {name for name, value in vars(type(model[0])).items() if callable(value)}
+    assert own >= {"forward", "embed"}
+    assert not own & {"reset_parameters", "extra_repr", "__len__", "__init__"}
+
+
+def test_tensors_in_lists_tuples_and_keywords_are_widened() -> None:
+    seen: list[torch.dtype] = []
+
+    @fp32_island
+    def watch(values: object, *, more: tuple[Tensor, int]) -> None:
+        assert type(values) is list
+        assert more[1] == 7
+        seen.extend((values[0].dtype, values[1][0].dtype, more[0].dtype))
+
+    half = X.half()
+    watch([half, (half,)], more=(half, 7))
+    assert seen == [torch.float32] * 3
+
+
+def test_the_islands_made_are_told() -> None:
+    precision = Precision("fp16", 1.0, ("head", "inner*"))
+    assert precision.keep_in_fp32(Outer()) == ("head", "inner", "inner.layer")
+    assert FP16.keep_in_fp32(Outer()) == ()
+
+
+def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_path() -> None:
+    with pytest.raises(ValueError, match=r"'haed' matches no module; the nearest is 'head'"):
+        islands("head", "haed")
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind", "value"),
+    [
+        (Precision(), NoLossScale, 1.0),
+        (Precision("bf16"), NoLossScale, 1.0),
+        (Precision("fp16"), StaticLossScale, 1.0),
+        (Precision("fp16", 512.0), StaticLossScale, 512.0),
+        (Precision("fp16", "dynamic"), DynamicLossScale, 65536.0),
+    ],
+)
+def test_the_precision_decides_the_loss_scale(
+    precision: Precision, kind: type, value: float
+) -> None:
+    scale = precision.new_loss_scale()
+    assert type(scale) is kind
+    assert scale.value == value
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "message"),
+    [
+        ("fp8", None, "'fp8' is not one of fp32, bf16, fp16"),
+        ("fp32", 1.0, "only fp16 needs a loss scale"),
+        ("bf16", "dynamic", "only fp16 needs a loss scale"),
+        *(
+            ("fp16", bad, "is not None, a positive number or 'dynamic'")
+            for bad in (True, False, "static", 0.0, -1.0, float("inf"), float("nan"))
+        ),
+    ],
+)
+def test_a_precision_that_cannot_be_is_refused(name: str, scale: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Precision(name, scale)  # type: ignore[arg-type]
+
+
+def test_autocast_alone_rehearses_too() -> None:
+    with FP16.autocast("cpu"):
+        assert is_rehearsing()
+    assert not is_rehearsing()
+
+
+def test_cast_weights_are_kept_until_the_outermost_autocast_ends() -> None:
+    layer, kept = nn.Linear(2, 2, bias=False), []
+    with FP16.arithmetic("cpu"):
+        with FP16.autocast("cpu"):
+            layer(X)
+            kept.append(len(rehearsal._cast_weights))
+            with FP16.autocast("cpu"):
+                layer(X)
+            kept.append(len(rehearsal._cast_weights))
+        kept.append(len(rehearsal._cast_weights))
+    assert kept == [1, 1, 0]

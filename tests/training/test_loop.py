@@ -233,3 +233,22 @@ def test_checkpoints_are_written_every_so_many_steps_and_at_each_epochs_end(
 ) -> None:
     tiny.run(tmp_path, dataclasses.replace(tiny.SHORT, checkpoint_every=every, keep_checkpoints=9))
     assert {path.name for path in tmp_path.glob("step_*")} == {f"step_{n}.pth" for n in steps}
+
+
+def test_batches_are_pinned_for_a_gpu_alone(tiny: ModuleType, tmp_path: Path) -> None:
+    asked: list[object] = []
+
+    class Asked(tiny.TinySource):
+        def batches(self, **how: object) -> Iterator[object]:
+            asked.append(how["pin"])
+            return super().batches(**how)
+
+    tiny.run(tmp_path, batches=Asked())
+    assert asked == [False, False]
+
+
+def test_a_run_to_its_end_gives_the_signal_handlers_back(tiny: ModuleType, tmp_path: Path) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    tiny.run(tmp_path)
+    assert [signal.getsignal(number) for number in numbers] == before
