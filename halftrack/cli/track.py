@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -115,4 +116,6 @@ def _first_box(text: str) -> tuple[float, float, float, float]:
         x, y, width, height = (float(value) for value in text.replace(",", " ").split())
     except ValueError:
         raise UserError(f"--init-box takes x,y,w,h or a file, got {text!r}") from None
+    if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) <= 0:
+        raise UserError(f"--init-box {text!r}: expected finite numbers, width and height above 0")
     return x, y, x + width, y + height

@@ -240,6 +240,14 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
             "--init-box takes x,y,w,h or a file, got '1,2,3'",
         ),
         (
+            ("track", "HERE", "--recipe", "siamese_rpn_tiny_sample", "--init-box", "1,2,-3,4"),
+            "--init-box '1,2,-3,4': expected finite numbers, width and height above 0",
+        ),
+        (
+            ("track", "HERE", "--recipe", "siamese_rpn_tiny_sample", "--init-box", "nan,2,3,4"),
+            "--init-box 'nan,2,3,4': expected finite numbers",
+        ),
+        (
             ("track", "x.mp4", "--recipe", "tracktor_tiny_sample", "--checkpoint", "c", *PARTS),
             "--checkpoint holds both parts: leave out --detector and --reid",
         ),

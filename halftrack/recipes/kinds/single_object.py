@@ -202,7 +202,7 @@ class SingleObjectRecipe(BackboneRecipe):
             ValueError: without the box of the object in the first frame.
         """
         if init_box_xyxy is None:
-            raise UserError(f"{self.name} needs the first box of its object: none was given")
+            raise UserError(f"{self.name} needs the first box of its object (--init-box)")
         first = torch.tensor(init_box_xyxy, device="cpu")
         return lambda model, _: _VideoTracker(self.new_tracker(model), first)
 
