@@ -180,9 +180,10 @@ def _frame_files(folder: Path) -> list[Path]:
         if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
     ]
     if not files:
-        names = ", ".join(path.name for path in present[:5]) or "nothing"
+        names = ", ".join(path.name for path in present[:5])
         more = f" and {len(present) - 5} more" if len(present) > 5 else ""
-        raise DataError(str(folder), f"holds no frames but {names}{more}; {_ALLOWED}")
+        found = f"holds no frames, only {names}{more}" if present else "is an empty folder"
+        raise DataError(str(folder), f"{found}; {_ALLOWED}")
     return files
 
 

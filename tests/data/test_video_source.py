@@ -166,10 +166,10 @@ def test_a_path_that_is_no_video_says_what_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"nowhere.mp4: no such file or folder; {allowed}"):
         open_video(tmp_path / "nowhere.mp4")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=f"empty: holds no frames but nothing; {allowed}"):
+    with pytest.raises(DataError, match=f"empty: is an empty folder; {allowed}"):
         open_video(tmp_path / "empty")
     (tmp_path / "empty" / "b.txt").write_text("")
-    with pytest.raises(DataError, match=r"holds no frames but b\.txt; allowed"):
+    with pytest.raises(DataError, match=r"holds no frames, only b\.txt; allowed"):
         open_video(tmp_path / "empty")
     for name, content in (
         ("empty.mp4", b""),
