@@ -38,7 +38,8 @@ def plan(
     ] = None,
     samples: Samples = None,
     objects: Annotated[
-        int, typer.Option(help="Assume this many objects in each training frame (detectors only).")
+        int,
+        typer.Option(help="Assume N objects in each training frame (detectors only).", metavar="N"),
     ] = 50,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the plan to this file as JSON.")

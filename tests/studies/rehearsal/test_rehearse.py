@@ -225,7 +225,7 @@ def test_accumulated_batches_make_one_step(rehearsed) -> None:
     assert all(step.accumulates for step in found.memory)
 
 
-def test_every_recipe_that_is_trained_reads_sample_video(tmp_path: Path) -> None:
+def test_every_recipe_that_is_trained_reads_synthetic_video(tmp_path: Path) -> None:
     roots: dict[type[TrainedRecipe], Path] = {}
     for name in RECIPES:
         recipe = load_recipe(name)
@@ -294,7 +294,7 @@ def test_mistakes_are_told_before_anything_is_filmed(
     assert not (tmp_path / "data").exists()
 
 
-def test_sample_video_needs_a_model_that_tells_its_classes_apart() -> None:
+def test_synthetic_video_needs_a_model_that_tells_its_classes_apart() -> None:
     recipe = override(load_recipe("selsa_tiny_sample"), ["model.roi_head.num_classes=3"])
     with pytest.raises(ValueError, match="num_classes=3: synthetic video has 4 classes"):
         recipe.reading_synthetic()
