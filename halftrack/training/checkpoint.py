@@ -119,7 +119,7 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
         raise UserError(
-            f"{path} cannot be read safely: {str(error).splitlines()[0]} "
+            f"{path} cannot be read safely: {_unsafe(error)}. "
             "If you trust its source, allow it with trust=True (--trust on the command line)."
         ) from error
     except _READ_ERRORS as error:
@@ -129,6 +129,15 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> dict[str, Any]:
             f"{path} holds a {type(state).__name__}, expected a dict of tensors or of parts"
         )
     return state
+
+
+def _unsafe(error: pickle.UnpicklingError) -> str:
+    """The object or code that was refused, without torch's advice to load it all the same."""
+    found = re.search(
+        r"WeightsUnpickler error:\s*(?:Unsupported global: )?(.+?)(?: was not|\n|$)", str(error)
+    )
+    refused = str(error).splitlines()[0] if found is None else found[1]
+    return f"it holds more than tensors and plain values, or is no checkpoint ({refused})"
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:

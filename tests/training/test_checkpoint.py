@@ -117,3 +117,15 @@ def test_arbitrary_objects_are_unpickled_only_on_trust(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="trust=True"):
         load_weights(Detector(), path)
     assert len(load_weights(Detector(), path, trust=True).loaded) == 4
+
+
+def test_a_refused_file_is_told_by_what_it_holds_not_in_torchs_words(tmp_path: Path) -> None:
+    path = tmp_path / "objects.pth"
+    torch.save({"state_dict": {}, "config": Detector()}, path)
+    with pytest.raises(ValueError, match=r"no checkpoint \(GLOBAL .*Detector\)") as told:
+        read_checkpoint(path)
+    assert "Re-running" not in str(told.value)
+    path.write_text("You are no checkpoint")
+    with pytest.raises(ValueError, match="or is no checkpoint") as told:
+        read_checkpoint(path)
+    assert "\n" not in str(told.value)
