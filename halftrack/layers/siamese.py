@@ -54,6 +54,7 @@ class SiameseGeometry:
                 f"template_cells={self.template_cells!r}, template_size={self.template_size!r}: "
                 f"the template's maps have {max(self.cells(self.template_size), 0)} cells a side"
             )
+        self._check_centres()
         if not self.context_amount >= 0:
             raise UserError(f"context_amount={self.context_amount!r}: expected 0 or more")
         if not self.anchor_scale > 0:
@@ -62,6 +63,23 @@ class SiameseGeometry:
         if not self.anchor_ratios or not all(1 / most <= r <= most for r in self.anchor_ratios):
             raise UserError(
                 f"anchor_ratios={self.anchor_ratios!r}: expected one or more in [1/{most}, {most}]"
+            )
+
+    def _check_centres(self) -> None:
+        """Object, kept cells and response map must have one centre, or every box is a shift off."""
+        if (self.cells(self.template_size) - self.template_cells) % 2:
+            raise UserError(
+                f"template_cells={self.template_cells!r}, template_size={self.template_size!r}: "
+                f"of {self.cells(self.template_size)} cells a side the kept ones would lie half a "
+                "cell off the middle: expected both even or both odd"
+            )
+        beyond = (self.search_size - self.template_size) % (2 * self.stride)
+        if beyond:
+            low = self.search_size - beyond
+            raise UserError(
+                f"search_size={self.search_size!r}, template_size={self.template_size!r}: the "
+                f"anchors would lie off the middle of the region: expected a difference of a "
+                f"multiple of {2 * self.stride}, as {low} or {low + 2 * self.stride}"
             )
 
     @property

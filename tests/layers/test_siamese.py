@@ -21,6 +21,15 @@ def test_the_response_map_is_the_networks(size: int, response: int) -> None:
     assert cells == geometry.cells(size)
 
 
+@pytest.mark.parametrize("size", [239, 255, 271])
+def test_a_response_map_is_centred_on_its_region(size: int) -> None:
+    geometry = SiameseGeometry(search_size=size)
+    side = geometry.response_size
+    assert geometry.anchors(side, side, "cpu").mean(dim=0).tolist()[:2] == pytest.approx(
+        (-geometry.anchors(side, side, "cpu").mean(dim=0)[2:]).tolist(), abs=1e-4
+    )
+
+
 def test_anchors_lie_around_the_middle_cell() -> None:
     geometry = SiameseGeometry(anchor_scale=6.0)
     anchors = geometry.anchors(3, 5, "cpu")
@@ -36,6 +45,10 @@ def test_anchors_lie_around_the_middle_cell() -> None:
         ("template_size", 0, "template_size=0, search_size=255: expected 1 <= template <= search"),
         ("search_size", 100, "template_size=127, search_size=100"),
         ("template_size", 31, "template_cells=7, template_size=31: the template's maps have 3"),
+        # Half a stride, or the rest of one, off the middle.
+        ("search_size", 251, "search_size=251, template_size=127: .* as 239 or 255"),
+        ("search_size", 247, "search_size=247, template_size=127: .* as 239 or 255"),
+        ("template_size", 119, "template_cells=7, template_size=119: of 14 cells a side"),
         ("context_amount", -0.5, "context_amount=-0.5"),
         ("anchor_scale", 0.0, "anchor_scale=0.0"),
         ("anchor_ratios", (), r"anchor_ratios=\(\)"),

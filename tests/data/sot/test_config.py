@@ -53,6 +53,6 @@ def test_a_search_region_larger_than_its_crop_is_refused() -> None:
 
 
 def test_an_image_smaller_than_half_a_blur_is_refused() -> None:
-    small = SiameseGeometry(template_size=21, template_cells=1)
-    with pytest.raises(ValueError, match="an image of 21 px is too small for a blur"):
+    small = SiameseGeometry(template_size=15, template_cells=1)
+    with pytest.raises(ValueError, match="an image of 15 px is too small for a blur"):
         PairDataConfig(blur_probability=(0.1, 0.0)).check_geometry(small)

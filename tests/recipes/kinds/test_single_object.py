@@ -94,7 +94,7 @@ def test_data_model_and_tracker_have_one_geometry(data_root: Path) -> None:
         ("data.search_size=223", "is now called 'model.geometry.search_size'"),
         ("model.scale=8", "is now called 'model.geometry.anchor_scale'"),
         ("tracker.exemplar_size=127", "is now called 'model.geometry.template_size'"),
-        ("model.geometry.search_size=400", "search_size=400, crop_size=383"),
+        ("model.geometry.search_size=399", "search_size=399, crop_size=383"),
         ("model.backbone.strides=1,2,2,1", r"backbone.strides=\(1, 2, 2, 1\), .* 8 pixels apart"),
     ],
 )
