@@ -205,12 +205,13 @@ def test_the_result_has_the_loss_scale_at_the_end(tiny: ModuleType, tmp_path: Pa
     assert result.loss_scale == read_checkpoint(result.checkpoint)["loss_scale"]["scale"] < 65536.0
 
 
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 7), (2, 4)])
 def test_log_lines_count_steps_within_the_epoch_and_in_all(
-    tiny: ModuleType, tmp_path: Path
+    tiny: ModuleType, tmp_path: Path, accumulate: int, steps: int
 ) -> None:
-    tiny.run(tmp_path, dataclasses.replace(tiny.SHORT, log_every=1))
+    tiny.run(tmp_path, dataclasses.replace(tiny.SHORT, log_every=1, accumulate=accumulate))
     told = [(row["epoch"], row["iter"], row["step"]) for row in records(tmp_path, "train")]
-    assert told == [(1 + step // 4, 1 + step % 4, 1 + step) for step in range(8)]
+    assert told == [(1 + n // steps, 1 + n % steps, 1 + n) for n in range(2 * steps)]
 
 
 def test_without_a_seed_it_is_0(tiny: ModuleType, tmp_path: Path) -> None:
