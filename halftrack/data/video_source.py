@@ -5,7 +5,6 @@ Nothing here grows with the length of a video: a frame is decoded when its turn 
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 from collections import deque
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from halftrack.data.images import load_image, prepare_image
 from halftrack.data.problems import DataError
+from halftrack.data.tables.seqinfo import read_seqinfo
 from halftrack.frames import Frame
 
 __all__ = ["SourceFrame", "VideoSource", "open_video"]
@@ -53,7 +53,7 @@ class VideoSource:
     """A video that can be gone through any number of times, from its first frame on each time."""
 
     name: str
-    """Name of the video: the file's without its suffix, the folder's, or the one in seqinfo.ini."""
+    """Name of the video: the file's without its suffix, or the folder's."""
     frame_rate: float
     """Frames a second, the average where it varies; 30 where the source does not say."""
     size: tuple[int, int]
@@ -148,24 +148,16 @@ def _read_folder(folder: Path) -> _Found:
 
 def _read_sequence(folder: Path) -> _Found:
     """A sequence of MOTChallenge."""
-    file = folder / "seqinfo.ini"
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(file.read_text(encoding="utf-8-sig"))
-        section = parser["Sequence"]
-        name, images = section.get("name", folder.name), folder / section.get("imDir", "img1")
-        frame_rate, length = section.getfloat("frameRate"), section.getint("seqLength")
-    except (OSError, KeyError, ValueError, configparser.Error) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(str(file), f"cannot be read as a [Sequence]: {reason}") from None
-    if frame_rate is not None and not 0 < frame_rate < float("inf"):
-        raise DataError(str(file), f"frameRate is {frame_rate:g}, allowed is above 0")
+    info = read_seqinfo(folder / "seqinfo.ini")
+    images = folder / info.image_folder
     if not images.is_dir():
         raise DataError(str(images), "the folder of images that seqinfo.ini names is missing")
     files = _frame_files(images)
+    length = info.num_frames
     if length is not None and length != len(files):
         raise DataError(str(images), f"holds {len(files)} frames, but seqLength is {length}")
-    return _Found(name, frame_rate or _DEFAULT_RATE, len(files), lambda: _load(files))
+    rate = info.frame_rate or _DEFAULT_RATE
+    return _Found(folder.resolve().name, rate, len(files), lambda: _load(files))
 
 
 def _frame_files(folder: Path) -> list[Path]:

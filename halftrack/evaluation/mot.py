@@ -24,6 +24,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from halftrack.data.tables.seqinfo import MOST_FRAMES
 from halftrack.errors import UserError
 from halftrack.evaluation.mot_results import TrackRows, check_column, check_rows, check_scores
 from halftrack.evaluation.names import check_names
@@ -43,6 +44,7 @@ Benchmark = Literal["MOT15", "MOT16", "MOT17", "MOT20"]
 distractors in MOT20 too."""
 
 _PEDESTRIAN, _LAST_CLASS = 1, 13
+_MOST_MEMORY = 4 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +186,7 @@ def score_tracks(
         span = (truth.first_frame, truth.frames)
         check_rows(what, rows.frame_numbers, rows.ids, rows.boxes_xyxy, allowed=span)
         check_scores(what, rows)
+        _check_memory(what, truth, rows)
     # TrackEval sees numbers for names: to it they are paths, and one could be COMBINED_SEQ.
     keys = [f"{position:05d}" for position in range(len(truths))]
     with tempfile.TemporaryDirectory(prefix="halftrack_mot_") as folder:
@@ -211,10 +214,10 @@ def check_truth(
     """
     by_class = preprocess and benchmark != "MOT15"
     what = f"ground truth of {truth.name!r}"
-    if not 1 <= truth.first_frame <= truth.frames:
+    if not 1 <= truth.first_frame <= truth.frames <= MOST_FRAMES:
         raise ValueError(
             f"{what} has first_frame {truth.first_frame} and {truth.frames} frames, "
-            "allowed is 1 <= first_frame <= frames"
+            f"allowed is 1 <= first_frame <= frames <= {MOST_FRAMES}"
         )
     for name in ("flags", "classes", "visibility"):
         check_column(what, name, getattr(truth, name), len(truth.boxes_xyxy))
@@ -232,6 +235,30 @@ def check_truth(
     if not counts.any():
         kind = "a pedestrian (class 1) with flag other than 0" if by_class else "flag other than 0"
         raise UserError(f"{what}: none of its {len(counts)} rows counts, expected {kind}")
+
+
+def _check_memory(what: str, truth: SequenceTruth, rows: TrackRows) -> None:
+    """Check that TrackEval's tables of objects by tracks fit into memory, before it asks for it.
+
+    Raises:
+        UserError: if they take more than 4 GiB; of the longest published sequence it is 0.2.
+    """
+    objects, tracks = len(np.unique(truth.ids)), len(np.unique(rows.ids))
+    # Identity has two square tables of both together, HOTA one of objects by tracks a threshold.
+    numbers = 2 * (objects + tracks) ** 2 + 22 * objects * tracks
+    frames = min(truth.frames, MOST_FRAMES) + 1
+    in_frame = [
+        np.bincount(each.frame_numbers, minlength=frames).astype(np.float64)
+        for each in (truth, rows)
+    ]
+    pairs = float(in_frame[0] @ in_frame[1])
+    needed = 8 * (numbers + pairs)
+    if needed > _MOST_MEMORY:
+        raise UserError(
+            f"{what} has {tracks} ids and {len(rows)} rows, its ground truth {objects} ids and "
+            f"{len(truth.ids)} rows: scoring takes {needed / 2**30:.0f} GiB, allowed are "
+            f"{_MOST_MEMORY >> 30}; has each box an id of its own, or each frame too many boxes?"
+        )
 
 
 def _write_truth(path: Path, truth: SequenceTruth) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from halftrack.data.files import read_content, shortened
+from halftrack.data.tables.box_columns import FARTHEST
 from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.evaluation.result_folder import ResultFolder, read_folder
 
@@ -25,6 +27,9 @@ __all__ = [
     "write_results",
 ]
 
+_LARGEST = 1 << 30
+# Beyond it a float64 no longer tells one whole number from the next.
+_LAST_NUMBER = 2**53
 _COLUMNS = "frame,id,left,top,width,height,score[,-1,-1,-1]"
 
 
@@ -80,29 +85,28 @@ def write_results(path: Path, rows: TrackRows) -> None:
 
 
 def read_results(path: Path) -> TrackRows:
-    """Read one sequence's rows, written by any tracker.
+    """Read one sequence's rows, written by any tracker; a file without rows found nothing.
 
     Ids may be ``3`` or ``3.0``. They are read minus 1, so that what :func:`write_results` wrote is
     read as it was; MMTracking's ids, which count from 0, then start at -1. Ids are names: this
     changes no score.
 
     Raises:
-        ValueError: if the file is empty, a row is malformed, a box is not finite or has no size, or
-            an id occurs twice in one frame; names file and line, quotes the text and says what is
-            allowed.
+        ValueError: if a row is malformed, a box is not finite or has no size, or an id occurs
+            twice in one frame; names file and line, quotes the text and says what is allowed.
     """
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    content = read_content(path, what="result file", limit=_LARGEST)
+    text = content.decode("utf-8-sig", errors="replace")
     lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    if not lines:
-        raise UserError(f"{path} is empty, expected at least one row {_COLUMNS}")
-    table = np.asarray([_parse(f"{path}, line {n}", line) for n, line in lines])
+    parsed = [_parse(f"{path}, line {n}", line) for n, line in lines]
+    table = np.asarray(parsed, dtype=np.float64).reshape(-1, 7)
     seen: dict[tuple[float, float], int] = {}
     for (number, line), (frame, track) in zip(lines, table[:, :2].tolist(), strict=True):
         first = seen.setdefault((frame, track), number)
         if first != number:
             raise UserError(
-                f"{path}, line {number}: {line!r} has id {track:g} a second time in frame "
-                f"{frame:g}, first in line {first}; allowed is one box of an id in a frame"
+                f"{path}, line {number}: {shortened(line, 100)} has id {track:g} a second time in "
+                f"frame {frame:g}, first in line {first}; allowed is one box of an id in a frame"
             )
     return TrackRows(
         frame_numbers=table[:, 0].astype(np.int64),
@@ -124,7 +128,7 @@ def read_result_folder(folder: Path, sequences: Sequence[str]) -> ResultFolder[T
 
 def _parse(place: str, line: str) -> list[float]:
     """Frame, id, left, top, width, height and score of one line."""
-    what = f"{place}: {line!r}"
+    what = f"{place}: {shortened(line, 100)}"
     cells = line.split(",")
     if not 7 <= len(cells) <= 10:
         raise UserError(f"{what} has {len(cells)} columns, expected 7 to 10: {_COLUMNS}")
@@ -132,14 +136,21 @@ def _parse(place: str, line: str) -> list[float]:
         frame, track, *values = (float(cell) for cell in cells[:7])
     except ValueError as error:
         raise UserError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
-    if not (frame.is_integer() and frame >= 1):
-        raise UserError(f"{what} has frame number {cells[0]}, allowed are 1, 2, ...")
-    if not (track.is_integer() and track >= 0):
-        raise UserError(f"{what} has id {cells[1]}, allowed are whole numbers from 0 on")
+    if not (frame.is_integer() and 1 <= frame <= _LAST_NUMBER):
+        told = f"has frame number {shortened(cells[0])}, allowed are 1, 2, ..."
+        raise UserError(f"{what} {told}")
+    if not (track.is_integer() and 0 <= track <= _LAST_NUMBER):
+        told = f"has id {shortened(cells[1])}, allowed are whole numbers from 0 on"
+        hint = "; detections have no id: is this a det.txt?" if track == -1 else ""
+        raise UserError(f"{what} {told}{hint}")
     if not all(math.isfinite(value) for value in values):
         raise UserError(f"{what} has a box or score that is not finite, allowed are numbers")
+    if max(map(abs, values[:4])) > FARTHEST:
+        raise UserError(f"{what} has a box beyond {FARTHEST:g} pixels")
     if not (values[2] > 0 and values[3] > 0):
-        raise UserError(f"{what} has width {cells[4]} and height {cells[5]}, allowed is above 0")
+        raise UserError(
+            f"{what} has width {values[2]:g} and height {values[3]:g}, allowed is above 0"
+        )
     return [frame, track, *values]
 
 
@@ -191,7 +202,7 @@ def check_rows(
     again = (np.diff(frame_numbers[order]) == 0) & (np.diff(ids[order]) == 0)
     if again.any():
         row = order[1:][again][0]
-        raise ValueError(
+        raise UserError(
             f"{_row(what, row, frame_numbers, ids)} is not the first of this id in this frame; "
             "allowed is one box of an id in a frame"
         )

@@ -24,7 +24,7 @@ def check_names(names: Sequence[str], results: Mapping[str, object], *, hint: st
         raise UserError("no ground truth, expected that of at least one sequence")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"ground truth of {', '.join(twice)} given more than once")
+        raise UserError(f"ground truth of {', '.join(twice)} given more than once")
     missing = [name for name in names if name not in results]
     if missing:
         raise UserError(

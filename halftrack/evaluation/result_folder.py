@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from halftrack.data.files import is_clutter
 from halftrack.errors import UserError
 
 __all__ = ["ResultFolder", "read_folder"]
@@ -46,7 +47,11 @@ def read_folder(
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; expected one with {_files(sequences)}")
-    present = sorted(each.name for each in folder.iterdir() if each.is_file())
+    twice = sorted({name for name in sequences if list(sequences).count(name) > 1})
+    if twice:
+        raise UserError(f"{', '.join(twice)}: several sequences have this name, and one file it")
+    files = [each.name for each in folder.iterdir() if each.is_file()]
+    present = sorted(name for name in files if not is_clutter(name))
     wanted = {f"{name}.txt" for name in sequences}
     extra = tuple(name for name in present if name not in wanted)
     missing = [name for name in sequences if f"{name}.txt" not in present]

@@ -17,6 +17,8 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from halftrack.data.files import read_content, shortened
+from halftrack.data.tables.box_columns import FARTHEST
 from halftrack.errors import UserError
 from halftrack.evaluation.result_folder import ResultFolder, read_folder
 
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _COLUMNS = "x,y,w,h"
+_LARGEST = 1 << 28
 
 
 def write_boxes(path: Path, boxes_xyxy: NDArray[np.floating]) -> None:
@@ -54,10 +57,14 @@ def read_boxes(path: Path) -> NDArray[np.float64]:
         ValueError: if the file is empty or a line is malformed; names file and line, quotes the
             text and says what is allowed.
     """
-    lines = path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
+    content = read_content(path, what="result file", limit=_LARGEST)
+    lines = content.decode("utf-8-sig", errors="replace").rstrip().splitlines()
     if not lines:
         raise UserError(f"{path} is empty, expected a line {_COLUMNS} for each frame")
-    table = [_parse(f"{path}, line {n}: {line!r}", line) for n, line in enumerate(lines, start=1)]
+    table = [
+        _parse(f"{path}, line {n}: {shortened(line, 100)}", line)
+        for n, line in enumerate(lines, start=1)
+    ]
     boxes = np.asarray(table)
     boxes[:, 2:] += boxes[:, :2]
     return boxes
@@ -161,4 +168,6 @@ def _parse(what: str, line: str) -> list[float]:
         raise UserError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
     if not all(math.isfinite(value) for value in values) or min(values[2:]) < 0:
         raise UserError(f"{what}: allowed are finite numbers, width and height not below 0")
+    if max(map(abs, values)) > FARTHEST:
+        raise UserError(f"{what} has a box beyond {FARTHEST:g} pixels")
     return values

@@ -14,6 +14,7 @@ from halftrack.errors import UserError
 from halftrack.recipes import Recipe, track
 from halftrack.report.drawing import Trails, draw_tracks
 from halftrack.report.track_files import JsonLinesWriter, MotTextWriter
+from halftrack.report.track_sources import check_unclaimed, claim
 from halftrack.report.video import VideoWriter
 
 __all__ = ["TrackedVideo", "track_video"]
@@ -61,12 +62,13 @@ def track_video(
     Raises:
         DataError: if the video cannot be read.
         ValueError, FileNotFoundError: if the recipe or its weights do not fit, or if a file would
-            replace the video.
+            replace the video, or the tracks of another video of the same name.
     """
     source = open_video(video)
     files = [out / f"{source.name}{ending}" for ending in (".txt", ".jsonl", ".mp4")]
     if Path(video).resolve() in [file.resolve() for file in files]:
         raise UserError(f"{video} would be replaced by its own tracks: choose another --out")
+    check_unclaimed(out, source.name, Path(video), files)
     notes: list[str] = []
     steps = track(
         recipe,
@@ -78,6 +80,7 @@ def track_video(
         say=notes.append,
     )
     out.mkdir(parents=True, exist_ok=True)
+    claim(out, source.name, Path(video))
     trails = Trails()
     seen: set[int] = set()
     done = 0

@@ -425,3 +425,26 @@ def test_what_cannot_be_scored_is_told(truths, results, told):
 def test_an_unknown_benchmark_is_told():
     with pytest.raises(ValueError, match="'MOT99', allowed are MOT15, MOT16, MOT17, MOT20"):
         score_tracks([truth(ONE)], {"S": SEEN}, benchmark="MOT99")
+
+
+MANY = 100_000
+HUGE = {
+    "an id for each box": (np.ones(MANY, np.int64), np.arange(MANY)),
+    "ids that are used a few times": (np.ones(MANY, np.int64), np.arange(MANY) % 20_000),
+}
+
+
+@pytest.mark.parametrize("story", HUGE)
+def test_memory_is_refused_before_it_is_taken(story):
+    frames, ids = HUGE[story]
+    with pytest.raises(ValueError, match=r"scoring takes [0-9]+ GiB, allowed are 4; has each box"):
+        mot._check_memory(
+            "result of 'S'",
+            truth(TWO),
+            TrackRows(
+                frame_numbers=frames,
+                ids=ids,
+                boxes_xyxy=np.zeros((0, 4)),
+                scores=np.zeros(0),
+            ),
+        )

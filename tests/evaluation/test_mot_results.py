@@ -80,8 +80,6 @@ def test_what_was_written_comes_back(seed, count, tmp_path_factory):
 
 
 LINES = {
-    "an empty file": ("", "S.txt is empty, expected at least one row frame,id,left"),
-    "only blank lines": ("\n  \n", "S.txt is empty"),
     "too few columns": ("8,3,1,2,3,4", "line 1: '8,3,1,2,3,4' has 6 columns, expected 7 to 10"),
     "too many columns": (GOOD + ",7", "has 11 columns, expected 7 to 10"),
     "another separator": (GOOD.replace(",", " "), "has 1 columns, expected 7 to 10: frame,id"),
@@ -93,15 +91,23 @@ LINES = {
     "an infinite box": ("8,3,1,2,inf,4,1,-1,-1,-1", "has a box or score that is not finite"),
     "no width": ("8,3,1,2,0,4,1,-1,-1,-1", "has width 0 and height 4, allowed is above 0"),
     "a negative height": ("8,3,1,2,3,-4,1,-1,-1,-1", "has width 3 and height -4, allowed"),
-    "frame 0": ("0,3,1,2,3,4,1,-1,-1,-1", "has frame number 0, allowed are 1, 2"),
-    "half a frame": ("1.5,3,1,2,3,4,1,-1,-1,-1", "has frame number 1.5, allowed are 1, 2"),
-    "a frame that is NaN": ("nan,3,1,2,3,4,1,-1,-1,-1", "has frame number nan"),
-    "detections, which have no id": ("1,-1,1,2,3,4,1,-1,-1,-1", "has id -1, allowed are whole"),
-    "half an id": ("1,2.5,1,2,3,4,1,-1,-1,-1", "has id 2.5, allowed are whole numbers from 0"),
+    "frame 0": ("0,3,1,2,3,4,1,-1,-1,-1", "has frame number '0', allowed are 1, 2"),
+    "half a frame": ("1.5,3,1,2,3,4,1,-1,-1,-1", "has frame number '1.5', allowed are 1, 2"),
+    "a frame that is NaN": ("nan,3,1,2,3,4,1,-1,-1,-1", "has frame number 'nan'"),
+    "detections, which have no id": (
+        "1,-1,1,2,3,4,1,-1,-1,-1",
+        "has id '-1', allowed are whole.*is this a det.txt",
+    ),
+    "half an id": ("1,2.5,1,2,3,4,1,-1,-1,-1", "has id '2.5', allowed are whole numbers from 0"),
     "an id twice in one frame": (
         f"{GOOD}\n9,3,1,2,3,4,1,-1,-1,-1\n{GOOD}",
         "line 3: '8,3,62.567.*has id 3 a second time in frame 8, first in line 1",
     ),
+    "a frame beyond numbers": ("1e300,3,1,2,3,4,1", "has frame number '1e300', allowed are 1, 2"),
+    "a box beyond images": ("8,3,1e30,2,3,4,1", "has a box beyond 1e.06 pixels"),
+    "an id beyond numbers": ("8,1e300,1,2,3,4,1", "has id '1e300', allowed are whole numbers"),
+    "a web page": ("<!DOCTYPE html><p>404", "result file is a web page"),
+    "a Git LFS pointer": ("version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
     "not text": ("\x00\x89PNG", "has 1 columns, expected 7 to 10"),
 }
 
@@ -138,6 +144,20 @@ def test_what_could_not_be_read_back_is_not_written(bad, told, tmp_path):
 def test_a_tracker_that_found_nothing_hands_in_an_empty_file(tmp_path):
     write_results(tmp_path / "S.txt", rows([], [], []))
     assert (tmp_path / "S.txt").read_bytes() == b""
+
+
+@pytest.mark.parametrize("text", ["", "\n  \n", "\ufeff"])
+def test_a_file_without_rows_is_a_tracker_that_found_nothing(text, tmp_path):
+    (tmp_path / "S.txt").write_text(text, encoding="utf-8")
+    got = read_results(tmp_path / "S.txt")
+    assert (len(got), got.boxes_xyxy.shape, got.ids.dtype) == (0, (0, 4), np.int64)
+
+
+def test_a_file_that_is_missing_or_a_folder_is_named(tmp_path):
+    (tmp_path / "S.txt").mkdir()
+    for name in ("S.txt", "T.txt"):
+        with pytest.raises(ValueError, match=rf"{name}: result file (is missing|cannot be read)"):
+            read_results(tmp_path / name)
 
 
 def test_a_folder_gives_the_sequences_asked_for_and_names_the_rest(tmp_path):

@@ -16,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.io import ImageReadMode
 
+from halftrack.data.annotated_image import require_size
 from halftrack.data.images import load_image
 from halftrack.data.mot.config import ReIDDataConfig
 from halftrack.data.mot.crops import Crops, read_crops
+from halftrack.data.mot.records import odd_counts
 from halftrack.data.ordered_batches import OrderedBatches
 from halftrack.data.prefetch import read_ahead
-from halftrack.data.problems import DataError, OnBadSample, SkipLedger
+from halftrack.data.problems import DataError, OnBadSample, SkipLedger, counted
 from halftrack.data.randomness import sample_random
 from halftrack.frames import CropBatch
 
@@ -71,7 +73,8 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
         """Height and width of a prepared crop."""
         self.notes = (
             f"{len(crops)} crops of {crops.num_identities} individuals; "
-            f"left out: {crops.rare} individuals with too few",
+            f"left out: {crops.rare} individuals with too few; "
+            f"odd: {counted(odd_counts(crops.sequences))}",
         )
         self._cutter = _Cutter(crops, cache_bytes=config.cache_mb << 20)
 
@@ -97,12 +100,14 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
         Raises:
             DataError: if something is missing or malformed.
         """
+        skipped = SkipLedger()
         return cls(
-            crops=read_crops(config, data_root),
+            crops=read_crops(config, data_root, skipped=skipped),
             config=config,
             crop_size=crop_size,
             rank=rank,
             world_size=world_size,
+            skipped=skipped,
         )
 
     def sample(self, *, seed: int, epoch: int, index: int) -> CropBatch:
@@ -237,9 +242,8 @@ def _cut(crops: Crops, place: tuple[int, int], numbers: Sequence[int]) -> list[t
     sequence = crops.sequences[position]
     path = sequence.path(frame_number)
     image = load_image(path)
-    if image.shape[-2:] != sequence.size:
-        told, wanted = tuple(image.shape[-2:]), sequence.size
-        raise DataError(path, f"image has height and width {told}, seqinfo.ini says {wanted}")
+    height, width = image.shape[-2:]
+    require_size(path, (height, width), sequence.size, source="seqinfo.ini")
     files = []
     for number in numbers:
         x1, y1, x2, y2 = crops.edges_xyxy[number].tolist()

@@ -14,9 +14,9 @@ import numpy as np
 
 from halftrack.data.index import Integers
 from halftrack.data.mot.config import MotSplit, ReIDDataConfig
-from halftrack.data.mot.mot_challenge import read_mot
+from halftrack.data.mot.mot_challenge import read_usable_mot
 from halftrack.data.mot.records import MotRows, MotSequence, learned_rows
-from halftrack.data.problems import DataError
+from halftrack.data.problems import DataError, SkipLedger
 
 __all__ = ["Crops", "Identity", "crops_of", "find_identities", "read_crops"]
 
@@ -82,7 +82,13 @@ class Crops:
         return groups
 
 
-def read_crops(config: ReIDDataConfig, data_root: str | Path, *, validation: bool = False) -> Crops:
+def read_crops(
+    config: ReIDDataConfig,
+    data_root: str | Path,
+    *,
+    validation: bool = False,
+    skipped: SkipLedger | None = None,
+) -> Crops:
     """Read the crops of a configuration that are trained on, or those for validation.
 
     The labels of the two count individuals of their own.
@@ -91,6 +97,7 @@ def read_crops(config: ReIDDataConfig, data_root: str | Path, *, validation: boo
         config: the split, and the boxes and individuals that count.
         data_root: the folder that contains e.g. ``MOT17``, or ``MOT17`` itself.
         validation: the crops for retrieval instead of those to learn from.
+        skipped: told which sequences were left out, where the configuration skips bad ones.
 
     Raises:
         DataError: if something is missing or malformed, or no individual has crops enough.
@@ -98,7 +105,15 @@ def read_crops(config: ReIDDataConfig, data_root: str | Path, *, validation: boo
     frames: MotSplit = "train"
     if config.split == "half-train":
         frames = "half-val" if validation else "half-train"
-    sequences = read_mot(data_root, frames, benchmark=config.benchmark, detectors=config.detectors)
+    sequences = read_usable_mot(
+        data_root,
+        frames,
+        benchmark=config.benchmark,
+        detectors=config.detectors,
+        on_bad_sample=config.on_bad_sample,
+        skipped=SkipLedger() if skipped is None else skipped,
+        truth=True,
+    )
     identities = find_identities(
         sequences, min_visibility=config.min_visibility, flag_zero=config.train_flag_zero
     )

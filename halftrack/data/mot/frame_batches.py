@@ -16,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from halftrack.data.images import load_image, network_size
+from halftrack.data.annotated_image import load_annotated_image
+from halftrack.data.images import network_size
 from halftrack.data.mot.config import MotDetectionConfig
-from halftrack.data.mot.mot_challenge import read_mot
+from halftrack.data.mot.mot_challenge import read_usable_mot
 from halftrack.data.mot.photometric import Distortion, distort, draw_distortion
-from halftrack.data.mot.records import LeftOutRows, MotRows, MotSequence, learned_rows
+from halftrack.data.mot.records import LeftOutRows, MotRows, MotSequence, learned_rows, odd_counts
 from halftrack.data.ordered_batches import OrderedBatches
-from halftrack.data.problems import DataError, SkipLedger
+from halftrack.data.problems import DataError, SkipLedger, counted
 from halftrack.data.randomness import sample_random
 from halftrack.frames import Frame, FrameBatch
 
@@ -84,7 +85,8 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
         small = len(sequences) - len(self.sequences)
         self.notes = (
             f"{self.num_samples} frames of {len(self.sequences)} sequences; "
-            f"left out: {self.left_out}, {small} sequences with sides under {config.min_size} px",
+            f"left out: {self.left_out}, {small} sequences with sides under {config.min_size} px; "
+            f"odd: {counted(odd_counts(self.sequences))}",
         )
 
     @classmethod
@@ -107,13 +109,23 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
         Raises:
             DataError: if something is missing or malformed.
         """
-        sequences = read_mot(
+        skipped = SkipLedger()
+        sequences = read_usable_mot(
             data_root,
             config.training_split,
             benchmark=config.benchmark,
             detectors=config.detectors,
+            on_bad_sample=config.on_bad_sample,
+            skipped=skipped,
+            truth=True,
         )
-        return cls(sequences=sequences, config=config, rank=rank, world_size=world_size)
+        return cls(
+            sequences=sequences,
+            config=config,
+            rank=rank,
+            world_size=world_size,
+            skipped=skipped,
+        )
 
     def sample(self, *, seed: int, epoch: int, index: int) -> Frame:
         """The frame of sample ``index``, whatever its place in the order.
@@ -187,11 +199,7 @@ def load_frame(
         DataError: if the image cannot be used.
     """
     path = sequence.path(frame_number)
-    image = load_image(path)
-    if image.shape[-2:] != sequence.size:
-        told = "x".join(map(str, image.shape[-2:]))
-        wanted = "x".join(map(str, sequence.size))
-        raise DataError(path, f"image is {told} (height x width), seqinfo.ini says {wanted}")
+    image = load_annotated_image(path, sequence.size, source="seqinfo.ini")
     boxes = torch.from_numpy(rows.in_frame(frame_number).boxes_xyxy.astype(np.float32))
     prepared, boxes, scale_xy = _transform(image, boxes, decisions, crop_size)
     return Frame(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +14,14 @@ import numpy.typing as npt
 from halftrack.data.index import MIN_BOX_SIDE, Booleans, Integers
 from halftrack.data.problems import DataError
 
-__all__ = ["DEFAULT_FRAME_RATE", "LeftOutRows", "MotRows", "MotSequence", "learned_rows"]
+__all__ = [
+    "DEFAULT_FRAME_RATE",
+    "LeftOutRows",
+    "MotRows",
+    "MotSequence",
+    "learned_rows",
+    "odd_counts",
+]
 
 Doubles = npt.NDArray[np.float64]
 
@@ -93,6 +102,8 @@ class MotSequence:
     """Ground truth of these frames; None where none is published."""
     detections: MotRows | None = None
     """Public detections in these frames; None if they were not asked for or are not there."""
+    odd: Mapping[str, int] = field(default_factory=dict)
+    """Counts of what looks odd in the whole sequence's files and is used all the same, by kind."""
 
     def __len__(self) -> int:
         return len(self.frame_numbers)
@@ -104,6 +115,14 @@ class MotSequence:
     def sample_id(self, frame_number: int) -> str:
         """A frame's name in logs and errors, e.g. ``MOT17-02-FRCNN/img1/000008``."""
         return f"{self.name}/{self.image_folder}/{frame_number:06d}"
+
+
+def odd_counts(sequences: Iterable[MotSequence]) -> dict[str, int]:
+    """Counts of what looks odd in the files of some sequences, by kind."""
+    total: Counter[str] = Counter()
+    for sequence in sequences:
+        total.update(sequence.odd)
+    return dict(total)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from halftrack.data.annotated_image import require_size
 from halftrack.data.images import prepare_frame
 from halftrack.data.mot.config import MotDetectionConfig
-from halftrack.data.mot.mot_challenge import read_mot
-from halftrack.data.mot.records import MotRows, MotSequence
+from halftrack.data.mot.mot_challenge import lacking, read_usable_mot
+from halftrack.data.mot.records import MotRows, MotSequence, odd_counts
 from halftrack.data.prefetch import read_ahead
-from halftrack.data.problems import DataError, SkipLedger
+from halftrack.data.problems import DataError, SkipLedger, counted
 from halftrack.frames import Frame
 
 __all__ = ["MotSequences", "TestSequence"]
@@ -33,9 +34,6 @@ class TestSequence:
         skipped: SkipLedger | None = None,
         threads: int = 2,
     ) -> None:
-        if config.public and sequence.detections is None:
-            file = str(sequence.folder / "det" / "det.txt")
-            raise DataError(file, "public=True asks for public detections, which are not here")
         self.record = sequence
         """Record that was read of the sequence."""
         self._config = config
@@ -93,11 +91,7 @@ class TestSequence:
             labels=labels,
         )
         width, height = (side / s for side, s in zip(frame.size[::-1], frame.scale_xy, strict=True))
-        if (round(height), round(width)) != self.size:
-            told = (round(height), round(width))
-            raise DataError(
-                path, f"image has height and width {told}, seqinfo.ini says {self.size}"
-            )
+        require_size(path, (round(height), round(width)), self.size, source="seqinfo.ini")
         if boxes_xyxy is None:
             return frame
         none = frame.boxes_xyxy[:0]
@@ -125,6 +119,12 @@ class MotSequences:
         """All sequences, those of other ranks included."""
         self.skipped = SkipLedger() if skipped is None else skipped
         """Ledger of what was left out so far."""
+        lacks = lacking(sequences, truth=False, detections=config.public)
+        for problem in lacks.values():
+            raise DataError(problem.file, problem.reason)
+        odd = odd_counts(sequences)
+        self.notes = (f"odd, but used: {counted(odd)}",) if odd else ()
+        """A line on what looks odd in the files, if anything does."""
         self._sequences = tuple(
             TestSequence(
                 sequence=sequence,
@@ -144,6 +144,7 @@ class MotSequences:
         rank: int = 0,
         world_size: int = 1,
         threads: int = 2,
+        scored: bool = False,
     ) -> MotSequences:
         """Open the test sequences of a configuration.
 
@@ -153,19 +154,29 @@ class MotSequences:
             rank: this process's share of the sequences.
             world_size: number of shares.
             threads: threads that read frames ahead; 0 reads on demand.
+            scored: ground truth must be such that a tracker can be scored on it, or not be there.
 
         Raises:
             DataError: if something is missing or malformed.
         """
-        sequences = read_mot(
+        skipped = SkipLedger()
+        sequences = read_usable_mot(
             data_root,
             config.test_split,
             benchmark=config.benchmark,
             detectors=config.detectors,
+            on_bad_sample=config.on_bad_sample,
+            skipped=skipped,
             detections=config.public,
+            scored=scored,
         )
         return cls(
-            sequences=sequences, config=config, rank=rank, world_size=world_size, threads=threads
+            sequences=sequences,
+            config=config,
+            rank=rank,
+            world_size=world_size,
+            skipped=skipped,
+            threads=threads,
         )
 
     def __len__(self) -> int:

@@ -11,9 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from halftrack.data.files import user_path
 from halftrack.data.problems import DataError, Problem, noting
+from halftrack.data.sot.folders import (
+    by_number,
+    count_images,
+    folders_of,
+    listed_folders,
+    named_once,
+    text_files,
+)
 from halftrack.data.sot.sequences import SotSequence, trackable_sequence
-from halftrack.data.sot.text import read_boxes, read_flags, read_lines
+from halftrack.data.sot.text import read_boxes, read_flags, read_names
 from halftrack.errors import UserError
 
 __all__ = ["SotBenchmark", "SotSplit", "read_sot"]
@@ -102,7 +111,7 @@ def read_sot(
         )
     base = _find(data_root, benchmark, layout.sign.format(split=split, upper=split.upper()))
     flags = None if attributes is None else Path(attributes).expanduser()
-    sequences = tuple(layout.read(base, split, flags, problems))
+    sequences = named_once(layout.read(base, split, flags, problems), problems)
     if not sequences and not problems:
         others = ", ".join(repr(other) for other in layout.splits if other != split)
         hint = f"; other splits are {others}" if others else ""
@@ -112,7 +121,7 @@ def read_sot(
 
 def _find(data_root: str | Path, benchmark: str, sign: str) -> Path:
     """The benchmark's folder in ``data_root``, or ``data_root`` itself if it is one."""
-    root = Path(data_root).expanduser().resolve()
+    root = user_path(data_root)
     folders = _LAYOUTS[benchmark].folders
     for candidate in (*(root / folder for folder in folders), root):
         if candidate.is_dir() and next(candidate.glob(sign), None) is not None:
@@ -124,8 +133,13 @@ def _find(data_root: str | Path, benchmark: str, sign: str) -> Path:
 def _read_lasot(
     base: Path, split: str, attributes: Path | None, problems: Problems
 ) -> Iterator[SotSequence]:
-    listed = read_lines(base / "testing_set.txt")
-    found = {path.parent.name: path.parent for path in base.glob("*/*/groundtruth.txt")}
+    listed = read_names(base / "testing_set.txt")
+    found: dict[str, Path] = {}
+    for folder in folders_of(base, "*/*/groundtruth.txt"):
+        other = found.setdefault(folder.name, folder)
+        with noting(problems):
+            if other != folder:
+                raise DataError(str(folder), f"{other} has the same name; results could not tell")
     names = listed if split == "test" else sorted(found.keys() - set(listed))
     missing = [name for name in names if name not in found]
     with noting(problems):
@@ -159,7 +173,7 @@ def _lasot_sequence(folder: Path, attributes: Path | None) -> SotSequence:
 def _read_otb(
     base: Path, _split: str, _attributes: Path | None, problems: Problems
 ) -> Iterator[SotSequence]:
-    for folder in sorted({path.parent for path in base.glob("*/groundtruth_rect*.txt")}):
+    for folder in folders_of(base, "*/groundtruth_rect*.txt"):
         video = folder.name
         files = sorted(path.name for path in folder.glob("groundtruth_rect*.txt"))
         for file in _OTB_TARGETS.get(video, files):
@@ -178,7 +192,7 @@ def _read_otb(
 def _read_uav(
     base: Path, _split: str, attributes: Path | None, problems: Problems
 ) -> Iterator[SotSequence]:
-    for file in sorted((base / "anno/UAV123").glob("*.txt")):
+    for file in text_files(base / "anno/UAV123"):
         with noting(problems):
             yield _uav_sequence(base / "data_seq/UAV123", file, attributes)
 
@@ -209,11 +223,11 @@ def _uav_sequence(videos: Path, file: Path, attributes: Path | None) -> SotSeque
 def _read_trackingnet(
     base: Path, split: str, _attributes: Path | None, problems: Problems
 ) -> Iterator[SotSequence]:
-    for part in sorted(base.glob("TEST" if split == "test" else "TRAIN_*"), key=_by_number):
-        for file in sorted((part / "anno").glob("*.txt")):
+    for part in sorted(base.glob("TEST" if split == "test" else "TRAIN_*"), key=by_number):
+        for file in text_files(part / "anno"):
             folder = part / "frames" / file.stem
             with noting(problems):
-                frames = _count_images(folder, 0) if split == "test" else None
+                frames = count_images(folder, 0) if split == "test" else None
                 yield trackable_sequence(
                     file.stem, folder, "{}.jpg", read_boxes(file), start=0, frames=frames
                 )
@@ -222,10 +236,10 @@ def _read_trackingnet(
 def _read_got10k(
     base: Path, split: str, _attributes: Path | None, problems: Problems
 ) -> Iterator[SotSequence]:
-    for folder in _listed(base / split):
+    for folder in listed_folders(base / split):
         absence = folder / "absence.label"
         with noting(problems):
-            frames = _count_images(folder, 1) if split == "test" else None
+            frames = count_images(folder, 1) if split == "test" else None
             boxes_xyxy = read_boxes(folder / "groundtruth.txt")
             told = len(boxes_xyxy) if frames is None else frames
             absent = read_flags(absence, told) if absence.exists() else None
@@ -237,7 +251,7 @@ def _read_got10k(
 def _read_vot(
     base: Path, _split: str, _attributes: Path | None, problems: Problems
 ) -> Iterator[SotSequence]:
-    for folder in _listed(base):
+    for folder in listed_folders(base):
         with noting(problems):
             boxes_xyxy = read_boxes(folder / "groundtruth.txt", polygons=True)
             yield trackable_sequence(folder.name, folder, "color/{:08d}.jpg", boxes_xyxy)
@@ -290,27 +304,6 @@ _LAYOUTS = {
     ),
 }
 _NONE: frozenset[str] = frozenset()
-
-
-def _count_images(folder: Path, start: int) -> int:
-    """How many images there are from ``start`` on to the last."""
-    last = max((int(p.stem) for p in folder.glob("*.jpg") if p.stem.isdecimal()), default=None)
-    if last is None:
-        raise DataError(str(folder), "no image here, expected <number>.jpg")
-    return last - start + 1
-
-
-def _by_number(part: Path) -> int:
-    number = part.name.rpartition("_")[2]
-    return int(number) if number.isdecimal() else -1
-
-
-def _listed(base: Path) -> list[Path]:
-    """The folders that ``list.txt`` names; without one, all that hold ground truth."""
-    file = base / "list.txt"
-    if file.exists():
-        return [base / name for name in read_lines(file)]
-    return sorted(path.parent for path in base.glob("*/groundtruth.txt"))
 
 
 def _read_attributes(file: Path, benchmark: str) -> frozenset[str]:

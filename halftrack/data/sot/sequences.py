@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from halftrack.data.image_header import header_of
 from halftrack.data.index import Booleans
 from halftrack.data.problems import DataError
 from halftrack.data.sot.text import Doubles
+from halftrack.data.tables.box_columns import looks_like_corners
+from halftrack.data.tables.seqinfo import MOST_FRAMES
 
 __all__ = ["SotSequence", "trackable_sequence"]
 
@@ -84,6 +87,9 @@ def trackable_sequence(
     """
     told = len(boxes_xyxy)
     numbers = range(start, start + (told if frames is None else frames))
+    if len(numbers) > MOST_FRAMES:
+        told_frames = f"{len(numbers)} frames, allowed are {MOST_FRAMES}"
+        raise DataError(str(folder), told_frames)
     last, after = (folder / image_name.format(number) for number in (numbers[-1], numbers.stop))
     # Two or three looks at the disk: listing the millions of images takes minutes.
     for image in (folder / image_name.format(start), last):
@@ -92,6 +98,7 @@ def trackable_sequence(
     if told not in (1, len(numbers)) or (frames is None and not cut and after.is_file()):
         images = len(numbers) if frames is not None else f"more than {told}"
         raise DataError(str(folder), f"{told} boxes for {images} images; expected one an image")
+    _refuse_corners(folder, folder / image_name.format(start), boxes_xyxy)
     first = boxes_xyxy[0]
     if not (first[2:] > first[:2]).all():
         raise DataError(str(folder), f"no tracker can start from the first box, {first.tolist()}")
@@ -105,3 +112,24 @@ def trackable_sequence(
         absent=np.zeros(len(numbers), dtype=np.bool_) if absent is None else absent,
         attributes=attributes,
     )
+
+
+def _refuse_corners(folder: Path, image: Path, boxes_xyxy: Doubles) -> None:
+    """Raise if the file held x1, y1, x2, y2; only where that is possible an image is looked at."""
+    corners = boxes_xyxy[:, :2]
+    columns = np.concatenate([corners, boxes_xyxy[:, 2:] - corners], axis=1)
+    columns = columns[(columns[:, 2:] > 0).all(axis=1)]
+    if not (columns[:, 2:] > columns[:, :2]).all() or len(columns) == 0:
+        return
+    try:
+        header = header_of(image)
+    except DataError:  # Told when the image is read: an annotation is not at fault for it.
+        return
+    row = looks_like_corners(columns, (header.height, header.width))
+    if row is not None:
+        told = ", ".join(f"{value:g}" for value in columns[row].tolist())
+        raise DataError(
+            str(folder),
+            f"its boxes, as {told}, look like x1, y1, x2, y2 in an image of {header.width}x"
+            f"{header.height}; expected left, top, width, height",
+        )

@@ -7,22 +7,25 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from halftrack.data.files import read_content, shortened
 from halftrack.data.index import Booleans
 from halftrack.data.problems import DataError
+from halftrack.data.tables.box_columns import first_wrong_box
 
-__all__ = ["Doubles", "read_boxes", "read_flags", "read_lines"]
+__all__ = ["Doubles", "read_boxes", "read_flags", "read_lines", "read_names"]
 
 Doubles = npt.NDArray[np.float64]
+_LARGEST = 1 << 28
 
 
 def read_lines(file: Path) -> list[str]:
     """The lines of a file that must be there, without blank ones at its end."""
+    content = read_content(file, what="file", limit=_LARGEST)
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(str(file), "file is missing") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(str(file), f"cannot be read: {error}") from None
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(str(file), f"cannot be read: line {line} is not UTF-8 text") from None
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines:
         raise DataError(str(file), "is empty")
@@ -30,6 +33,24 @@ def read_lines(file: Path) -> list[str]:
     if "" in lines:
         raise DataError(str(file), f"line {lines.index('') + 1} is empty")
     return lines
+
+
+def read_names(file: Path) -> list[str]:
+    """The names of sequences in a list, each there once.
+
+    Raises:
+        DataError: if a name is there twice or is no name of a folder; names the line.
+    """
+    lines: dict[str, int] = {}
+    for number, name in enumerate(read_lines(file), start=1):
+        if name in (".", "..") or set(name) & set("/\\\0") or len(name) > 255:
+            reason = "expected the name of a sequence, which is that of its folder"
+            raise DataError(str(file), f"line {number}, {shortened(name)}: {reason}")
+        first = lines.setdefault(name, number)
+        if first != number:
+            reason = f"is in line {first} already; list each sequence once"
+            raise DataError(str(file), f"line {number}, {shortened(name)}: {reason}")
+    return list(lines)
 
 
 def read_boxes(file: Path, *, nan: bool = False, polygons: bool = False) -> Doubles:
@@ -43,9 +64,16 @@ def read_boxes(file: Path, *, nan: bool = False, polygons: bool = False) -> Doub
         table = None
     if table is None or table.shape[1] not in columns:
         raise DataError(str(file), _what_is_wrong(lines, delimiter, columns))
-    odd = np.flatnonzero((np.isinf(table) if nan else ~np.isfinite(table)).any(axis=1))
-    if len(odd):
-        raise DataError(str(file), f"line {odd[0] + 1}, {lines[odd[0]]!r}: a value is not finite")
+    if table.shape[1] == 8:
+        wrong = first_wrong_box(np.abs(table).max(axis=1, keepdims=True).repeat(4, axis=1))
+    else:
+        wrong = first_wrong_box(table, nan=nan)
+        torn = np.isnan(table).any(axis=1) & ~np.isnan(table).all(axis=1)
+        if wrong is None and torn.any():
+            wrong = int(np.argmax(torn)), "some of its values are no numbers, others are"
+    if wrong is not None:
+        row, reason = wrong
+        raise DataError(str(file), f"line {row + 1}, {shortened(lines[row])}: {reason}")
     if table.shape[1] == 8:
         return _around(table)
     return np.concatenate([table[:, :2], table[:, :2] + table[:, 2:]], axis=1)
@@ -59,12 +87,15 @@ def _what_is_wrong(lines: list[str], delimiter: str | None, columns: tuple[int, 
         if len(values) not in columns or len(values) != width:
             allowed = " or ".join(map(str, columns))
             told = f"{len(values)} columns, expected {allowed}, the same in each line"
-            return f"line {number}, {line!r}: {told}"
+            return f"line {number}, {shortened(line)}: {told}"
         for value in values:
             try:
                 float(value)
             except ValueError:
-                return f"line {number}, {line!r}: {value.strip()!r} is not a number"
+                told = f"{shortened(value.strip())} is not a number"
+                return f"line {number}, {shortened(line)}: {told}"
+            if "_" in value:
+                return f"line {number}, {shortened(line)}: {shortened(value)} is not a number"
     return "is not a table of numbers"
 
 
@@ -88,7 +119,8 @@ def read_flags(file: Path, expected: int) -> Booleans:
     words = " ".join(read_lines(file)).replace(",", " ").split()
     odd = next((word for word in words if word not in ("0", "1")), None)
     if odd is not None:
-        raise DataError(str(file), f"{odd!r} is flag {words.index(odd) + 1}, allowed are 0 and 1")
+        told = f"{shortened(odd)} is flag {words.index(odd) + 1}, allowed are 0 and 1"
+        raise DataError(str(file), told)
     if len(words) != expected:
         raise DataError(str(file), f"{len(words)} flags, expected {expected}")
     flags: Booleans = np.asarray(words) == "1"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,12 +11,20 @@ from torch import Tensor
 
 from halftrack.data import DataError
 from halftrack.data.mot import MotSequences, TestSequence
+from halftrack.data.tables.box_columns import looks_like_corners
 from halftrack.evaluation import SequenceTruth, TrackRows
 from halftrack.frames import Frame, Tracks
 from halftrack.layers import normalise_and_pad
 from halftrack.tracking import EccMotion, Tracktor, UncorrelatedFramesError
 
-__all__ = ["CollectedTracks", "CountedMotion", "has_truth", "motion_notes", "sequence_truth"]
+__all__ = [
+    "CollectedTracks",
+    "CountedMotion",
+    "has_truth",
+    "motion_notes",
+    "result_notes",
+    "sequence_truth",
+]
 
 
 class CollectedTracks:
@@ -85,16 +94,31 @@ def motion_notes(tracker: Tracktor) -> list[str]:
 
 
 def has_truth(sequences: MotSequences) -> bool:
-    """True if the sequences have ground truth, all of them; False if none has.
+    """True if the sequences, which were opened to be scored, have ground truth."""
+    return any(each.truth is not None for each in sequences)
+
+
+def result_notes(
+    folder: Path, sequences: MotSequences, results: Mapping[str, TrackRows]
+) -> list[str]:
+    """Lines on what looks odd in result files, each file looked at.
 
     Raises:
-        DataError: if only some have it.
+        DataError: if a file's boxes are corners in the place of left, top, width and height.
     """
-    missing = [each.record for each in sequences if each.truth is None]
-    if missing and len(missing) < len(sequences):
-        files = ", ".join(str(each.folder / "gt" / "gt.txt") for each in missing)
-        raise DataError(files, "ground truth is missing here, though other sequences have theirs")
-    return not missing
+    empty = [name for name, rows in results.items() if not len(rows)]
+    for sequence in sequences:
+        rows = results[sequence.name]
+        corner = rows.boxes_xyxy[:, :2]
+        columns = np.concatenate([corner, rows.boxes_xyxy[:, 2:] - corner], axis=1)
+        row = looks_like_corners(columns, sequence.size, rows.ids)
+        if row is not None:
+            raise DataError(
+                str(folder / f"{sequence.name}.txt"),
+                f"the row of frame {rows.frame_numbers[row]}, id {rows.ids[row] + 1}, and others: "
+                "the columns 3 to 6 look like x1, y1, x2, y2; expected left, top, width, height",
+            )
+    return [f"no row, so all objects are missed: {', '.join(empty)}"] if empty else []
 
 
 def sequence_truth(sequence: TestSequence, numbers: Sequence[int] | None = None) -> SequenceTruth:

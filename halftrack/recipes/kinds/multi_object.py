@@ -15,7 +15,7 @@ from halftrack.data import Progress, SourceFrame, VideoSource
 from halftrack.data.check import DataReport, check
 from halftrack.data.mot import MotDetectionConfig, MotSequences
 from halftrack.errors import MissingFileError, UserError
-from halftrack.evaluation import TrackRows, check_truth, read_result_folder, score_tracks
+from halftrack.evaluation import TrackRows, read_result_folder, score_tracks
 from halftrack.frames import Tracks
 from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
 from halftrack.recipes.kinds.detection import Stopwatch, left_out
@@ -25,6 +25,7 @@ from halftrack.recipes.kinds.mot_tracks import (
     CountedMotion,
     has_truth,
     motion_notes,
+    result_notes,
     sequence_truth,
 )
 from halftrack.recipes.kinds.recipe import Box, Recipe, VideoTracker, fill, seeded
@@ -188,10 +189,8 @@ class TrackingRecipe(Recipe):
             DataError: if the data are not there or not readable, or if only some have ground truth.
             ValueError: if ground truth cannot be scored.
         """
-        sequences = MotSequences.open(self.data, data_root)
+        sequences = MotSequences.open(self.data, data_root, scored=True)
         scored = has_truth(sequences)
-        for sequence in sequences if scored else ():
-            check_truth(sequence_truth(sequence), benchmark=self.data.benchmark)
 
         def score(model: nn.Module) -> TrackingEvaluation:
             clock, precision, tracker = Stopwatch(), self.precision, self.new_tracker(model)
@@ -212,7 +211,7 @@ class TrackingRecipe(Recipe):
                         if progress is not None:
                             progress(frames, sequences.num_frames)
                     results[sequence.name] = rows.rows()
-            notes = [*left_out(sequences.skipped), *motion_notes(tracker)]
+            notes = [*left_out(sequences.skipped), *sequences.notes, *motion_notes(tracker)]
             metrics = None
             if scored:
                 # Of frames that could not be read nothing is asked.
@@ -236,17 +235,18 @@ class TrackingRecipe(Recipe):
             ValueError: for sequences without ground truth, and files that are missing, empty or
                 malformed.
         """
-        sequences, data = MotSequences.open(self.data, data_root), self.data
+        sequences, data = MotSequences.open(self.data, data_root, scored=True), self.data
         if not has_truth(sequences):
             raise UserError(f"{data.test_split} of {data.benchmark} has no ground truth")
         truths = [sequence_truth(sequence) for sequence in sequences]
         found = read_result_folder(Path(folder), sequences.names)
+        odd = result_notes(Path(folder), sequences, found.results)
         return TrackingEvaluation(
             metrics=score_tracks(truths, found.results, benchmark=data.benchmark),
             results=found.results,
             frames=sequences.num_frames,
             seconds=0.0,
-            skipped=found.notes(),
+            skipped=(*left_out(sequences.skipped), *sequences.notes, *odd, *found.notes()),
         )
 
 

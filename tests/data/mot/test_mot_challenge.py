@@ -99,9 +99,9 @@ def test_a_short_seqinfo_leaves_the_size_to_the_first_image(fake: Path) -> None:
     ("text", "reason"),
     [
         ("", r"expected a section \[Sequence\], found none"),
-        ("[Sequence]\nname=a\n", "seqLength is missing; it holds name"),
-        ("[Sequence]\nseqLength=many\n", "seqLength=many: expected a positive number"),
-        ("seqLength=3\n", "cannot be read: File contains no section headers"),
+        ("[Sequence]\nname=a\n", "seqLength is missing: the number of frames"),
+        ("[Sequence]\nseqLength=many\n", "seqLength='many': expected a whole number of frames"),
+        ("seqLength=3\n", r"cannot be read as a \[Sequence\]: File contains no section headers"),
     ],
 )
 def test_a_bad_seqinfo_is_named(text: str, reason: str, fake: Path) -> None:

@@ -160,12 +160,12 @@ def test_uav_has_no_other_parts(uav: Path) -> None:
 
 def test_trackingnet_numbers_images_from_0_and_keeps_its_test_boxes(tmp_path: Path) -> None:
     base = tmp_path / "TrackingNet"
-    for part, count in (("TEST", 1), ("TRAIN_2", 3), ("TRAIN_10", 3)):
-        write(base / part / "anno/abc-1.txt", *boxes(count))
-        images(base / part / "frames/abc-1", "{}.jpg", range(11 if part == "TEST" else 3))
+    for name, part, count in (("a", "TEST", 1), ("b", "TRAIN_2", 3), ("a", "TRAIN_10", 3)):
+        write(base / part / f"anno/{name}.txt", *boxes(count))
+        images(base / part / f"frames/{name}", "{}.jpg", range(11 if part == "TEST" else 3))
     (test,) = read_sot(tmp_path, "TrackingNet")
     assert len(test) == len(test.absent) == 11
-    assert test.path(10).endswith("TEST/frames/abc-1/10.jpg")
+    assert test.path(10).endswith("TEST/frames/a/10.jpg")
     assert test.boxes_xyxy is None
     assert test.first_box_xyxy.tolist() == [10, 20, 40, 60]
     with pytest.raises(DataError, match=r"only the first of 11 boxes is published"):

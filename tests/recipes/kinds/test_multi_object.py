@@ -286,7 +286,7 @@ def test_ground_truth_missing_in_part_or_whole_is_known_before_anything_runs(
     with pytest.raises(DataError, match=r"MOT17-60-FRCNN.*ground truth is missing"):
         load_recipe("faster-rcnn_tiny_sample").scorer(tmp_path, torch.device("cpu"))
     first.write_text("1,1,5,5,20,20,0,8,1\n")
-    with pytest.raises(ValueError, match="none of its 1 rows counts"):
+    with pytest.raises(ValueError, match="none of its 1 rows in the frames 1 to 8 is scored"):
         tracker.scorer(tmp_path, torch.device("cpu"))
     assert second.exists()
 

@@ -1,0 +1,1 @@
+"""Text that MOTChallenge and single-object benchmarks share: columns of boxes, seqinfo.ini."""
