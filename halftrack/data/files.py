@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from halftrack.data.problems import DataError
 
-__all__ = ["is_clutter", "read_content", "read_lines", "shortened", "user_path"]
+__all__ = ["file_name", "is_clutter", "read_content", "read_lines", "shortened", "user_path"]
 
+_WINDOWS = ("thumbs.db", "ehthumbs.db", "desktop.ini")
+_CLUTTER = frozenset(
+    ("__macosx", "@eadir", "@tmp", "@recycle", "#recycle", "$recycle.bin", "lost+found", *_WINDOWS)
+)
+_LONGEST_NAME = 200  # bytes: systems allow 255, and endings follow
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGES = (b"<!doctype html", b"<html")
 # The longest list of a published data set, ImageNet VID's every frame, has 60 MB.
@@ -27,8 +33,23 @@ def user_path(path: str | Path) -> Path:
 
 
 def is_clutter(name: str) -> bool:
-    """True if a file or folder is no part of the data: hidden, or left by an archiver or server."""
-    return name.startswith(".") or name in ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini")
+    """True for a file or folder that is none of the data: hidden, or left by an archive or server.
+
+    Every reader that lists a folder asks this: what is clutter is passed over.
+    """
+    return name.startswith(".") or name.lower() in _CLUTTER
+
+
+def file_name(name: str) -> str:
+    """The name itself where a file may be called so, else one that is as near as can be.
+
+    It never leads to another folder, and is not hidden, empty, overlong or reserved anywhere.
+    """
+    cleaned = re.sub(r"[/\\:\x00-\x1f\x7f]+", "_", name).strip(" ").lstrip(".").rstrip(". ")
+    cleaned = cleaned.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    if re.fullmatch(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", cleaned, re.IGNORECASE):
+        cleaned = f"_{cleaned}"
+    return cleaned or "video"
 
 
 def read_content(file: str | Path, *, what: str, limit: int) -> bytes:

@@ -11,24 +11,24 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-import av
-import torch
 from torch import Tensor
 
+from halftrack.data.annotated_image import load_annotated_image
+from halftrack.data.files import file_name, is_clutter
 from halftrack.data.images import load_image, prepare_image
 from halftrack.data.problems import DataError
-from halftrack.data.tables.seqinfo import read_seqinfo
+from halftrack.data.tables.seqinfo import SeqInfo, read_seqinfo
+from halftrack.data.video_file import Picture, decode_video, read_video_facts
 from halftrack.frames import Frame
 
 __all__ = ["SourceFrame", "VideoSource", "open_video"]
 
 _AHEAD = 2  # frames made in a thread while the caller is busy with the one before
 _DEFAULT_RATE = 30.0
-# FFmpeg reads any text as a film of a terminal, and any .bin file as a picture of letters.
-_TEXT_ART = ("tty", "bin", "xbin", "adf", "idf")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _ALLOWED = (
     f"allowed are a video file, a folder of {', '.join(_SUFFIXES)} frames and a MOT sequence "
@@ -46,6 +46,8 @@ class SourceFrame:
     """uint8 ``(3, height, width)`` RGB at original size, the size tracks and drawings are in."""
     frame: Frame
     """The same image at network size."""
+    time: float | None = None
+    """Seconds after the first frame; None where the source does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class VideoSource:
     """A video that can be gone through any number of times, from its first frame on each time."""
 
     name: str
-    """Name of the video: the file's without its suffix, or the folder's."""
+    """Name of the file without its suffix, or of the folder; always fit to name a file."""
     frame_rate: float
     """Frames a second, the average where it varies; 30 where the source does not say."""
     size: tuple[int, int]
@@ -62,8 +64,14 @@ class VideoSource:
     """Exact for folders. Of a file what its container says, or None: good for progress only."""
     image_scale: tuple[int, int] | None
     """Greatest long and short side at network size; None leaves frames at their original size."""
-    images: Callable[[], Generator[Tensor]]
-    """Starts decoding at the first frame: uint8 ``(3, height, width)`` RGB, one at a time."""
+    pictures: Callable[[], Generator[Picture]]
+    """Starts decoding at the first frame, one frame at a time."""
+    pixel_aspect: Fraction = Fraction(1)
+    """Width of a pixel over its height, where the source says that pixels are not square."""
+    varying_rate: bool = False
+    """True where the first seconds of a file show frames at uneven times."""
+    notes: tuple[str, ...] = ()
+    """Whatever is odd about the source, a line each."""
 
     def __iter__(self) -> Iterator[SourceFrame]:
         """Every frame in turn; two more at most are decoded ahead.
@@ -74,7 +82,8 @@ class VideoSource:
         return _ahead(self._frames(), _AHEAD)
 
     def _frames(self) -> Generator[SourceFrame]:
-        for index, image in enumerate(self.images()):
+        for index, picture in enumerate(self.pictures()):
+            image = picture.image
             sample_id = f"{self.name}/{index:06d}"
             if image.shape[1:] != self.size:
                 raise DataError(
@@ -85,7 +94,7 @@ class VideoSource:
             frame = prepare_image(
                 image, sample_id=sample_id, frame_index=index, image_scale=self.image_scale
             )
-            yield SourceFrame(image=image, frame=frame)
+            yield SourceFrame(image=image, frame=frame, time=picture.time)
 
 
 def open_video(
@@ -94,8 +103,10 @@ def open_video(
     """A video file, a folder of frames or a MOT sequence folder, ready to be gone through.
 
     The frames of a folder come in natural order: ``img2.jpg`` before ``img10.jpg``. Files of other
-    kinds and hidden ones are not frames. Quarter turns that a phone notes in a video file are
-    applied. Decodes the first frame, so that a wrong path shows at once.
+    kinds and hidden ones are passed over, with a note. Frames are turned and mirrored as a viewer
+    shows them: a video file by its display matrix, images by their EXIF orientation. The images of
+    a MOT sequence are taken as stored, as its ground truth counts them. Decodes the first frame, so
+    that a wrong path shows at once.
 
     Args:
         source: path of the file or folder. Any file FFmpeg decodes; of its video streams the first.
@@ -112,7 +123,7 @@ def open_video(
         found = _read_file(path)
     else:
         raise DataError(str(path), f"no such file or folder; {_ALLOWED}")
-    start = found.images()
+    start = found.pictures()
     first = next(start, None)
     start.close()
     if first is None:
@@ -120,63 +131,85 @@ def open_video(
     return VideoSource(
         name=found.name,
         frame_rate=found.frame_rate,
-        size=(int(first.shape[1]), int(first.shape[2])),
+        size=(int(first.image.shape[1]), int(first.image.shape[2])),
         num_frames=found.num_frames,
         image_scale=image_scale,
-        images=found.images,
+        pictures=found.pictures,
+        pixel_aspect=1 / found.pixel_aspect if first.on_its_side else found.pixel_aspect,
+        varying_rate=found.varying_rate,
+        notes=found.notes,
     )
 
 
-class _Found(NamedTuple):
-    """What a path turned out to be."""
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """Whatever a path turned out to be."""
 
     name: str
-    frame_rate: float
+    pictures: Callable[[], Generator[Picture]]
+    frame_rate: float = _DEFAULT_RATE
     num_frames: int | None
-    images: Callable[[], Generator[Tensor]]
+    pixel_aspect: Fraction = Fraction(1)
+    varying_rate: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def _read_folder(folder: Path) -> _Found:
     if (folder / "seqinfo.ini").exists():
         return _read_sequence(folder)
-    files = _frame_files(folder)
-    whole = folder.resolve()
-    # LaSOT, OTB and MOTChallenge name the sequence one folder above.
-    name = whole.parent.name if whole.name in ("img", "img1") else whole.name
-    return _Found(name, _DEFAULT_RATE, len(files), lambda: _load(files))
+    files, notes = _frame_files(folder)
+    return _Found(
+        name=_folder_name(folder),
+        num_frames=len(files),
+        notes=notes,
+        pictures=lambda: _load(files),
+    )
 
 
 def _read_sequence(folder: Path) -> _Found:
-    """A sequence of MOTChallenge."""
+    """A sequence of MOTChallenge, named by its folder as its results are when they are scored."""
     info = read_seqinfo(folder / "seqinfo.ini")
     images = folder / info.image_folder
     if not images.is_dir():
         raise DataError(str(images), "the folder of images that seqinfo.ini names is missing")
-    files = _frame_files(images)
+    files, notes = _frame_files(images)
     length = info.num_frames
     if length is not None and length != len(files):
         raise DataError(str(images), f"holds {len(files)} frames, but seqLength is {length}")
-    rate = info.frame_rate or _DEFAULT_RATE
-    return _Found(folder.resolve().name, rate, len(files), lambda: _load(files))
+    return _Found(
+        name=_folder_name(folder),
+        frame_rate=info.frame_rate or _DEFAULT_RATE,
+        num_frames=len(files),
+        notes=notes,
+        pictures=lambda: _load_sequence(files, info),
+    )
 
 
-def _frame_files(folder: Path) -> list[Path]:
-    """The images of a folder in natural order."""
+def _folder_name(folder: Path) -> str:
+    whole = folder.resolve()
+    # LaSOT, OTB and MOTChallenge name the sequence one folder above.
+    return file_name(whole.parent.name if whole.name in ("img", "img1") else whole.name)
+
+
+def _frame_files(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """The images of a folder in natural order, and a note of what else is there."""
     try:
         present = sorted(folder.iterdir(), key=_natural)
     except OSError as error:
         raise DataError(str(folder), f"folder cannot be read: {error.strerror}") from None
-    files = [
-        path
-        for path in present
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-    ]
+    files, others = [], []
+    for path in present:
+        is_frame = path.suffix.lower() in _SUFFIXES and not is_clutter(path.name)
+        (files if is_frame else others).append(path)
     if not files:
         names = ", ".join(path.name for path in present[:5])
         more = f" and {len(present) - 5} more" if len(present) > 5 else ""
         found = f"holds no frames, only {names}{more}" if present else "is an empty folder"
         raise DataError(str(folder), f"{found}; {_ALLOWED}")
-    return files
+    if not others:
+        return files, ()
+    some = ", ".join(path.name for path in others[:3]) + (", ..." if len(others) > 3 else "")
+    return files, (f"{folder}: {len(others)} entries that are no frames passed over: {some}",)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -185,64 +218,35 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
-def _load(files: list[Path]) -> Generator[Tensor]:
+def _load(files: list[Path]) -> Generator[Picture]:
+    """Upright, as a viewer shows them."""
     for path in files:
-        yield load_image(path)
+        yield Picture(load_image(path, upright=True), None)
+
+
+def _load_sequence(files: list[Path], info: SeqInfo) -> Generator[Picture]:
+    """As stored, since ground truth counts these pixels."""
+    for index, path in enumerate(files):
+        if info.size is None:
+            image = load_image(path)
+        else:
+            image = load_annotated_image(path, info.size, source="seqinfo.ini")
+        yield Picture(image, None if info.frame_rate is None else index / info.frame_rate)
 
 
 def _read_file(path: Path) -> _Found:
-    with _opened(path) as container:
-        stream = container.streams.video[0]
-        rate = stream.average_rate or stream.guessed_rate
-        num_frames = stream.frames or None
-    return _Found(path.stem, float(rate or _DEFAULT_RATE), num_frames, lambda: _decode(path))
-
-
-def _opened(path: Path) -> av.container.InputContainer:
-    try:
-        container = av.open(os.fspath(path))
-    except (av.error.FFmpegError, OSError) as error:
-        reason = f"cannot be opened as a video: {error.strerror}"
-        raise DataError(str(path), f"{reason}; {_ALLOWED}") from None
-    if container.format.name in _TEXT_ART:
-        container.close()
-        raise DataError(str(path), f"cannot be opened as a video: no format of one; {_ALLOWED}")
-    if not container.streams.video:
-        others = ", ".join(stream.type for stream in container.streams) or "no stream at all"
-        container.close()
-        raise DataError(str(path), f"has no video stream but {others}; {_ALLOWED}")
-    return container
-
-
-def _decode(path: Path) -> Generator[Tensor]:
-    decoded = 0
-    with _opened(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"  # several frames at once; without it a core at most is used
-        try:
-            for packet in container.demux(stream):
-                frames = packet.decode()
-                # A decoder with several threads may swallow the last packet of a file cut short.
-                if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
-                    raise DataError(str(path), _damaged(decoded, "it is incomplete"))
-                for frame in frames:
-                    yield _to_tensor(frame)
-                    decoded += 1
-        except (av.error.FFmpegError, OSError) as error:
-            reason = error.strerror or type(error).__name__
-            raise DataError(str(path), _damaged(decoded, reason)) from None
-
-
-def _damaged(index: int, reason: str) -> str:
-    return (
-        f"frame {index} cannot be decoded: {reason}. The file is damaged or cut short; "
-        "allowed are whole videos, as FFmpeg makes of it by decoding and encoding it again"
+    if path.suffix.lower() in _SUFFIXES:  # FFmpeg takes a picture for a film too
+        return _Found(name=file_name(path.stem), num_frames=1, pictures=lambda: _load([path]))
+    facts = read_video_facts(path, _ALLOWED)
+    return _Found(
+        name=file_name(path.stem),
+        frame_rate=facts.frame_rate or _DEFAULT_RATE,
+        num_frames=facts.num_frames,
+        pixel_aspect=facts.pixel_aspect,
+        varying_rate=facts.varying_rate,
+        notes=facts.notes,
+        pictures=lambda: decode_video(path, _ALLOWED),
     )
-
-
-def _to_tensor(frame: av.VideoFrame) -> Tensor:
-    image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
-    return image.rot90(round(frame.rotation / 90), (1, 2)).contiguous()
 
 
 def _ahead(items: Generator[ItemT], count: int) -> Iterator[ItemT]:

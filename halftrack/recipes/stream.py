@@ -68,5 +68,5 @@ def _steps(
         with precision.inference(device):
             tracks = tracker.step(each)
         yield each, tracks
-    for line in tracker.notes():
+    for line in (*source.notes, *tracker.notes()):
         say(line)

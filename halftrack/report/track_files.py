@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
-from halftrack.errors import NonFiniteOutputError, UserError
+from halftrack.errors import NonFiniteOutputError, UserError, naming_file
 from halftrack.frames import Tracks
 
 __all__ = ["JsonLinesWriter", "MotTextWriter", "PartialFile", "TrackWriter"]
@@ -31,7 +31,7 @@ class TrackWriter(Protocol):
     ) -> None:
         """Close the file; give it its own name if there was no error."""
 
-    def write(self, frame_number: int, tracks: Tracks) -> None:
+    def write(self, frame_number: int, tracks: Tracks, time: float | None = None) -> None:
         """Write the tracks of one frame, 1-based; frame numbers must rise."""
 
 
@@ -83,16 +83,18 @@ class _TextWriter:
         traceback: TracebackType | None,
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            with naming_file(self._target.partial):
+                self._file.close()
             self._file = None
             self._target.finish(error, self._frames)
 
-    def write(self, frame_number: int, tracks: Tracks) -> None:
+    def write(self, frame_number: int, tracks: Tracks, time: float | None = None) -> None:
         """Write the tracks of one frame.
 
         Args:
             frame_number: 1-based, above the one written before.
             tracks: the tracks seen in the frame; there may be none.
+            time: seconds after the first frame; None leaves them out.
 
         Raises:
             ValueError: if a frame number is out of order, or a box or score is not finite.
@@ -112,17 +114,19 @@ class _TextWriter:
                     f"{self._target.path}: in frame {frame_number} track {int(tracks.ids[row])} "
                     f"has the {name} {values[row].tolist()}, allowed are finite numbers"
                 )
-        self._file.write(self._text(frame_number, tracks))
+        with naming_file(self._target.partial):
+            self._file.write(self._text(frame_number, tracks, time))
         self._last_number = frame_number
         self._frames += 1
 
-    def _text(self, frame_number: int, tracks: Tracks) -> str:
+    def _text(self, frame_number: int, tracks: Tracks, time: float | None) -> str:
         raise NotImplementedError
 
 
 class MotTextWriter(_TextWriter):
     """Writer of MOTChallenge rows, ``frame,id,left,top,width,height,score,-1,-1,-1``.
 
+    A time, where one is given, stands in the last column, which scores of boxes ignore.
     Ids count from 0 in trackers and from 1 in the file. Left and top are x1 and y1 unchanged, as in
     MMTracking 0.14. A frame without tracks has no row; a box without width or height is written.
 
@@ -130,13 +134,14 @@ class MotTextWriter(_TextWriter):
         path: the file, which is replaced if it exists; its folder must exist.
     """
 
-    def _text(self, frame_number: int, tracks: Tracks) -> str:
+    def _text(self, frame_number: int, tracks: Tracks, time: float | None) -> str:
         rows = zip(
             tracks.ids.tolist(), tracks.boxes_xyxy.tolist(), tracks.scores.tolist(), strict=True
         )
+        last = "-1" if time is None else f"{time:.4f}"
         return "".join(
             f"{frame_number},{track + 1},{x1:.3f},{y1:.3f},{x2 - x1:.3f},{y2 - y1:.3f},"
-            f"{score:.3f},-1,-1,-1\n"
+            f"{score:.3f},-1,-1,{last}\n"
             for track, (x1, y1, x2, y2), score in rows
         )
 
@@ -144,13 +149,14 @@ class MotTextWriter(_TextWriter):
 class JsonLinesWriter(_TextWriter):
     """Writer of lines ``{"frame": 1, "tracks": [{"id", "box_xyxy", "score", "label"}, ...]}``.
 
+    A time, where one is given, stands between the two: ``{"frame": 1, "time": 0.0, "tracks": []}``.
     Ids and labels count from 0, as in trackers. A frame without tracks has an empty list.
 
     Args:
         path: the file, which is replaced if it exists; its folder must exist.
     """
 
-    def _text(self, frame_number: int, tracks: Tracks) -> str:
+    def _text(self, frame_number: int, tracks: Tracks, time: float | None) -> str:
         rows = zip(
             tracks.ids.tolist(),
             tracks.boxes_xyxy.tolist(),
@@ -167,4 +173,5 @@ class JsonLinesWriter(_TextWriter):
             }
             for track, box, score, label in rows
         ]
-        return json.dumps({"frame": frame_number, "tracks": entries}) + "\n"
+        when = {} if time is None else {"time": round(time, 4)}
+        return json.dumps({"frame": frame_number, **when, "tracks": entries}) + "\n"

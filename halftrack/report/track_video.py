@@ -13,11 +13,13 @@ from halftrack.data import open_video
 from halftrack.errors import UserError
 from halftrack.recipes import Recipe, track
 from halftrack.report.drawing import Trails, draw_tracks
+from halftrack.report.output_names import claim_name
 from halftrack.report.track_files import JsonLinesWriter, MotTextWriter
-from halftrack.report.track_sources import check_unclaimed, claim
 from halftrack.report.video import VideoWriter
 
 __all__ = ["TrackedVideo", "track_video"]
+
+_ENDINGS = (".txt", ".jsonl", ".mp4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,10 @@ def track_video(
 ) -> TrackedVideo:
     """Track a video and write ``<name>.txt``, ``<name>.jsonl`` and ``<name>.mp4`` into ``out``.
 
+    Tracks of another video of this name are never replaced: the files are numbered, with a note.
+    Film and JSON lines keep the times of the frames, and so does the text (in its last column)
+    where frames are not evenly spaced.
+
     Args:
         recipe: a recipe that tracks all objects, or one of single-object tracking.
         video: a video file, a folder of frames or a MOT sequence.
@@ -62,14 +68,19 @@ def track_video(
     Raises:
         DataError: if the video cannot be read.
         ValueError, FileNotFoundError: if the recipe or its weights do not fit, or if a file would
-            replace the video, or the tracks of another video of the same name.
+            replace the video.
     """
     source = open_video(video)
-    files = [out / f"{source.name}{ending}" for ending in (".txt", ".jsonl", ".mp4")]
+    files = [out / f"{source.name}{ending}" for ending in _ENDINGS]
     if Path(video).resolve() in [file.resolve() for file in files]:
         raise UserError(f"{video} would be replaced by its own tracks: choose another --out")
-    check_unclaimed(out, source.name, Path(video), files)
+    # Before the work: a folder that cannot be written to is told at once.
+    out.mkdir(parents=True, exist_ok=True)
+    name = claim_name(out, source.name, video, _ENDINGS)
+    files = [out / f"{name}{ending}" for ending in _ENDINGS]
     notes: list[str] = []
+    if name != source.name:
+        notes.append(f"{out} holds another video's {source.name}: files are called {name}")
     steps = track(
         recipe,
         source,
@@ -79,8 +90,6 @@ def track_video(
         trust=trust,
         say=notes.append,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    claim(out, source.name, Path(video))
     trails = Trails()
     seen: set[int] = set()
     done = 0
@@ -89,14 +98,19 @@ def track_video(
         lines = stack.enter_context(JsonLinesWriter(files[1]))
         picture = None
         if film:
-            writer = VideoWriter(files[2], size=source.size, frame_rate=source.frame_rate)
+            writer = VideoWriter(
+                files[2],
+                size=source.size,
+                frame_rate=source.frame_rate,
+                pixel_aspect=source.pixel_aspect,
+            )
             picture = stack.enter_context(writer)
         for done, (each, tracks) in enumerate(steps, start=1):
-            text.write(done, tracks)
-            lines.write(done, tracks)
+            text.write(done, tracks, each.time if source.varying_rate else None)
+            lines.write(done, tracks, each.time)
             if picture is not None:
                 trails.add(tracks)
-                picture.write(draw_tracks(each.image, tracks, trails=trails))
+                picture.write(draw_tracks(each.image, tracks, trails=trails), each.time)
             seen.update(tracks.ids.tolist())
             if progress is not None:
                 progress(done, source.num_frames)

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from halftrack.errors import UserError
+from halftrack.errors import UserError, naming_file
 from halftrack.report.track_files import PartialFile
 
 __all__ = ["VideoWriter"]
 
 _CODEC: Final = "libx264"
 # Visually lossless to most eyes; two to three times the speed of x264's default preset.
+_TICKS: Final = 10_000  # a second, at least
+_HIGHEST_RATE: Final = 1000.0
 _OPTIONS = {"crf": "20", "preset": "veryfast"}
 
 
@@ -38,6 +40,7 @@ class VideoWriter:
         path: the file, which is replaced if it exists; its folder must exist.
         size: height and width of every frame.
         frame_rate: frames a second.
+        pixel_aspect: width of a pixel over its height, for players.
 
     Raises:
         ValueError: if the folder does not exist, a side is below 1 pixel or the rate not above 0.
@@ -45,7 +48,12 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, size: tuple[int, int], frame_rate: float
+        self,
+        path: str | os.PathLike[str],
+        *,
+        size: tuple[int, int],
+        frame_rate: float,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         if min(size) < 1:
             raise ValueError(f"size {size} is not allowed: height and width must be at least 1")
@@ -54,8 +62,12 @@ class VideoWriter:
         _check_codec()
         self._target = PartialFile(path)
         self._size = size
-        # 1001 keeps NTSC's 30000/1001 and 24000/1001 exact.
-        self._rate = Fraction(frame_rate).limit_denominator(1001)
+        # 1001 keeps NTSC's 30000/1001 and 24000/1001 exact; x264 takes no rate far beyond 1000.
+        rate = Fraction(min(frame_rate, _HIGHEST_RATE)).limit_denominator(1001)
+        self._rate = max(rate, Fraction(1, 1001))
+        self._ticks = self._rate.numerator * math.ceil(_TICKS / self._rate.numerator)
+        self._pixel_aspect = pixel_aspect
+        self._last_tick = -1
         self._container: av.container.OutputContainer | None = None
         self._frames = 0
 
@@ -68,6 +80,10 @@ class VideoWriter:
         self._stream.height, self._stream.width = height + height % 2, width + width % 2
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
+        # A tick is a whole part of a frame's time, and short enough for frames at any time.
+        context.time_base = Fraction(1, self._ticks)
+        if self._pixel_aspect != 1:
+            context.sample_aspect_ratio = self._pixel_aspect
         context.colorspace = Colorspace.ITU709
         context.color_primaries = ColorPrimaries.BT709
         context.color_trc = ColorTrc.BT709
@@ -89,15 +105,17 @@ class VideoWriter:
             if error is None:
                 raise UserError(f"{self._target.path}: no frame was written, a film needs one")
             return
-        container.mux(self._stream.encode(None))
-        container.close()
+        with naming_file(self._target.partial):
+            container.mux(self._stream.encode(None))
+            container.close()
         self._target.finish(error, self._frames)
 
-    def write(self, image: Image.Image | Tensor) -> None:
+    def write(self, image: Image.Image | Tensor, time: float | None = None) -> None:
         """Add one frame.
 
         Args:
             image: a picture, or uint8 ``(3, height, width)`` RGB.
+            time: seconds after the first frame; None for the place that the frame rate gives it.
 
         Raises:
             ValueError: if it has another size or type than the frames of the film.
@@ -116,7 +134,11 @@ class VideoWriter:
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
-        self._container.mux(self._stream.encode(frame))
+        seconds = self._frames / self._rate if time is None else time
+        self._last_tick = max(round(seconds * self._ticks), self._last_tick + 1)
+        frame.pts, frame.time_base = self._last_tick, Fraction(1, self._ticks)
+        with naming_file(self._target.partial):
+            self._container.mux(self._stream.encode(frame))
         self._frames += 1
 
 

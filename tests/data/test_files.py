@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from halftrack.data import DataError
-from halftrack.data.files import is_clutter, read_content, read_lines, shortened, user_path
+from halftrack.data.files import (
+    file_name,
+    is_clutter,
+    read_content,
+    read_lines,
+    shortened,
+    user_path,
+)
 
 
 @pytest.mark.parametrize("path", ["~nobody-of-this-name/data", "a\0b", "{loop}/x"])
@@ -43,10 +50,43 @@ def test_long_values_are_cut() -> None:
     assert shortened([1, 2]) == "[1, 2]"
 
 
+CLUTTER = """
+.ipynb_checkpoints __MACOSX ._000001.jpg @eaDir Thumbs.db thumbs.db .DS_Store .git desktop.ini
+#recycle $RECYCLE.BIN lost+found
+"""
+
+
+@pytest.mark.parametrize("name", CLUTTER.split())
+def test_clutter_is_known(name: str) -> None:
+    assert is_clutter(name)
+
+
+@pytest.mark.parametrize("name", ["000001.jpg", "MOT17-02-FRCNN", "macosx", "a.db", "_x", "@home"])
+def test_data_are_no_clutter(name: str) -> None:
+    assert not is_clutter(name)
+
+
 @pytest.mark.parametrize(
-    ("name", "clutter"),
-    [("._000001.jpg", True), (".DS_Store", True), ("__MACOSX", True), ("@eaDir", True),
-     ("Thumbs.db", True), ("000001.jpg", False), ("val_0", False)],
-)  # fmt: skip
-def test_clutter_is_known_by_its_name(name: str, clutter: bool) -> None:
-    assert is_clutter(name) == clutter
+    ("name", "expected"),
+    [
+        ("MOT17-02-FRCNN", "MOT17-02-FRCNN"),
+        ("two words.v2", "two words.v2"),
+        ("strasse-äöü", "strasse-äöü"),
+        ("../x", "_x"),
+        ("..", "video"),
+        ("", "video"),
+        ("   ", "video"),
+        (".hidden", "hidden"),
+        ("/etc/passwd", "_etc_passwd"),
+        ("a/../../b", "a_.._.._b"),
+        ("C:\\x", "C_x"),
+        ("a\nb\0c", "a_b_c"),
+        ("con", "_con"),
+        ("NUL.tar", "_NUL.tar"),
+        ("trailing. ", "trailing"),
+        ("x" * 400, "x" * 200),
+        ("ü" * 150, "ü" * 100),
+    ],
+)
+def test_a_name_never_leads_elsewhere(name: str, expected: str) -> None:
+    assert file_name(name) == expected

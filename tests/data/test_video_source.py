@@ -225,7 +225,7 @@ def test_only_a_few_frames_are_held_however_long_the_video(
     alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
     made = 0
 
-    def load(_: Path) -> Tensor:
+    def load(_: Path, *, upright: bool) -> Tensor:
         nonlocal made
         made += 1
         image = torch.zeros((3, 8, 8), dtype=torch.uint8)
@@ -242,7 +242,7 @@ def test_only_a_few_frames_are_held_however_long_the_video(
 def test_leaving_early_stops_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = 0
 
-    def load(_: Path) -> Tensor:
+    def load(_: Path, *, upright: bool) -> Tensor:
         nonlocal made
         made += 1
         return torch.zeros((3, 8, 8), dtype=torch.uint8)
@@ -254,3 +254,57 @@ def test_leaving_early_stops_decoding(tmp_path: Path, monkeypatch: pytest.Monkey
             break
     del each
     assert made <= 1 + 4 + 2
+
+
+@pytest.mark.parametrize("turned", [3, 6, 8])
+def test_images_of_a_folder_are_shown_upright(turned: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    upright = Image.fromarray(square_frame(0))
+    quarter = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}
+    stored = upright.transpose(quarter.get(turned, Image.Transpose.ROTATE_270))
+    stored.save(tmp_path / "1.png", exif=exif.tobytes())
+    for source in (tmp_path, tmp_path / "1.png"):
+        (only,) = open_video(source)
+        assert torch.equal(only.image, torch.from_numpy(square_frame(0)).permute(2, 0, 1))
+
+
+def test_a_sequence_is_taken_as_stored_and_must_have_its_size(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "02")
+    assert open_video(tmp_path / "02").size == SIZE
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for file in (tmp_path / "02" / "img1").iterdir():
+        Image.open(file).rotate(90, expand=True).save(file, exif=exif.tobytes())
+    message = r"000001\.png: image is 96x128, but 128x96 in seqinfo\.ini: its orientation tag \(6\)"
+    with pytest.raises(DataError, match=message):
+        open_video(tmp_path / "02")
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "", "..", "con", "another"])
+def test_a_sequence_has_its_folders_name_whatever_seqinfo_calls_it(
+    name: str, tmp_path: Path
+) -> None:
+    write_sequence(tmp_path / "02")
+    file = tmp_path / "02" / "seqinfo.ini"
+    file.write_text(file.read_text().replace("MOT17-02-FRCNN", name))
+    video = open_video(tmp_path / "02")
+    assert video.name == "02"
+
+
+def test_what_lies_beside_frames_is_passed_over_and_counted(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png"])
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "@eaDir").mkdir()
+    for name in ("._1.png", "Thumbs.db", "notes.txt"):
+        (tmp_path / name).write_text("")
+    video = open_video(tmp_path)
+    assert video.num_frames == 2
+    (note,) = video.notes
+    assert "5 entries that are no frames passed over: " in note
+
+
+def test_a_folder_that_is_called_like_an_image_is_told(tmp_path: Path) -> None:
+    (tmp_path / "1.png").mkdir()
+    with pytest.raises(DataError, match=r"1\.png: image is a folder, expected a file"):
+        open_video(tmp_path)

@@ -118,3 +118,25 @@ def test_a_file_in_no_folder_or_not_open_is_refused(tmp_path: Path) -> None:
         JsonLinesWriter(tmp_path)
     with pytest.raises(ValueError, match=r"02.txt is not open: write inside a with block"):
         MotTextWriter(tmp_path / "02.txt").write(1, some_tracks())
+
+
+def test_times_are_kept_in_both_files(tmp_path: Path) -> None:
+    with MotTextWriter(tmp_path / "a.txt") as text, JsonLinesWriter(tmp_path / "a.jsonl") as lines:
+        for number, time in enumerate((0.0, 0.02, 0.6), start=1):
+            text.write(number, some_tracks(0), time)
+            lines.write(number, some_tracks(0), time)
+    rows = (tmp_path / "a.txt").read_text().splitlines()
+    assert [row.split(",")[-1] for row in rows] == ["0.0000", "0.0200", "0.6000"]
+    assert len(read_results(tmp_path / "a.txt").ids) == 3
+    read = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [each["time"] for each in read] == [0.0, 0.02, 0.6]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt.partial").symlink_to("/dev/full")
+    with (
+        pytest.raises(OSError, match=r"No space left on device: .*a\.txt\.partial"),
+        MotTextWriter(tmp_path / "a.txt") as file,
+    ):
+        file.write(1, some_tracks(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -132,3 +133,34 @@ def test_a_build_without_the_codec_says_which_there_are(
     monkeypatch.setattr(video.av.codec, "codecs_available", {"h264", "h264_nvenc", "mpeg4"})
     with pytest.raises(UserError, match=r"has no libx264.*it has h264_nvenc\."):
         VideoWriter(tmp_path / "film.mp4", size=(96, 128), frame_rate=25)
+
+
+def test_a_film_keeps_uneven_times(tmp_path: Path) -> None:
+    times = [0.0, 0.02, 0.053, 0.153, 0.173, 0.6, 0.64]
+    with VideoWriter(tmp_path / "film.mp4", size=(96, 128), frame_rate=12.3) as film:
+        for number, time in enumerate(times):
+            film.write(square_frame(number), time)
+    back = open_video(tmp_path / "film.mp4")
+    assert [each.time for each in back] == pytest.approx(times, abs=2e-4)
+
+
+def test_times_that_do_not_rise_make_a_film_all_the_same(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "film.mp4", size=(96, 128), frame_rate=25) as film:
+        for number, time in enumerate([0.0, 0.04, 0.04, 0.02, 0.16]):
+            film.write(square_frame(number), time)
+    assert len(list(open_video(tmp_path / "film.mp4"))) == 5
+
+
+@pytest.mark.parametrize("rate", [1e-6, 0.1, 24000 / 1001, 240.0, 1e9])
+def test_any_rate_makes_a_film(tmp_path: Path, rate: float) -> None:
+    write_film(tmp_path / "film.mp4", rate=rate)
+    assert len(list(open_video(tmp_path / "film.mp4"))) == 12
+
+
+def test_a_film_tells_players_of_pixels_that_are_not_square(tmp_path: Path) -> None:
+    aspect = Fraction(16, 15)
+    with VideoWriter(
+        tmp_path / "film.mp4", size=(96, 128), frame_rate=25, pixel_aspect=aspect
+    ) as film:
+        film.write(square_frame(0))
+    assert open_video(tmp_path / "film.mp4").pixel_aspect == aspect
