@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -66,8 +67,10 @@ def read_content(file: str | Path, *, what: str, limit: int) -> bytes:
     """
     name = str(file)
     try:
-        with open(name, "rb") as stream:
-            content = stream.read(limit + 1)
+        with open(name, "rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            # All of a file at once; of a device, which has no size, as much as is allowed.
+            content = stream.readall() if 0 < size <= limit else stream.read(limit + 1)
     except FileNotFoundError:
         raise DataError(name, f"{what} is missing") from None
     except (OSError, ValueError) as error:
@@ -79,7 +82,8 @@ def read_content(file: str | Path, *, what: str, limit: int) -> bytes:
         raise DataError(
             name, f"{what} is a Git LFS pointer, not the file: fetch it with `git lfs pull`"
         )
-    if content[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_PAGES):
+    start = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:14].lower().startswith(_PAGES):
         raise DataError(name, f"{what} is a web page: the download failed, fetch the file again")
     return content
 

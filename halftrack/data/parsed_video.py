@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,7 +88,7 @@ class ParsedVideo:
         label: int,
         track: object,
         source: str,
-        about: str = "",
+        about: Callable[[], str] = str,
         occluded: bool = False,
         generated: bool = False,
         ignored: bool = False,
@@ -101,7 +101,7 @@ class ParsedVideo:
             track: the identity as annotated; only its equality within the video counts, None where
                 there is none.
             source: file that holds the annotation, for the note.
-            about: the annotation's place in that file, for the note.
+            about: tells the annotation's place in that file, for the note.
             occluded: annotators' flag.
             generated: annotators' flag.
             ignored: True for crowd regions.
@@ -109,18 +109,19 @@ class ParsedVideo:
         height, width = self.sizes[-1]
         fault = _fault(box_xyxy, width, height)
         if fault is not None:
-            self.problems.append(Problem(source, f"{about}{fault}"))
+            self.problems.append(Problem(source, about() + fault))
             return
         x1, y1, x2, y2 = box_xyxy
         if x2 - x1 < MIN_BOX_SIDE or y2 - y1 < MIN_BOX_SIDE:
             self.left_out["degenerate_boxes"] += 1
             return
-        if _nothing_inside(x1, x2, width) or _nothing_inside(y1, y2, height):
-            self.left_out["vanishing_boxes"] += 1
-            return
-        self.left_out["overhanging_boxes"] += x1 < 0 or y1 < 0 or x2 > width or y2 > height
-        if x2 - x1 > width or y2 - y1 > height:
-            self.odd["boxes larger than their image"] += 1
+        if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
+            if _nothing_inside(x1, x2, width) or _nothing_inside(y1, y2, height):
+                self.left_out["vanishing_boxes"] += 1
+                return
+            self.left_out["overhanging_boxes"] += 1
+            if x2 - x1 > width or y2 - y1 > height:
+                self.odd["boxes larger than their image"] += 1
         self._note_repeats(box_xyxy, label, track)
         self.boxes.append(box_xyxy)
         self.labels.append(label)
@@ -133,22 +134,25 @@ class ParsedVideo:
 
     def _note_repeats(self, box_xyxy: object, label: int, track: object) -> None:
         """Count what comes twice in a frame: published data have such objects, so they stay."""
-        same = (box_xyxy, label)
-        if same in self._in_frame:
+        in_frame = self._in_frame
+        if (same := (box_xyxy, label)) in in_frame:
             self.odd["boxes equal to another of their class and image"] += 1
-        self._in_frame.add(same)
+        in_frame.add(same)
         if self.still:
             return
         if track is None:
             self.odd["boxes of videos without a track"] += 1
-        elif ("track", track) in self._in_frame:
+        elif (named := ("track", track)) in in_frame:
             self.odd["boxes whose track is in their frame already"] += 1
-        self._in_frame.add(("track", track))
+        else:
+            in_frame.add(named)
 
 
 def _fault(box: tuple[float, float, float, float], width: int, height: int) -> str | None:
     """The mistake in a box that cannot be meant; None if there is none."""
     x1, y1, x2, y2 = box
+    if 0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height:
+        return None
     told = f"box (x1={x1:g}, y1={y1:g}, x2={x2:g}, y2={y2:g})"
     if not all(map(math.isfinite, box)):
         return f"{told} is not finite"

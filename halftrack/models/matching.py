@@ -6,14 +6,17 @@ are more candidates than wanted, positives first.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from halftrack.boxes import iou
+from halftrack.errors import UserError
 
-__all__ = ["MatchingConfig", "Sample", "assign", "sample"]
+__all__ = ["MatchingConfig", "Sample", "assign", "require_area", "sample"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,24 @@ def sample(assigned: Tensor, config: MatchingConfig) -> Sample:
     positive = _draw(torch.nonzero(assigned >= 0).flatten(), wanted)
     negative = _draw(torch.nonzero(assigned == -1).flatten(), config.num_samples - len(positive))
     return Sample(positive, negative, assigned[positive])
+
+
+def require_area(corners: Sequence[Sequence[float]], sample_ids: Sequence[str]) -> None:
+    """Refuse boxes whose size has no finite logarithm, which is what is learned of it.
+
+    Args:
+        corners: x1, y1, x2 and y2 of the boxes, one of each pair.
+        sample_ids: names of the pairs.
+
+    Raises:
+        UserError: for the first such box, with its sample.
+    """
+    for x1, y1, x2, y2, name in zip(*corners, sample_ids, strict=True):
+        if not (0 < x2 - x1 < math.inf and 0 < y2 - y1 < math.inf):
+            raise UserError(
+                f"the target of {name}, x1={x1:g}, y1={y1:g}, x2={x2:g}, y2={y2:g}, has no area or "
+                "is not finite: mend its annotation, or leave it out"
+            )
 
 
 def _draw(candidates: Tensor, wanted: int) -> Tensor:

@@ -27,7 +27,7 @@ from halftrack.layers import (
     SiameseGeometry,
     depthwise_correlation,
 )
-from halftrack.models.matching import MatchingConfig, assign, sample
+from halftrack.models.matching import MatchingConfig, assign, require_area, sample
 from halftrack.precision import fp32_island
 
 __all__ = ["PairTargets", "SiamRPN", "SiamRPNConfig"]
@@ -118,19 +118,24 @@ class SiamRPN(nn.Module):
 
         Raises:
             TypeError: in evaluation mode, which is for ``embed`` and ``compare``.
+            UserError: if the box of a pair has no area or is not finite.
         """
         if not self.training or not isinstance(pairs, PairBatch):
             raise TypeError(
                 "SiamRPN takes a PairBatch in training mode; in evaluation mode call embed() and "
                 f"compare(), got a {type(pairs).__name__}"
             )
+        # Host sync: flags and boxes at once.
+        flags = pairs.positive[:, None].to(pairs.boxes_xyxy)
+        *corners, positive = zip(*torch.cat([pairs.boxes_xyxy, flags], dim=1).tolist(), strict=True)
+        require_area(corners, pairs.sample_ids)
         logits, deltas = self.head(
             self._centres(self.features(pairs.templates)), self.features(pairs.searches)
         )
         rows, columns = logits.shape[-2:]
         targets = [
-            self.assign(box, positive, rows, columns)
-            for box, positive in zip(pairs.boxes_xyxy, pairs.positive.tolist(), strict=True)
+            self.assign(box, bool(flag), rows, columns)
+            for box, flag in zip(pairs.boxes_xyxy, positive, strict=True)
         ]
         return self._losses(_by_anchor(logits, 2), _by_anchor(deltas, 4), targets)
 

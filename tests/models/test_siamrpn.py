@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from device_guard import DeviceGuard
 
+from halftrack.errors import UserError
 from halftrack.frames import PairBatch
 from halftrack.layers import depthwise_correlation
 from halftrack.models import SiamRPN, SiamRPNConfig
@@ -56,6 +57,37 @@ def test_losses_are_finite_fp32_scalars_with_gradients(
     trained = [p for p in model.parameters() if p.requires_grad]
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in trained)
     assert not any(p.requires_grad for p in model.backbone.parameters())
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(90, 80, 90, 170), (90, 170, 160, 170), (160, 80, 90, 170), (90, 80, NAN, 170),
+     (90, 80, INF, 170), (-INF, 80, INF, 170), (0, 0, 0, 0)],
+)  # fmt: skip
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_target_without_area_is_refused_with_its_sample(
+    model: SiamRPN, box: tuple[float, ...], positive: bool
+) -> None:
+    batch = pairs(True, positive)
+    boxes = torch.stack([batch.boxes_xyxy[0], torch.tensor(box, device="cpu")])
+    with pytest.raises(UserError, match=r"the target of bad, .* has no area or is not finite"):
+        model.train()(replace(batch, boxes_xyxy=boxes, sample_ids=("good", "bad")))
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16"])
+@pytest.mark.parametrize("box", [(90, 80, 90.001, 170), (-1e6, -1e6, 1e6, 1e6), (0, 0, 1, 255)])
+def test_every_target_with_area_gives_finite_losses(
+    model: SiamRPN, name: str, box: tuple[float, ...]
+) -> None:
+    batch = pairs(True, False)
+    boxes = torch.tensor([box, box], device="cpu")
+    precision = Precision.named(name)
+    with precision.arithmetic("cpu"), precision.autocast("cpu"):
+        losses = model.train()(replace(batch, boxes_xyxy=boxes))
+    assert all(bool(torch.isfinite(losses[term])) for term in TERMS)
 
 
 def test_a_batch_of_negative_pairs_has_no_box_loss(model: SiamRPN) -> None:

@@ -71,10 +71,11 @@ def parse_video(video: XmlVideo) -> ParsedVideo:
         source = f"{video.annotations}/{stem}.xml"
         try:
             root = read_tree(source)
+            height, width = _numbers(root, "size", ("height", "width"), source)
             parsed.add_frame(
                 f"{video.name}/{stem}.JPEG",
-                height=_number(root, "size/height", source),
-                width=_number(root, "size/width", source),
+                height=height,
+                width=width,
                 is_key=stem in video.keys,
                 source=source,
             )
@@ -99,13 +100,9 @@ def _add_object(
     if label is None:
         parsed.left_out["unknown_objects"] += 1
         return
+    x1, y1, x2, y2 = _numbers(element, "bndbox", ("xmin", "ymin", "xmax", "ymax"), source)
     parsed.add_box(
-        (
-            _number(element, "bndbox/xmin", source),
-            _number(element, "bndbox/ymin", source),
-            _number(element, "bndbox/xmax", source),
-            _number(element, "bndbox/ymax", source),
-        ),
+        (x1, y1, x2, y2),
         label=label,
         track=(element.findtext("trackid") or "").strip() or None,
         source=source,
@@ -118,12 +115,20 @@ def _is_set(element: ElementTree.Element, path: str) -> bool:
     return (element.findtext(path) or "").strip() == "1"
 
 
-def _number(element: ElementTree.Element, path: str, source: str) -> float:
-    text = element.findtext(path)
-    if text is None:
-        raise DataError(source, f"<{element.tag[:60]}> has no <{path}>")
-    try:
-        # Python would read 1_0 as ten.
-        return float(text.replace("_", "?"))
-    except ValueError:
-        raise DataError(source, f"<{path}> is {shortened(text)}, not a number") from None
+def _numbers(
+    element: ElementTree.Element, name: str, parts: tuple[str, ...], source: str
+) -> list[float]:
+    """The numbers in the parts of a named child."""
+    child = element.find(name)
+    values = []
+    for part in parts:
+        text = None if child is None else child.findtext(part)
+        if text is None:
+            raise DataError(source, f"<{element.tag[:60]}> has no <{name}/{part}>")
+        try:
+            # Python would read 1_0 as ten.
+            values.append(float(text.replace("_", "?")))
+        except ValueError:
+            reason = f"<{name}/{part}> is {shortened(text)}, not a number"
+            raise DataError(source, reason) from None
+    return values

@@ -221,7 +221,9 @@ class _Reader:
         self._notes.odd["stills listed again"] += 1
 
     def _add_annotation(self, video: ParsedVideo, annotation: Record, file: str) -> None:
-        about = f"annotation {shortened(annotation.get('id'))} of {file}: "
+        def about() -> str:
+            return f"annotation {shortened(annotation.get('id'))} of {file}: "
+
         category = identifier(annotation.get("category_id"))
         if category is None or category not in self._labels:
             if category is None or category not in self._bad_categories:
@@ -238,7 +240,7 @@ class _Reader:
             x, y, width, height = bbox_numbers(annotation)
             track = track_of(annotation)
         except ValueError as error:
-            self._notes.problem(f"{about}{error}")
+            self._notes.problem(f"{about()}{error}")
             return
         self._count_corners((x, y, width, height), video.sizes[-1])
         video.add_box(

@@ -41,12 +41,15 @@ def read_tree(source: str) -> ElementTree.Element:
         DataError: if the file cannot be read or is no XML.
     """
     content = read_content(source, what="annotation", limit=_LONGEST_XML)
-    if not content.strip():
+    if not content or content.isspace():
         raise DataError(source, "annotation is an empty file")
     # A few entities that name each other take any amount of memory; no annotation tool has them.
-    if b"<!ENTITY" in content.replace(b"\0", b""):
+    plain = content.replace(b"\0", b"") if b"\0" in content else content
+    if b"<!ENTITY" in plain:
         raise DataError(source, "annotation declares XML entities: remove its <!DOCTYPE ...> part")
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    encoding = None
+    if b"\0" in content[:4]:
+        encoding = next((name for mark, name in _MARKS if content.startswith(mark)), None)
     if encoding is None:
         try:
             return ElementTree.fromstring(content)
