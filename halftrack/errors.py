@@ -6,11 +6,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-__all__ = ["MissingFileError", "NonFiniteOutputError", "UserError", "naming_file"]
+__all__ = ["MissingFileError", "NonFiniteOutputError", "UserError", "reason_of"]
 
 
 class UserError(ValueError):
@@ -28,12 +24,7 @@ class NonFiniteOutputError(ValueError):
     """Scores, boxes or embeddings of a model that are not finite: the run failed numerically."""
 
 
-@contextmanager
-def naming_file(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Gives an ``OSError`` that names no file, as a full disk's does, the file being written."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = os.fspath(path)
-        raise
+def reason_of(error: OSError) -> str:
+    """Plain words for why a file cannot be written, e.g. ``no space left on device``."""
+    words = error.strerror or str(error) or type(error).__name__
+    return words[:1].lower() + words[1:]

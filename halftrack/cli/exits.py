@@ -27,7 +27,11 @@ _USERS_ELSEWHERE = {
     "halftrack.precision": ("PrecisionError",),
     "halftrack.synthetic": ("SyntheticVideoError",),
 }
-_FAILURES = {"halftrack.precision": ("NonFiniteGradientError",), "torch": ("OutOfMemoryError",)}
+_FAILURES = {
+    "halftrack.precision": ("NonFiniteGradientError",),
+    "halftrack.data.workers": ("DataWorkerError",),
+    "torch": ("OutOfMemoryError",),
+}
 _USERS_OS_ERRORS = (
     FileExistsError,
     FileNotFoundError,

@@ -32,7 +32,8 @@ def train(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write checkpoints and the log to this folder. Default: runs/RECIPE_PRECISION.",
+            help="Write checkpoints and the log to this folder. Default: runs/RECIPE_PRECISION, "
+            "and _seedN behind it for other seeds than 0.",
         ),
     ] = None,
     precision: PrecisionName = None,
@@ -41,6 +42,14 @@ def train(
     device: Device = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the newest checkpoint in --out.")
+    ] = False,
+    data_changed: Annotated[
+        bool,
+        typer.Option(
+            "--data-changed",
+            help="With --resume: go on with other data than the run began with, from the start of "
+            "the epoch. Without it such a run is refused.",
+        ),
     ] = False,
     trust: Trust = False,
     settings: Settings = None,
@@ -56,7 +65,8 @@ def train(
     from halftrack.recipes import train as train_recipe
 
     chosen = choose_recipe(recipe, precision, settings)
-    out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}"
+    seeded = f"_seed{seed}" if seed else ""
+    out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"
     result = train_recipe(
         chosen,
         data_root=data_root,
@@ -65,6 +75,7 @@ def train(
         init=init,
         device=device,
         resume=resume,
+        data_changed=data_changed,
         trust=trust,
     )
     end_interrupted(result.interrupted)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from halftrack.data.index import VideoIndex, array_fields
 from halftrack.data.problems import Problem
 
-__all__ = ["cache_folder", "cached_index", "fingerprint"]
+__all__ = ["cache_folder", "cached_index", "contents_hash", "fingerprint"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,20 @@ def fingerprint(*, text: str = "", files: Iterable[Path] = (), folders: Iterable
             continue
         for entry in entries:
             digest.update(_stamp(entry.name, entry))
+    return digest.hexdigest()
+
+
+def contents_hash(arrays: Iterable[npt.NDArray[np.generic]], *, text: object = "") -> str:
+    """Sixteen hexadecimal digits that change with any value, and with nothing else.
+
+    Args:
+        arrays: in a fixed order.
+        text: whatever is no array; its ``repr`` counts, so let it be of plain values.
+    """
+    digest = hashlib.blake2b(repr(text).encode(), digest_size=8)
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
     return digest.hexdigest()
 
 

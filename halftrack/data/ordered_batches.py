@@ -83,6 +83,13 @@ class OrderedBatches(ABC, Generic[Sample, Batch]):
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """The batch that holds these samples."""
 
+    def facts(self) -> dict[str, dict[str, int | str]]:
+        """Amounts and a hash of what is learned from, by data set; a resumed run compares them.
+
+        No paths: a data set may be moved.
+        """
+        return {"the training set": {"samples": self.num_samples}}
+
     def __len__(self) -> int:
         """Batches in an epoch of this rank."""
         share = self.world_size * self.samples_per_batch

@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from halftrack.errors import NonFiniteOutputError
 from halftrack.frames import FrameTruth
 
-__all__ = ["DetectionMetrics", "FrameDetections", "check_frames"]
+__all__ = ["DETECTION_SCORES", "DetectionMetrics", "FrameDetections", "check_frames"]
+
+DETECTION_SCORES = ("coco_ap50", "voc_ap50", "voc_ap50_slow", "voc_ap50_medium", "voc_ap50_fast")
+"""The overall numbers of ``DetectionMetrics``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +54,7 @@ class DetectionMetrics:
 
     def flat(self) -> dict[str, float]:
         """The overall numbers by name, as logged."""
-        names = ("coco_ap50", "voc_ap50", "voc_ap50_slow", "voc_ap50_medium", "voc_ap50_fast")
-        return {name: float(getattr(self, name)) for name in names}
+        return {name: float(getattr(self, name)) for name in DETECTION_SCORES}
 
     def metrics(self) -> dict[str, float | dict[str, float | None] | None]:
         """Every number by name, ready for JSON: NaN is None.

@@ -20,6 +20,7 @@ from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
 from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.run_folder import check_single_process, own_folder
 from halftrack.training.same_run import check_same_run, check_unused, free_fields, leaves
 
 __all__ = [
@@ -89,26 +90,70 @@ def train(
     init: str | Path | None = None,
     device: torch.device | str | None = None,
     resume: bool = False,
+    data_changed: bool = False,
     trust: bool = False,
 ) -> TrainingResult:
     """Train a recipe; checkpoints, ``best.pth`` and ``log.jsonl`` go to ``out``.
 
-    What can be wrong without the data is found before they are read.
+    What can be wrong without the data is found before they are read; what their index can tell,
+    before the first step. The folder is this process's until the run ends.
+
+    Args:
+        recipe: what is trained.
+        data_root: the folder that holds the data sets as downloaded.
+        out: the folder of the run.
+        seed: the origin of all randomness.
+        init: a checkpoint to start from, or the word ``none``; without it the recipe decides.
+        device: where it computes; None chooses.
+        resume: continue the run in ``out``.
+        data_changed: continue it with other data than it began with, from the epoch's start.
+        trust: unpickle arbitrary objects in ``init``.
 
     Raises:
         DataError: if the data are not there or not readable.
+        DataWorkerError: if a process that prepares data dies.
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
         ValueError, FileNotFoundError: a recipe that is not trained, a resume that cannot be.
     """
+    check_single_process()
     trained, out = recipe.for_training(), Path(out)
     device = choose_device(device)
-    # A resumed run gets its weights from the checkpoint.
-    init = "none" if resume else init
-    if resume:
-        _check_resumable(trained, out, seed=seed)
-    else:
-        check_unused(out)
-    _check_model(trained, init=init, trust=trust)
+    if data_changed and not resume:
+        raise UserError("data_changed (--data-changed) is for a resumed run: add --resume")
+    with own_folder(out):
+        # A resumed run gets its weights from the checkpoint.
+        init = "none" if resume else init
+        if resume:
+            _check_resumable(trained, out, seed=seed)
+        else:
+            check_unused(out)
+        _check_model(trained, init=init, trust=trust)
+        return _train(
+            trained,
+            data_root=data_root,
+            out=out,
+            seed=seed,
+            init=init,
+            device=device,
+            resume=resume,
+            data_changed=data_changed,
+            trust=trust,
+        )
+
+
+def _train(
+    trained: TrainedRecipe,
+    *,
+    data_root: str | Path,
+    out: Path,
+    seed: int,
+    init: str | Path | None,
+    device: torch.device,
+    resume: bool,
+    data_changed: bool,
+    trust: bool,
+) -> TrainingResult:
+    """Read the data and train, all that can be known without them being right."""
     trained = trained.settled(data_root)
     source = trained.training_source(data_root, progress=PrintedProgress("training annotations"))
     for line in source.notes:
@@ -139,7 +184,10 @@ def train(
         recipe=trained.to_dict(),
         free=free_fields(trained),
         init=trained.start_weights if init is None else str(init),
+        # A source of a task that halftrack does not know may have none.
+        data=getattr(source, "facts", dict)(),
         resume=resume,
+        data_changed=data_changed,
     )
 
 
@@ -154,7 +202,8 @@ def _check_resumable(recipe: TrainedRecipe, out: Path, *, seed: int) -> None:
 
 
 def _check_model(recipe: TrainedRecipe, *, init: str | Path | None, trust: bool) -> None:
-    """Make sure that weights can be had and fit, and that every pattern matches something."""
+    """Make sure that weights fit, patterns match something, and the best metric is measured."""
+    recipe.check_before_data()
     recipe = recipe.without_data()
     model = prepare_model(recipe, init=init, trust=trust, say=lambda _: None)
     config = replace(recipe.training, ema_decay=None)

@@ -1,12 +1,13 @@
 """Training: the loop in sight, what moves the weights, checkpoints and the log. Knows no task."""
 
 from halftrack.training.batches import Batch, BatchSource
-from halftrack.training.checkpoint import LoadReport, load_weights, read_checkpoint
+from halftrack.training.checkpoint import read_checkpoint
 from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner, StepSchedule, WeightAverage, total_loss
 from halftrack.training.loop import train
 from halftrack.training.optimiser import Phase, Ramp
 from halftrack.training.run import TrainingResult
+from halftrack.training.weights import LoadReport, load_weights
 
 __all__ = [
     "Batch",

@@ -50,7 +50,7 @@ class TrainingConfig:
     """Batches accumulated into one step."""
     evaluate_every: int = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
-    best_metric: str
+    best_metric: str = field(metadata=_FREE)
     """The metric, higher is better, by which the best checkpoint is kept."""
     checkpoint_every: int | None = field(default=1000, metadata=_FREE)
     """Steps between checkpoints beside those at the end of each epoch; None for no others."""

@@ -22,13 +22,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from halftrack.errors import naming_file
+from halftrack.errors import reason_of
 from halftrack.precision import StepReport
 from halftrack.training.skipped import Explanation
 
 __all__ = ["RunLog", "peak_memory_mb"]
 
 BatchT = TypeVar("BatchT")
+
+_NEWLINE = b"\n"
 
 
 def peak_memory_mb(device: torch.device) -> float:
@@ -71,9 +73,11 @@ class RunLog:
         self._data_time = 0.0
         self._window_start = time.perf_counter()
         self._skipped = 0
+        self._unwritten = b""
 
     def __enter__(self) -> Self:
-        self._file = self._path.open("a", encoding="utf-8")
+        # Unbuffered: what a full disk has not taken stays in ``_unwritten``, in its order.
+        self._file = self._path.open("ab", buffering=0)
         if self._console.is_terminal:
             self._progress = Progress(
                 TextColumn("{task.description}"),
@@ -90,12 +94,14 @@ class RunLog:
     def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
+        self._write(b"")
+        if self._unwritten:
+            self.say(f"{self._path}: its last {self._unwritten.count(_NEWLINE)} lines are lost")
         self._file.close()
 
     @property
     def position(self) -> int:
         """Bytes written so far; a checkpoint keeps it so that a resumed log repeats nothing."""
-        self._file.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
 
@@ -118,6 +124,12 @@ class RunLog:
         ]
         self._skipped = int(state["skipped"])
 
+    def expect(self, total_steps: int) -> None:
+        """Set the length of the run anew, for the display."""
+        self._total_steps = total_steps
+        if self._progress is not None:
+            self._progress.update(self._task, total=total_steps)
+
     def say(self, message: str) -> None:
         """One line for the person at the terminal."""
         (self._progress.console if self._progress else self._console).print(
@@ -126,13 +138,19 @@ class RunLog:
 
     def note(self, **fields: Any) -> None:
         """Write one record as it is."""
-        line = json.dumps(_finite(fields), allow_nan=False)
+        self._write(json.dumps(_finite(fields), allow_nan=False).encode() + _NEWLINE)
+
+    def _write(self, line: bytes) -> None:
+        """Append to the file; what a full disk does not take is tried again with the next line."""
+        told = bool(self._unwritten)
+        self._unwritten += line
         try:
-            self._file.write(line + "\n")
-            self._file.flush()
-        except OSError:
-            with naming_file(self._path):
-                raise
+            while self._unwritten:
+                written = self._file.write(self._unwritten)
+                self._unwritten = self._unwritten[written:]
+        except OSError as error:
+            if not told:
+                self.say(f"{reason_of(error)} while writing {self._path}; it is tried again")
 
     def timed(self, loader: Iterable[BatchT]) -> Iterator[BatchT]:
         """The loader's batches; the time spent waiting for them is logged as ``data_time``."""

@@ -23,6 +23,7 @@ from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner
 from halftrack.training.optimiser import placed
 from halftrack.training.run import Run, TrainingResult
+from halftrack.training.same_run import DataFacts
 
 __all__ = ["batch_seed", "train"]
 
@@ -40,7 +41,9 @@ def train(
     recipe: Mapping[str, Any] | None = None,
     free: Collection[str] = (),
     init: str = "none",
+    data: DataFacts | None = None,
     resume: bool = False,
+    data_changed: bool = False,
 ) -> TrainingResult:
     """Train ``model`` and leave ``log.jsonl``, ``step_N.pth`` and ``best.pth`` in ``out``.
 
@@ -60,20 +63,25 @@ def train(
         recipe: plain values that say what is run; a resume must bring the same.
         free: dotted paths of fields among them that a resume may change.
         init: the file or the word that the weights came from, for the log.
+        data: what is learned from, by data set; a resume must bring the same.
         resume: continue the run in ``out`` from its newest intact checkpoint.
+        data_changed: resume with other data too, from the start of the epoch.
 
     Raises:
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
         FileNotFoundError: ``resume`` without a checkpoint.
-        ValueError: ``resume`` with a checkpoint of another recipe or seed, or a folder in use.
+        ValueError: ``resume`` with a checkpoint of another recipe, seed or other data, or a folder
+            in use.
     """
     out.mkdir(parents=True, exist_ok=True)
     model = placed(model, device, channels_last=config.channels_last)
     learner = Learner(model, config, precision, device=device, batches_per_epoch=len(batches))
-    run = Run(learner, config=config, out=out, seed=seed, recipe=recipe or {}, free=free, init=init)
+    run = Run(
+        learner, config=config, out=out, seed=seed, recipe=recipe, free=free, init=init, data=data
+    )
     result = run.result
     with run.log, _signals() as received:
-        run.begin(resume=resume)
+        run.begin(resume=resume, data_changed=data_changed)
         for epoch in range(run.epochs_finished, config.epochs):
             learner.begin_epoch(epoch)
             step: list[tuple[Batch, int]] = []  # batches of the step under way, and their seeds
@@ -135,7 +143,7 @@ def batch_seed(seed: int, epoch: int, index: int) -> int:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM so that the step can end first; a second one acts at once.
+    """Collect SIGINT, SIGTERM and SIGHUP so that the step can end first; a second acts at once.
 
     Outside the main thread Python cannot handle signals, and nothing is collected.
     """
@@ -148,9 +156,10 @@ def _signals() -> Iterator[list[int]]:
         received.append(number)
         signal.signal(number, before[number])
 
-    before: dict[int, Any] = {
-        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # nohup
+        del before[signal.SIGHUP]
     try:
         for number in before:
             signal.signal(number, collect)

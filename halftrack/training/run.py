@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from halftrack.errors import UserError
+from halftrack.errors import UserError, reason_of
 from halftrack.precision import NonFiniteGradientError, StepReport
 from halftrack.training.batches import Batch
 from halftrack.training.checkpoint import (
@@ -21,30 +20,18 @@ from halftrack.training.checkpoint import (
 from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner
 from halftrack.training.log import RunLog
-from halftrack.training.same_run import check_same_run, check_unused
+from halftrack.training.result import TrainingResult
+from halftrack.training.same_run import (
+    EPOCH,
+    DataFacts,
+    batches_done,
+    check_same_data,
+    check_same_run,
+    check_unused,
+)
 from halftrack.training.skipped import Explanation, SkippedSteps
 
 __all__ = ["Run", "TrainingResult"]
-
-
-@dataclass(kw_only=True)
-class TrainingResult:
-    """Result of a run."""
-
-    steps: int = 0
-    """Attempted steps, those before a resume included."""
-    skipped: int = 0
-    """Steps skipped because a gradient was not finite."""
-    loss_scale: float = 1.0
-    """The loss scale at the end."""
-    metrics: dict[str, float] = field(default_factory=dict)
-    """The last evaluation."""
-    best: float | None = None
-    """The best value of ``best_metric``."""
-    checkpoint: Path | None = None
-    """The newest checkpoint."""
-    interrupted: int | None = None
-    """The signal that ended the run early, None if it ran to its end."""
 
 
 class Run:
@@ -58,6 +45,7 @@ class Run:
         recipe: plain values that say what is run; a resume must bring the same.
         free: dotted paths of fields among them that a resume may change.
         init: the file or the word that the first weights came from, for the log.
+        data: what is learned from; a resume must bring the same.
     """
 
     def __init__(
@@ -67,22 +55,24 @@ class Run:
         config: TrainingConfig,
         out: Path,
         seed: int,
-        recipe: Mapping[str, Any],
+        recipe: Mapping[str, Any] | None,
         free: Collection[str],
         init: str,
+        data: DataFacts | None,
     ) -> None:
         self.learner, self.config = learner, config
         self._out, self._seed = out, seed
-        self._recipe, self._free, self._init = dict(recipe), free, init
+        self._recipe, self._free, self._init = dict(recipe or {}), free, init
         self.skips = SkippedSteps(
             learner.model,
             precision=learner.precision,
             device=learner.device,
             out=out,
-            recipe=recipe,
+            recipe=self._recipe,
             bundles=config.replay_bundles,
         )
         self.batches_per_epoch = learner.steps_per_epoch * config.accumulate
+        self._data = {EPOCH: {"batches": self.batches_per_epoch}, **(data or {})}
         self.batches_done = 0
         self.epochs_finished = 0
         self.result = TrainingResult()
@@ -93,20 +83,31 @@ class Run:
             total_steps=learner.steps_per_epoch * config.epochs,
         )
 
-    def begin(self, *, resume: bool) -> None:
+    def begin(self, *, resume: bool, data_changed: bool = False) -> None:
         """Start afresh, or take the newest intact checkpoint of the folder over.
+
+        Args:
+            resume: go on from the checkpoint.
+            data_changed: with other data too, from the start of the epoch.
 
         Raises:
             FileNotFoundError: ``resume`` and no intact checkpoint.
-            ValueError: the checkpoint is of another recipe or seed, or the folder already holds a
-            run.
+            ValueError: the checkpoint is of another recipe, seed or other data, or the folder
+                already holds a run.
         """
         if resume:
             path, state, torn = newest_checkpoint(self._out)
             for line in torn:
                 self.log.say(f"passed over: {line}")
+            changes = check_same_data(path, state, self._data, may_change=data_changed)
             self._restore(path, state)
+            if "data" not in state["meta"]:
+                self.log.say("that file is of an earlier version and does not name its data")
             self.log.say(f"resumed from {path} at step {self.result.steps}")
+            if changes:
+                self._restart_epoch(state, changes)
+            elif data_changed:
+                self.log.say("the data are those of the checkpoint: nothing is done anew")
             return
         check_unused(self._out)
         self.skips.forget()
@@ -128,12 +129,38 @@ class Run:
         )
         self.log.say(lr_rule)
 
-    def save(self) -> None:
-        """Write ``step_N.pth`` and delete the oldest beyond ``keep_checkpoints``."""
+    def save(self, *, last: bool = False) -> None:
+        """Write ``step_N.pth`` and delete the oldest beyond ``keep_checkpoints``.
+
+        Where that fails, as on a full disk, the run says so and goes on with the file before.
+
+        Args:
+            last: the run ends with it.
+
+        Raises:
+            ValueError: if ``last`` cannot be written and there is no other file of the run.
+        """
         path = self._out / f"step_{self.result.steps}.pth"
-        write_checkpoint(path, self._state())
+        if not self._written(path, self._state):
+            if last and not any(self._out.glob("*.pth")):
+                raise UserError(f"{path} could not be written, and no other: the weights are lost")
+            return
         self.result.checkpoint = path
         prune(self._out, keep=self.config.keep_checkpoints, written=path)
+
+    def _written(self, path: Path, state: Callable[[], Mapping[str, Any]]) -> bool:
+        """Whether a checkpoint could be written; says it where not."""
+        try:
+            write_checkpoint(path, state())
+        except OSError as error:
+            before = self.result.checkpoint
+            kept = "there is no file before it" if before is None else f"{before.name} is kept"
+            self.log.say(
+                f"{reason_of(error)} while writing {path}; {kept}, the run goes on and tries again "
+                "at its next checkpoint"
+            )
+            return False
+        return True
 
     def finish_epoch(self, evaluate: Callable[[nn.Module], dict[str, float]] | None) -> None:
         """Save, evaluate where that is due, and save the score with it."""
@@ -143,7 +170,7 @@ class Run:
             self.evaluate(evaluate)
         self.epochs_finished = epoch
         if epoch == self.config.epochs:
-            self.save()
+            self.save(last=True)
 
     def evaluate(self, evaluate: Callable[[nn.Module], dict[str, float]]) -> None:
         """Score the (averaged) weights and keep them as ``best.pth`` if none before were better."""
@@ -158,14 +185,10 @@ class Run:
                 )
             # A NaN score is never the best: nothing compares greater than it ever after.
             if score == score and (self.result.best is None or score > self.result.best):
-                self.result.best = score
-                write_checkpoint(
-                    self._out / "best.pth",
-                    {
-                        "meta": self._meta() | {"metrics": metrics},
-                        "state_dict": model.state_dict(),
-                    },
-                )
+                meta = self._meta() | {"metrics": metrics}
+                state = {"meta": meta, "state_dict": model.state_dict()}
+                if self._written(self._out / "best.pth", lambda: state):
+                    self.result.best = score
         self.learner.model.train()
         self.result.metrics = metrics
         self.log.note(
@@ -179,7 +202,7 @@ class Run:
 
     def stop(self, signal_number: int) -> TrainingResult:
         """Save and end early, as a signal asked for."""
-        self.save()
+        self.save(last=True)
         self.result.interrupted = signal_number
         self.log.say(
             f"stopped by signal {signal_number}; go on with --resume from {self.result.checkpoint}"
@@ -227,6 +250,7 @@ class Run:
             "versions": code_versions(),
             "epoch": self.epochs_finished,
             "iter": self.result.steps,
+            "data": self._data,
         }
 
     def _state(self) -> dict[str, Any]:
@@ -248,13 +272,36 @@ class Run:
         meta, position = state["meta"], state["position"]
         check_same_run(path, meta, recipe=self._recipe, seed=self._seed, free=self._free)
         self._init = meta.get("init", "not recorded")
-        self.learner.load_state_dict(state)
+        try:
+            self.learner.load_state_dict(state)
+        except UserError:
+            raise
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"{path} does not fit this run: {reason}") from error
         self.log.load_state_dict(state["log"])
-        # Earlier versions called a batch a clip.
-        done = "batches_done" if "batches_done" in position else "clips_done"
-        self.batches_done = position[done]
+        self.batches_done = batches_done(position)
         self.epochs_finished = position["epochs_finished"]
         self.result.steps, self.result.skipped = position["steps"], position["skipped"]
         self.result.best, self.result.checkpoint = position["best"], path
         self.result.loss_scale = self.learner.loss_scale.value
         self.result.metrics = position["metrics"]
+        before = meta["recipe"].get("training", {}).get("best_metric", self.config.best_metric)
+        if before != self.config.best_metric:
+            self.result.best = None
+            self.log.say(f"the best so far was by {before}: it counts no more")
+
+    def _restart_epoch(self, state: Mapping[str, Any], changes: Sequence[str]) -> None:
+        """Go on with other data at the start of the epoch, which may be of another length."""
+        learner, length = self.learner, self.learner.steps_per_epoch
+        was = state["meta"].get("data", {}).get(EPOCH, {}).get("batches")
+        complete = was is not None and self.batches_done == (self.epochs_finished + 1) * was
+        begun = self.epochs_finished + complete
+        self.batches_done = begun * self.batches_per_epoch
+        # Milestones are counted in steps of the new length.
+        taken = {"taken_steps": begun * length}
+        learner.schedule.load_state_dict(learner.schedule.state_dict() | taken)
+        self.log.expect(self.result.steps + (self.config.epochs - begun) * length)
+        self.log.note(mode="data", epoch=begun + 1, step=self.result.steps, changes=list(changes))
+        self.log.say(f"the data have changed: {'; '.join(changes)}")
+        self.log.say(f"epoch {begun + 1} begins anew with them, {length} steps long")

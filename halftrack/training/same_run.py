@@ -13,7 +13,24 @@ from typing import Any
 
 from halftrack.errors import UserError
 
-__all__ = ["check_same_run", "check_unused", "free_fields", "leaves"]
+__all__ = [
+    "EPOCH",
+    "DataFacts",
+    "batches_done",
+    "check_same_data",
+    "check_same_run",
+    "check_unused",
+    "free_fields",
+    "leaves",
+]
+
+DataFacts = Mapping[str, Mapping[str, int | str]]
+"""Facts of what a run learns from, by data set: amounts, and hashes of what no amount tells."""
+
+EPOCH = "an epoch"
+"""The entry among the data's facts that holds the epoch's length."""
+
+_PARTS = ("meta", "position", "log", "state_dict", "optimizer", "schedule", "loss_scale", "average")
 
 
 def check_unused(out: Path) -> None:
@@ -56,6 +73,58 @@ def check_same_run(
             raise UserError(
                 f"{path} is of another recipe: {name} was {was.get(name)!r}, now {now.get(name)!r}"
             )
+
+
+def check_same_data(
+    path: Path, state: Mapping[str, Any], now: DataFacts, *, may_change: bool
+) -> list[str]:
+    """Make sure that a run goes on with the data it began with; returns how they differ, if at all.
+
+    Args:
+        path: the checkpoint, for the error.
+        state: what it holds.
+        now: facts of the data at hand.
+        may_change: the user wants to go on with other data.
+
+    Raises:
+        ValueError: if they differ and may not, or if the file is no checkpoint of a run.
+    """
+    missing = [part for part in _PARTS if part not in state]
+    if missing:
+        raise UserError(f"{path} is no checkpoint of a run, it has no {missing[0]!r}: move it away")
+    changes = _changes(state["meta"]["data"], now) if "data" in state["meta"] else []
+    if "data" not in state["meta"]:  # an earlier version's: its place must at least exist
+        length = int(now[EPOCH]["batches"])
+        into = batches_done(state["position"]) - state["position"]["epochs_finished"] * length
+        if not 0 <= into <= length:
+            changes = [f"it stands at batch {into} of an epoch, which has {length} now"]
+    if changes and not may_change:
+        raise UserError(
+            f"{path} was trained on other data: {'; '.join(changes)}. Put the data back, or go on "
+            "with these from the start of the epoch: --data-changed (data_changed=True)"
+        )
+    return changes
+
+
+def batches_done(position: Mapping[str, Any]) -> int:
+    """Batches that a run has learned from, of what its checkpoint says of its place."""
+    # Earlier versions called a batch a clip.
+    return int(position["batches_done" if "batches_done" in position else "clips_done"])
+
+
+def _changes(was: DataFacts, now: DataFacts) -> list[str]:
+    """Lines on how the data differ from those that a run began with; empty if they do not."""
+    lines = [f"{name} is gone" for name in was if name not in now]
+    lines += [f"{name} is new" for name in now if name not in was]
+    for name in was:
+        before, after = was[name], now.get(name, was[name])
+        fields = [field for field in {**before, **after} if before.get(field) != after.get(field)]
+        amounts = [field for field in fields if isinstance(before.get(field, 0), int)]
+        told = [f"{field} were {before.get(field)}, now {after.get(field)}" for field in amounts]
+        told += [f"other {field}" for field in fields if field not in amounts]
+        if told:
+            lines.append(f"{name}: {', '.join(told)}")
+    return lines
 
 
 def free_fields(recipe: Any, prefix: str = "") -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from halftrack.recipes import load_recipe, override, train
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.run_folder import own_folder
 from halftrack.training.same_run import free_fields
 
 SELSA, REID = "selsa_tiny_sample", "reid_tiny_sample"
@@ -45,6 +47,10 @@ def finished(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([], {"device": "abacus"}, "no device 'abacus' here"),
         ([], {"resume": True}, "nothing to resume"),
         (["precision.keep_fp32=necks"], {}, "pattern 'necks' matches no module"),
+        (["training.best_metric=map50"], {}, "best_metric 'map50' is not measured; measured are"),
+        (["training.milestones=(3, 2)", "training.gamma=0.1"], {}, "milestones must increase"),
+        (['training.lr_factors=(("nek.*", 0.1),)'], {}, "'nek.*' matches no parameter"),
+        ([], {"data_changed": True}, "--data-changed.* is for a resumed run"),
     ],
 )
 def test_it_is_told_before_the_data_are_read(
@@ -54,6 +60,61 @@ def test_it_is_told_before_the_data_are_read(
     with pytest.raises(ValueError, match=message):
         train(recipe, data_root=tmp_path / "no data", out=tmp_path / "out", **asked)
     assert not (tmp_path / "out").exists()
+
+
+def test_another_number_of_classes_is_told_before_the_data_are_read(tmp_path: Path) -> None:
+    recipe = override(load_recipe(SELSA), ["model.roi_head.num_classes=30"])
+    with pytest.raises(ValueError, match=r"num_classes=30, but the data have \d+ classes .*: set"):
+        train(recipe, data_root=tmp_path / "no data", out=tmp_path / "out")
+
+
+def test_several_processes_are_told_before_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ValueError, match="WORLD_SIZE=4: halftrack trains in one process"):
+        train(load_recipe(SELSA), data_root=tmp_path / "no data", out=tmp_path / "out")
+
+
+def test_a_folder_in_which_another_process_trains_is_told_before_the_data_are_read(
+    tmp_path: Path,
+) -> None:
+    with own_folder(tmp_path), pytest.raises(ValueError, match="is in use by process"):
+        train(load_recipe(SELSA), data_root=tmp_path / "no data", out=tmp_path)
+
+
+def test_the_output_is_opened_before_the_data_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_permission(*_: object, **__: object) -> int:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "out"))
+
+    monkeypatch.setattr("os.open", no_permission)
+    with pytest.raises(PermissionError):
+        train(load_recipe(SELSA), data_root=tmp_path / "no data", out=tmp_path / "out")
+
+
+def test_changed_annotations_are_told_before_the_first_step(
+    finished: Path, videos: Path, tmp_path: Path
+) -> None:
+    data_root, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(videos, data_root)
+    shutil.copytree(finished, out)
+    truth = next((data_root / "MOT17/train").rglob("gt.txt"))
+    rows = [line.split(",") for line in truth.read_text().splitlines()]
+    for row in rows:
+        row[2] = str(float(row[2]) + 1)  # every box a pixel to the right
+    truth.write_text("".join(",".join(row) + "\n" for row in rows))
+    log = (out / "log.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="was trained on other data: MOT17: other ground truth"):
+        train(short(), data_root=data_root, out=out, resume=True)
+    assert (out / "log.jsonl").read_bytes() == log
+
+
+def test_a_data_set_may_be_moved(finished: Path, videos: Path, tmp_path: Path) -> None:
+    shutil.copytree(videos, tmp_path / "moved")
+    shutil.copytree(finished, tmp_path / "run")
+    train(short(), data_root=tmp_path / "moved", out=tmp_path / "run", resume=True)
 
 
 def test_without_another_fault_the_data_are_asked_for(tmp_path: Path) -> None:
@@ -130,6 +191,7 @@ def test_recipes_say_what_they_start_from_without_a_file() -> None:
 
 def test_only_marked_fields_are_free_and_pixels_are_not() -> None:
     training = {"workers", "log_every", "checkpoint_every", "keep_checkpoints", "replay_bundles"}
+    training.add("best_metric")
     everywhere = {f"training.{name}" for name in training} | {"data.on_bad_sample", "summary"}
     assert free_fields(load_recipe(SELSA)) == everywhere
     assert free_fields(load_recipe(REID)) == everywhere | {"data.cache_mb"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from halftrack.data.annotated_image import load_annotated_image
 from halftrack.data.images import network_size
+from halftrack.data.index_cache import contents_hash
 from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.data.mot.mot_challenge import read_usable_mot
 from halftrack.data.mot.photometric import Distortion, distort, draw_distortion
@@ -126,6 +127,19 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
             world_size=world_size,
             skipped=skipped,
         )
+
+    def facts(self) -> dict[str, dict[str, int | str]]:
+        """Sequences, frames and boxes that are learned from, and a hash of the ground truth."""
+        arrays = [getattr(rows, each.name) for rows in self._rows for each in fields(rows)]
+        told = [(each.name, each.size, each.frame_numbers) for each in self.sequences]
+        return {
+            f"{self.config.benchmark} {self.config.training_split}": {
+                "sequences": len(self.sequences),
+                "frames": self.num_samples,
+                "boxes": sum(len(rows) for rows in self._rows),
+                "ground truth": contents_hash(arrays, text=told),
+            }
+        }
 
     def sample(self, *, seed: int, epoch: int, index: int) -> Frame:
         """The frame of sample ``index``, whatever its place in the order.

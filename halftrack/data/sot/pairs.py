@@ -19,6 +19,7 @@ from torchvision.io import ImageReadMode
 from halftrack.data.annotated_image import load_annotated_image
 from halftrack.data.images import load_image
 from halftrack.data.index import Floats
+from halftrack.data.index_cache import contents_hash
 from halftrack.data.ordered_batches import OrderedBatches
 from halftrack.data.problems import DataError, SkipLedger, settle_problems
 from halftrack.data.progress import Progress
@@ -151,6 +152,20 @@ class PairBatches(OrderedBatches[Pair, PairBatch]):
             rank=rank,
             world_size=world_size,
         )
+
+    def facts(self) -> dict[str, dict[str, int | str]]:
+        """Videos, objects and boxes of each data set, and a hash of its annotations."""
+        facts: dict[str, dict[str, int | str]] = {}
+        for number, objects in enumerate(self.sets):
+            name, arrays = objects.name, (objects.files, objects.starts, objects.frames)
+            others = (objects.boxes_xyxy, objects.sizes, objects.video)
+            facts[name if name not in facts else f"{name} ({number})"] = {
+                "videos": len(objects.video_names),
+                "objects": len(objects),
+                "boxes": len(objects.frames),
+                "annotations": contents_hash((*arrays, *others), text=objects.video_names),
+            }
+        return facts
 
     def sample(self, *, seed: int, epoch: int, index: int) -> Pair:
         """Pair ``index``, whatever its place in the order.

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from halftrack.data.index import Integers, VideoIndex
+from halftrack.data.index import Integers, VideoIndex, array_fields
+from halftrack.data.index_cache import contents_hash
 from halftrack.data.ordered_batches import OrderedBatches
 from halftrack.data.problems import DataError, Problem, SkipLedger, counted, settle_problems
 from halftrack.data.progress import Progress
@@ -88,6 +89,21 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
         """
         indexes = read_training_indexes(config, data_root, processes=processes, progress=progress)
         return cls(indexes=indexes, config=config, rank=rank, world_size=world_size)
+
+    def facts(self) -> dict[str, dict[str, int | str]]:
+        """Videos, frames, boxes and key frames of each data set, and a hash of its annotations."""
+        facts: dict[str, dict[str, int | str]] = {}
+        for number, index in enumerate(self.indexes):
+            name = "/".join(Path(index.image_root).parts[-2:])
+            told = (index.classes, index.video_names)
+            facts[name if name not in facts else f"{name} ({number})"] = {
+                "videos": index.num_videos,
+                "frames": index.num_frames,
+                "boxes": len(index.labels),
+                "key frames": int((self._source == number).sum()),
+                "annotations": contents_hash(array_fields(index).values(), text=told),
+            }
+        return facts
 
     def sample(self, *, seed: int, epoch: int, index: int) -> Clip:
         """The clip of sample ``index``, whatever its place in the order.

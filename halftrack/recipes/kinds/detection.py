@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -18,6 +18,7 @@ from halftrack.data.mot import FrameBatches, MotDetectionConfig, MotRows, MotSeq
 from halftrack.data.vid import TestVideos, TrainingClips, VidDataConfig
 from halftrack.errors import UserError
 from halftrack.evaluation import FrameDetections, score_detections
+from halftrack.evaluation.detection import DETECTION_SCORES
 from halftrack.frames import Clip, Detections, Frame, FrameBatch, FrameTruth
 from halftrack.models import FasterRCNNConfig, SelsaConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
@@ -42,11 +43,17 @@ class VideoDetectionRecipe(BackboneRecipe):
     backbone_path: ClassVar[str] = "detector.backbone"
     batch_types: ClassVar[tuple[type, ...]] = (Clip, Frame)
     any_image_size: ClassVar[bool] = True
+    measured: ClassVar[tuple[str, ...]] = DETECTION_SCORES
     synthetic_layout: ClassVar[Layout | None] = "vid"
     model: SelsaConfig
     """Architecture and its loss, sampling and test settings."""
     data: VidDataConfig
     """The data sets' configuration: what is read and how it is sampled."""
+
+    def check_before_data(self) -> None:
+        """As of any recipe; and the model must tell apart as many classes as the data name."""
+        super().check_before_data()
+        check_classes(self.model.roi_head.num_classes, self.data.class_names)
 
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None
@@ -130,11 +137,17 @@ class FrameDetectionRecipe(BackboneRecipe):
     batch_types: ClassVar[tuple[type, ...]] = (FrameBatch, Frame)
     batch_size_field: ClassVar[str] = "data.images_per_batch"
     any_image_size: ClassVar[bool] = True
+    measured: ClassVar[tuple[str, ...]] = DETECTION_SCORES
     synthetic_layout: ClassVar[Layout | None] = "mot"
     model: FasterRCNNConfig
     """Architecture and its loss, sampling and test settings."""
     data: MotDetectionConfig
     """The data set's configuration: what is read and how it is augmented."""
+
+    def check_before_data(self) -> None:
+        """As of any recipe; and the model must tell pedestrians apart, nothing else."""
+        super().check_before_data()
+        check_classes(self.model.roi_head.num_classes, self.data.class_names)
 
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None
@@ -185,6 +198,20 @@ class FrameDetectionRecipe(BackboneRecipe):
     def reading_synthetic(self) -> Self:
         """The recipe with synthetic video in the place of its benchmark."""
         return replace(self, data=replace(self.data, benchmark="MOT17", detectors="all"))
+
+
+def check_classes(num_classes: int, class_names: Sequence[str]) -> None:
+    """Make sure that a detector learns as many classes as its data name.
+
+    Raises:
+        ValueError: if there are more or fewer; names the fields.
+    """
+    if num_classes != len(class_names):
+        raise UserError(
+            f"model.roi_head.num_classes={num_classes}, but the data have {len(class_names)} "
+            f"classes ({', '.join(class_names[:5])}{', ...' * (len(class_names) > 5)}): set it to "
+            f"{len(class_names)}"
+        )
 
 
 def _planned_frame(

@@ -40,6 +40,7 @@ class ReIDRecipe(BackboneRecipe):
     batch_types: ClassVar[tuple[type, ...]] = (CropBatch,)
     batch_size_field: ClassVar[str] = "data.identities_per_batch"
     any_image_size: ClassVar[bool] = True
+    measured: ClassVar[tuple[str, ...]] = ("mAP", "rank1")
     synthetic_layout: ClassVar[Layout | None] = "mot"
     model: ReIDConfig
     """Architecture and its loss."""

@@ -57,6 +57,7 @@ class SingleObjectRecipe(BackboneRecipe):
     batch_types: ClassVar[tuple[type, ...]] = (PairBatch,)
     batch_size_field: ClassVar[str] = "data.pairs_per_batch"
     metric_point: ClassVar[float] = 1.0
+    measured: ClassVar[tuple[str, ...]] = ("success", "precision", "norm_precision")
     synthetic_layout: ClassVar[Layout | None] = "sot"
     model: SiamRPNConfig
     """Architecture and its loss."""

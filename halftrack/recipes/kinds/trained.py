@@ -80,6 +80,9 @@ class TrainedRecipe(Recipe):
     """True if the memory plan may look for the largest images that fit."""
     metric_point: ClassVar[float] = 0.01
     """A point of ``training.best_metric``: 0.01 of a metric in 0 to 1, 1.0 of one in percent."""
+    measured: ClassVar[tuple[str, ...]] = ()
+    """The scores that its evaluation gives, of which ``training.best_metric`` is one; empty if
+    nothing is known of them before they are there."""
     synthetic_layout: ClassVar[Layout | None] = None
     """The layout in which synthetic video is written for it; None if none fits."""
 
@@ -95,6 +98,19 @@ class TrainedRecipe(Recipe):
             ValueError: if something only the data can tell is not settled.
         """
         return seeded(self.model.build, seed)
+
+    def check_before_data(self) -> None:
+        """Make sure that what can be known of a training without its data is right.
+
+        Raises:
+            ValueError: if it is not; names the field.
+        """
+        name = self.training.best_metric
+        if self.measured and name not in self.measured:
+            raise UserError(
+                f"training.best_metric {name!r} is not measured; measured are "
+                f"{', '.join(self.measured)}"
+            )
 
     def for_training(self) -> Self:
         """The recipe itself, which is trained."""

@@ -1,0 +1,93 @@
+"""A run's folder belongs to one process: a lock that ends with the process, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from halftrack.errors import UserError
+
+__all__ = ["check_single_process", "own_folder"]
+
+_LOCK = "run.lock"
+# Descriptors of the locks held; a forked worker closes its copies, else it would hold on to the
+# lock of a run that was killed.
+_held: set[int] = set()
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[None]:
+    """Make sure, until the block ends, that no other process trains in ``folder``.
+
+    The folder is created, and removed again if nothing was put into it.
+
+    Raises:
+        ValueError: if another process trains there; names it.
+        OSError: if the folder cannot be created or written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: choose a folder for the run")
+    created = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / _LOCK
+    descriptor = _locked(lock)
+    _held.add(descriptor)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        _held.discard(descriptor)
+        os.close(descriptor)
+        with suppress(OSError):  # where something was written into it
+            for each in created:
+                each.rmdir()
+
+
+def check_single_process() -> None:
+    """Make sure that this process is not one of several that are to train together.
+
+    Raises:
+        ValueError: if ``WORLD_SIZE`` says so, as torchrun and cluster scripts do.
+    """
+    text = os.environ.get("WORLD_SIZE", "").strip() or "1"
+    if text != "1":
+        raise UserError(
+            f"WORLD_SIZE={text}: halftrack trains in one process, and each of these would train "
+            "the whole run alone; start one process, without torchrun, or unset WORLD_SIZE"
+        )
+
+
+def _locked(lock: Path) -> int:
+    """The descriptor of a lock file that this process now holds."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
+            os.close(descriptor)
+            raise UserError(
+                f"{lock.parent} is in use by {holder}: wait for its end, or choose another folder"
+            ) from None
+        except OSError:
+            # Some network file systems know no locks; a run there is as safe as it was without.
+            return descriptor
+        # The former holder may have removed the file while this one waited to open it.
+        if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            return descriptor
+        os.close(descriptor)
+
+
+def _forget_in_child() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

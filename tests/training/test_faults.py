@@ -1,0 +1,216 @@
+"""Runs that meet other data, a full disk or a folder in use: told in one line, nothing lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from halftrack.training import read_checkpoint
+from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
+
+SET = {"videos": 4, "frames": 40, "annotations": "a1b2"}
+
+
+def stopped(tiny: ModuleType, out: Path, batches: int, **more: Any) -> None:
+    with pytest.raises(tiny.Killed):
+        tiny.run(out, batches=tiny.DyingSource(batches), data={"VID": SET}, **more)
+
+
+OTHER_DATA: dict[str, tuple[dict[str, Any], int, str]] = {
+    "videos removed": ({"VID": SET | {"videos": 2, "frames": 20}}, 4, "videos were 4, now 2"),
+    "videos added": ({"VID": SET | {"videos": 6}}, 9, "an epoch: batches were 8, now 10"),
+    "a box moved": ({"VID": SET | {"annotations": "c3d4"}}, 7, "VID: other annotations"),
+    "a set more": ({"VID": SET, "DET": SET}, 7, "DET is new"),
+    "a set less": ({}, 7, "VID is gone"),
+    "another set": ({"DET": SET}, 7, "VID is gone; DET is new"),
+    "as many samples of other videos": ({"VID": SET | {"videos": 5}}, 7, "videos were 4, now 5"),
+    "a count not known before": ({"VID": SET | {"boxes": 9}}, 7, "boxes were None, now 9"),
+}
+
+
+@pytest.mark.parametrize("story", OTHER_DATA)
+def test_a_resume_with_other_data_is_refused_with_what_changed(
+    tiny: ModuleType, tmp_path: Path, story: str
+) -> None:
+    data, length, message = OTHER_DATA[story]
+    stopped(tiny, tmp_path, 11)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(ValueError, match=message) as caught:
+        tiny.run(tmp_path, batches=tiny.TinySource(length), data=data, resume=True)
+    assert "--data-changed" in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(("length", "stop"), [(2, 13), (4, 9), (7, 3), (8, 8), (15, 9)])
+def test_with_changed_data_a_run_goes_on_from_the_epochs_start(
+    tiny: ModuleType, tmp_path: Path, length: int, stop: int
+) -> None:
+    stopped(tiny, tmp_path, stop, config=dataclasses.replace(tiny.SHORT, log_every=1))
+    place = newest_checkpoint(tmp_path)[1]["position"]
+    steps = (length + 1) // 2
+    _, result = tiny.run(
+        tmp_path,
+        dataclasses.replace(tiny.SHORT, log_every=1),
+        batches=tiny.TinySource(length),
+        data={"VID": SET | {"frames": length}},
+        resume=True,
+        data_changed=True,
+    )
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    told = next(number for number, row in enumerate(rows) if row["mode"] == "data")
+    done = [(r["epoch"], r["iter"]) for r in rows[told:] if r["mode"] == "train"]
+    first = rows[told]["epoch"]
+    assert done == [(e, i) for e in range(first, 3) for i in range(1, steps + 1)]
+    assert result.steps == place["steps"] + len(done)
+    # At the next resume these are the run's data.
+    tiny.run(
+        tmp_path,
+        dataclasses.replace(tiny.SHORT, log_every=1),
+        batches=tiny.TinySource(length),
+        data={"VID": SET | {"frames": length}},
+        resume=True,
+    )
+
+
+def test_data_that_have_not_changed_go_on_where_they_were(
+    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stopped(tiny, tmp_path, 5)
+    _, result = tiny.run(tmp_path, data={"VID": SET}, resume=True, data_changed=True)
+    assert result.steps == 8
+    assert "the data are those of the checkpoint" in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.mark.parametrize(("length", "refused"), [(7, False), (2, True), (30, True)])
+def test_a_checkpoint_that_does_not_name_its_data_must_still_have_a_place(
+    tiny: ModuleType, tmp_path: Path, length: int, refused: bool
+) -> None:
+    stopped(tiny, tmp_path, 13)
+    path, state, _ = newest_checkpoint(tmp_path)
+    del state["meta"]["data"]
+    torch.save(state, path)
+    if refused:
+        with pytest.raises(ValueError, match="it stands at batch"):
+            tiny.run(tmp_path, batches=tiny.TinySource(length), resume=True)
+    else:
+        assert tiny.run(tmp_path, resume=True)[1].steps == 8
+
+
+def test_a_file_that_is_no_checkpoint_of_a_run_is_told(tiny: ModuleType, tmp_path: Path) -> None:
+    stopped(tiny, tmp_path, 11)
+    write_checkpoint(tmp_path / "step_99.pth", {"meta": {}, "state_dict": {}})
+    with pytest.raises(ValueError, match=r"step_99\.pth is no checkpoint of a run"):
+        tiny.run(tmp_path, resume=True)
+
+
+def test_the_best_metric_may_change_on_resume(tiny: ModuleType, tmp_path: Path) -> None:
+    recipe = {"training": {"best_metric": "score"}}
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(13), recipe=recipe)
+    assert newest_checkpoint(tmp_path)[1]["position"]["best"] is not None
+    _, result = tiny.run(
+        tmp_path,
+        dataclasses.replace(tiny.SHORT, best_metric="other"),
+        recipe={"training": {"best_metric": "other"}},
+        free={"training.best_metric"},
+        evaluate=lambda _: {"other": -7.0, "score": 100.0},
+        resume=True,
+    )
+    assert result.best == -7.0
+
+
+class Disk:
+    """Stands for a disk that is full whenever ``full`` says so of the file."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, full: Callable[[Path], bool]) -> None:
+        self.refused: list[str] = []
+        replace = os.replace
+
+        def written(source: Path, target: Path) -> None:
+            if full(Path(target)):
+                self.refused.append(Path(target).name)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            replace(source, target)
+
+        monkeypatch.setattr("os.replace", written)
+
+
+def test_a_full_disk_keeps_the_file_before_and_the_run_goes_on(
+    tiny: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    disk = Disk(monkeypatch, lambda path: path.name in ("step_3.pth", "step_5.pth"))
+    tiny.run(tmp_path / "full")
+    assert disk.refused == ["step_3.pth", "step_5.pth"]
+    told = " ".join(capfd.readouterr().err.split())
+    assert "no space left on device while writing" in told
+    assert "step_2.pth is kept, the run goes on and tries again" in told
+    assert not list((tmp_path / "full").glob("*.partial"))
+    tiny.run(tmp_path / "whole")
+    ends = [read_checkpoint(tmp_path / each / "step_8.pth") for each in ("full", "whole")]
+    assert all(torch.equal(v, ends[1]["state_dict"][k]) for k, v in ends[0]["state_dict"].items())
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_an_earlier_file_and_is_no_error(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Disk(monkeypatch, lambda path: path.name in ("step_7.pth", "step_8.pth"))
+    assert tiny.run(tmp_path)[1].checkpoint == tmp_path / "step_6.pth"
+    monkeypatch.undo()
+    assert tiny.run(tmp_path, resume=True)[1].steps == 8
+
+
+def test_a_best_that_could_not_be_written_is_not_the_best(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Disk(monkeypatch, lambda path: path.name == "best.pth")
+    assert tiny.run(tmp_path)[1].best is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_the_end_of_a_run_without_any_file_is_an_error(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ValueError, match="the weights are lost"):
+        tiny.run(tmp_path)
+
+
+def test_a_log_that_meets_a_full_disk_is_written_later_in_its_order(
+    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from halftrack.training.log import RunLog
+
+    log = RunLog(tmp_path / "log.jsonl", every=1, device=tiny.CPU, total_steps=3)
+    with log:
+        log.note(line=1)
+        good = log._file
+
+        class Full:
+            def write(self, data: bytes) -> int:
+                if len(data) > 12:  # half a line still fits
+                    return good.write(data[:5])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        log._file = Full()  # type: ignore[assignment]
+        log.note(line=2)
+        log.note(line=3)
+        log._file = good
+        log.note(line=4)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["line"] for line in lines] == [1, 2, 3, 4]
+    assert capfd.readouterr().err.count("no space left on device") == 1

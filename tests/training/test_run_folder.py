@@ -1,0 +1,89 @@
+"""A run's folder belongs to one process, and a crash leaves no lock behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from halftrack.training.run_folder import check_single_process, own_folder
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from halftrack.training.run_folder import own_folder
+with own_folder(Path(sys.argv[1])):
+    child = os.fork() if sys.argv[2] == "fork" else -1
+    if child != 0:
+        print(child, flush=True)
+    time.sleep(60)
+"""
+
+
+def holder(out: Path, how: str = "") -> tuple[subprocess.Popen[str], int]:
+    command = [sys.executable, "-c", HOLDER, str(out), how]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout as answer:
+        return process, int(answer.readline())
+
+
+def test_a_folder_in_use_is_refused_and_its_user_named(tmp_path: Path) -> None:
+    process, _ = holder(tmp_path / "run")
+    try:
+        refused = pytest.raises(ValueError, match=rf"run is in use by process {process.pid} on ")
+        with refused, own_folder(tmp_path / "run"):
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    with own_folder(tmp_path / "run"):
+        pass
+
+
+def test_a_process_killed_with_live_workers_leaves_no_lock(tmp_path: Path) -> None:
+    process, worker = holder(tmp_path / "run", "fork")
+    process.kill()
+    process.wait()
+    try:
+        with own_folder(tmp_path / "run"):
+            pass
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_a_folder_made_for_nothing_goes_again(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), own_folder(tmp_path / "runs/a"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_written_stays_without_the_lock(tmp_path: Path) -> None:
+    with own_folder(tmp_path / "run"):
+        (tmp_path / "run/log.jsonl").touch()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["log.jsonl"]
+
+
+def test_a_lock_file_that_was_left_is_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "run.lock").write_text("process 1 on a machine that lost its power")
+    with own_folder(tmp_path):
+        assert str(os.getpid()) in (tmp_path / "run.lock").read_text()
+
+
+@pytest.mark.parametrize("value", ["2", "16", "0", "two"])
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("WORLD_SIZE", value)
+    with pytest.raises(ValueError, match=f"WORLD_SIZE={value}"):
+        check_single_process()
+
+
+@pytest.mark.parametrize("value", ["1", " 1 ", "", None])
+def test_one_process_is_not(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("WORLD_SIZE", value)
+    check_single_process()
