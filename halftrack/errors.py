@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
-__all__ = ["MissingFileError", "NonFiniteOutputError", "UserError", "reason_of"]
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["MissingFileError", "NonFiniteOutputError", "UserError", "naming_file", "reason_of"]
 
 
 class UserError(ValueError):
@@ -22,6 +26,17 @@ class MissingFileError(UserError, FileNotFoundError):
 
 class NonFiniteOutputError(ValueError):
     """Scores, boxes or embeddings of a model that are not finite: the run failed numerically."""
+
+
+@contextmanager
+def naming_file(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Gives an ``OSError`` that names no file, as a full disk's does, the file being written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def reason_of(error: OSError) -> str:

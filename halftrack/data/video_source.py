@@ -197,7 +197,8 @@ def _frame_files(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
         present = sorted(folder.iterdir(), key=_natural)
     except OSError as error:
         raise DataError(str(folder), f"folder cannot be read: {error.strerror}") from None
-    files, others = [], []
+    files: list[Path] = []
+    others: list[Path] = []
     for path in present:
         is_frame = path.suffix.lower() in _SUFFIXES and not is_clutter(path.name)
         (files if is_frame else others).append(path)
