@@ -232,8 +232,8 @@ class TrackingRecipe(Recipe):
 
         Raises:
             DataError: if the data are not there or not readable.
-            ValueError: for sequences without ground truth, and files that are missing, empty or
-                malformed.
+            ValueError: for sequences without ground truth, and files that are missing or malformed;
+                a file without rows is a sequence of which nothing was found.
         """
         sequences, data = MotSequences.open(self.data, data_root, scored=True), self.data
         if not has_truth(sequences):
