@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from halftrack.data.images import network_size
-from halftrack.data.randomness import epoch_order, sample_random
+from halftrack.data.ordered_batches import epoch_order, sample_random
 from halftrack.data.vid import TrainingClips, VidDataConfig
 from halftrack.data.vid.frames import bilateral_uniform
 

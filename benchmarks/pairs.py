@@ -18,7 +18,7 @@ import torch
 from measure import machine
 from torch.utils.data import DataLoader, Dataset
 
-from halftrack.data.randomness import epoch_order, sample_random
+from halftrack.data.ordered_batches import epoch_order, sample_random
 from halftrack.data.sot import PairBatches, PairDataConfig
 from halftrack.data.sot.augment import View
 from halftrack.data.sot.pairs import draw_pair

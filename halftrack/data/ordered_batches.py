@@ -1,18 +1,22 @@
-"""Batches in an order that depends on (seed, epoch) alone; what all training data share."""
+"""Order and randomness of training data: functions of (seed, epoch, index) alone, and batches."""
 
 from __future__ import annotations
 
+import hashlib
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from halftrack.data.problems import DataError, OnBadSample, Problem, SkipLedger
-from halftrack.data.randomness import epoch_order, sample_random
 from halftrack.data.workers import SampleWorkers
 
-__all__ = ["OrderedBatches"]
+__all__ = ["OrderedBatches", "epoch_order", "sample_random"]
 
 # So many bad samples in a row are not an accident; the last one's reason is raised.
 _MAX_SUBSTITUTES = 50
@@ -159,3 +163,19 @@ class OrderedBatches(ABC, Generic[Sample, Batch]):
                 skipped.append(Problem(error.file, error.reason))
                 index = substitute.randrange(self.num_samples)
         return self.sample(seed=seed, epoch=epoch, index=index)
+
+
+def epoch_order(seed: int, epoch: int, size: int) -> npt.NDArray[np.int64]:
+    """The order in which an epoch visits its samples, from ``(seed, epoch)`` alone."""
+    key = _hash("epoch order", seed, epoch)
+    return np.random.Generator(np.random.Philox(key=key)).permutation(size)
+
+
+def sample_random(seed: int, epoch: int, index: int) -> random.Random:
+    """All chance of one sample, from ``(seed, epoch, index)`` alone."""
+    return random.Random(_hash("sample", seed, epoch, index))
+
+
+def _hash(purpose: str, *numbers: int) -> int:
+    text = ":".join([purpose, *(str(int(number)) for number in numbers)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")

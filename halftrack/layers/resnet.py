@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
 from halftrack.layers.folding import FoldingConv2d, Norm, conv_bn
 
@@ -30,32 +31,36 @@ class ResNetConfig:
 
     depth: Literal[18, 50, 101] = 50
     """Number of layers."""
-    base_channels: int = 64
+    base_channels: Annotated[int, Bounds(least=1, most=4096)] = 64
     """Channels of the stem."""
-    groups: int = 1
+    groups: Annotated[int, Bounds(least=1, most=1024)] = 1
     """Groups of the 3x3 convolutions; 64 for ResNeXt-101 64x4d."""
-    width_per_group: int = 64
+    width_per_group: Annotated[int, Bounds(least=1, most=4096)] = 64
     """Channels per group in the first stage, for a stem of 64; 4 for ResNeXt-101 64x4d."""
-    strides: tuple[int, ...] = (1, 2, 2, 1)
+    strides: Annotated[tuple[int, ...], Bounds(least=1, most=8)] = (1, 2, 2, 1)
     """Stride of each stage."""
-    dilations: tuple[int, ...] = (1, 1, 1, 2)
+    dilations: Annotated[tuple[int, ...], Bounds(least=1, most=64)] = (1, 1, 1, 2)
     """Dilation of each stage, from its first block on."""
     siamese: bool = False
     """SiamRPN++'s own padding and dilation (Li et al. 2019, arXiv 1812.11703): none around strided
     convolutions, half the dilation in the first block of a stage, 3x3 shortcuts there."""
-    outputs: tuple[int, ...] = (4,)
+    outputs: Annotated[tuple[int, ...], Bounds(least=1, most=4)] = (4,)
     """Stages (1 to 4) whose features are returned, in rising order."""
-    frozen_stages: int = 1
+    frozen_stages: Annotated[int, Bounds(least=-1, most=4)] = 1
     """Stages, with the stem, whose parameters do not train; -1 for none, not even the stem."""
     frozen_bn: bool = True
     """BN normalises with its running statistics in training too; scale and shift still train."""
     norm: Literal["batch", "group"] = "batch"
     """``group`` (8 groups) is for training from scratch on few images (He et al. 2019, Rethinking
     ImageNet Pre-training): it keeps no statistics, which might not fit another video."""
-    recompute: tuple[int, ...] = ()
+    recompute: Annotated[tuple[int, ...], Bounds(least=1, most=4)] = ()
     """Stages (1 to 4) whose activations are computed again in the backward pass."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
+        for name in ("strides", "dilations"):
+            if len(getattr(self, name)) != 4:
+                raise UserError(f"{name}={getattr(self, name)}: expected one for each of 4 stages")
         if not self.outputs or list(self.outputs) != sorted(set(self.outputs) & {1, 2, 3, 4}):
             raise UserError(f"outputs={self.outputs}: expected stages 1 to 4 in rising order")
         if self.recompute and self.norm == "batch" and not self.frozen_bn:

@@ -7,11 +7,12 @@ tracker take the same value, so none of them can be out of step with the others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
 
 __all__ = ["SiameseGeometry"]
@@ -30,24 +31,31 @@ class SiameseGeometry:
 
     stride: ClassVar[int] = 8
     """Pixels of a crop between two cells of the backbone's maps."""
-    template_size: int = 127
+    template_size: Annotated[int, Bounds(least=1, most=4096)] = 127
     """Width and height of the template, in pixels."""
-    search_size: int = 255
+    search_size: Annotated[int, Bounds(least=1, most=4096)] = 255
     """Width and height of the search region, in pixels of the template's scale."""
-    context_amount: float = 0.5
+    context_amount: Annotated[float, Bounds(least=0, most=10)] = 0.5
     """Share of the object's width plus height that is added to each of them for the template."""
-    template_cells: int = 7
+    template_cells: Annotated[int, Bounds(least=1, most=512)] = 7
     """Cells a side that are kept of the template's maps, around their centre."""
-    anchor_scale: float = 8.0
+    anchor_scale: Annotated[float, Bounds(above=0, most=1000)] = 8.0
     """Side of an anchor, in strides."""
-    anchor_ratios: tuple[float, ...] = (0.33, 0.5, 1.0, 2.0, 3.0)
+    anchor_ratios: Annotated[tuple[float, ...], Bounds(least=1 / 64, most=64)] = (
+        0.33,
+        0.5,
+        1.0,
+        2.0,
+        3.0,
+    )
     """Heights over widths of a cell's anchors."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.template_size <= self.search_size:
+        check_bounds(self)
+        if self.template_size > self.search_size:
             raise UserError(
                 f"template_size={self.template_size!r}, search_size={self.search_size!r}: "
-                "expected 1 <= template <= search"
+                "expected template <= search"
             )
         if not 1 <= self.template_cells <= self.cells(self.template_size):
             raise UserError(
@@ -55,15 +63,8 @@ class SiameseGeometry:
                 f"the template's maps have {max(self.cells(self.template_size), 0)} cells a side"
             )
         self._check_centres()
-        if not self.context_amount >= 0:
-            raise UserError(f"context_amount={self.context_amount!r}: expected 0 or more")
-        if not self.anchor_scale > 0:
-            raise UserError(f"anchor_scale={self.anchor_scale!r}: expected more than 0")
-        most = self.stride**2  # beyond it a side is cut to no pixel at all
-        if not self.anchor_ratios or not all(1 / most <= r <= most for r in self.anchor_ratios):
-            raise UserError(
-                f"anchor_ratios={self.anchor_ratios!r}: expected one or more in [1/{most}, {most}]"
-            )
+        if not self.anchor_ratios:
+            raise UserError(f"anchor_ratios={self.anchor_ratios!r}: expected one or more")
 
     def _check_centres(self) -> None:
         """Object, kept cells and response map must have one centre, or every box is a shift off."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
 from halftrack.frames import Detections, Frame, FrameBatch
 from halftrack.layers import FPN, ResNet, ResNetConfig, normalise_and_pad, roi_align_pyramid
@@ -63,7 +65,7 @@ class FasterRCNNConfig:
 
     backbone: ResNetConfig = field(default_factory=_backbone)
     """The feature extractor."""
-    neck_channels: int = 256
+    neck_channels: Annotated[int, Bounds(least=1, most=16_384)] = 256
     """Channels of the pyramid."""
     rpn: RPNConfig = field(default_factory=_rpn)
     """First stage, on every map of the pyramid."""
@@ -71,6 +73,7 @@ class FasterRCNNConfig:
     """Second stage, on all maps but the coarsest."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         maps = len(self.backbone.outputs) + 1
         if len(self.rpn.strides) != maps:
             raise UserError(

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import iou
 from halftrack.errors import UserError
 
@@ -23,16 +25,19 @@ __all__ = ["MatchingConfig", "Sample", "assign", "require_area", "sample"]
 class MatchingConfig:
     """Thresholds of the assignment and size of the sample."""
 
-    positive_iou: float
+    positive_iou: Share
     """Least IoU with an object of a positive box."""
-    negative_iou: float
+    negative_iou: Share
     """IoU below which a box is negative."""
-    low_quality_iou: float | None
+    low_quality_iou: Annotated[float | None, Bounds(least=0, most=1)]
     """Least IoU at which an object's best boxes are positive anyway; None: never."""
-    num_samples: int = 256
+    num_samples: Annotated[int, Bounds(least=1, most=1_000_000)] = 256
     """Boxes sampled."""
-    positive_fraction: float = 0.5
+    positive_fraction: Share = 0.5
     """Share of them that may be positive."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
 
 @dataclass(frozen=True)

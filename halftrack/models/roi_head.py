@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import decode_deltas, encode_deltas, nms_by_class
 from halftrack.frames import Detections, Frame
 from halftrack.models.matching import MatchingConfig, assign, sample
@@ -34,15 +35,20 @@ __all__ = [
 class RoIHeadConfig:
     """Size, matching and test settings; the defaults are SELSA's published ones."""
 
-    num_classes: int = 30
+    num_classes: Annotated[int, Bounds(least=1, most=100_000)] = 30
     """Classes without the background."""
-    fc_out_channels: int = 1024
+    fc_out_channels: Annotated[int, Bounds(least=1, most=65_536)] = 1024
     """Width of the shared FCs."""
-    roi_feat_size: int = 7
+    roi_feat_size: Annotated[int, Bounds(least=1, most=64)] = 7
     """Cells a side of a pooled roi."""
-    sampling_ratio: int = 2
+    sampling_ratio: Annotated[int, Bounds(least=0, most=64)] = 2
     """Points a side of each cell; 0 takes as many as the roi has map cells there."""
-    delta_std: tuple[float, float, float, float] = (0.2, 0.2, 0.2, 0.2)
+    delta_std: Annotated[tuple[float, float, float, float], Bounds(above=0, most=100)] = (
+        0.2,
+        0.2,
+        0.2,
+        0.2,
+    )
     """Units of the box deltas."""
     clip_to_image: bool = True
     """Detections are cut to the image."""
@@ -54,12 +60,15 @@ class RoIHeadConfig:
         positive_fraction=0.25,
     )
     """Matching of proposals to objects."""
-    score_threshold: float = 1e-4
+    score_threshold: Share = 1e-4
     """Least score of a detection."""
-    nms_iou: float = 0.5
+    nms_iou: Share = 0.5
     """IoU above which the lesser of two detections of a class goes."""
-    max_detections: int = 100
+    max_detections: Annotated[int, Bounds(least=1, most=100_000)] = 100
     """Most detections a frame."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
 
 @dataclass(frozen=True)

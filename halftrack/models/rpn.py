@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import decode_deltas, encode_deltas, nms_by_class
 from halftrack.frames import Frame
 from halftrack.layers import AnchorGrid
@@ -27,13 +29,13 @@ Maps = Sequence[Tensor]
 class RPNConfig:
     """Anchors, matching and proposals; the defaults are SELSA's published ones."""
 
-    strides: tuple[int, ...] = (16,)
+    strides: Annotated[tuple[int, ...], Bounds(least=1, most=1024)] = (16,)
     """Pixels between anchors, for each map."""
-    scales: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
+    scales: Annotated[tuple[float, ...], Bounds(above=0, most=1024)] = (4.0, 8.0, 16.0, 32.0)
     """Sides of the anchors, in strides."""
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    ratios: Annotated[tuple[float, ...], Bounds(least=1 / 64, most=64)] = (0.5, 1.0, 2.0)
     """Heights over widths."""
-    size_divisor: int = 16
+    size_divisor: Annotated[int, Bounds(least=1, most=1024)] = 16
     """Images are padded to a multiple of it."""
     allow_border: bool = False
     """Anchors that cross the image's border learn too, all but those beyond its padding."""
@@ -47,18 +49,21 @@ class RPNConfig:
         positive_fraction=0.5,
     )
     """Matching of anchors to objects."""
-    smooth_l1_beta: float = 1 / 9
+    smooth_l1_beta: Annotated[float, Bounds(above=0, most=100)] = 1 / 9
     """Difference at which the smooth L1 loss turns from square to straight."""
-    train_pre_nms_topk: int = 6000
+    train_pre_nms_topk: Annotated[int, Bounds(least=1, most=1_000_000)] = 6000
     """Proposals of a map ranked before suppression where a frame is learned."""
-    test_pre_nms_topk: int = 6000
+    test_pre_nms_topk: Annotated[int, Bounds(least=1, most=1_000_000)] = 6000
     """The same of every other frame."""
-    nms_iou: float = 0.7
+    nms_iou: Share = 0.7
     """IoU above which the lesser of two proposals of a map goes."""
-    train_post_nms_topk: int = 600
+    train_post_nms_topk: Annotated[int, Bounds(least=1, most=1_000_000)] = 600
     """Proposals of a frame that is learned."""
-    test_post_nms_topk: int = 300
+    test_post_nms_topk: Annotated[int, Bounds(least=1, most=1_000_000)] = 300
     """Proposals of every other frame."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
 
 class RPN(nn.Module):

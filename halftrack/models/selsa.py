@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
 from halftrack.frames import Clip, Detections, Frame
 from halftrack.layers import ChannelMapper, ResNet, ResNetConfig, normalise_and_pad, roi_align
@@ -31,16 +33,17 @@ class SelsaConfig:
 
     backbone: ResNetConfig = field(default_factory=ResNetConfig)
     """The feature extractor."""
-    neck_channels: int = 512
+    neck_channels: Annotated[int, Bounds(least=1, most=16_384)] = 512
     """Channels both stages see."""
     rpn: RPNConfig = field(default_factory=RPNConfig)
     """First stage."""
     roi_head: RoIHeadConfig = field(default_factory=RoIHeadConfig)
     """Second stage."""
-    attention_heads: int = 16
+    attention_heads: Annotated[int, Bounds(least=1, most=1024)] = 16
     """Heads of the attention behind each shared FC."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         if self.roi_head.fc_out_channels % self.attention_heads:
             raise UserError(
                 f"{self.roi_head.fc_out_channels} channels cannot be split among "

@@ -1,8 +1,7 @@
 """SiamRPN++: where in a search region is what the template shows.
 
 Li et al. 2019 (arXiv 1812.11703); numerically MMTracking 0.14's SiamRPN, with its state-dict keys.
-Legend: n anchors in the order (row, column, anchor); boxes are relative to the crop they are in.
-Images are raw RGB, 0 to 255.
+Legend: n anchors in the order (row, column, anchor); boxes in pixels of their crop; RGB, 0 to 255.
 """
 
 from __future__ import annotations
@@ -10,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from halftrack.bounds import Bounds, check_bounds
 from halftrack.boxes import encode_deltas
 from halftrack.errors import UserError
 from halftrack.frames import PairBatch
@@ -49,7 +49,7 @@ class SiamRPNConfig:
 
     backbone: ResNetConfig = field(default_factory=_backbone)
     """The feature extractor."""
-    neck_channels: int = 256
+    neck_channels: Annotated[int, Bounds(least=1, most=16_384)] = 256
     """Channels of every map behind the neck."""
     norm: Literal["batch", "group"] = "batch"
     """Norm of neck and head; ``group`` for training from scratch on few videos."""
@@ -63,14 +63,15 @@ class SiamRPNConfig:
         positive_fraction=0.25,
     )
     """Matching of anchors to the object of a positive pair."""
-    num_negatives: int = 16
+    num_negatives: Annotated[int, Bounds(least=1, most=100_000)] = 16
     """Anchors drawn of a negative pair."""
-    negative_cells: int = 7
+    negative_cells: Annotated[int, Bounds(least=1, most=512)] = 7
     """Cells a side, around the other object, that they are drawn from."""
-    box_weight: float = 1.2
+    box_weight: Annotated[float, Bounds(least=0, most=1000)] = 1.2
     """Weight of the box loss."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         backbone = self.backbone
         strides = {4 * math.prod(backbone.strides[:stage]) for stage in backbone.outputs}
         if not backbone.siamese or strides != {self.geometry.stride}:

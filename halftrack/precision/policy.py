@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ PrecisionName = Literal["fp32", "bf16", "fp16"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_MOST_SCALE = 2.0**32  # far beyond it every loss of a half-precision run overflows
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -75,9 +75,10 @@ class Precision:
             )
         if scale == "dynamic":
             return
-        if isinstance(scale, bool | str) or not math.isfinite(scale) or scale <= 0:
+        number = isinstance(scale, int | float) and not isinstance(scale, bool)
+        if not number or not 0 < scale <= _MOST_SCALE:
             raise PrecisionError(
-                f"loss scale {scale!r} is not None, a positive number or 'dynamic'"
+                f"loss scale {scale!r} is not None, 'dynamic' or a positive number, at most 2**32"
             )
 
     @classmethod

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
 from halftrack.layers import one_thread
 from halftrack.precision import fp32_island
@@ -46,36 +48,34 @@ class EccMotion:
 
     model: MotionModel = "euclidean"
     """``translation``, ``euclidean``, ``affine`` or ``homography``."""
-    iterations: int = 100
+    iterations: Annotated[int, Bounds(least=1, most=100_000)] = 100
     """Largest number of steps on each level of the pyramid."""
-    tolerance: float = 1e-5
+    tolerance: Annotated[float, Bounds(least=0, most=1)] = 1e-5
     """Change of the correlation below which a level is finished.
 
     With several levels, a level is also finished when a step moves every corner by less than 1/32
     of the distance between compared pixels: the next step, a tenth of that, would be noise.
     """
-    blur: int = 1
+    blur: Annotated[int, Bounds(least=1, most=5)] = 1
     """Side in pixels of the Gaussian that smooths both grey images: 1 (no smoothing), 3 or 5."""
-    levels: int = 1
+    levels: Annotated[int, Bounds(least=1, most=16)] = 1
     """Levels of the image pyramid, each half as large; 1 uses the full size alone, as OpenCV does.
 
     At 1080p, 4 levels are as exact as OpenCV and take between a fifteenth and nine tenths of its
     time (benchmarks/ecc.md).
     """
-    stride: int = 1
+    stride: Annotated[int, Bounds(least=1, most=1024)] = 1
     """Distance between compared pixels of the first frame along x and y, at full size.
 
     2 saves a third of the time at 1080p; small or noisy frames need 1 (2 costs 0.2 px at 320x192).
     """
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         if self.model not in MOTIONS:
             raise UserError(f"motion model {self.model!r} is not one of {', '.join(MOTIONS)}")
         if self.blur not in _BLURS:
             raise UserError(f"blur {self.blur!r} is not one of {', '.join(map(str, _BLURS))}")
-        for name in ("iterations", "levels", "stride"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)!r} is below 1")
 
     # fp32: sums over a million pixels of gradient times coordinate squared pass 65504 many times
     # over, and the 8 bits of bf16 tell coordinates above 256 px apart by whole pixels only.

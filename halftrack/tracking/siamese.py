@@ -8,11 +8,12 @@ Legend: n anchors, in (row, column, anchor) order. State is kept on the CPU, in 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
+from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import decode_deltas
 from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.frames import Tracks
@@ -41,19 +42,15 @@ class SiameseConfig:
         ValueError: for a value out of its range.
     """
 
-    penalty_k: float = 0.05
+    penalty_k: Annotated[float, Bounds(least=0, most=1000)] = 0.05
     """Strength of the penalty on the score of an anchor that changes size or shape."""
-    lr: float = 0.38
+    lr: Share = 0.38
     """Largest share of the new size in the smoothed size of the box."""
-    window_influence: float = 0.42
+    window_influence: Share = 0.42
     """Share of the Hanning window in an anchor's rank; the window prefers small motion."""
 
     def __post_init__(self) -> None:
-        if not self.penalty_k >= 0:
-            raise UserError(f"SiameseConfig.penalty_k is {self.penalty_k}, not 0 or more")
-        for name in ("lr", "window_influence"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"SiameseConfig.{name} is {getattr(self, name)}, not in [0, 1]")
+        check_bounds(self)
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import iou, nms_by_class
-from halftrack.errors import NonFiniteOutputError, UserError
+from halftrack.errors import NonFiniteOutputError
 from halftrack.frames import Detections, Frame, Tracks
 from halftrack.precision import fp32_island
 from halftrack.tracking.camera_motion import warp_boxes
@@ -35,28 +37,28 @@ class TracktorConfig:
         ValueError: for a value out of its range.
     """
 
-    detection_score: float = 0.5
+    detection_score: Share = 0.5
     """Score that a detection must exceed to be used."""
-    regression_score: float = 0.5
+    regression_score: Share = 0.5
     """Score that a regressed box must exceed for its track to continue in this frame."""
-    regression_nms_iou: float = 0.6
+    regression_nms_iou: Share = 0.6
     """IoU above which the lower-scored one of two regressed boxes of a class is removed."""
-    new_track_iou: float = 0.3
+    new_track_iou: Share = 0.3
     """IoU with every regressed box below which a detection is new."""
-    reid_num_samples: int = 10
+    reid_num_samples: Annotated[int, Bounds(least=1, most=100_000)] = 10
     """Number of last embeddings of a lost track whose mean is compared with a detection's."""
-    reid_distance: float = 2.0
+    reid_distance: Annotated[float, Bounds(least=0, most=1e6)] = 2.0
     """Largest distance of embeddings at which a detection can be a lost track."""
-    reid_iou: float = 0.2
+    reid_iou: Share = 0.2
     """Smallest IoU with the last box of a lost track at which a detection can be that track."""
-    linear_motion: int = 0
+    linear_motion: Annotated[int, Bounds(least=0, most=100_000)] = 0
     """Number of last steps whose mean a track is expected to repeat, in addition to the camera's
     motion (constant velocity, Bergmann et al. 2019, section 2.3); 0 expects no own motion."""
-    box_momentum: float | None = None
+    box_momentum: Annotated[float | None, Bounds(above=0, most=1)] = None
     """Share of the new box in a track's running mean of boxes; None keeps the new box alone."""
-    embedding_momentum: float | None = None
+    embedding_momentum: Annotated[float | None, Bounds(above=0, most=1)] = None
     """Share of the new embedding in a running mean; None keeps the last ``reid_num_samples``."""
-    num_frames_retain: int = 10
+    num_frames_retain: Annotated[int, Bounds(least=1, most=1_000_000)] = 10
     """Number of frames without a box after which a track ends."""
     compatible: bool = False
     """Repeat what MMTracking does, as its published numbers need it.
@@ -66,15 +68,7 @@ class TracktorConfig:
     """
 
     def __post_init__(self) -> None:
-        for name in ("reid_num_samples", "num_frames_retain"):
-            if getattr(self, name) < 1:
-                raise UserError(f"TracktorConfig.{name} is {getattr(self, name)}, less than 1")
-        if self.linear_motion < 0:
-            raise UserError(f"TracktorConfig.linear_motion is {self.linear_motion}, less than 0")
-        for name in ("box_momentum", "embedding_momentum"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise UserError(f"TracktorConfig.{name} is {value}, neither None nor in (0, 1]")
+        check_bounds(self)
 
 
 @dataclass

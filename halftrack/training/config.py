@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.errors import UserError
 from halftrack.training.optimiser import Phase, Ramp
 
@@ -20,51 +22,53 @@ class TrainingConfig:
     Fields marked free (no weight depends on them) may change when a run is resumed.
     """
 
-    epochs: int
+    epochs: Annotated[int, Bounds(least=1, most=100_000)]
     """Passes over the training set."""
-    lr: float
+    lr: Annotated[float, Bounds(least=0, most=1000)]
     """Learning rate for a step of ``published_batches_per_step`` batches."""
-    momentum: float
+    momentum: Annotated[float, Bounds(least=0, below=1)]
     """SGD's momentum."""
-    weight_decay: float
+    weight_decay: Annotated[float, Bounds(least=0, most=10)]
     """SGD's weight decay, on every parameter."""
-    max_grad_norm: float | None = None
+    max_grad_norm: Annotated[float | None, Bounds(above=0, most=1e6)] = None
     """Gradients are clipped to this norm after unscaling; None to leave them."""
-    warmup_steps: int = 0
+    warmup_steps: Annotated[int, Bounds(least=0, most=10_000_000)] = 0
     """Taken steps of linear warm-up; 0 for none."""
-    warmup_ratio: float = 1.0
+    warmup_ratio: Share = 1.0
     """Share of the rate at which the warm-up starts."""
-    milestones: tuple[int, ...] = ()
+    milestones: Annotated[tuple[int, ...], Bounds(least=1, most=100_000)] = ()
     """Epochs, in taken steps, at which the rate decays; none keeps it as it is."""
-    gamma: float = 1.0
+    gamma: Annotated[float, Bounds(above=0, most=10)] = 1.0
     """Factor of the rate at each milestone."""
     ramps: tuple[Ramp, ...] = ()
     """Ramps of the rate, one after the other, in the place of warm-up and milestones."""
-    lr_factors: tuple[tuple[str, float], ...] = ()
+    lr_factors: Annotated[tuple[tuple[str, float], ...], Bounds(least=0, most=1000)] = ()
     """Patterns of parameter names, and what the rate of these is multiplied by."""
-    published_batches_per_step: int
+    published_batches_per_step: Annotated[int, Bounds(least=1, most=100_000)]
     """Batches in a step of the published run, e.g. 8 of 8 GPUs with one each."""
     scale_lr: bool = True
     """Scale the rate in proportion to the batches in a step."""
-    accumulate: int = 1
+    accumulate: Annotated[int, Bounds(least=1, most=10_000)] = 1
     """Batches accumulated into one step."""
-    evaluate_every: int = 1
+    evaluate_every: Annotated[int, Bounds(least=1, most=100_000)] = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
     best_metric: str = field(metadata=_FREE)
     """The metric, higher is better, by which the best checkpoint is kept."""
-    checkpoint_every: int | None = field(default=1000, metadata=_FREE)
+    checkpoint_every: Annotated[int | None, Bounds(least=1, most=10**9)] = field(
+        default=1000, metadata=_FREE
+    )
     """Steps between checkpoints beside those at the end of each epoch; None for no others."""
-    keep_checkpoints: int = field(default=2, metadata=_FREE)
+    keep_checkpoints: Annotated[int, Bounds(least=1, most=1000)] = field(default=2, metadata=_FREE)
     """Step checkpoints kept; the best one is kept apart."""
-    ema_decay: float | None = None
+    ema_decay: Annotated[float | None, Bounds(least=0, below=1)] = None
     """Decay of the weight average that is evaluated and kept as the best; None for no average."""
-    replay_bundles: int = field(default=1, metadata=_FREE)
+    replay_bundles: Annotated[int, Bounds(least=0, most=1000)] = field(default=1, metadata=_FREE)
     """Skipped steps kept for ``halftrack replay``, the run's first ones, and the one that ends it;
     each is as large as the weights and its batches (R50: 250 MB). The log names every skip's cause
     anyway."""
-    workers: int = field(default=2, metadata=_FREE)
+    workers: Annotated[int, Bounds(least=0, most=256)] = field(default=2, metadata=_FREE)
     """Processes that load data."""
-    log_every: int = field(default=50, metadata=_FREE)
+    log_every: Annotated[int, Bounds(least=1, most=10**9)] = field(default=50, metadata=_FREE)
     """Steps between train lines in the log."""
     channels_last: bool = False
     """Keep convolution weights and images channels-last."""
@@ -82,14 +86,8 @@ class TrainingConfig:
         return self.lr * self.accumulate / self.published_batches_per_step
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "accumulate", "evaluate_every", "keep_checkpoints", "log_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        check_bounds(self)
         if self.milestones and self.gamma == 1:
             raise UserError(
                 f"training.milestones={self.milestones!r} change nothing with training.gamma=1"
-            )
-        if self.replay_bundles < 0:
-            raise UserError(
-                f"training.replay_bundles must be at least 0, got {self.replay_bundles}"
             )

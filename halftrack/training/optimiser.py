@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Annotated
 
 import torch
 from torch import nn
 from torch.optim import SGD
 
+from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
 
 __all__ = [
@@ -25,26 +27,32 @@ __all__ = [
 class Phase:
     """From an epoch on, which modules train."""
 
-    first_epoch: int
+    first_epoch: Annotated[int, Bounds(least=0, most=100_000)]
     """0-based epoch at whose start the phase begins."""
     trainable: tuple[str, ...]
     """Patterns (``fnmatch``) of parameter names that train; all others are frozen."""
     batch_statistics: tuple[str, ...] = ()
     """Patterns of module names whose batch norms, frozen until then, take statistics again."""
 
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ramp:
     """Epochs over which the learning rate goes from one share of itself to another, as a power."""
 
-    epochs: int
+    epochs: Annotated[int, Bounds(least=1, most=100_000)]
     """Length."""
-    start: float
+    start: Annotated[float, Bounds(above=0, most=1000)]
     """Share of the rate in the first epoch."""
-    end: float
+    end: Annotated[float, Bounds(above=0, most=1000)]
     """Share it goes to."""
     arrives: bool = True
     """The last epoch has the end's share; else the epoch after it would have."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
     def factor(self, epoch: int) -> float:
         """The share in an epoch of the ramp, counted from 0."""

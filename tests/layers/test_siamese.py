@@ -42,7 +42,7 @@ def test_anchors_lie_around_the_middle_cell() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("template_size", 0, "template_size=0, search_size=255: expected 1 <= template <= search"),
+        ("template_size", 0, "template_size=0: expected a whole number at least 1, at most 4096"),
         ("search_size", 100, "template_size=127, search_size=100"),
         ("template_size", 31, "template_cells=7, template_size=31: the template's maps have 3"),
         # Half a stride, or the rest of one, off the middle.

@@ -245,9 +245,9 @@ def test_frames_of_other_shapes_are_refused_with_their_shapes() -> None:
     [
         ({"model": "rigid"}, r"'rigid' is not one of translation, euclidean, affine, homography"),
         ({"blur": 4}, r"blur 4 is not one of 1, 3, 5"),
-        ({"levels": 0}, r"levels 0 is below 1"),
-        ({"iterations": 0}, r"iterations 0 is below 1"),
-        ({"stride": 0}, r"stride 0 is below 1"),
+        ({"levels": 0}, r"levels=0: expected a whole number at least 1"),
+        ({"iterations": 0}, r"iterations=0: expected a whole number at least 1"),
+        ({"stride": 0}, r"stride=0: expected a whole number at least 1"),
     ],
 )
 def test_a_setting_out_of_range_is_quoted(settings: dict[str, object], message: str) -> None:

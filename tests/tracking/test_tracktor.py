@@ -320,5 +320,5 @@ def test_a_track_is_of_its_best_class_and_classes_do_not_suppress_each_other() -
     ],
 )
 def test_a_setting_out_of_range_is_named(setting: str, value: float) -> None:
-    with pytest.raises(ValueError, match=rf"TracktorConfig\.{setting} is {value}"):
+    with pytest.raises(ValueError, match=rf"{setting}={value}: expected"):
         TracktorConfig(**{setting: value})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
+from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.data.problems import OnBadSample
 from halftrack.errors import UserError
 
@@ -43,27 +44,27 @@ class MotDetectionConfig:
     train_flag_zero: bool = False
     """Learn from pedestrians with flag 0, as the reference does. MOT17 and MOT20 have none; in
     files that mark regions to ignore by the flag alone this would teach them as people."""
-    image_scale: tuple[int, int] = (1088, 1088)
+    image_scale: Annotated[tuple[int, int], Bounds(least=1, most=16_384)] = (1088, 1088)
     """Greatest long and short side at network size, in pixels."""
-    ratio_range: tuple[float, float] = (0.8, 1.2)
+    ratio_range: Annotated[tuple[float, float], Bounds(above=0, most=100)] = (0.8, 1.2)
     """In training, ``image_scale`` is multiplied by a number from this range."""
     photometric: bool = True
     """Distort colours in training: each of these properties with probability 0.5."""
-    brightness: float = 32.0
+    brightness: Annotated[float, Bounds(least=0, most=255)] = 32.0
     """Most that is added to or taken from all channels, on a scale of 0 to 255."""
-    contrast: tuple[float, float] = (0.5, 1.5)
+    contrast: Annotated[tuple[float, float], Bounds(above=0, most=100)] = (0.5, 1.5)
     """Range of the factor for all channels."""
-    saturation: tuple[float, float] = (0.5, 1.5)
+    saturation: Annotated[tuple[float, float], Bounds(above=0, most=100)] = (0.5, 1.5)
     """Range of the factor for the saturation."""
-    hue: float = 18.0
+    hue: Annotated[float, Bounds(least=0, most=180)] = 18.0
     """Most that the hue is turned either way, in degrees."""
-    crop_size: tuple[int, int] = (1088, 1088)
+    crop_size: Annotated[tuple[int, int], Bounds(least=1, most=16_384)] = (1088, 1088)
     """Height and width that a larger training image is cropped to, at a place drawn."""
-    flip_probability: float = 0.5
+    flip_probability: Share = 0.5
     """Chance that a training frame is mirrored."""
-    min_size: int = 32
+    min_size: Annotated[int, Bounds(least=1, most=16_384)] = 32
     """Images with a smaller side are not trained on."""
-    images_per_batch: int = 2
+    images_per_batch: Annotated[int, Bounds(least=1, most=10_000)] = 2
     """Training frames that share a pass."""
     public: bool = False
     """Give test frames the boxes of the public detector, from ``det/det.txt``."""
@@ -72,27 +73,20 @@ class MotDetectionConfig:
     change when a run is resumed, for a run that a bad file stopped."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         _one_of("benchmark", self.benchmark, get_args(Benchmark))
         _one_of("detectors", self.detectors, get_args(Detectors))
         _one_of("training_split", self.training_split, get_args(MotSplit))
         _one_of("test_split", self.test_split, get_args(MotSplit))
         _one_of("on_bad_sample", self.on_bad_sample, get_args(OnBadSample))
-        _at_least("image_scale", self.image_scale, 1)
-        _at_least("crop_size", self.crop_size, 1)
-        _at_least("images_per_batch", self.images_per_batch, 1)
-        _at_least("min_size", self.min_size, 1)
-        _at_least("brightness", self.brightness, 0)
         _range("ratio_range", self.ratio_range)
         _range("contrast", self.contrast)
         _range("saturation", self.saturation)
-        _share("flip_probability", self.flip_probability)
         if min(self.image_scale) * self.ratio_range[0] < 1:
             raise UserError(
                 f"image_scale={self.image_scale!r}, ratio_range={self.ratio_range!r}: "
                 "no pixel would be left of the short side"
             )
-        if not 0 <= self.hue <= 180:
-            raise UserError(f"hue={self.hue!r}: expected 0 to 180 degrees")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -114,41 +108,40 @@ class ReIDDataConfig:
     split: ReIDSplit = "half-train"
     """``half-train``: nothing of half-val is trained on; ``whole-train``: as published, which lets
     half-val frames leak into training."""
-    validation_share: float = 0.2
+    validation_share: Share = 0.2
     """Share of the individuals, last by name, that ``whole-train`` keeps for validation."""
     train_flag_zero: bool = False
     """Cut crops of pedestrians with flag 0 too, as the reference does."""
-    min_visibility: float = 0.3
+    min_visibility: Share = 0.3
     """Boxes of which a smaller share can be seen make no crop."""
-    min_crops: int = 8
+    min_crops: Annotated[int, Bounds(least=1, most=1_000_000)] = 8
     """Individuals with fewer crops are left out."""
-    max_crops: int = 1000
+    max_crops: Annotated[int, Bounds(least=1, most=1_000_000)] = 1000
     """Most crops of an individual; of more than these so many are drawn, once and for all."""
-    identities_per_batch: int = 8
+    identities_per_batch: Annotated[int, Bounds(least=1, most=100_000)] = 8
     """Individuals in a training batch."""
-    crops_per_identity: int = 4
+    crops_per_identity: Annotated[int, Bounds(least=1, most=100_000)] = 4
     """Crops of each of them."""
-    flip_probability: float = 0.5
+    flip_probability: Share = 0.5
     """Chance that a training crop is mirrored, drawn for each crop."""
-    cache_mb: int = field(default=512, metadata={"free": True})
+    cache_mb: Annotated[int, Bounds(least=0, most=10_000_000)] = field(
+        default=512, metadata={"free": True}
+    )
     """Memory for crops that were cut already, in MiB and for each worker process; 0 for none."""
     on_bad_sample: OnBadSample = field(default="error", metadata={"free": True})
     """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it. Free to
     change when a run is resumed, for a run that a bad file stopped."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         _one_of("benchmark", self.benchmark, get_args(Benchmark))
         _one_of("detectors", self.detectors, ("DPM", "FRCNN", "SDP"))
         _one_of("split", self.split, get_args(ReIDSplit))
         _one_of("on_bad_sample", self.on_bad_sample, get_args(OnBadSample))
-        _share("validation_share", self.validation_share)
-        _share("min_visibility", self.min_visibility)
-        _share("flip_probability", self.flip_probability)
-        _at_least("min_crops", self.min_crops, 1)
-        _at_least("max_crops", self.max_crops, self.min_crops)
-        _at_least("identities_per_batch", self.identities_per_batch, 1)
-        _at_least("crops_per_identity", self.crops_per_identity, 1)
-        _at_least("cache_mb", self.cache_mb, 0)
+        if self.max_crops < self.min_crops:
+            raise UserError(
+                f"max_crops={self.max_crops!r}: expected at least min_crops={self.min_crops!r}"
+            )
 
 
 def _one_of(name: str, value: object, allowed: tuple[Any, ...]) -> None:
@@ -156,16 +149,6 @@ def _one_of(name: str, value: object, allowed: tuple[Any, ...]) -> None:
         raise UserError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
 
 
-def _at_least(name: str, value: float | tuple[int, ...], least: float) -> None:
-    if (min(value) if isinstance(value, tuple) else value) < least:
-        raise UserError(f"{name}={value!r}: expected at least {least}")
-
-
 def _range(name: str, value: tuple[float, float]) -> None:
-    if not 0 < value[0] <= value[1]:
-        raise UserError(f"{name}={value!r}: expected 0 < low <= high")
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise UserError(f"{name}={value!r}: expected 0 to 1")
+    if value[0] > value[1]:
+        raise UserError(f"{name}={value!r}: expected low <= high")

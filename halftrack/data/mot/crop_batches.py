@@ -22,10 +22,9 @@ from halftrack.data.index_cache import contents_hash
 from halftrack.data.mot.config import ReIDDataConfig
 from halftrack.data.mot.crops import Crops, read_crops
 from halftrack.data.mot.records import odd_counts
-from halftrack.data.ordered_batches import OrderedBatches
+from halftrack.data.ordered_batches import OrderedBatches, sample_random
 from halftrack.data.prefetch import read_ahead
 from halftrack.data.problems import DataError, OnBadSample, SkipLedger, counted
-from halftrack.data.randomness import sample_random
 from halftrack.frames import CropBatch
 
 __all__ = ["CropBatches", "crops_in_order", "prepare_crop"]

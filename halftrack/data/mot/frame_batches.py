@@ -23,9 +23,8 @@ from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.data.mot.mot_challenge import read_usable_mot
 from halftrack.data.mot.photometric import Distortion, distort, draw_distortion
 from halftrack.data.mot.records import LeftOutRows, MotRows, MotSequence, learned_rows, odd_counts
-from halftrack.data.ordered_batches import OrderedBatches
+from halftrack.data.ordered_batches import OrderedBatches, sample_random
 from halftrack.data.problems import DataError, SkipLedger, counted
-from halftrack.data.randomness import sample_random
 from halftrack.frames import Frame, FrameBatch
 
 __all__ = ["FrameBatches", "FrameDecisions", "draw_decisions", "load_frame"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
+from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.data.index import Classes
 from halftrack.data.problems import OnBadSample
 from halftrack.data.vid.config import IMAGENET_VID_CLASSES
@@ -31,7 +32,7 @@ class PairDataConfig:
 
     training_sets: tuple[PairSet, ...] = ("vid", "det", "coco")
     """The data sets that pairs are drawn from."""
-    set_weights: tuple[float, ...] = (0.25, 0.55, 0.2)
+    set_weights: Annotated[tuple[float, ...], Bounds(least=0, most=1e6)] = (0.25, 0.55, 0.2)
     """Rate at which each set is drawn from, relative to the others."""
     vid_classes: Classes = IMAGENET_VID_CLASSES
     """Classes of the objects of ``vid``, each as (name, wnid); elsewhere any class counts."""
@@ -39,30 +40,30 @@ class PairDataConfig:
     """The sequences of ``lasot``: those ``testing_set.txt`` does not name, those it does, all."""
     sequences_left_out: tuple[str, ...] = ()
     """Videos that no pair comes from, by path below the set's folder or by its last part."""
-    frame_range: int = 100
+    frame_range: Annotated[int, Bounds(least=1, most=1_000_000)] = 100
     """Largest distance of the search region from its template, counted in the object's boxes."""
-    positive_share: float = 0.8
+    positive_share: Share = 0.8
     """Share of pairs that show the same object twice."""
-    crop_size: int = 511
+    crop_size: Annotated[int, Bounds(least=1, most=16_384)] = 511
     """Width and height of the crop that both are cut from, in pixels."""
-    shift: tuple[float, float] = (4, 64)
+    shift: Annotated[tuple[float, float], Bounds(least=0, most=16_384)] = (4, 64)
     """Most that template and search region are moved either way, in pixels of the crop."""
-    scale: tuple[float, float] = (0.05, 0.18)
+    scale: Annotated[tuple[float, float], Bounds(least=0, most=0.99)] = (0.05, 0.18)
     """Largest share by which template and search region are scaled, drawn for each axis."""
-    colour_probability: tuple[float, float] = (1.0, 1.0)
+    colour_probability: Annotated[tuple[float, float], Bounds(least=0, most=1)] = (1.0, 1.0)
     """Chance that colours of template and search region are moved."""
-    brightness: tuple[float, float] = (0.0, 0.0)
+    brightness: Annotated[tuple[float, float], Bounds(least=0, most=1)] = (0.0, 0.0)
     """Largest share by which template and search region become brighter or darker, each drawn
     apart; published is none."""
-    blur_probability: tuple[float, float] = (0.0, 0.2)
+    blur_probability: Annotated[tuple[float, float], Bounds(least=0, most=1)] = (0.0, 0.2)
     """Chance that template and search region are blurred."""
-    grey_probability: float = 0.0
+    grey_probability: Share = 0.0
     """Chance that both images of a pair are turned grey; 0.2 in the OTB100 recipe."""
-    pairs_per_batch: int = 28
+    pairs_per_batch: Annotated[int, Bounds(least=1, most=100_000)] = 28
     """Pairs in a training batch."""
-    pairs_per_epoch: int = 600_000
+    pairs_per_epoch: Annotated[int, Bounds(least=1, most=10**10)] = 600_000
     """Pairs in an epoch."""
-    cache_mb: int = 0
+    cache_mb: Annotated[int, Bounds(least=0, most=10_000_000)] = 0
     """Memory for crops that were cut already, in MiB and for each worker process; 0 for none. Held
     crops are JPEG files, so pixels differ a little from those of a run without."""
     on_bad_sample: OnBadSample = field(default="error", metadata={"free": True})
@@ -70,6 +71,7 @@ class PairDataConfig:
     change when a run is resumed, for a run that a bad file stopped."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         for name, value, allowed in (
             ("training_sets", self.training_sets, get_args(PairSet)),
             ("lasot_split", (self.lasot_split,), get_args(LasotSplit)),
@@ -79,20 +81,11 @@ class PairDataConfig:
                 told = getattr(self, name)
                 raise UserError(f"{name}={told!r}: expected {', '.join(map(repr, allowed))}")
         weights = self.set_weights
-        if len(weights) != len(self.training_sets) or min(weights) < 0 or sum(weights) <= 0:
+        if len(weights) != len(self.training_sets) or sum(weights) <= 0:
             raise UserError(
                 f"set_weights={weights!r}: expected one number for each of "
                 f"training_sets={self.training_sets!r}, none negative and not all 0"
             )
-        for name in ("positive_share", "grey_probability", "colour_probability"):
-            _within(name, getattr(self, name), 0, 1)
-        _within("blur_probability", self.blur_probability, 0, 1)
-        _within("scale", self.scale, 0, 0.99)
-        _within("brightness", self.brightness, 0, 1)
-        _within("shift", self.shift, 0, float("inf"))
-        _within("cache_mb", self.cache_mb, 0, float("inf"))
-        for name in ("frame_range", "crop_size", "pairs_per_batch", "pairs_per_epoch"):
-            _within(name, getattr(self, name), 1, float("inf"))
 
     def check_geometry(self, geometry: SiameseGeometry) -> None:
         """Make sure that template and search region can be cut from a crop and blurred.
@@ -112,10 +105,3 @@ class PairDataConfig:
                     f"blur_probability={self.blur_probability!r}: an image of {size} px is too "
                     f"small for a blur, expected more than {BLUR_SIZES[-1] // 2}"
                 )
-
-
-def _within(name: str, value: float | tuple[float, ...], low: float, high: float) -> None:
-    values = value if isinstance(value, tuple) else (value,)
-    if not all(low <= each <= high for each in values):
-        most = f" to {high}" if high < float("inf") else " or more"
-        raise UserError(f"{name}={value!r}: expected {low}{most}")

@@ -20,10 +20,9 @@ from halftrack.data.annotated_image import load_annotated_image
 from halftrack.data.images import load_image
 from halftrack.data.index import Floats
 from halftrack.data.index_cache import contents_hash
-from halftrack.data.ordered_batches import OrderedBatches
+from halftrack.data.ordered_batches import OrderedBatches, sample_random
 from halftrack.data.problems import DataError, SkipLedger, settle_problems
 from halftrack.data.progress import Progress
-from halftrack.data.randomness import sample_random
 from halftrack.data.sot.augment import View, cut_view, draw_view, view_of_crop
 from halftrack.data.sot.config import PairDataConfig
 from halftrack.data.sot.crops import box_in_crop, crop_like_siamfc

@@ -12,10 +12,9 @@ import numpy as np
 
 from halftrack.data.index import Integers, VideoIndex, array_fields
 from halftrack.data.index_cache import contents_hash
-from halftrack.data.ordered_batches import OrderedBatches
+from halftrack.data.ordered_batches import OrderedBatches, sample_random
 from halftrack.data.problems import DataError, Problem, SkipLedger, counted, settle_problems
 from halftrack.data.progress import Progress
-from halftrack.data.randomness import sample_random
 from halftrack.data.vid.config import VidDataConfig
 from halftrack.data.vid.frames import bilateral_uniform, load_frame
 from halftrack.data.vid.indexes import read_training_indexes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
+from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.data.index import Classes
 from halftrack.data.problems import OnBadSample
 from halftrack.errors import UserError
@@ -63,40 +64,39 @@ class VidDataConfig:
     """CocoVID files below ILSVRC to read instead of the training XML, one for each training set."""
     test_json: str = ""
     """A CocoVID file below ILSVRC to read instead of the validation XML."""
-    image_scale: tuple[int, int] = (1000, 600)
+    image_scale: Annotated[tuple[int, int], Bounds(least=1, most=16_384)] = (1000, 600)
     """Greatest long and short side at network size, in pixels."""
-    num_references: int = 2
+    num_references: Annotated[int, Bounds(least=2, most=1000)] = 2
     """Reference frames of a training clip, half from each side of the key frame."""
-    frame_range: int = 9
+    frame_range: Annotated[int, Bounds(least=1, most=100_000)] = 9
     """Largest distance of a training reference from its key frame, in frames."""
-    test_references: int = 14
+    test_references: Annotated[int, Bounds(least=2, most=10_000)] = 14
     """Reference frames of a test video, spread over all of it."""
-    flip_probability: float = 0.5
+    flip_probability: Share = 0.5
     """Chance that all frames of a training clip are mirrored."""
-    scale_jitter: tuple[float, float] = (1.0, 1.0)
+    scale_jitter: Annotated[tuple[float, float], Bounds(above=0, most=100)] = (1.0, 1.0)
     """In training, ``image_scale`` is multiplied by a number from this range, one a clip."""
-    min_size: int = 32
+    min_size: Annotated[int, Bounds(least=1, most=16_384)] = 32
     """Images with a smaller side are not trained on."""
     on_bad_sample: OnBadSample = field(default="error", metadata={"free": True})
     """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it. Free to
     change when a run is resumed, for a run that a bad file stopped."""
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         if self.on_bad_sample not in ("error", "skip"):
             raise UserError(f"on_bad_sample={self.on_bad_sample!r}: expected 'error' or 'skip'")
-        if not 0 < self.scale_jitter[0] <= self.scale_jitter[1]:
-            raise UserError(f"scale_jitter={self.scale_jitter!r}: expected 0 < low <= high")
-        if not 0 <= self.flip_probability <= 1:
-            raise UserError(f"flip_probability={self.flip_probability!r}: expected 0 to 1")
-        if self.num_references < 2 or self.num_references % 2:
+        if self.scale_jitter[0] > self.scale_jitter[1]:
+            raise UserError(f"scale_jitter={self.scale_jitter!r}: expected low <= high")
+        if self.num_references % 2:
             raise UserError(
                 f"num_references={self.num_references!r}: expected an even number, half from each "
                 "side of the key frame"
             )
-        if self.frame_range < self.num_references // 2 or self.test_references < 2:
+        if self.frame_range < self.num_references // 2:
             raise UserError(
-                f"frame_range={self.frame_range!r}, test_references={self.test_references!r}: "
-                "expected at least num_references / 2 and 2"
+                f"frame_range={self.frame_range!r}: expected at least half of "
+                f"num_references={self.num_references!r}"
             )
         if not set(self.training_sets) <= {"vid", "det"}:
             raise UserError(f"training_sets={self.training_sets!r}: expected 'vid' and 'det'")

@@ -13,10 +13,10 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from torch import nn
 
 from halftrack.data import Progress, SourceFrame, VideoSource
@@ -57,7 +57,7 @@ class Recipe(ABC):
     """The published name."""
     summary: str = dataclasses.field(default="", metadata={"free": True})
     """One line on what it is; that of a listed recipe stands in ``halftrack.recipes.names``."""
-    precision: Precision
+    precision: Annotated[Precision, BeforeValidator(_with_a_scale)]
     """Precision of training and inference."""
     data: Any
     """The data set's configuration, a frozen dataclass of the recipe's kind."""
@@ -254,6 +254,13 @@ def fill(model: nn.Module, checkpoint: str | Path, what: str, *, trust: bool) ->
     # A larger model's file fills a smaller one and leaves keys over.
     if report.missing or report.mismatched or report.unexpected:
         raise UserError(f"{checkpoint} does not fit {what}: {report}")
+
+
+def _with_a_scale(precision: Any) -> Any:
+    """A precision's fields as they are: pydantic alone would take the loss scale True for 1."""
+    if isinstance(precision, Mapping) and precision.get("loss_scale") is not None:
+        Precision("fp16", precision["loss_scale"])  # refuses what is none
+    return precision
 
 
 def _kinds(of: type[Recipe] = Recipe) -> Iterator[type[Recipe]]:

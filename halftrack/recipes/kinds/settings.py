@@ -5,17 +5,23 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from halftrack.bounds import OutOfBoundsError, shown
 from halftrack.errors import UserError
 from halftrack.recipes.kinds.renamed import field_paths, new_name, now_called
 
 __all__ = ["first_difference", "first_error", "override", "plain"]
 
 RecipeT = TypeVar("RecipeT")
+
+_DEEPEST = 16  # groups of fields within each other, many more than any recipe has
+_LONGEST = 100  # characters of a path that is compared with the fields there are
 
 
 def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
@@ -28,20 +34,34 @@ def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
         ValueError: for a field that does not exist (its new name or else the nearest field is
             named) or a value of the wrong type.
     """
+    kind: Any = type(recipe)
     values = dataclasses.asdict(recipe)  # type: ignore[call-overload]
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator:
-            raise UserError(f"--set takes field=value, got {assignment!r}")
+            raise UserError(f"--set takes field=value, got {shown(assignment)}")
+        if not _is_text(assignment):
+            raise UserError(f"--set {shown(assignment)}: expected UTF-8 text without NUL")
         _assign(values, path.strip(), text.strip())
     try:
-        return TypeAdapter(type(recipe)).validate_python(values)
+        changed: RecipeT = _adapter(kind).validate_python(values)
     except ValidationError as error:
         raise UserError(f"recipe field {first_error(error)}") from error
+    return changed
+
+
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _is_text(text: str) -> bool:
+    """True of what a file can hold: halves of characters come from arguments in another code."""
+    return not any(0xD800 <= ord(letter) <= 0xDFFF or letter == "\0" for letter in text)
 
 
 def _assign(values: dict[str, Any], path: str, text: str) -> None:
-    *parents, last = path.split(".")
+    *parents, last = path.split(".", _DEEPEST)
     place: Any = values
     for part in parents:
         place = place.get(part) if isinstance(place, dict) else None
@@ -49,15 +69,16 @@ def _assign(values: dict[str, Any], path: str, text: str) -> None:
         known = list(field_paths(values))
         if new_name(path) in known:
             raise UserError(f"recipe field {path!r} is now called {now_called(path)}")
-        near = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
-        raise UserError(f"no recipe field {path!r}; the nearest is {near[0]!r}")
+        near = difflib.get_close_matches(path[:_LONGEST], known, n=1, cutoff=0.0)
+        raise UserError(f"no recipe field {shown(path)}; the nearest is {near[0]!r}")
     place[last] = _items(text) if isinstance(place[last], tuple) else _literal(text)
 
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        with warnings.catch_warnings(action="ignore"):  # of Python's grammar: "\\d", "1if"
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
@@ -82,8 +103,9 @@ def first_error(error: ValidationError) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "value_error":  # our own, which quotes what it was given
-        return f"{field}: {first['ctx']['error']}"
-    return f"{field}: {first['msg']}, got {first['input']!r}"
+        own = first["ctx"]["error"]
+        return f"{field}{'=' if isinstance(own, OutOfBoundsError) else ': '}{own}"
+    return f"{field}: {first['msg']}, got {shown(first['input'])}"
 
 
 def first_difference(was: Any, now: Any, path: str = "") -> str | None:

@@ -14,11 +14,11 @@ from halftrack.data.mot import MotDetectionConfig, ReIDDataConfig
         ("detectors", "POI", "'POI': expected one of 'all', 'DPM', 'FRCNN', 'SDP'"),
         ("test_split", "val", "'val': expected one of 'train', 'test', 'half-train', 'half-val'"),
         ("on_bad_sample", "drop", "'drop': expected one of 'error', 'skip'"),
-        ("ratio_range", (1.2, 0.8), r"\(1.2, 0.8\): expected 0 < low <= high"),
-        ("image_scale", (0, 4), r"\(0, 4\): expected at least 1"),
-        ("images_per_batch", 0, "0: expected at least 1"),
-        ("flip_probability", 1.5, "1.5: expected 0 to 1"),
-        ("hue", 400.0, "400.0: expected 0 to 180 degrees"),
+        ("ratio_range", (1.2, 0.8), r"\(1.2, 0.8\): expected low <= high"),
+        ("image_scale", (0, 4), r"\(0, 4\): expected a whole number at least 1"),
+        ("images_per_batch", 0, "0: expected a whole number at least 1"),
+        ("flip_probability", 1.5, "1.5: expected a number at least 0, at most 1"),
+        ("hue", 400.0, "400.0: expected a number at least 0, at most 180"),
     ],
 )
 def test_a_bad_detection_value_is_quoted(field: str, value: object, told: str) -> None:
@@ -31,9 +31,9 @@ def test_a_bad_detection_value_is_quoted(field: str, value: object, told: str) -
     [
         ("split", "train", "'train': expected one of 'half-train', 'whole-train'"),
         ("detectors", "all", "'all': expected one of 'DPM', 'FRCNN', 'SDP'"),
-        ("max_crops", 7, "7: expected at least 8"),
-        ("min_visibility", -0.1, "-0.1: expected 0 to 1"),
-        ("cache_mb", -1, "-1: expected at least 0"),
+        ("max_crops", 7, "7: expected at least min_crops=8"),
+        ("min_visibility", -0.1, "-0.1: expected a number at least 0"),
+        ("cache_mb", -1, "-1: expected a whole number at least 0"),
     ],
 )
 def test_a_bad_reid_value_is_quoted(field: str, value: object, told: str) -> None:

@@ -101,10 +101,10 @@ def test_every_field_can_be_set_to_what_it_is() -> None:
     ("assignment", "message"),
     [
         ("training.epoch=3", r"no recipe field 'training.epoch'; the nearest is 'training.epochs'"),
-        ("training.epochs=many", r"recipe field training.epochs: .*integer.*'many'"),
-        ("training.epochs=0", r"training.epochs must be at least 1, got 0"),
+        ("training.epochs=many", r"recipe field training.epochs='many': expected a whole number"),
+        ("training.epochs=0", r"training.epochs=0: expected a whole number at least 1"),
         ("model.backbone.depth=34", r"model.backbone.depth: .*18, 50 or 101.*34"),
-        ("data.scale_jitter=(2, 1)", r"expected 0 < low <= high"),
+        ("data.scale_jitter=(2, 1)", r"expected low <= high"),
         ("training.lr", r"takes field=value, got 'training.lr'"),
         ("data.scale_jitter=2,1", r"recipe field data: scale_jitter=[^{]*$"),
     ],
