@@ -95,11 +95,8 @@ LASOT = {
     "reaching out": ("-15,10,20,20", None),
     "thin": ("10,10,0.5,20", "boxes under one pixel"),
     "nothing": ("0,0,0,0", "frames without the object"),
-    "negative": ("10,10,-20,20", "frames without the object"),
     "right of the image": ("500,10,20,20", "boxes outside their image"),
     "left of the image": ("-50,10,20,20", "boxes outside their image"),
-    "beyond float32": ("1,1,1e39,20", "boxes outside their image"),
-    "far away": ("1e7,1e7,20,20", "boxes outside their image"),
 }
 
 
