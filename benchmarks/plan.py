@@ -22,7 +22,7 @@ from halftrack.studies.memory.step import metered_step, predicted_step, resting_
 
 OBJECTS = 20
 PRECISIONS = (Precision(), Precision("bf16"), Precision("fp16", 1.0))
-UNSUPPRESSED = "model.rpn.nms_iou=2.0"
+UNSUPPRESSED = "model.rpn.nms_iou=1.0"
 SELSA = "selsa_faster_rcnn_r50_dc5_1x_imagenetvid"
 
 

@@ -23,8 +23,8 @@ FP32 = Precision()
 OBJECTS = 3
 # Untrained weights leave few proposals; unsuppressed there are as many as the prediction takes.
 RECIPES = {
-    "selsa_tiny_sample": ((96, 160), ["model.rpn.nms_iou=2.0"]),
-    "faster-rcnn_tiny_sample": ((96, 160), ["model.rpn.nms_iou=2.0"]),
+    "selsa_tiny_sample": ((96, 160), ["model.rpn.nms_iou=1.0"]),
+    "faster-rcnn_tiny_sample": ((96, 160), ["model.rpn.nms_iou=1.0"]),
     "reid_tiny_sample": ((64, 32), ["model.num_identities=30"]),
     "siamese_rpn_tiny_sample": ((191, 191), ["data.pairs_per_batch=2"]),
 }
