@@ -11,7 +11,7 @@ import pytest
 
 import halftrack
 from halftrack.data import DataError
-from halftrack.errors import MissingFileError, UserError
+from halftrack.errors import MissingFileError, UserError, naming_file
 from halftrack.training.checkpoint import write_checkpoint
 
 
@@ -20,6 +20,18 @@ def test_a_users_error_is_a_value_error_and_a_missing_file_is_both() -> None:
     assert issubclass(DataError, UserError)
     assert issubclass(MissingFileError, (UserError, FileNotFoundError))
     assert issubclass(MissingFileError, FileNotFoundError)
+
+
+def test_a_full_disk_is_told_with_the_file() -> None:
+    named = pytest.raises(OSError, match=r"No space left on device: 'run/track\.mp4'")
+    with named, naming_file("run/track.mp4"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_file_that_is_named_keeps_its_name() -> None:
+    with pytest.raises(OSError, match=r"a\.txt") as caught, naming_file("run/track.mp4"):
+        raise FileNotFoundError(errno.ENOENT, "No such file", "a.txt")
+    assert caught.value.filename == "a.txt"
 
 
 def test_a_checkpoint_that_does_not_fit_the_disk_is_named(
