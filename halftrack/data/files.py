@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from halftrack.data.problems import DataError
 
-__all__ = ["file_name", "is_clutter", "read_content", "read_lines", "shortened", "user_path"]
+__all__ = [
+    "count_clutter",
+    "file_name",
+    "is_clutter",
+    "read_content",
+    "read_lines",
+    "shortened",
+    "user_path",
+]
 
 _WINDOWS = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 _CLUTTER = frozenset(
@@ -39,6 +48,17 @@ def is_clutter(name: str) -> bool:
     Every reader that lists a folder asks this: what is clutter is passed over.
     """
     return name.startswith(".") or name.lower() in _CLUTTER
+
+
+def count_clutter(folders: Iterable[str]) -> int:
+    """Number of entries of these folders that are clutter; a folder that is missing has none."""
+    count = 0
+    for folder in folders:
+        try:
+            count += sum(is_clutter(name) for name in os.listdir(folder))
+        except OSError:
+            continue
+    return count
 
 
 def file_name(name: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from halftrack.data.annotated_image import require_size
 from halftrack.data.check.damage import damage, libjpeg_warnings
+from halftrack.data.files import count_clutter
 from halftrack.data.image_header import (
     ImageHeader,
     first_bytes,
@@ -34,6 +36,8 @@ class ImageFindings(NamedTuple):
     """Images that training or testing would stop at, and those with wrong pixels."""
     odd: list[Problem]
     """Images that are used, but otherwise than they look."""
+    passed_over: dict[str, int]
+    """Number of hidden and foreign files beside images and their folders; empty without any."""
 
 
 class _Seen(NamedTuple):
@@ -66,10 +70,12 @@ def look_at_images(
     def look(image: ImageT) -> _Seen:
         return _look(path(image), None if size is None else size(image), source, decode=decode)
 
-    findings, done = ImageFindings([], []), 0
+    findings, done = ImageFindings([], [], {}), 0
+    folders: set[str] = set()
     with ThreadPoolExecutor(threads) as pool:
         for first in range(0, len(images), _PIECE):
             piece = images[first : first + _PIECE]
+            folders.update(os.path.dirname(path(image)) for image in piece)
             for seen in _look_at_all(pool, look, piece, path, decode=decode):
                 done += 1
                 if seen.problem is not None:
@@ -78,6 +84,10 @@ def look_at_images(
                     findings.odd.append(seen.odd)
                 if progress is not None:
                     progress(done, len(images))
+    for _ in range(2):  # a sequence's folder, and that of all sequences
+        folders |= {os.path.dirname(folder) for folder in folders}
+    if clutter := count_clutter(folders):
+        findings.passed_over["hidden and foreign files"] = clutter
     return findings
 
 

@@ -109,8 +109,13 @@ def check_sot(
     absent = sum(int(each.absent.sum()) for each in sequences)
     if absent:  # Most benchmarks are silent, which is not the same as none.
         counts["absent frames"] = absent
-    found = (*problems, *images.problems)
-    return SetReport(name=name, counts=counts, odd_images=tuple(images.odd), problems=found)
+    return SetReport(
+        name=name,
+        counts=counts,
+        left_out=images.passed_over,
+        odd_images=tuple(images.odd),
+        problems=(*problems, *images.problems),
+    )
 
 
 def _report(
@@ -137,7 +142,7 @@ def _report(
             ({"stills": len(objects.files)} if objects.name in _STILLS else extent)
             | {"objects": len(objects), "boxes": len(objects.frames)}
         ),
-        left_out=objects.left_out,
+        left_out={**objects.left_out, **images.passed_over},
         odd=objects.odd,
         odd_images=tuple(images.odd),
         problems=(*problems, *images.problems),

@@ -99,6 +99,7 @@ def _check_split(
             "other objects": left_out.other_classes,
             "boxes outside their image": left_out.outside,
             "boxes under one pixel": left_out.degenerate,
+            **images.passed_over,
         },
         odd=odd_counts(sequences),
         odd_images=tuple(images.odd),

@@ -105,7 +105,7 @@ def _report(
         name=name,
         counts=counts,
         boxes_per_class={c: int(n) for (c, _), n in zip(index.classes, labels, strict=True)},
-        left_out=index.left_out,
+        left_out={**index.left_out, **images.passed_over},
         clipped_boxes=index.overhanging_boxes,
         odd=index.odd,
         odd_images=tuple(images.odd),

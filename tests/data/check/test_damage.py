@@ -115,7 +115,7 @@ def reasons(contents: dict[str, bytes], folder: Path, *, threads: int = 3) -> di
     files = {str(folder / f"{n}.jpg"): story for n, story in enumerate(contents)}
     for file, story in files.items():
         Path(file).write_bytes(contents[story])
-    problems, _ = look_at_images(list(files), str, decode=True, threads=threads, progress=None)
+    problems, *_ = look_at_images(list(files), str, decode=True, threads=threads, progress=None)
     return {files[problem.file]: problem.reason for problem in problems}
 
 

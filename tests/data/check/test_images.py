@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def images(tmp_path: Path) -> list[Path]:
 
 
 def reasons(images: list[Path], **how) -> list[str]:
-    problems, _ = look_at_images(images, str, threads=3, progress=None, **how)
+    problems, *_ = look_at_images(images, str, threads=3, progress=None, **how)
     return [f"{Path(problem.file).name}: {problem.reason}" for problem in problems]
 
 
@@ -33,7 +34,7 @@ def test_problems_come_in_the_order_of_the_images(
 ) -> None:
     monkeypatch.setattr(check_images, "_PIECE", piece)
     seen = []
-    problems, _ = look_at_images(
+    problems, *_ = look_at_images(
         images, str, decode=False, threads=3, progress=lambda *told: seen.append(told)
     )
     assert [problem.file for problem in problems] == [str(images[1]), str(images[2])]
@@ -65,9 +66,23 @@ def test_images_that_are_used_otherwise_than_they_look_are_listed(tmp_path: Path
     Image.new("RGB", (40, 30)).save(tmp_path / "plain.png")
     files = [tmp_path / name for name in ("turned.jpg", "plain.png", "deep.png")]
     for decode in (False, True):
-        problems, odd = look_at_images(files, str, decode=decode, threads=2, progress=None)
+        problems, odd, _ = look_at_images(files, str, decode=decode, threads=2, progress=None)
         assert problems == []
         assert [f"{Path(each.file).name}: {each.reason}" for each in odd] == [
             "turned.jpg: orientation tag 3 is ignored: pixels are taken as stored",
             "deep.png: image has 16 bits a channel, the upper 8 are used",
         ]
+
+
+def test_what_lies_beside_images_is_counted(tmp_path: Path) -> None:
+    files = [tmp_path / "train" / "a" / "img1" / f"{number}.png" for number in range(3)]
+    files[0].parent.mkdir(parents=True)
+    for file in files:
+        Image.new("RGB", (4, 3)).save(file)
+    look = partial(look_at_images, files, str, decode=False, threads=2, progress=None)
+    assert look().passed_over == {}
+    for clutter in ("__MACOSX", "a/.ipynb_checkpoints", "a/img1/@eaDir"):
+        (tmp_path / "train" / clutter).mkdir()
+    for clutter in ("a/img1/._0.png", "a/img1/Thumbs.db"):
+        (tmp_path / "train" / clutter).touch()
+    assert look().passed_over == {"hidden and foreign files": 5}
