@@ -313,8 +313,8 @@ def test_the_precision_decides_the_loss_scale(
         ("fp32", 1.0, "only fp16 needs a loss scale"),
         ("bf16", "dynamic", "only fp16 needs a loss scale"),
         *(
-            ("fp16", bad, "is not None, a positive number or 'dynamic'")
-            for bad in (True, False, "static", 0.0, -1.0, float("inf"), float("nan"))
+            ("fp16", bad, "is not None, 'dynamic' or a positive number")
+            for bad in (True, False, "static", 0.0, -1.0, 1e30, float("inf"), float("nan"))
         ),
     ],
 )
