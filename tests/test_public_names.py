@@ -13,10 +13,10 @@ import halftrack
 NAMES = {
     "halftrack": "__version__ evaluate load_recipe load_weights track train",
     "halftrack.precision": (
-        "Culprit DynamicLossScale Histogram Islands LiveBytes LossScale LossScaleAdvice "
-        "NoLossScale NonFiniteGradientError Precision PrecisionError RangeMeter Ranges ShapesOnly "
-        "StaticLossScale StepReport find_culprit find_islands fp32_island optimizer_step "
-        "remove_islands"
+        "Culprit DynamicLossScale Histogram Islands Launches LiveBytes LossScale "
+        "LossScaleAdvice NoLossScale NonFiniteGradientError Precision PrecisionError RangeMeter "
+        "Ranges ShapesOnly StaticLossScale StepReport find_culprit find_islands fp32_island "
+        "optimizer_step remove_islands"
     ),
     "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch FrameTruth PairBatch Tracks",

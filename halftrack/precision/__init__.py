@@ -1,10 +1,11 @@
-"""Half precision for any PyTorch model: policy, loss scales, the step, culprits, ranges, memory."""
+"""Half precision for any PyTorch model: policy, the step, culprits, ranges, memory, launches."""
 
 from halftrack.precision.advice import LossScaleAdvice
 from halftrack.precision.culprit import Culprit
 from halftrack.precision.errors import PrecisionError
 from halftrack.precision.histogram import Histogram
 from halftrack.precision.islands import Islands, find_islands
+from halftrack.precision.launches import Launches
 from halftrack.precision.loss_scale import (
     DynamicLossScale,
     LossScale,
@@ -23,6 +24,7 @@ __all__ = [
     "DynamicLossScale",
     "Histogram",
     "Islands",
+    "Launches",
     "LiveBytes",
     "LossScale",
     "LossScaleAdvice",
