@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from halftrack.cli import data, evaluate, parity, plan, quickstart, recipes, rehearse, track, train
+from halftrack import __version__
+from halftrack.cli import (
+    data,
+    doctor,
+    evaluate,
+    parity,
+    plan,
+    quickstart,
+    recipes,
+    rehearse,
+    track,
+    train,
+)
 from halftrack.cli.exits import telling_errors
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="""Train, evaluate and run video perception models in half precision.
@@ -35,6 +47,25 @@ app.command("eval")(evaluate.evaluate)
 app.command()(track.track)
 app.command()(quickstart.quickstart)
 app.add_typer(data.app, name="data")
+app.command()(doctor.doctor)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"halftrack {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself; its help is stated above."""
 
 
 def main() -> None:
