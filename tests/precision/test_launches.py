@@ -52,8 +52,8 @@ READS: dict[str, Callable[[], object]] = {
     "a mask that is written to": lambda: BOXES.clone().__setitem__(SCORES > 0.6, BOXES[:1]),
     "item": lambda: SCORES.sum().item(),
     "a truth": lambda: bool((SCORES > 0).all()),
-    "tolist": lambda: SCORES[:1].tolist(),
-    "unique": lambda: torch.unique(SCORES, sorted=False),
+    "tolist": lambda: sum(SCORES.tolist()),
+    "unique": lambda: torch.unique(SCORES),
     "bincount": lambda: torch.bincount(SCORES.long()),
     "suppression": lambda: torchvision.ops.nms(BOXES, SCORES, 0.5),
 }
