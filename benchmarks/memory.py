@@ -25,15 +25,16 @@ FP32, BF16, FP16 = Precision(), Precision("bf16"), Precision("fp16", 512.0)
 def unfolded() -> Iterator[None]:
     """Frozen BN computed on its own, as other frameworks do."""
 
-    def plain(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d) -> Tensor:
+    def plain(x: Tensor, conv: nn.Conv2d, bn: nn.BatchNorm2d, *_: object) -> Tensor:
         normed: Tensor = bn(conv(x))
         return normed
 
-    folded, resnet.conv_bn = resnet.conv_bn, plain
+    before = resnet.conv_bn, resnet.fold
+    resnet.conv_bn, resnet.fold = plain, lambda layers: {}
     try:
         yield
     finally:
-        resnet.conv_bn = folded
+        resnet.conv_bn, resnet.fold = before
 
 
 class Variant:

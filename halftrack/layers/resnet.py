@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
-from halftrack.layers.folding import FoldingConv2d, Norm, conv_bn
+from halftrack.layers.folding import FoldingConv2d, Folds, Norm, conv_bn, fold
 
 __all__ = ["ResNet", "ResNetConfig"]
 
@@ -121,13 +121,21 @@ class _Block(nn.Module):
 
     downsample: nn.Sequential | None
 
-    def shortcut(self, x: Tensor) -> Tensor:
+    def layers(self) -> list[tuple[FoldingConv2d, Norm]]:
+        """Its convolutions and the norms behind them, the shortcut's last."""
+        names = [name for name in ("1", "2", "3") if hasattr(self, f"conv{name}")]
+        pairs = [(getattr(self, f"conv{name}"), getattr(self, f"bn{name}")) for name in names]
+        if self.downsample is not None:
+            pairs.append(cast(tuple[FoldingConv2d, Norm], tuple(self.downsample)))
+        return pairs
+
+    def shortcut(self, x: Tensor, folds: Folds | None) -> Tensor:
         if self.downsample is None:
             return x
         conv, bn = self.downsample
         assert isinstance(conv, FoldingConv2d)
         assert isinstance(bn, Norm)
-        return conv_bn(x, conv, bn)
+        return conv_bn(x, conv, bn, folds)
 
 
 class _BasicBlock(_Block):
@@ -148,10 +156,10 @@ class _BasicBlock(_Block):
         self.bn2 = norm(out)
         self.downsample = _downsample(inp, out, spatial, norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = conv_bn(x, self.conv1, self.bn1).relu_()
-        out = conv_bn(out, self.conv2, self.bn2)
-        return out.add_(self.shortcut(x)).relu_()
+    def forward(self, x: Tensor, folds: Folds | None = None) -> Tensor:
+        out = conv_bn(x, self.conv1, self.bn1, folds).relu_()
+        out = conv_bn(out, self.conv2, self.bn2, folds)
+        return out.add_(self.shortcut(x, folds)).relu_()
 
 
 class _Bottleneck(_Block):
@@ -174,11 +182,11 @@ class _Bottleneck(_Block):
         self.bn3 = norm(out)
         self.downsample = _downsample(inp, out, spatial, norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = conv_bn(x, self.conv1, self.bn1).relu_()
-        out = conv_bn(out, self.conv2, self.bn2).relu_()
-        out = conv_bn(out, self.conv3, self.bn3)
-        return out.add_(self.shortcut(x)).relu_()
+    def forward(self, x: Tensor, folds: Folds | None = None) -> Tensor:
+        out = conv_bn(x, self.conv1, self.bn1, folds).relu_()
+        out = conv_bn(out, self.conv2, self.bn2, folds).relu_()
+        out = conv_bn(out, self.conv3, self.bn3, folds)
+        return out.add_(self.shortcut(x, folds)).relu_()
 
 
 def _downsample(
@@ -187,6 +195,20 @@ def _downsample(
     if inp == out and spatial.stride == 1:
         return None
     return nn.Sequential(_conv(inp, out, spatial.shortcut, spatial), norm(out))
+
+
+class _Stage(nn.Sequential):
+    """Blocks, whose frozen norms are folded in one pass: for each it would cost a dozen launches.
+
+    By stage, so that one that is recomputed folds again and keeps no folded weights meanwhile.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        blocks = cast(list[_Block], list(self))
+        folds = fold([pair for block in blocks for pair in block.layers()])
+        for block in blocks:
+            x = block(x, folds)
+        return x
 
 
 class ResNet(nn.Module):
@@ -223,7 +245,7 @@ class ResNet(nn.Module):
                     )
                 )
                 channels = planes * expansion
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
+            self.add_module(f"layer{stage + 1}", _Stage(*layers))
         self._freeze()
 
     @property

@@ -25,6 +25,16 @@ __all__ = ["UNWRITTEN", "Direction", "Event", "Kind", "NonFiniteTrace", "is_fini
 Direction = Literal["forward", "backward"]
 Kind = Literal["overflow", "NaN", "0 x inf", "infinity"]
 
+_aten = torch.ops.aten
+# What an op on lists does to each of their tensors: blame falls on one of them.
+_OF_EACH = {
+    _aten._foreach_add.ScalarList: _aten.add.Scalar,
+    _aten._foreach_copy_.default: _aten.copy_.default,
+    _aten._foreach_mul.List: _aten.mul.Tensor,
+    _aten._foreach_rsqrt.default: _aten.rsqrt.default,
+    _aten._foreach_sub.List: _aten.sub.Tensor,
+}
+
 # Rows that are picked out are no longer one a sample, even where there are as many.
 _PICKING = ("gather", "index", "index_select", "masked_select")
 UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
@@ -134,6 +144,10 @@ class NonFiniteTrace(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
+        if func in _OF_EACH:
+            single, rows = _OF_EACH[func], zip(*args, strict=True)
+            results = [self.__torch_dispatch__(single, types, row, kwargs) for row in rows]
+            return None if func._schema.is_mutable else results
         flat, structure = tree_flatten((args, kwargs or {}))
         given = [value for value in flat if isinstance(value, Tensor)]
         name = op_name(func)
@@ -141,6 +155,8 @@ class NonFiniteTrace(TorchDispatchMode):
         # What is overwritten must be looked at, and computed with again, as it was.
         changes = func._schema.is_mutable or "batch_norm" in name
         before = [_copy(value) for value in flat] if changes else flat
+        if func is _aten.copy_.default:
+            before[0].zero_()  # nothing is made of what a copy overwrites
         result = func(*args, **(kwargs or {}))
         joined = name in ("cat", "stack") and len(given) == len(self._sample_ids)
         if joined or (name not in _PICKING and any(map(self._is_batched, given))):

@@ -30,7 +30,8 @@ _BATCH_NORM = re.compile("^(native|cudnn|miopen)_batch_norm(_legit)?")
 def op_name(func: Any) -> str:
     """Common name of an op, the same on every device: ``softmax`` for ``aten::_softmax``."""
     name = func._schema.name.partition("::")[2].strip("_")
-    return "cast" if name == "to_copy" else _BATCH_NORM.sub("batch_norm", name)
+    # Only as a cast can a copy make what was not there.
+    return "cast" if name in ("to_copy", "copy") else _BATCH_NORM.sub("batch_norm", name)
 
 
 class RunningModules:

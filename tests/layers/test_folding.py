@@ -6,15 +6,30 @@ import copy
 import io
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from halftrack.layers.folding import FoldingConv2d, conv_bn
+from halftrack.layers.folding import FoldingConv2d, conv_bn, fold
 from halftrack.precision import Precision
 
 IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+class OnLists(TorchDispatchMode):
+    """Counts ops on lists of tensors, and sums."""
+
+    ops = sums = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.ops += "_foreach_" in func.name()
+        self.sums += "sum" in func.name()
+        return func(*args, **(kwargs or {}))
 
 
 class Layer(nn.Module):
@@ -27,6 +42,10 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return conv_bn(x, self.conv, self.bn)
+
+
+def folded(layer: Layer) -> tuple[Tensor, Tensor]:
+    return fold([(layer.conv, layer.bn)])[layer.conv]
 
 
 def saved(layer: Layer) -> Layer:
@@ -92,8 +111,8 @@ def test_a_kept_fold_follows_every_change_of_its_sources(change: Callable[[Layer
 @torch.no_grad()
 def test_a_fold_is_kept_as_long_as_nothing_changes() -> None:
     layer = Layer()
-    weight, bias = layer.conv.folded(layer.bn)
-    again = layer.conv.folded(layer.bn)
+    weight, bias = folded(layer)
+    again = folded(layer)
     assert again[0] is weight
     assert again[1] is bias
 
@@ -101,10 +120,10 @@ def test_a_fold_is_kept_as_long_as_nothing_changes() -> None:
 def test_with_gradients_nothing_is_kept() -> None:
     layer = Layer()
     layer(IMAGES).square().sum().backward()
-    assert layer.conv.folded(layer.bn)[0] is not layer.conv.folded(layer.bn)[0]
+    assert folded(layer)[0] is not folded(layer)[0]
     assert all(parameter.grad is not None for parameter in layer.parameters())
     layer.requires_grad_(False)
-    assert layer.conv.folded(layer.bn)[0] is layer.conv.folded(layer.bn)[0]
+    assert folded(layer)[0] is folded(layer)[0]
 
 
 @pytest.mark.parametrize(
@@ -141,3 +160,85 @@ def test_a_convolution_that_is_an_island_is_one_with_its_norm_folded_in() -> Non
     with precision.inference("cpu"):
         assert layer(IMAGES).dtype == torch.float32
         assert half(IMAGES).dtype == torch.float16
+
+
+def network() -> nn.ModuleList:
+    """Layers of different sizes, with statistics and gradients of every kind."""
+    torch.manual_seed(1)
+    layers = nn.ModuleList()
+    for inp, out, kernel in ((3, 4, 3), (4, 6, 1), (6, 4, 3), (4, 4, 1), (4, 5, 1)):
+        conv = FoldingConv2d(inp, out, kernel, padding=kernel // 2, bias=False)
+        bn = nn.BatchNorm2d(out)
+        for tensor in (bn.weight, bn.running_var):
+            tensor.data.uniform_(0.5, 2.0)
+        for tensor in (bn.bias, bn.running_mean):
+            tensor.data.normal_()
+        layers.append(nn.ModuleList([conv, bn]))
+    layers.eval()
+    layers[1].requires_grad_(False)
+    layers[2][0].requires_grad_(False)
+    layers[3][1].requires_grad_(False)
+    layers[4].train()
+    return layers
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_many_in_one_pass_equal_each_norm_behind_its_convolution(channels_last: bool) -> None:
+    layers = network().double()  # so that sums in another order are no difference
+    if channels_last:
+        layers.to(memory_format=torch.channels_last)
+    other = copy.deepcopy(layers)
+    x = y = IMAGES.double()
+    folds = fold([tuple(layer) for layer in layers])
+    assert [conv in folds for conv, _ in layers] == [True, True, True, True, False]
+    for conv, bn in layers:
+        x = conv_bn(x, conv, bn, folds)
+    for conv, bn in other:
+        y = bn(conv(y))
+    assert torch.allclose(x, y, atol=1e-9)
+    for out in (x, y):
+        out.sin().sum().backward()
+    for (name, mine), theirs in zip(layers.named_parameters(), other.parameters(), strict=True):
+        assert (mine.grad is None) == (theirs.grad is None), name
+        if mine.grad is not None:
+            assert torch.allclose(mine.grad, theirs.grad, atol=1e-9), name
+            assert mine.grad.stride() == mine.stride()
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_many_are_folded_by_eleven_ops_and_a_sum_each(count: int) -> None:
+    layers = [(layer.conv, layer.bn) for layer in (Layer() for _ in range(count))]
+    with OnLists() as forward:
+        folds = fold(layers)
+    made = [tensor for pair in folds.values() for tensor in pair]
+    with OnLists() as backward:
+        torch.autograd.backward(made, [torch.ones_like(tensor) for tensor in made])
+    assert (forward.ops, backward.ops, forward.sums, backward.sums) == (6, 5, 0, count)
+
+
+def test_half_weights_are_cast_as_autocast_would_and_their_gradients_widened() -> None:
+    layer, alone = Layer(), Layer()
+    for bn in (layer.bn, alone.bn):
+        bn.running_var.uniform_(0.5, 2.0, generator=torch.Generator().manual_seed(2))
+    precision = Precision("fp16", 1.0)
+    with precision.arithmetic("cpu"), precision.autocast("cpu"):
+        weight, bias = folded(layer)
+    assert weight.dtype == bias.dtype == torch.float16
+    wide = folded(alone)
+    assert torch.equal(weight, wide[0].half())
+    assert torch.equal(bias, wide[1].half())
+    torch.autograd.backward([weight, bias], [torch.ones_like(weight), torch.ones_like(bias)])
+    torch.autograd.backward(wide, [torch.ones_like(tensor) for tensor in wide])
+    for mine, theirs in zip(layer.parameters(), alone.parameters(), strict=True):
+        assert mine.grad.dtype == torch.float32
+        assert torch.equal(mine.grad, theirs.grad)
+
+
+@torch.no_grad()
+def test_what_is_kept_is_kept_in_the_dtype_that_is_computed_in() -> None:
+    layer, precision = Layer(), Precision("fp16", 1.0)
+    with precision.inference("cpu"):
+        half, _ = folded(layer)
+        assert folded(layer)[0] is half
+    assert half.dtype == torch.float16
+    assert folded(layer)[0].dtype == torch.float32

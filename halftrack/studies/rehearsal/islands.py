@@ -105,7 +105,8 @@ class _HalfWatch(TorchDispatchMode):
         is_forward = torch._C._current_graph_task_id() == -1
         if not is_forward or func.is_view or op_name(func) in UNWRITTEN:
             return result
-        if not all(is_finite(value) for value in tree_leaves(result) if _is_half(value)):
+        written = args if result is None else result  # ops on lists, in place
+        if not all(is_finite(value) for value in tree_leaves(written) if _is_half(value)):
             raise _OverflowError
         return result
 
