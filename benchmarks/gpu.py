@@ -3,10 +3,10 @@
     python benchmarks/gpu.py [arithmetic] [memory] [time]
 
 Arithmetic: one training step of each R50 model with deterministic weights, on the GPU and rehearsed
-on the CPU, with the same samples (the first candidates); fp32 with and without TF32. Memory: the
+on the CPU, with the same samples (the first candidates). Memory: the
 peak that `halftrack plan` predicts against live bytes, torch's allocator and the driver, at
-published sizes. Time: whole steps of fp32 (as torch computes it there: TF32 in convolutions), bf16
-and fp16, in turn, and how long the GPU's kernels ran in them.
+published sizes. Time: whole steps in each precision, in turn, and how long the GPU's kernels ran in
+them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from halftrack.studies.memory.step import metered_step, predicted_step
 from halftrack.training import Learner, total_loss
 from halftrack.training.optimiser import placed
 
-FP32, BF16 = Precision(), Precision("bf16")
+FP32, TF32, BF16 = Precision(), Precision("tf32"), Precision("bf16")
 SCALES = (1.0, 512.0, 65536.0)
 MIB = 2**20
 PAIRS = "data.pairs_per_batch=28"
@@ -90,28 +90,22 @@ class Step:
 
 
 @contextmanager
-def comparable(*, tf32: bool) -> Iterator[None]:
-    """Of candidates always the first ones, and TF32 only if it is asked for."""
-    drawn, allowed = torch.randperm, torch.backends.cudnn.allow_tf32
+def first_candidates() -> Iterator[None]:
+    """Of candidates always the first ones."""
+    drawn = torch.randperm
     torch.randperm = lambda n, *, device=None, **_: torch.arange(n, device=device)
-    torch.backends.cudnn.allow_tf32 = tf32
     try:
         yield
     finally:
-        torch.randperm, torch.backends.cudnn.allow_tf32 = drawn, allowed
+        torch.randperm = drawn
 
 
 def gradients(
-    build: Callable[[], nn.Module],
-    batch: Any,
-    precision: Precision,
-    device: torch.device,
-    *,
-    tf32: bool = False,
+    build: Callable[[], nn.Module], batch: Any, precision: Precision, device: torch.device
 ) -> Step:
     """Forward and backward of a new model."""
     taught = learner(build(), precision, device=device)
-    with comparable(tf32=tf32):
+    with first_candidates():
         losses = taught.gradients(batch.to(device), seed=0)
     named = {n: p.grad for n, p in taught.model.named_parameters() if p.grad is not None}
     scale = taught.loss_scale.value
@@ -137,11 +131,11 @@ def arithmetic(device: torch.device) -> None:
     print("|---" * 9 + "|")
     for name, (build, batch) in models.items():
         exact = gradients(build, batch, FP32, cpu)
-        ways = {"fp32": (FP32, False), "fp32, TF32": (FP32, True), "bf16": (BF16, True)}
-        ways |= {f"fp16 at {scale:g}": (Precision("fp16", scale), True) for scale in SCALES}
-        for way, (precision, tf32) in ways.items():
+        ways = {"fp32": FP32, "tf32": TF32, "bf16": BF16}
+        ways |= {f"fp16 at {scale:g}": Precision("fp16", scale) for scale in SCALES}
+        for way, precision in ways.items():
             here = exact if precision is FP32 else gradients(build, batch, precision, cpu)
-            there = gradients(build, batch, precision, device, tf32=tf32)
+            there = gradients(build, batch, precision, device)
             print(
                 f"| {name} | {way} | {there.loss_distance(here):.1e} "
                 f"| {here.loss_distance(exact):.1e} | {there.distance(here):.1e} "
@@ -241,13 +235,13 @@ def memory(device: torch.device) -> None:
 def time(device: torch.device, *, rounds: int) -> None:
     """Whole steps in each precision, in turn."""
     ways = {
-        "fp32": (FP32, ()),
+        "tf32": (TF32, ()),
         "bf16": (BF16, ()),
         "fp16": (Precision("fp16", 1.0), ()),
         "fp16, channels last": (Precision("fp16", 1.0), ("training.channels_last=True",)),
     }
     columns = " | ".join(f"{way} (ms)" for way in ways)
-    print(f"| recipe | {columns} | fp32 / fp16 | launches, waits |")
+    print(f"| recipe | {columns} | tf32 / fp16 | launches, waits |")
     print("|---" * (len(ways) + 3) + "|")
     for case in CASES:
         steps = [Training(case, published(case, p, *more), device) for p, more in ways.values()]

@@ -102,10 +102,10 @@ def equal_shares(product: Product, device: torch.device, *, seed: int = 0) -> tu
     x = normal(*product.x_shape).relu_().half()
     w = (normal(*product.w_shape) * (2.0 / terms) ** 0.5).half()
     with FP16.arithmetic(device):
-        ours = _three(product.run, x, w, lambda shape: normal(*shape).half())
+        ours = three(product.run, x, w, lambda shape: normal(*shape).half())
         upstream = ours.pop("upstream")
-    exact = _three(product.run, x.double(), w.double(), lambda _: upstream.double())
-    sizes = _three(
+    exact = three(product.run, x.double(), w.double(), lambda _: upstream.double())
+    sizes = three(
         product.run, x.double().abs(), w.double().abs(), lambda _: upstream.double().abs()
     )
     rows = upstream.numel() // product.w_shape[0]
@@ -121,7 +121,7 @@ def equal_shares(product: Product, device: torch.device, *, seed: int = 0) -> tu
     return shares, explained
 
 
-def _three(
+def three(
     run: Callable[[Tensor, Tensor], Tensor], x: Tensor, w: Tensor, upstream: Callable[..., Tensor]
 ) -> dict[str, Tensor]:
     x, w = x.requires_grad_(), w.requires_grad_()

@@ -37,7 +37,7 @@ PrecisionName = Annotated[
     typer.Option(
         "--precision",
         metavar="NAME",
-        help="Compute in fp32, bf16 or fp16. Default: the recipe's precision.",
+        help="Compute in fp32, tf32, bf16 or fp16. Default: the recipe's precision.",
     ),
 ]
 Settings = Annotated[

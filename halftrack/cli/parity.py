@@ -26,21 +26,30 @@ def parity(
         ),
     ],
     precision: Annotated[
-        str, typer.Option(metavar="NAME", help="Compare fp16 or bf16 with fp32.")
+        str, typer.Option(metavar="NAME", help="Compare fp16, bf16 or tf32 with the baseline.")
     ] = "fp16",
+    baseline: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Compare with fp32, or with tf32, which torch computes on a GPU by default in "
+            "convolutions.",
+        ),
+    ] = "fp32",
     margin: Annotated[
         float,
         typer.Option(
             metavar="POINTS",
-            help="Call half precision as good as fp32 if the mean difference is within this many "
-            "points (1 point is 0.01 of AP50 or mAP).",
+            help="Call the precision as good as the baseline if the mean difference is within this "
+            "many points (1 point is 0.01 of AP50 or mAP).",
         ),
     ] = 1.0,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write runs and results to this folder. Default: runs/RECIPE_parity_PRECISION.",
+            help="Write runs and results to this folder. Default: runs/RECIPE_parity_PRECISION, "
+            "with _BASELINE behind it if that is not fp32.",
         ),
     ] = None,
     init: Init = None,
@@ -50,11 +59,12 @@ def parity(
 ) -> None:
     """Test whether half precision trains as well as fp32.
 
-    Trains pairs of runs, in fp32 and in half precision from the same seed, and compares their
-    scores. Exit code 3 means that half precision was not shown to be as good.
+    Trains pairs of runs, one in each precision from the same seed, and compares their scores. Exit
+    code 3 means that half precision was not shown to be as good.
     """
     check_recipe(recipe, None, settings)
-    check_name("--precision", precision, ("bf16", "fp16"))
+    check_name("--precision", precision, ("tf32", "bf16", "fp16"))
+    check_name("--baseline", baseline, ("fp32", "tf32"))
     check_least("--seeds", seeds)
     check_folder("--data-root", data_root)
     check_file("--init", None if init == "none" else init)
@@ -62,13 +72,15 @@ def parity(
     from halftrack.studies.parity import run_parity
 
     chosen = choose_recipe(recipe, None, settings)
-    out = out or Path("runs") / f"{chosen.name}_parity_{precision}"
+    against = "" if baseline == "fp32" else f"_{baseline}"
+    out = out or Path("runs") / f"{chosen.name}_parity_{precision}{against}"
     found = run_parity(
         chosen,
         data_root=data_root,
         out=out,
         seeds=seeds,
         precision=precision,
+        baseline=baseline,
         margin=margin,
         init=init,
         device=device,

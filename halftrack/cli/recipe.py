@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PRECISIONS", "check_parts", "check_recipe", "choose_recipe", "with_parts"]
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
 def check_recipe(name: str, precision: str | None, settings: Sequence[str] | None) -> None:

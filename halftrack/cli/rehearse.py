@@ -33,7 +33,8 @@ def rehearse(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Rehearse fp16 or bf16. Default: the recipe's precision, or fp16 if that is fp32.",
+            help="Rehearse fp16, bf16 or tf32. Default: the recipe's precision, or fp16 if that is "
+            "fp32.",
         ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Take N training steps.", metavar="N")] = 50,
@@ -66,12 +67,12 @@ def rehearse(
 ) -> None:
     """Try half precision for a few training steps. Needs no GPU.
 
-    Computes on this CPU with the arithmetic of a GPU in fp16 or bf16. Reports what overflows, why
-    steps are skipped, which modules must stay in fp32 and how much GPU memory a step takes, here
-    and as an HTML page. Exit code 3 means that something must change before you train.
+    Computes on this CPU with the arithmetic of a GPU in fp16, bf16 or tf32. Reports what overflows,
+    why steps are skipped, which modules must stay in fp32 and how much GPU memory a step takes,
+    here and as an HTML page. Exit code 3 means that something must change before you train.
     """
     check_recipe(recipe, None, settings)
-    check_name("--precision", precision, ("bf16", "fp16"))
+    check_name("--precision", precision, ("tf32", "bf16", "fp16"))
     check_least("--steps", steps)
     check_least("--every", every)
     check_least("--samples", samples)

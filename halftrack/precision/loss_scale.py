@@ -47,7 +47,7 @@ class LossScale(Protocol):
 
 
 class NoLossScale:
-    """No loss scale, for fp32 and bf16: a non-finite gradient is an error."""
+    """No loss scale, for all but fp16: a non-finite gradient is an error."""
 
     skips_steps = False
     exhausted = True

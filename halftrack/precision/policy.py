@@ -9,7 +9,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
@@ -26,22 +26,35 @@ from halftrack.precision.loss_scale import (
     StaticLossScale,
 )
 from halftrack.precision.rehearsal import forget_cast_weights, rehearsal
+from halftrack.precision.tf32 import tf32_rehearsal
 
 __all__ = ["Precision", "fp32_island", "remove_islands"]
 
-PrecisionName = Literal["fp32", "bf16", "fp16"]
+PrecisionName = Literal["fp32", "tf32", "bf16", "fp16"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _MOST_SCALE = 2.0**32  # far beyond it every loss of a half-precision run overflows
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+# Torch's switches of TF32, set in this file alone. A CPU's library may shorten operands too, where
+# the user has asked torch for it.
+_cudnn: Any = torch.backends.cudnn
+_onednn: Any = torch.backends.mkldnn
+_GPU_SWITCHES = (torch.backends.cuda.matmul, _cudnn.conv, _cudnn.rnn)
+_CPU_SWITCHES = (_onednn.matmul, _onednn.conv)
 
 
 @dataclass(frozen=True)
 class Precision:
     """Precision of a run: its name, its loss scale and the modules that stay in fp32.
 
-    One training step, the same in fp32, bf16 and fp16, on a GPU or rehearsed on a CPU::
+    One training step, the same in every precision, on a GPU or rehearsed on a CPU::
 
         precision = Precision("fp16", "dynamic", keep_fp32=("head*",))
         precision.keep_in_fp32(model)
@@ -57,11 +70,12 @@ class Precision:
     """
 
     name: PrecisionName = "fp32"
-    """``fp32``, ``bf16`` or ``fp16``."""
+    """``fp32``, on every device; ``tf32``, whose products round their operands to 10 mantissa
+    bits; ``bf16`` or ``fp16``."""
     loss_scale: float | Literal["dynamic"] | None = None
     """Factor of the loss: None, a number, or ``dynamic``; fp16 only."""
     keep_fp32: tuple[str, ...] = ()
-    """Patterns (``fnmatch``) of module paths that compute in fp32."""
+    """Patterns (``fnmatch``) of module paths that compute in fp32 within half precision."""
 
     def __post_init__(self) -> None:
         if self.name not in _DTYPES:
@@ -104,18 +118,31 @@ class Precision:
         # fp16 without a scale still skips and counts overflowed steps.
         return StaticLossScale(1.0) if self.name == "fp16" else NoLossScale()
 
-    def arithmetic(self, device: torch.device | str) -> AbstractContextManager[None]:
-        """Context for forward AND backward: on a CPU in half the rehearsal, elsewhere nothing."""
-        if self.name != "fp32" and torch.device(device).type == "cpu":
-            return rehearsal()
-        return nullcontext()
+    @property
+    def is_half(self) -> bool:
+        """True for ``bf16`` and ``fp16``."""
+        return self.dtype in HALF
+
+    def is_rehearsed(self, device: torch.device | str) -> bool:
+        """True if the device does not compute in this precision itself: a CPU in all but fp32."""
+        return self.name != "fp32" and torch.device(device).type == "cpu"
+
+    @contextmanager
+    def arithmetic(self, device: torch.device | str) -> Iterator[None]:
+        """Context for forward AND backward: a GPU's TF32 on or off, on a CPU the rehearsal."""
+        with ExitStack() as stack:
+            rehearsed = self.is_rehearsed(device)
+            stack.enter_context(_tf32_switched(self.name == "tf32" and not rehearsed))
+            if rehearsed:
+                stack.enter_context(rehearsal() if self.is_half else tf32_rehearsal())
+            yield
 
     @contextmanager
     def autocast(self, device: torch.device | str) -> Iterator[None]:
         """Context for the forward pass: CUDA autocast's choice of dtypes, on a CPU as well."""
         with ExitStack() as stack:
-            if self.name != "fp32":
-                stack.enter_context(self.arithmetic(device))
+            stack.enter_context(self.arithmetic(device))
+            if self.is_half:
                 kind = torch.device(device).type
                 if kind == "cpu" and not torch.is_autocast_enabled("cpu"):
                     stack.callback(forget_cast_weights)
@@ -153,6 +180,22 @@ class Precision:
         for module in {part for match in chosen.values() for part in match.modules()}:
             _make_island(module)
         return tuple(chosen)
+
+
+@contextmanager
+def _tf32_switched(on: bool) -> Iterator[None]:
+    """Let a GPU use TF32 in all convolutions and matrix products, or in none, inside the context.
+
+    A CPU's own products are fp32 either way. The switches are the process's; they are put back.
+    """
+    before = [(switch, switch.fp32_precision) for switch in (*_GPU_SWITCHES, *_CPU_SWITCHES)]
+    try:
+        for switch, _ in before:
+            switch.fp32_precision = "tf32" if on and switch in _GPU_SWITCHES else "ieee"
+        yield
+    finally:
+        for switch, precision in before:
+            switch.fp32_precision = precision
 
 
 def fp32_island(function: Callable[P, R]) -> Callable[P, R]:

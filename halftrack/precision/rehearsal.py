@@ -24,7 +24,7 @@ from halftrack.precision.autocast_lists import (
     WIDEST,
 )
 from halftrack.precision.dtypes import HALF
-from halftrack.precision.tensor_cores import TensorCores
+from halftrack.precision.tensor_cores import TensorCores, check_ops_are_seen
 
 __all__ = ["forget_cast_weights", "is_rehearsing", "rehearsal"]
 
@@ -195,17 +195,14 @@ def rehearsal() -> Iterator[None]:
         RuntimeError: within ``torch.inference_mode()``, which hides ops from it.
     """
     global _depth
-    if torch.is_inference_mode_enabled():
-        raise RuntimeError(
-            "the rehearsal cannot see into torch.inference_mode(): use torch.no_grad() on a CPU"
-        )
+    check_ops_are_seen()
     if _depth:
         yield
         return
     _enter()
     _depth = 1
     try:
-        with TensorCores():  # type: ignore[no-untyped-call]
+        with TensorCores():
             yield
     finally:
         _depth = 0

@@ -63,7 +63,7 @@ def optimizer_step(
         max_consecutive_skips: skips in a row after which the run is stopped.
 
     Raises:
-        NonFiniteGradientError: in fp32 and bf16 at once; in fp16 if the scale can go no lower or
+        NonFiniteGradientError: in all but fp16 at once; in fp16 if the scale can go no lower or
             too many steps in a row were skipped. Names the first non-finite gradient.
     """
     grads = (parameter.grad for _, parameter in _with_gradient(optimizers))

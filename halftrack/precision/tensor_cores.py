@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,20 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from halftrack.precision.dtypes import is_half, widen
+from halftrack.precision.dtypes import HALF, widen
 
-__all__ = ["PRODUCTS", "TensorCores", "is_observed", "observing"]
+__all__ = ["PRODUCTS", "Kernel", "TensorCores", "check_ops_are_seen", "is_observed", "observing"]
 
 _aten = torch.ops.aten
 
 Kernel = Callable[..., Any]
-
-
-def _half_among(args: tuple[Any, ...]) -> torch.dtype | None:
-    for value in args:
-        if is_half(value):
-            return value.dtype
-    return None
 
 
 def _round(value: Any, dtype: torch.dtype) -> Any:
@@ -125,15 +118,41 @@ def is_observed() -> bool:
     return bool(_observers)
 
 
+def check_ops_are_seen() -> None:
+    """Refuse to rehearse where ops are hidden.
+
+    Raises:
+        RuntimeError: within ``torch.inference_mode()``.
+    """
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "the rehearsal cannot see into torch.inference_mode(): use torch.no_grad() on a CPU"
+        )
+
+
 class TensorCores(TorchDispatchMode):
-    """Computes the ops of ``_ARITHMETIC`` as tensor cores do; everything else as it comes."""
+    """Computes some ops as tensor cores do, and everything else as it comes.
+
+    Args:
+        kernels: by op; each takes the op's arguments and the operands' dtype. If left out, the
+            arithmetic of half precision.
+        dtypes: the operands that are computed so.
+    """
+
+    def __init__(
+        self,
+        kernels: Mapping[Any, Kernel] = _ARITHMETIC,
+        dtypes: Collection[torch.dtype] = HALF,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._kernels, self._dtypes = kernels, dtypes
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kernel = _ARITHMETIC.get(func)
+        kernel = self._kernels.get(func)
         if kernel is not None:
-            dtype = _half_among(args)
+            dtype = self._dtype_among(args)
             if dtype is not None:
                 if not _observers:
                     return kernel(args, kwargs or {}, dtype)
@@ -143,3 +162,9 @@ class TensorCores(TorchDispatchMode):
                     observer(func, args, result)
                 return result
         return func(*args, **(kwargs or {}))
+
+    def _dtype_among(self, args: tuple[Any, ...]) -> torch.dtype | None:
+        for value in args:
+            if isinstance(value, Tensor) and value.dtype in self._dtypes:
+                return value.dtype
+        return None

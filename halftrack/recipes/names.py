@@ -28,7 +28,7 @@ class RecipeEntry:
     options: Mapping[str, object]
     """Keyword arguments of the function."""
     precision: str
-    """fp32, bf16 or fp16."""
+    """fp32, tf32, bf16 or fp16."""
     summary: str
     """One line that says what is trained or tracked, and the published scores."""
 

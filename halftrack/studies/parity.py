@@ -1,4 +1,4 @@
-"""Is half precision as good as fp32? Paired runs of a recipe, and what they show.
+"""Is a precision as good as fp32, or as tf32? Paired runs of a recipe, and what they show.
 
 Runs of one seed share weights, order of clips and every random draw: they differ in arithmetic
 alone. Margin and number of seeds belong to the question and are stated before the runs; to add
@@ -25,24 +25,27 @@ from halftrack.report.tables import render_table, write_csv
 from halftrack.studies.finished import FinishedRun, read_finished
 from halftrack.training.checkpoint import code_versions
 
-__all__ = ["Parity", "run_parity"]
+__all__ = ["BASELINES", "Parity", "run_parity"]
+
+BASELINES = ("fp32", "tf32")
+"""The precisions that others are compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """Result of paired runs in fp32 and half precision; differences are half minus fp32, in points.
+    """Result of paired runs in two precisions; differences are in points, the baseline subtracted.
 
     A point is a hundredth of a metric that lies in 0 to 1, and 1 of a metric in percent.
     """
 
     recipe: TrainedRecipe
-    """The recipe that was run, in fp32."""
+    """The recipe that was run, in the baseline's precision."""
     precision: str
-    """The half precision it is compared with."""
+    """The precision that is tried."""
     margin: float
     """Largest mean difference, either way, that counts as none."""
     pairs: tuple[tuple[FinishedRun, FinishedRun], ...] = ()
-    """Runs of each seed: in fp32 and in half."""
+    """Runs of each seed: of the baseline, and of the precision that is tried."""
     interrupted: int | None = None
     """The signal that ended a run early, None if all ran to their end."""
 
@@ -50,6 +53,11 @@ class Parity:
     def metric(self) -> str:
         """The metric that is compared: the one that the recipe's best weights are chosen by."""
         return self.recipe.training.best_metric
+
+    @property
+    def baseline(self) -> str:
+        """The precision that is compared with."""
+        return self.recipe.precision.name
 
     @property
     def point(self) -> float:
@@ -61,8 +69,8 @@ class Parity:
         """The test; None for fewer than two pairs, of which nothing can be said."""
         if len(self.pairs) < 2:
             return None
-        fp32, half = zip(*map(self._points, self.pairs), strict=True)
-        return paired_equivalence(fp32, half, margin=self.margin)
+        baseline, tried = zip(*map(self._points, self.pairs), strict=True)
+        return paired_equivalence(baseline, tried, margin=self.margin)
 
     @property
     def verdict(self) -> str:
@@ -72,10 +80,11 @@ class Parity:
             return "nothing can be said: no pair of runs came to its end"
         found = self.equivalence
         if found is None:
-            fp32, half = self._points(self.pairs[0])
+            baseline, tried = self._points(self.pairs[0])
             return (
-                f"nothing can be said of one pair: {self.precision} minus fp32 is "
-                f"{half - fp32:+.2f} points, and runs differ by chance; two seeds are the least"
+                f"nothing can be said of one pair: {self.precision} minus {self.baseline} is "
+                f"{tried - baseline:+.2f} points, and runs differ by chance; two seeds are the "
+                "least"
             )
         low, high = found.interval
         figures = (
@@ -85,29 +94,31 @@ class Parity:
         if found.equivalent:
             chance = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
             figures = f"{figures}, {chance}, {found.pairs} seeds)"
-            return f"{self.precision} is as good as fp32 within {margin}: {figures}"
+            return f"{self.precision} is as good as {self.baseline} within {margin}: {figures}"
         figures = f"{figures}, {found.pairs} seeds)"
         if found.different:
             word = "worse" if found.mean < 0 else "better"
-            return f"{self.precision} is {word} than fp32 by more than {margin}: {figures}"
+            by = f"by more than {margin}: {figures}"
+            return f"{self.precision} is {word} than {self.baseline} {by}"
         more = f"about {found.pairs_needed} seeds would show it if there is no difference"
         if found.pairs_needed <= found.pairs:
             more = "as many as these would mostly have shown it if there were no difference"
         return (
-            f"not shown that {self.precision} is as good as fp32 within {margin}: {figures}; {more}"
+            f"not shown that {self.precision} is as good as {self.baseline} within {margin}: "
+            f"{figures}; {more}"
         )
 
     def rows(self) -> list[dict[str, object]]:
         """A row a seed, as it is shown: the metric in points."""
         rows: list[dict[str, object]] = []
         for pair in self.pairs:
-            fp32, half = self._points(pair)
+            baseline, tried = self._points(pair)
             rows.append(
                 {
                     "seed": pair[0].seed,
-                    "fp32": f"{fp32:.2f}",
-                    self.precision: f"{half:.2f}",
-                    "difference": f"{half - fp32:+.2f}",
+                    self.baseline: f"{baseline:.2f}",
+                    self.precision: f"{tried:.2f}",
+                    "difference": f"{tried - baseline:+.2f}",
                     "skipped": f"{pair[1].skipped} of {pair[1].steps}",
                 }
             )
@@ -131,6 +142,7 @@ class Parity:
         found = self.equivalence
         return {
             "recipe": self.recipe.to_dict(),
+            "baseline": self.baseline,
             "precision": self.precision,
             "metric": self.metric,
             "point": self.point,
@@ -150,20 +162,20 @@ class Parity:
         numbers = json.dumps(self.numbers(), indent=2, allow_nan=False)
         (out / "parity.json").write_text(numbers, encoding="utf-8")
         rows = [
-            {"seed": fp32.seed, "metric": self.metric}
-            | {run.precision: run.score for run in (fp32, half)}
-            | {"difference": half.score - fp32.score}
-            | {"skipped": half.skipped, "steps": half.steps}
-            for fp32, half in self.pairs
+            {"seed": baseline.seed, "metric": self.metric}
+            | {run.precision: run.score for run in (baseline, tried)}
+            | {"difference": tried.score - baseline.score}
+            | {"skipped": tried.skipped, "steps": tried.steps}
+            for baseline, tried in self.pairs
         ]
         write_csv(out / "parity.csv", rows)
-        fp32, half = zip(*self.pairs, strict=True)
-        logs = {runs[0].precision: [run.log for run in runs] for runs in (fp32, half)}
+        columns = zip(*self.pairs, strict=True)
+        logs = {runs[0].precision: [run.log for run in runs] for runs in columns}
         plot_curves(out / "parity.png", logs)
 
     def _points(self, pair: tuple[FinishedRun, FinishedRun]) -> tuple[float, float]:
-        fp32, half = (run.score / self.point for run in pair)
-        return fp32, half
+        baseline, tried = (run.score / self.point for run in pair)
+        return baseline, tried
 
 
 def run_parity(
@@ -173,13 +185,14 @@ def run_parity(
     out: Path,
     seeds: int,
     precision: str = "fp16",
+    baseline: str = "fp32",
     margin: float = 1.0,
     init: str | Path | None = None,
     device: torch.device | str | None = None,
     trust: bool = False,
     console: Console,
 ) -> Parity:
-    """Train a recipe in fp32 and in half precision from the same seeds, and compare.
+    """Train a recipe in two precisions from the same seeds, and compare.
 
     A run goes to ``out/seed_<seed>_<precision>``. Nothing is lost: what has finished there is read,
     what was interrupted goes on. After each pair the table so far is shown and written.
@@ -189,7 +202,8 @@ def run_parity(
         data_root: where the data lie.
         out: the folder of the runs and of ``parity.json``, ``parity.csv`` and ``parity.png``.
         seeds: pairs of runs, of the seeds 0, 1, ...
-        precision: what is compared with fp32.
+        precision: what is tried: tf32, bf16 or fp16.
+        baseline: what it is compared with: fp32, or tf32, which torch calls fp32 on a GPU.
         margin: largest mean difference that counts as none, in points.
         init: the weights all runs start from, as ``halftrack.recipes.train`` takes them.
         device: where they train.
@@ -198,18 +212,18 @@ def run_parity(
 
     Raises:
         ValueError: for a recipe that is not trained or not scored, fewer than one seed, a margin
-            that is none, fp32 itself, and a folder that holds runs of another recipe.
+            that is none, the baseline itself, and a folder that holds runs of another recipe.
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
     """
-    trained = _comparable(recipe, seeds=seeds, precision=precision, margin=margin)
-    trained = trained.settled(data_root)
-    fp32, half = trained.with_precision("fp32"), trained.with_precision(precision)
+    _check_question(seeds=seeds, precision=precision, baseline=baseline, margin=margin)
+    trained = recipe.for_training().settled(data_root)
+    before, tried = trained.with_precision(baseline), trained.with_precision(precision)
     if trained.validator(data_root, choose_device(device)) is None:
         raise UserError(f"{recipe.name} is not scored while it trains: nothing to compare")
-    parity = Parity(recipe=fp32, precision=precision, margin=float(margin))
+    parity = Parity(recipe=before, precision=precision, margin=float(margin))
     for seed in range(seeds):
         pair = []
-        for chosen in (fp32, half):
+        for chosen in (before, tried):
             folder = out / f"seed_{seed}_{chosen.precision.name}"
             run = read_finished(folder / "log.jsonl", chosen, seed=seed)
             if run is None:
@@ -236,13 +250,17 @@ def run_parity(
     return parity
 
 
-def _comparable(recipe: Recipe, *, seeds: int, precision: str, margin: float) -> TrainedRecipe:
-    """The recipe, if such runs of it can be compared."""
-    trained = recipe.for_training()
+def _check_question(*, seeds: int, precision: str, baseline: str, margin: float) -> None:
+    """Refuse a comparison that cannot be."""
     if seeds < 1:
         raise UserError(f"seeds={seeds}: expected at least 1")
     if not 0 < margin < math.inf:
         raise UserError(f"margin={margin}: expected points above 0")
-    if precision == "fp32":
-        raise UserError("precision 'fp32' is what is compared with; choose bf16 or fp16")
-    return trained
+    if baseline not in BASELINES:
+        raise UserError(f"baseline {baseline!r} is not one of {', '.join(BASELINES)}")
+    tried = [name for name in ("tf32", "bf16", "fp16") if name != baseline]
+    if precision in ("fp32", baseline):
+        raise UserError(
+            f"precision {precision!r} cannot be compared with {baseline}; choose "
+            f"{', '.join(tried[:-1])} or {tried[-1]}"
+        )

@@ -64,7 +64,7 @@ def wrong_precision() -> ValueError:
         (UserError("no"), 2, "error: no\n"),
         (MissingFileError("no checkpoint at x"), 2, "error: no checkpoint at x\n"),
         (DataError("VID/a.xml", "no box"), 2, "error: VID/a.xml: no box\n"),
-        (wrong_precision(), 2, "error: precision 'half' is not one of fp32, bf16, fp16\n"),
+        (wrong_precision(), 2, "error: precision 'half' is not one of fp32, tf32, bf16, fp16\n"),
         (SyntheticVideoError("frames=2"), 2, "error: frames=2\n"),
         (FileNotFoundError(2, "No such file", "a.txt"), 2, "error: a.txt: No such file\n"),
         (PermissionError(13, "Permission denied", "a"), 2, "error: a: Permission denied\n"),

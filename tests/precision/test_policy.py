@@ -23,6 +23,13 @@ from halftrack.precision import (
 from halftrack.precision.rehearsal import is_rehearsing
 
 FP16 = Precision("fp16", 1.0)
+SWITCHES = {
+    "matmul": torch.backends.cuda.matmul,
+    "conv": torch.backends.cudnn.conv,
+    "rnn": torch.backends.cudnn.rnn,
+    "cpu matmul": torch.backends.mkldnn.matmul,
+    "cpu conv": torch.backends.mkldnn.conv,
+}
 X = torch.ones(1, 2)
 
 
@@ -95,12 +102,12 @@ def dtype_of(function: Callable[[Tensor], Tensor], x: Tensor = X) -> torch.dtype
         return function(x.half()).dtype
 
 
-@pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("name", ["fp32", "tf32", "bf16", "fp16"])
 def test_inference_has_the_precisions_arithmetic_and_no_gradients(name: str) -> None:
     precision, layer = Precision.named(name), nn.Linear(2, 2)
     with precision.inference("cpu"):
         answer = layer(torch.ones(1, 2))
-        assert is_rehearsing() == (name != "fp32")
+        assert is_rehearsing() == precision.is_half
     assert answer.dtype == precision.dtype
     assert not answer.requires_grad
     assert torch.is_grad_enabled()
@@ -292,6 +299,7 @@ def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_path() -> No
     ("precision", "kind", "value"),
     [
         (Precision(), NoLossScale, 1.0),
+        (Precision("tf32"), NoLossScale, 1.0),
         (Precision("bf16"), NoLossScale, 1.0),
         (Precision("fp16"), StaticLossScale, 1.0),
         (Precision("fp16", 512.0), StaticLossScale, 512.0),
@@ -309,8 +317,9 @@ def test_the_precision_decides_the_loss_scale(
 @pytest.mark.parametrize(
     ("name", "scale", "message"),
     [
-        ("fp8", None, "'fp8' is not one of fp32, bf16, fp16"),
+        ("fp8", None, "'fp8' is not one of fp32, tf32, bf16, fp16"),
         ("fp32", 1.0, "only fp16 needs a loss scale"),
+        ("tf32", 512.0, "only fp16 needs a loss scale"),
         ("bf16", "dynamic", "only fp16 needs a loss scale"),
         *(
             ("fp16", bad, "is not None, 'dynamic' or a positive number")
@@ -321,6 +330,12 @@ def test_the_precision_decides_the_loss_scale(
 def test_a_precision_that_cannot_be_is_refused(name: str, scale: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Precision(name, scale)  # type: ignore[arg-type]
+
+
+def test_a_cpu_rehearses_all_but_fp32_and_a_gpu_nothing() -> None:
+    names = ("fp32", "tf32", "bf16", "fp16")
+    assert [Precision.named(name).is_rehearsed("cpu") for name in names] == [False, *[True] * 3]
+    assert not any(Precision.named(name).is_rehearsed("cuda:0") for name in names)
 
 
 def test_autocast_alone_rehearses_too() -> None:
@@ -340,3 +355,38 @@ def test_cast_weights_are_kept_until_the_outermost_autocast_ends() -> None:
             kept.append(len(rehearsal._cast_weights))
         kept.append(len(rehearsal._cast_weights))
     assert kept == [1, 1, 0]
+
+
+def switches() -> dict[str, str]:
+    return {name: switch.fp32_precision for name, switch in SWITCHES.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "on_a_gpu"),
+    [
+        ("fp32", "cuda", "ieee"),
+        ("tf32", "cuda", "tf32"),
+        ("fp16", "cuda", "ieee"),
+        ("bf16", "cuda", "ieee"),
+        ("tf32", "cpu", "ieee"),
+    ],
+)
+def test_the_switches_are_set_for_forward_and_backward_and_put_back(
+    name: str, device: str, on_a_gpu: str
+) -> None:
+    before = switches()
+    precision = Precision.named(name)
+    with precision.arithmetic(device):
+        inside = switches()
+        with precision.arithmetic(device):
+            pass
+        assert switches() == inside
+    assert switches() == before
+    assert inside == {key: "ieee" if "cpu" in key else on_a_gpu for key in inside}
+
+
+def test_the_switches_are_put_back_after_an_error_too() -> None:
+    before = switches()
+    with pytest.raises(KeyError), Precision("tf32").arithmetic("cuda"):
+        raise KeyError
+    assert switches() == before

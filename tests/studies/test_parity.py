@@ -129,6 +129,16 @@ def test_the_table_so_far_is_shown_after_each_pair_and_everything_is_written(
         assert picture.width > 800
 
 
+def test_tf32_can_be_what_is_compared_with(trainer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train = trainer({"tf32": (0.5, 0.6), "fp16": (0.5, 0.6)})
+    found = compare(out, 2, baseline="tf32")
+    assert [name for name, _ in train.calls[:2]] == ["seed_0_tf32", "seed_0_fp16"]
+    assert found.verdict.startswith("fp16 is as good as tf32 within 1.0 point")
+    assert json.loads((out / "parity.json").read_text())["baseline"] == "tf32"
+    assert list(found.rows()[0])[1:3] == ["tf32", "fp16"]
+
+
 @pytest.mark.parametrize(
     ("differences", "verdict"),
     [
@@ -245,8 +255,14 @@ def test_a_score_that_is_no_number_is_an_error(trainer, tmp_path: Path) -> None:
     [
         ("selsa_tiny_sample", {"seeds": 0}, "seeds=0: expected at least 1"),
         ("selsa_tiny_sample", {"margin": 0.0}, "margin=0.0: expected points above 0"),
-        ("selsa_tiny_sample", {"precision": "fp32"}, "choose bf16 or fp16"),
-        ("selsa_tiny_sample", {"precision": "fp8"}, "'fp8' is not one of fp32, bf16, fp16"),
+        ("selsa_tiny_sample", {"precision": "fp32"}, "choose tf32, bf16 or fp16"),
+        (
+            "selsa_tiny_sample",
+            {"precision": "tf32", "baseline": "tf32"},
+            "'tf32' cannot be compared with tf32; choose bf16 or fp16",
+        ),
+        ("selsa_tiny_sample", {"baseline": "bf16"}, "baseline 'bf16' is not one of fp32, tf32"),
+        ("selsa_tiny_sample", {"precision": "fp8"}, "'fp8' is not one of fp32, tf32, bf16, fp16"),
         (
             "tracktor_tiny_sample",
             {},

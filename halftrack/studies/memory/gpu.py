@@ -29,7 +29,7 @@ _HALF = (
     *((1374, 1396), (1036, 1083), (1147, 1163), (1384, 1421), (4313, 4379)),  # bf16
     *((1374, 1399), (1036, 1085), (1147, 1166), (1384, 1425), (4313, 4379)),  # fp16
 )
-_KNOWN = {"fp32": _FP32, "bf16": _HALF, "fp16": _HALF}
+_KNOWN = {"fp32": _FP32, "tf32": _FP32, "bf16": _HALF, "fp16": _HALF}
 _UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -37,7 +37,8 @@ def on_a_gpu(precision: str, live: int) -> tuple[int, int]:
     """Bytes of a GPU's allocator, least and most, where tensors hold ``live``; no context.
 
     Args:
-        precision: fp32, bf16 or fp16. No bf16 run was published: the two halves share their range.
+        precision: fp32, tf32, which holds what fp32 holds, bf16 or fp16. No bf16 run was published:
+            the two halves share their range.
         live: bytes.
     """
     readings = [

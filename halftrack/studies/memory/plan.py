@@ -15,9 +15,7 @@ from halftrack.studies.memory.gpu import CONTEXT, live_that_fits, on_a_gpu
 from halftrack.studies.memory.largest import Largest, largest_image, most_samples
 from halftrack.studies.memory.step import predicted_step
 
-__all__ = ["MemoryPlan", "StepMemory", "folded", "plan_memory"]
-
-_PRECISIONS = ("fp32", "bf16", "fp16")
+__all__ = ["MemoryPlan", "StepMemory", "folded", "plan_memory", "planned_precisions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +222,15 @@ def plan_memory(
     )
 
 
+def planned_precisions(recipe: TrainedRecipe) -> tuple[str, str, str]:
+    """The precisions to compare a recipe's memory in: tf32, which holds what fp32 holds, if asked.
+
+    Args:
+        recipe: in tf32 if that is to stand in the place of fp32.
+    """
+    return ("tf32" if recipe.precision.name == "tf32" else "fp32", "bf16", "fp16")
+
+
 def _assumptions(recipe: TrainedRecipe) -> Iterator[str]:
     yield from recipe.assumptions()
     if recipe.training.channels_last:
@@ -233,7 +240,7 @@ def _assumptions(recipe: TrainedRecipe) -> Iterator[str]:
 def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:
     """Every way to take the step."""
     for first_epoch in (0, *(phase.first_epoch for phase in recipe.training.phases)):
-        for name in _PRECISIONS:
+        for name in planned_precisions(recipe):
             for recompute in recipe.recompute_choices():
                 for accumulate in (1, max(recipe.training.accumulate, 2)):
                     variant = replace(
@@ -256,7 +263,7 @@ def _all_largest(
     recipe: TrainedRecipe, steps: tuple[StepMemory, ...], gpu_memory: int, objects: int
 ) -> Iterator[Largest]:
     """For each precision the most samples a pass, and the largest images."""
-    for name in _PRECISIONS:
+    for name in planned_precisions(recipe):
         # The phase that holds the most.
         epoch = max((s.peak, s.first_epoch) for s in steps if s.precision == name)[1]
         budget = live_that_fits(name, gpu_memory)

@@ -96,6 +96,13 @@ def share(value: float) -> str:
 
 def _on_ranges(rehearsal: Rehearsal) -> Answer:
     question = "What overflows or underflows, where, and what to do?"
+    if not rehearsal.precision.is_half:
+        same = (
+            "tf32 has the range of fp32: nothing overflows or underflows that fp32 would keep, and "
+            "no loss scale is needed. Products round their operands to 10 mantissa bits, as fp16 "
+            "does."
+        )
+        return Answer(question=question, words=same)
     if not rehearsal.sampled:
         return Answer(question=question, words="No step was measured.")
     words = [_forward(rehearsal), *_backward(rehearsal)]

@@ -100,7 +100,7 @@ def page(rehearsal: Rehearsal) -> str:
             *_about(rehearsal),
             *_verdict(rehearsal),
             *_answers(rehearsal),
-            *_ranges(rehearsal),
+            *(_ranges(rehearsal) if rehearsal.precision.is_half else ()),
             *_steps(rehearsal),
             *_memory(rehearsal),
             _footer(rehearsal),
@@ -122,7 +122,7 @@ def _about(rehearsal: Rehearsal) -> Iterator[str]:
     yield _paragraph(
         f"{precision.name}{scale}; {len(rehearsal.steps)} of {rehearsal.planned_steps} steps on "
         f"{rehearsal.data}, images of {height}x{width}, seed {rehearsal.seed}; a CPU with a GPU's "
-        "half-precision arithmetic.",
+        "arithmetic.",
         kind="soft",
     )
     for line in rehearsal.notes:

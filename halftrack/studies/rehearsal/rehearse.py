@@ -1,4 +1,4 @@
-"""The rehearsal of a recipe: the beginning of its run on this CPU, with a GPU's half precision.
+"""The rehearsal of a recipe: the beginning of its run on this CPU, with a GPU's arithmetic.
 
 The steps are those that training would take, with its own parts; some are looked at under a
 ``RangeMeter``, and each that is skipped is explained.
@@ -20,7 +20,7 @@ from halftrack.precision import LossScaleAdvice, NonFiniteGradientError, Precisi
 from halftrack.precision.histogram import exponent_of
 from halftrack.precision.islands import Islands
 from halftrack.recipes import Recipe, TrainedRecipe
-from halftrack.studies.memory.plan import StepMemory
+from halftrack.studies.memory.plan import StepMemory, planned_precisions
 from halftrack.studies.memory.step import predicted_step
 from halftrack.studies.memory.step_sizes import resized
 from halftrack.studies.rehearsal.island_cost import island_cost
@@ -49,7 +49,7 @@ class Rehearsal:
     planned_steps: int
     """Number of steps that were asked for."""
     memory: tuple[StepMemory, ...]
-    """The predicted peak of the recipe's own step in fp32, bf16 and fp16, in its last phase."""
+    """The predicted peak of the recipe's own step in each precision, in its last phase."""
     notes: tuple[str, ...] = ()
     """Assumptions that were made on the way, as lines."""
     steps: tuple[RehearsedStep, ...] = ()
@@ -109,7 +109,7 @@ class Rehearsal:
 
 
 def rehearsable(recipe: Recipe, precision: str | None = None) -> TrainedRecipe:
-    """The recipe in the half precision that is asked for, else its own, else fp16.
+    """The recipe in the precision that is asked for, else its own, which fp16 replaces if fp32.
 
     Raises:
         ValueError: for a recipe without a training step, and for fp32.
@@ -118,7 +118,7 @@ def rehearsable(recipe: Recipe, precision: str | None = None) -> TrainedRecipe:
     if precision is None:
         precision = "fp16" if recipe.precision.name == "fp32" else recipe.precision.name
     if precision == "fp32":
-        raise UserError("precision 'fp32' has nothing to rehearse; choose bf16 or fp16")
+        raise UserError("precision 'fp32' has nothing to rehearse; choose tf32, bf16 or fp16")
     return trained.with_precision(precision)
 
 
@@ -138,12 +138,12 @@ def rehearse(
     say: Callable[[str], None] = print,
     progress: Progress | None = None,
 ) -> Rehearsal:
-    """Take the first steps of a recipe's run on this CPU and see what half precision does to them.
+    """Take the first steps of a recipe's run on this CPU and see what its precision does to them.
 
     Ctrl-C ends it after the steps so far.
 
     Args:
-        recipe: in half precision, as ``rehearsable`` returns it.
+        recipe: in half precision or tf32, as ``rehearsable`` returns it.
         data_root: its data; None for synthetic video, which is written to ``out/data``.
         out: the folder for that.
         steps: attempted steps, of the first epoch's order, which wraps around.
@@ -152,7 +152,7 @@ def rehearse(
         image: another image size, as ``resized`` takes it; the memory is that of the recipe's own.
         samples: another number of samples a step learns from, likewise.
         islands: search the smallest set of modules to keep in fp32, which takes many rehearsals of
-            two steps each.
+            two steps each; not for tf32.
         init: the weights to start from, as in training; on synthetic video random ones if left out.
         seed: origin of all randomness.
         trust: unpickle arbitrary objects in ``init``.
@@ -161,9 +161,11 @@ def rehearse(
 
     Raises:
         DataError: if the data are not there or not readable.
-        ValueError: for sizes or weights that do not fit, less than one step, and a loss scale that
-            is no power of two.
+        ValueError: for sizes or weights that do not fit, less than one step, a loss scale that is
+            no power of two, and islands of tf32.
     """
+    if islands and not recipe.precision.is_half:
+        raise UserError(f"--islands: {recipe.precision.name} has fp32's range and needs none")
     for name, value in (("steps", steps), ("every", every)):
         if value < 1:
             raise UserError(f"{name}={value}: expected at least 1")
@@ -239,7 +241,7 @@ def _last_phase(recipe: TrainedRecipe) -> int:
 def _memory(recipe: TrainedRecipe) -> Iterator[StepMemory]:
     """The peak in each precision, in the recipe's last phase."""
     recipe, epoch = recipe.without_data(), _last_phase(recipe)
-    for name in ("fp32", "bf16", "fp16"):
+    for name in planned_precisions(recipe):
         meter = predicted_step(recipe.with_precision(name), epoch=epoch)
         yield StepMemory(
             precision=name,

@@ -110,7 +110,7 @@ class RehearsedRun:
         learner, number = self._learner, len(self.steps) + 1
         scale = learner.loss_scale.value
         meter = None
-        if number >= self._next_sample:
+        if learner.precision.is_half and number >= self._next_sample:
             meter = RangeMeter(learner.model, loss_scale=scale)
         with meter or nullcontext():
             losses = [_numbers(learner.gradients(batch, seed)) for batch, seed in batches]

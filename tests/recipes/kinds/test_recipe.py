@@ -78,7 +78,7 @@ def test_a_precision_by_name_keeps_the_recipes_own_scale_and_islands() -> None:
     half = recipe.with_precision("fp16").precision
     assert half.loss_scale == "dynamic"
     assert half.keep_fp32 == ("detector.neck",)
-    with pytest.raises(ValueError, match="'fp8' is not one of fp32, bf16, fp16"):
+    with pytest.raises(ValueError, match="'fp8' is not one of fp32, tf32, bf16, fp16"):
         recipe.with_precision("fp8")
 
 

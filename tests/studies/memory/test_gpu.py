@@ -29,7 +29,7 @@ def test_half_is_less_certain_than_fp32(precision: str) -> None:
     assert higher - lower > high - low
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
 @pytest.mark.parametrize("memory", [2 * GIB, 11 * 10**9, 80 * GIB])
 def test_what_fits_is_judged_by_the_most(precision: str, memory: int) -> None:
     live = live_that_fits(precision, memory)

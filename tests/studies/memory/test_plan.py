@@ -23,7 +23,7 @@ def stand_in(recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50) -> Sim
     """A GiB for each sample that shares a pass, half of it in half precision or recomputed."""
     samples = getattr(recipe.data, "num_references", None) or recipe.data.pairs_per_batch
     peak = samples * GIB * (2 if epoch else 1)
-    if recipe.precision.name != "fp32":
+    if recipe.precision.is_half:
         peak //= 2
     if recipe.model.backbone.recompute:
         peak //= 2
@@ -62,6 +62,13 @@ def test_a_recipes_own_recomputation_is_planned_first() -> None:
 def test_phases_are_planned_each_and_nothing_recomputed_where_statistics_are_taken() -> None:
     steps = planned(SIAMESE, "data.pairs_per_batch=1").steps
     assert {(s.first_epoch, s.recompute) for s in steps} == {(0, ()), (10, ())}
+
+
+def test_tf32_stands_in_the_place_of_fp32_where_it_is_the_recipes_own() -> None:
+    plan = planned(SELSA, "precision.name=tf32", gpu_memory=8 * GIB)
+    assert list(dict.fromkeys(step.precision for step in plan.steps)) == ["tf32", "bf16", "fp16"]
+    assert plan.verdict is not None
+    assert f"{SELSA} in tf32 may take" in plan.verdict
 
 
 def test_what_fits_is_judged_by_the_most_a_gpu_may_need() -> None:

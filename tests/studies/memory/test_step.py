@@ -19,7 +19,7 @@ from halftrack.studies.memory.step import (
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import Phase
 
-FP32 = Precision()
+FP32, TF32 = Precision(), Precision("tf32")
 OBJECTS = 3
 # Untrained weights leave few proposals; unsuppressed there are as many as the prediction takes.
 RECIPES = {
@@ -45,13 +45,21 @@ def measured_peak(recipe: TrainedRecipe) -> int:
 
 
 @pytest.mark.parametrize(
-    "precision", [FP32, Precision("bf16"), Precision("fp16", 1.0)], ids=lambda p: p.name
+    "precision",
+    [FP32, TF32, Precision("bf16"), Precision("fp16", 1.0)],
+    ids=lambda p: p.name,
 )
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_predicted_peak_is_the_measured_one(name: str, precision: Precision) -> None:
     recipe = sized(name, precision)
     predicted = predicted_step(recipe, objects=OBJECTS).peak
     assert predicted == pytest.approx(measured_peak(recipe), rel=0.01)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_tf32_holds_what_fp32_holds(name: str) -> None:
+    fp32, tf32 = (predicted_step(sized(name, p), objects=OBJECTS) for p in (FP32, TF32))
+    assert tf32.peak_by_kind == fp32.peak_by_kind
 
 
 @pytest.mark.parametrize("field", ["training.accumulate=2", "model.backbone.recompute=(1,2,3)"])

@@ -18,7 +18,7 @@ from halftrack.report.curves import read_log
 from halftrack.studies.rehearsal import rehearse as rehearse_module
 from halftrack.studies.rehearsal import rehearsed_run
 from halftrack.studies.rehearsal.answers import answers, module_rows, must_change
-from halftrack.studies.rehearsal.page import write_page
+from halftrack.studies.rehearsal.page import page, write_page
 from halftrack.studies.rehearsal.rehearse import rehearsable, rehearse
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 from halftrack.training import learner
@@ -126,6 +126,24 @@ def test_a_clean_rehearsal_answers_all_four_questions(
     rows = module_rows(found)
     assert {row["module"] for row in rows} >= {PLANTED, "head.fcs.0.fc"}
     assert {row["what to do"] for row in rows} == {"-"}
+
+
+def test_tf32_is_rehearsed_without_ranges_or_islands(rehearsed, tmp_path: Path) -> None:
+    recipe = tiny().with_precision("tf32")
+    found = rehearsed(recipe, steps=2)
+    assert [step.skipped for step in found.steps] == [False, False]
+    assert (
+        found.steps[0].losses != rehearsed(recipe.with_precision("bf16"), steps=1).steps[0].losses
+    )
+    assert not found.sampled
+    assert must_change(found) == ()
+    ranges, _, islands, memory = answers(found)
+    assert "tf32 has the range of fp32" in ranges.words
+    assert islands.words.startswith("None")
+    assert "in tf32" in memory.words
+    assert "Ranges" not in page(found)
+    with pytest.raises(ValueError, match="tf32 has fp32's range and needs none"):
+        rehearse(recipe, data_root=None, out=tmp_path, islands=True)
 
 
 def test_a_planted_overflow_is_found_and_islands_mend_it(
@@ -263,7 +281,7 @@ def test_frozen_norms_without_weights_take_statistics() -> None:
     [
         ("tracktor_tiny_sample", None, "tracktor_tiny_sample has no training step"),
         (TINY, "fp32", "'fp32' has nothing to rehearse"),
-        (TINY, "half", "'half' is not one of fp32, bf16, fp16"),
+        (TINY, "half", "'half' is not one of fp32, tf32, bf16, fp16"),
     ],
 )
 def test_what_cannot_be_rehearsed_is_said(name: str, precision: str | None, message: str) -> None:
