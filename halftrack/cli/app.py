@@ -21,6 +21,7 @@ from halftrack.cli import (
     train,
 )
 from halftrack.cli.exits import telling_errors
+from halftrack.cli.help import Command
 
 __all__ = ["app", "main"]
 
@@ -36,18 +37,18 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 the run failed; 2 a mistake in arguments, files or data; 3 done, "
     "but the answer is bad; 130 or 143 stopped by Ctrl-C or SIGTERM.",
 )
-app.command()(recipes.recipes)
-app.command()(recipes.show)
-app.command()(plan.plan)
-app.command()(rehearse.rehearse)
-app.command()(train.train)
-app.command()(parity.parity)
-app.command()(train.replay)
-app.command("eval")(evaluate.evaluate)
-app.command()(track.track)
-app.command()(quickstart.quickstart)
+app.command(cls=Command)(recipes.recipes)
+app.command(cls=Command)(recipes.show)
+app.command(cls=Command)(plan.plan)
+app.command(cls=Command)(rehearse.rehearse)
+app.command(cls=Command)(train.train)
+app.command(cls=Command)(parity.parity)
+app.command(cls=Command)(train.replay)
+app.command("eval", cls=Command)(evaluate.evaluate)
+app.command(cls=Command)(track.track)
+app.command(cls=Command)(quickstart.quickstart)
 app.add_typer(data.app, name="data")
-app.command()(doctor.doctor)
+app.command(cls=Command)(doctor.doctor)
 
 
 def _tell_version(wanted: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 from halftrack.cli.checks import check_folder, check_name, check_output
 from halftrack.cli.console import progress_bar, tell
 from halftrack.cli.exits import BAD_VERDICT
+from halftrack.cli.help import Command
 from halftrack.cli.options import DataRoot, RecipeName, Seed, Settings
 from halftrack.cli.recipe import check_recipe, choose_recipe
 from halftrack.errors import UserError
@@ -21,7 +22,7 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Command)
 def synthetic(
     out: Annotated[
         Path,
@@ -70,7 +71,7 @@ def sample(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> N
     raise UserError("`halftrack data sample` is now `halftrack data synthetic`")
 
 
-@app.command()
+@app.command(cls=Command)
 def check(
     recipe: RecipeName,
     data_root: DataRoot,

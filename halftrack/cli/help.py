@@ -1,0 +1,91 @@
+"""Help texts: options in groups, and two examples at the end of each command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+__all__ = ["EXAMPLES", "GROUPS", "Command"]
+
+GROUPS = {
+    "Data": (
+        "data_root", "init_box", "image", "samples", "objects", "layout", "train_videos",
+        "val_videos", "frames", "decode", "results",
+    ),
+    "Model": ("recipe", "checkpoint", "detector", "reid", "init", "trust", "settings"),
+    "Precision": ("precision", "gpu_memory", "islands", "margin", "every"),
+    "Run": ("steps", "seeds", "seed", "device", "resume", "data_changed", "task"),
+    "Output": ("out", "film", "overwrite"),
+}  # fmt: skip
+"""Headings, and the parameters that stand beneath each."""
+
+EXAMPLES = {
+    "show": (
+        "show selsa_tiny_sample",
+        "show selsa_tiny_sample --set training.lr=0.02 --precision fp16",
+    ),
+    "plan": (
+        "plan faster-rcnn_r50_fpn_4e_mot17-half --gpu-memory 11GB",
+        "plan siamese_rpn_r50_fp16_20e_lasot --samples 14",
+    ),
+    "rehearse": (
+        "rehearse selsa_tiny_sample --steps 10",
+        "rehearse reid_r50_fp16_8x32_6e_mot17 --data-root DATA --islands",
+    ),
+    "train": (
+        "train selsa_tiny_sample --data-root SYNTHETIC --precision fp16",
+        "train selsa_tiny_sample --data-root SYNTHETIC --resume",
+    ),
+    "parity": (
+        "parity reid_tiny_sample --data-root SYNTHETIC --seeds 20",
+        "parity reid_tiny_sample --data-root DATA --seeds 5 --precision bf16",
+    ),
+    "replay": (
+        "replay runs/selsa_tiny_sample_fp16/skipped/step_1",
+        "replay runs/selsa_tiny_sample_fp16/skipped/step_1 --device cpu",
+    ),
+    "eval": (
+        "eval selsa_tiny_sample --data-root SYNTHETIC --checkpoint best.pth",
+        "eval tracktor_tiny_sample --data-root SYNTHETIC --results FOLDER",
+    ),
+    "track": (
+        "track street.mp4 --recipe tracktor_tiny_sample --detector D --reid R",
+        "track a.mp4 --recipe siamese_rpn_tiny_sample --init-box 40,30,80,60",
+    ),
+    "quickstart": ("quickstart", "quickstart --task vid --seed 1"),
+    "check": (
+        "data check selsa_tiny_sample --data-root SYNTHETIC",
+        "data check siamese_rpn_r50_20e_lasot --data-root DATA --decode",
+    ),
+    "synthetic": ("data synthetic SYNTHETIC", "data synthetic SYNTHETIC --layout mot --seed 1"),
+}
+"""Two command lines by command, without the program's name."""
+
+
+class Command(TyperCommand):
+    """A command whose help groups its options and ends with examples."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then each group of options, then the rest."""
+        groups: dict[str, list[tuple[str, str]]] = {
+            heading: [] for heading in ("Arguments", *GROUPS, "Options")
+        }
+        by_name = {name: heading for heading, names in GROUPS.items() for name in names}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                argument = parameter.param_type_name == "argument"
+                heading = "Arguments" if argument else by_name.get(parameter.name or "", "Options")
+                groups[heading].append(record)
+        for heading, records in groups.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the command's examples."""
+        if self.name in EXAMPLES:
+            with formatter.section("Examples"):
+                for example in EXAMPLES[self.name]:
+                    formatter.write(f"{'':>{formatter.current_indent}}halftrack {example}\n")
