@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from rich.console import Console
 
 from halftrack.evaluation import DetectionMetrics
 from halftrack.frames import Detections
 from halftrack.recipes import DetectionEvaluation, load_recipe
-from halftrack.report import draw_detections, plot_curves, published_row, read_log, write_csv
+from halftrack.report import (
+    draw_detections,
+    plot_curves,
+    published_row,
+    read_log,
+    render_table,
+    write_csv,
+)
 
 
 def test_the_published_row_has_the_published_columns() -> None:
@@ -40,6 +49,34 @@ def test_the_published_row_has_the_published_columns() -> None:
         "config": recipe.name,
         "checkpoint": "best.pth",
     }
+
+
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_table_of_twenty_columns_is_read_at_any_width(width: int, count: int) -> None:
+    row = {"sequence": "MOT17-02-FRCNN"} | {f"metric {i}": f"{i * 1.25:.3f}" for i in range(20)}
+    console = Console(width=width, file=StringIO(), color_system=None)
+    console.print(render_table([row] * count, title="scores"))
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(len(line) for line in told.splitlines()) <= width
+    for name, value in row.items():
+        assert name in told
+        assert told.count(value) >= count
+    assert told.count("scores") == 1
+
+
+def test_a_table_that_fits_is_one_table() -> None:
+    console = Console(width=80, file=StringIO(), color_system=None)
+    console.print(render_table([{"a": 1, "b": "x" * 60}]))
+    assert console.file.getvalue().count("┏") == 1  # type: ignore[attr-defined]
+
+
+def test_a_cell_wider_than_the_terminal_is_folded() -> None:
+    console = Console(width=40, file=StringIO(), color_system=None)
+    console.print(render_table([{"name": "a", "path": "p" * 60}] * 2))
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert told.count("p") == 121
+    assert max(len(line) for line in told.splitlines()) <= 40
 
 
 def test_rows_of_different_columns_are_refused(tmp_path: Path) -> None:
