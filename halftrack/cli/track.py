@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from halftrack.cli.checks import check_output
+from halftrack.bounds import shown
+from halftrack.cli.checks import check_device, check_file, check_output
 from halftrack.cli.console import progress_bar, tell
 from halftrack.cli.options import (
     DetectorFile,
@@ -19,9 +20,11 @@ from halftrack.cli.options import (
     Trust,
 )
 from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
-from halftrack.errors import MissingFileError, UserError
+from halftrack.errors import UserError
 
-__all__ = ["track"]
+__all__ = ["first_box", "track"]
+
+_FURTHEST = 1e6  # pixels of a first box, far beyond any video
 
 
 def track(
@@ -77,10 +80,11 @@ def track(
     """
     check_recipe(recipe, precision, settings)
     check_parts(checkpoint, detector, reid)
-    if not video.exists():
-        raise MissingFileError(f"VIDEO {video}: there is no such file or folder")
+    if not video.is_dir():
+        check_file("VIDEO", video)
     check_output(out)
-    box = None if init_box is None else _first_box(init_box)
+    check_device(device)
+    box = None if init_box is None else first_box(init_box)
     from halftrack.report.track_video import track_video
 
     chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
@@ -108,14 +112,26 @@ def track(
         tell(f"  {file}")
 
 
-def _first_box(text: str) -> tuple[float, float, float, float]:
-    """Box as xyxy from ``x,y,w,h``, or from the first line of a file."""
-    if Path(text).is_file():
-        text = Path(text).read_text(encoding="utf-8").partition("\n")[0]
+def first_box(text: str) -> tuple[float, float, float, float]:
+    """Box as xyxy from ``x,y,w,h``, or from the first line of a file.
+
+    Raises:
+        UserError: if it is none; quotes it.
+    """
+    given = f"--init-box {shown(text)}"
+    with suppress(OSError, ValueError):  # a name that is too long, or no name
+        if Path(text).is_file():
+            with Path(text).open("rb") as file:
+                text = file.readline(1000).decode("utf-8-sig", errors="replace").strip()
+            given += f", whose first line is {shown(text)}"
     try:
         x, y, width, height = (float(value) for value in text.replace(",", " ").split())
     except ValueError:
-        raise UserError(f"--init-box takes x,y,w,h or a file, got {text!r}") from None
-    if not all(map(math.isfinite, (x, y, width, height))) or min(width, height) <= 0:
-        raise UserError(f"--init-box {text!r}: expected finite numbers, width and height above 0")
+        raise UserError(f"{given}: expected x,y,w,h in pixels, or a file") from None
+    if not all(abs(value) <= _FURTHEST for value in (x, y, width, height)) or (
+        min(width, height) <= 0
+    ):
+        raise UserError(
+            f"{given}: expected numbers up to {_FURTHEST:,.0f}, width and height above 0"
+        )
     return x, y, x + width, y + height

@@ -68,7 +68,14 @@ def replay(folder: str | Path, *, device: torch.device | str | None = None) -> R
     model = placed(recipe.build_model(), device, channels_last=recipe.training.channels_last)
     bundle.precision.keep_in_fp32(model)
     apply_phases(model, recipe.training.phases, bundle.epoch)
-    model.load_state_dict(bundle.weights)
+    try:
+        model.load_state_dict(bundle.weights)
+    except RuntimeError as error:  # its first line names the model alone
+        lines = [line.strip() for line in str(error).splitlines()]
+        raise UserError(
+            f"{folder} is of another version: its weights do not fit {recipe.name}: "
+            f"{' '.join(lines[1:2])}"
+        ) from error
     found = explain(
         model,
         [batch.to(device) for batch in bundle.batches],

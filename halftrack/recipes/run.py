@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from halftrack.bounds import shown
 from halftrack.data import PrintedProgress, Progress
 from halftrack.errors import UserError
 from halftrack.recipes.kinds.detection import left_out
@@ -21,7 +22,13 @@ from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
 from halftrack.training.checkpoint import newest_checkpoint
 from halftrack.training.run_folder import check_single_process, own_folder
-from halftrack.training.same_run import check_same_run, check_unused, free_fields, leaves
+from halftrack.training.same_run import (
+    check_parts,
+    check_same_run,
+    check_unused,
+    free_fields,
+    leaves,
+)
 
 __all__ = [
     "choose_device",
@@ -44,10 +51,14 @@ def choose_device(wanted: torch.device | str | None) -> torch.device:
         accelerator = torch.accelerator.current_accelerator()
     if wanted is None:
         return accelerator or torch.device("cpu")
-    kinds = ["cpu"] if accelerator is None else ["cpu", accelerator.type]
-    kind = str(wanted).partition(":")[0]
-    if kind not in kinds:
-        raise UserError(f"no device {str(wanted)!r} here; there are {', '.join(kinds)}")
+    here = ["cpu"]
+    if accelerator is not None:
+        count = torch.accelerator.device_count()
+        here += [accelerator.type, *(f"{accelerator.type}:{index}" for index in range(count))]
+    if str(wanted) not in (*here, "cpu:0"):
+        raise UserError(
+            f"no device {shown(str(wanted))} (--device) here; there are {', '.join(here)}"
+        )
     return torch.device(wanted)
 
 
@@ -118,6 +129,8 @@ def train(
     check_single_process()
     trained, out = recipe.for_training(), Path(out)
     device = choose_device(device)
+    if resume and init is not None:
+        raise UserError("init (--init) is for a new run: a resumed one has weights; leave it out")
     if data_changed and not resume:
         raise UserError("data_changed (--data-changed) is for a resumed run: add --resume")
     with own_folder(out):
@@ -194,6 +207,7 @@ def _train(
 def _check_resumable(recipe: TrainedRecipe, out: Path, *, seed: int) -> None:
     """Make sure that a folder holds a checkpoint of this recipe, as far as no data are needed."""
     path, state, _ = newest_checkpoint(out)
+    check_parts(path, state)
     values, ample = recipe.to_dict(), dict(leaves(recipe.without_data().to_dict()))
     refuse_old_names(state["meta"]["recipe"], str(path), present=set(field_paths(values)))
     open_fields = {name for name, value in leaves(values) if value != ample[name]}

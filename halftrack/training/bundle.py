@@ -1,12 +1,14 @@
 """A skipped step in a folder: everything it takes to run it again elsewhere, without pickle.
 
 ``bundle.json`` says what was run and what was found, ``tensors.safetensors`` holds the weights and
-buffers before the step and its batches.
+buffers before the step and its batches. ``checksum.txt`` has the checksum of both, in the format of
+``b2sum -l 128``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -17,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from halftrack.bounds import shown
 from halftrack.errors import MissingFileError, UserError
 from halftrack.precision import Culprit, Precision
 
-__all__ = ["ReplayBundle", "flatten", "read_bundle", "unflatten", "write_bundle"]
+__all__ = ["ReplayBundle", "flatten", "read_bundle", "seal_bundle", "unflatten", "write_bundle"]
 
-_JSON, _TENSORS = "bundle.json", "tensors.safetensors"
+_JSON, _TENSORS, _SEAL = "bundle.json", "tensors.safetensors", "checksum.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +94,14 @@ def write_bundle(bundle: ReplayBundle, folder: Path) -> None:
         for name, t in tensors.items()
     }
     save_file(copies, partial / _TENSORS)
+    seal_bundle(partial)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
+
+
+def seal_bundle(folder: Path) -> None:
+    """Write the checksum of a bundle's files; needed again after one was changed on purpose."""
+    (folder / _SEAL).write_text(_checksums(folder), encoding="utf-8")
 
 
 def read_bundle(
@@ -108,11 +116,15 @@ def read_bundle(
 
     Raises:
         FileNotFoundError: if there is no bundle.
-        ValueError: if it is torn, or its batches are of other types.
+        ValueError: if it is damaged or of another version, or its batches are of other types.
     """
-    for name in (_JSON, _TENSORS):
+    for name in (_JSON, _TENSORS, _SEAL):
         if not (folder / name).is_file():
             raise MissingFileError(f"no replay bundle in {folder}: {name} is missing")
+    if (folder / _SEAL).read_bytes() != _checksums(folder).encode():
+        raise UserError(
+            f"{folder} is damaged: its files do not match {_SEAL}; take a fresh copy of the folder"
+        )
     try:
         plain = json.loads((folder / _JSON).read_text(encoding="utf-8"))
         tensors = load_file(folder / _TENSORS)
@@ -137,8 +149,21 @@ def read_bundle(
             culprit=None if found is None else Culprit.from_dict(found),
             versions=plain["versions"],
         )
-    except (KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
-        raise UserError(f"{folder} is not a readable replay bundle: {error!r}") from error
+    except UserError:
+        raise
+    except Exception as error:  # another version's files differ in any way
+        reason = shown(f"{type(error).__name__}: {error}")
+        raise UserError(f"{folder} is no replay bundle of this version: {reason}") from error
+
+
+def _checksums(folder: Path) -> str:
+    """A line for each of the two files, as ``b2sum`` writes and checks them."""
+    lines = []
+    for name in (_JSON, _TENSORS):
+        with (folder / name).open("rb") as file:
+            found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        lines.append(f"{found.hexdigest()}  {name}\n")
+    return "".join(lines)
 
 
 def flatten(value: Any, name: str) -> tuple[Any, dict[str, Tensor]]:

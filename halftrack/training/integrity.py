@@ -122,4 +122,6 @@ def _something_else(head: bytes) -> str | None:
         return "JSON text, not the weights: perhaps an error message of the server"
     if head.startswith(b"\x1f\x8b"):
         return "a gzip archive: unpack it first"
+    if not head.startswith((b"PK", b"\x80")):
+        return "neither a zip archive nor a pickle, so torch.save did not write it"
     return None

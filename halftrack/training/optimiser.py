@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -97,7 +98,10 @@ def build_sgd(
         unused.discard(pattern or "")
         groups.setdefault(slower[pattern] if pattern else 1.0, []).append((name, parameter))
     if unused:
-        raise UserError(f"lr_factors: {sorted(unused)[0]!r} matches no parameter")
+        pattern, names = sorted(unused)[0], [name for name, _ in model.named_parameters()]
+        raise UserError(
+            f"training.lr_factors: {pattern!r} matches no parameter; {_nearest(pattern, names)}"
+        )
     named = [{"params": rows, "lr": lr * factor} for factor, rows in groups.items() if rows]
     return SGD(named, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
@@ -119,8 +123,8 @@ def apply_phases(model: nn.Module, phases: Sequence[Phase], epoch: int) -> None:
     for pattern in current.trainable:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise UserError(
-                f"phase from epoch {current.first_epoch}: {pattern!r} matches no parameter; "
-                f"names look like {names[0]!r}, {names[-1]!r}"
+                f"training.phases from epoch {current.first_epoch}: {pattern!r} matches no "
+                f"parameter; {_nearest(pattern, names)}"
             )
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in current.trainable))
@@ -129,8 +133,13 @@ def apply_phases(model: nn.Module, phases: Sequence[Phase], epoch: int) -> None:
         thawed = [norm for name, norm in norms.items() if fnmatchcase(name, pattern)]
         if not thawed:
             raise UserError(
-                f"phase from epoch {current.first_epoch}: {pattern!r} matches no batch norm; "
-                f"names look like {', '.join(list(norms)[:2])}"
+                f"training.phases from epoch {current.first_epoch}: {pattern!r} matches no batch "
+                f"norm; {_nearest(pattern, list(norms))}"
             )
         for norm in thawed:
             norm.train()
+
+
+def _nearest(pattern: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
+    return f"the nearest are {', '.join(near)}" if near else "there is none"

@@ -7,16 +7,18 @@ A field of a recipe on which no weight depends is marked where it is defined, wi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from halftrack.bounds import shown
 from halftrack.errors import UserError
 
 __all__ = [
     "EPOCH",
     "DataFacts",
     "batches_done",
+    "check_parts",
     "check_same_data",
     "check_same_run",
     "check_unused",
@@ -43,6 +45,41 @@ def check_unused(out: Path) -> None:
         raise UserError(f"{out} is a file: choose a folder for the run")
     if any(out.glob("step_*.pth")):
         raise UserError(f"{out} already holds a run: resume it (--resume) or choose another folder")
+
+
+def check_parts(path: Path, state: Mapping[str, Any]) -> None:
+    """Make sure that a file is a checkpoint of a run: only its weights may be another program's.
+
+    Raises:
+        ValueError: if it is none; names the first part that is missing or of another kind.
+    """
+    missing = [part for part in _PARTS if part not in state]
+    if missing:
+        raise UserError(f"{path} is no checkpoint of a run, it has no {missing[0]!r}: move it away")
+    meta, position = state["meta"], state["position"]
+    kinds = (
+        ("meta", meta, Mapping),
+        ("meta.recipe", _part(meta, "recipe"), Mapping),
+        ("meta.seed", _part(meta, "seed"), int),
+        ("meta.data", _part(meta, "data", {}), Mapping),
+        *((f"meta.data.{name}", facts, Mapping) for name, facts in _items(meta, "data")),
+        ("position", position, Mapping),
+        ("position.epochs_finished", _part(position, "epochs_finished"), int),
+    )
+    for name, value, kind in kinds:
+        if not isinstance(value, kind):
+            raise UserError(
+                f"{path} is no checkpoint of a run, its {name!r} is {shown(value)}: move it away"
+            )
+
+
+def _items(values: Any, name: str) -> Iterable[tuple[Any, Any]]:
+    found = _part(values, name)
+    return found.items() if isinstance(found, Mapping) else ()
+
+
+def _part(values: Any, name: str, default: Any = None) -> Any:
+    return values.get(name, default) if isinstance(values, Mapping) else None
 
 
 def check_same_run(
@@ -89,9 +126,7 @@ def check_same_data(
     Raises:
         ValueError: if they differ and may not, or if the file is no checkpoint of a run.
     """
-    missing = [part for part in _PARTS if part not in state]
-    if missing:
-        raise UserError(f"{path} is no checkpoint of a run, it has no {missing[0]!r}: move it away")
+    check_parts(path, state)
     changes = _changes(state["meta"]["data"], now) if "data" in state["meta"] else []
     if "data" not in state["meta"]:  # an earlier version's: its place must at least exist
         length = int(now[EPOCH]["batches"])

@@ -119,7 +119,7 @@ def read_training_list(content: bytes, folder: Path) -> None:
 def read_validation_lists(content: bytes, folder: Path) -> None:
     _tree(folder)
     lists = folder / "ImageSets/VID"
-    lists.mkdir(parents=True)
+    lists.mkdir(parents=True, exist_ok=True)
     for file in (lists / "val.txt", lists / "train_1.txt", folder / "VID_val_videos.txt"):
         file.write_bytes(content)
     annotations = folder / "Annotations/VID"
@@ -153,6 +153,8 @@ def read_cache(content: bytes, folder: Path) -> None:
 
 
 def _tree(folder: Path) -> None:
+    if (folder / "Annotations").exists():
+        return
     for name in ("train/0000/a", "val/val_0"):
         place = folder / "Annotations/VID" / name
         place.mkdir(parents=True)

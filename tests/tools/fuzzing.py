@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -42,7 +43,10 @@ class Reader:
     inputs: st.SearchStrategy[Any]
     """What it is given, mutated."""
     read: Callable[[Any, Path], object]
-    """Put an input into an empty folder, read it, and assert what must hold of the answer."""
+    """Put an input into a folder, which all inputs of a run share, read it, and assert what must
+    hold of the answer."""
+    slow: int = 1
+    """It gets this many times fewer inputs than others."""
 
 
 @dataclass
@@ -58,7 +62,7 @@ class Figures:
     """Bytes by which the process's largest size grew."""
 
 
-def attempt(reader: Reader, value: Any, figures: Figures) -> None:
+def attempt(reader: Reader, value: Any, folder: Path, figures: Figures) -> None:
     """Give one input to a reader.
 
     Raises:
@@ -66,15 +70,14 @@ def attempt(reader: Reader, value: Any, figures: Figures) -> None:
             none of ours passes through.
     """
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with tempfile.TemporaryDirectory() as folder:
-        told = ""
-        begin = time.process_time()
-        try:
-            reader.read(value, Path(folder))
-        except UserError as error:
-            figures.refused += 1
-            told = str(error)
-        seconds = time.process_time() - begin
+    told = ""
+    begin = time.process_time()
+    try:
+        reader.read(value, folder)
+    except UserError as error:
+        figures.refused += 1
+        told = str(error)
+    seconds = time.process_time() - begin
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     figures.inputs += 1
     figures.slowest = max(figures.slowest, seconds)
@@ -88,9 +91,10 @@ def attempt(reader: Reader, value: Any, figures: Figures) -> None:
 def run(reader: Reader, inputs: int, *, seed: int | None = None) -> Figures:
     """Give so many inputs to a reader; an input that breaks it is shrunk and shown."""
     figures = Figures()
+    folder = tempfile.TemporaryDirectory()
 
     @settings(
-        max_examples=inputs,
+        max_examples=max(inputs // reader.slow, 1),
         deadline=None,
         database=None,
         derandomize=seed is None,
@@ -99,13 +103,12 @@ def run(reader: Reader, inputs: int, *, seed: int | None = None) -> Figures:
     )
     @given(reader.inputs)
     def every(value: Any) -> None:
-        attempt(reader, value, figures)
+        attempt(reader, value, Path(folder.name), figures)
 
     if seed is not None:
-        import hypothesis
-
         every = hypothesis.seed(seed)(every)
-    every()
+    with folder:
+        every()
     return figures
 
 

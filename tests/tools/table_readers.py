@@ -84,7 +84,7 @@ def read_ini(content: bytes, folder: Path) -> None:
 
 def read_sequence(content: bytes, folder: Path) -> None:
     sequence = folder / "MOT17" / "train" / "a"
-    (sequence / "gt").mkdir(parents=True)
+    (sequence / "gt").mkdir(parents=True, exist_ok=True)
     (sequence / "seqinfo.ini").write_bytes(content)
     (sequence / "gt" / "gt.txt").write_bytes(_TRUTH[0])
     read_mot(folder, "half-val")
@@ -130,9 +130,10 @@ def read_list(content: bytes, folder: Path) -> None:
 
 def read_benchmark(content: bytes, folder: Path) -> None:
     sequence = folder / "VOT2018" / "a"
-    (sequence / "color").mkdir(parents=True)
-    for number in range(1, 5):
-        (sequence / "color" / f"{number:08d}.jpg").write_bytes(_IMAGE)
+    if not sequence.exists():
+        (sequence / "color").mkdir(parents=True)
+        for number in range(1, 5):
+            (sequence / "color" / f"{number:08d}.jpg").write_bytes(_IMAGE)
     (sequence / "groundtruth.txt").write_bytes(content)
     for each in read_sot(folder, "VOT2018"):
         assert len(each) == 4
@@ -153,7 +154,7 @@ READERS = [
     Reader("det.txt", _bytes(*_FOUND), read_detection_table),
     Reader("seqinfo.ini", mutated_bytes([SEQINFO], _INI_TOKENS), read_ini),
     Reader("MOT sequence", mutated_bytes([SEQINFO], _INI_TOKENS), read_sequence),
-    Reader("MOT results", _bytes(*_RESULTS), read_result_table),
+    Reader("MOT results", _bytes(*_RESULTS), read_result_table, slow=10),
     Reader("boxes of a target", _bytes(*_BOXES, _CORNERS), read_target_boxes),
     Reader("flags of a target", _bytes(b"0,0,1,0", b"0\n0\n1\n0"), read_target_flags),
     Reader("list of sequences", _bytes(b"car-1\ncar-2\ndog-1\n"), read_list),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import pytest
 import torch
 
+from halftrack.errors import UserError
 from halftrack.frames import Clip, CropBatch, Frame, FrameBatch, PairBatch
 from halftrack.precision import Precision
 from halftrack.training.bundle import (
     ReplayBundle,
     flatten,
     read_bundle,
+    seal_bundle,
     unflatten,
     write_bundle,
 )
@@ -116,8 +119,42 @@ def test_a_torn_bundle_is_an_error(tmp_path: Path) -> None:
     write_bundle(bundle(BATCHES[2]), tmp_path / "b")
     file = tmp_path / "b/tensors.safetensors"
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(ValueError, match="is not a readable replay bundle"):
+    with pytest.raises(ValueError, match=r"damaged: its files do not match checksum\.txt"):
         read_bundle(tmp_path / "b", types_of)
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "tensors.safetensors", "checksum.txt"])
+def test_each_flipped_bit_of_a_bundle_is_found(name: str, tmp_path: Path) -> None:
+    write_bundle(bundle(BATCHES[2]), tmp_path / "b")
+    file = tmp_path / "b" / name
+    good = file.read_bytes()
+    for bit in random.Random(0).sample(range(8 * len(good)), 60):
+        damaged = bytearray(good)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"do not match checksum\.txt"):
+            read_bundle(tmp_path / "b", types_of)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ('"loss_scale"', '"scale"'),
+        ('"seeds": [', '"seeds": 5, "x": ['),
+        ('"precision": {', '"precision": [], "x": {'),
+        ('"kind": "CropBatch"', '"kind": "CropBatch", "tensor": "no"'),
+    ],
+)
+def test_a_bundle_of_another_version_is_an_error_in_a_line(
+    was: str, now: str, tmp_path: Path
+) -> None:
+    write_bundle(bundle(BATCHES[2]), tmp_path / "b")
+    file = tmp_path / "b/bundle.json"
+    file.write_text(file.read_text().replace(was, now, 1))
+    seal_bundle(tmp_path / "b")
+    with pytest.raises(UserError, match="no replay bundle of this version: ") as caught:
+        read_bundle(tmp_path / "b", types_of)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_batch_of_an_unknown_kind_is_an_error_that_lists_the_known(tmp_path: Path) -> None:

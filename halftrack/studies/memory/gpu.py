@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from halftrack.bounds import shown
 from halftrack.errors import UserError
 
 __all__ = ["CONTEXT", "live_that_fits", "on_a_gpu", "parse_memory"]
@@ -30,6 +31,7 @@ _HALF = (
     *((1374, 1399), (1036, 1085), (1147, 1166), (1384, 1425), (4313, 4379)),  # fp16
 )
 _KNOWN = {"fp32": _FP32, "tf32": _FP32, "bf16": _HALF, "fp16": _HALF}
+_MOST = 10**6 * 2**30  # bytes
 _UNITS = {"B": 1, "MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -65,8 +67,12 @@ def parse_memory(text: str) -> int:
     Raises:
         ValueError: if it is none; says what is allowed.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]+)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z]+)\s*", text)
     unit = _UNITS.get(match[2].upper()) if match else None
-    if match is None or unit is None or not float(match[1]):
-        raise UserError(f"GPU memory {text!r}: expected a number and MB, GB, MiB or GiB, as 24GiB")
-    return int(float(match[1]) * unit)
+    size = float(match[1]) * unit if match and unit else 0.0
+    if not 1 <= size <= _MOST:
+        raise UserError(
+            f"GPU memory {shown(text)} (--gpu-memory): expected a number and MB, GB, MiB or GiB, "
+            "as 24GiB, at most 1000000GiB"
+        )
+    return int(size)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from halftrack.bounds import shown
 from halftrack.errors import UserError
-from halftrack.recipes import TrainedRecipe, override
+
+if TYPE_CHECKING:
+    from halftrack.recipes import TrainedRecipe
 
 __all__ = ["parse_image", "resized"]
 
-RecipeT = TypeVar("RecipeT", bound=TrainedRecipe)
+_LEAST = 16  # pixels of a side: less is no image to any of the models
+RecipeT = TypeVar("RecipeT", bound="TrainedRecipe")
 
 
 def parse_image(text: str) -> tuple[int, int]:
@@ -19,10 +23,13 @@ def parse_image(text: str) -> tuple[int, int]:
     Raises:
         ValueError: if it is none; says what is allowed.
     """
-    match = re.fullmatch(r"\s*(\d+)x(\d+)\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,9})x([0-9]{1,9})\s*", text)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
-    if min(size) < 1:
-        raise UserError(f"image {text!r}: expected height x width in pixels, as 608x1008")
+    if min(size) < _LEAST:
+        raise UserError(
+            f"image {shown(text)} (--image): expected height x width in pixels, each at least "
+            f"{_LEAST}, as 608x1008"
+        )
     return size
 
 
@@ -37,6 +44,8 @@ def resized(recipe: RecipeT, *, image: str | None = None, samples: int | None = 
     Raises:
         ValueError: for a size that is none or that the recipe cannot have.
     """
+    from halftrack.recipes import override  # imports torch, which parse_image does without
+
     fields = [] if image is None else recipe.image_fields(parse_image(image))
     if samples is not None:
         fields.append(f"{recipe.batch_size_field}={samples}")

@@ -17,10 +17,14 @@ def recipe_of(name: str) -> TrainedRecipe:
     return load_recipe(name).for_training()
 
 
-@pytest.mark.parametrize("text", ["608", "608x", "0x10", "608*1008", "608x1008x3", "6.5x4"])
+@pytest.mark.parametrize(
+    "text", ["608", "608x", "0x10", "608*1008", "608x1008x3", "6.5x4", "9" * 60 + "x1"]
+)
 def test_another_image_is_quoted_with_what_is_allowed(text: str) -> None:
     assert parse_image("608x1008") == (608, 1008)
-    with pytest.raises(ValueError, match=r"image '.*': expected height x width .* 608x1008"):
+    with pytest.raises(
+        ValueError, match=r"image '.*' \(--image\): expected height x width .* 608x1008"
+    ):
         parse_image(text)
 
 
