@@ -6,14 +6,23 @@ import functools
 import numbers
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_type_hints
+from dataclasses import dataclass, fields, is_dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from halftrack.errors import UserError
 
-__all__ = ["Bounds", "OutOfBoundsError", "Share", "check_bounds", "shown"]
+__all__ = ["Bounds", "OutOfBoundsError", "Share", "check_bounds", "described", "shown"]
 
 _SHOWN = 80  # characters of a value that an error quotes
+_WORDS: dict[Any, tuple[str, str]] = {
+    bool: ("True or False", "True or False each"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("text", "texts"),
+    type(None): ("None", "None"),
+    Any: ("any value", "any values"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,9 +62,9 @@ class Bounds:
             for word in ("above", "least", "most", "below")
             if (limit := getattr(self, word)) is not None
         ]
-        number = "a number" if "float" in str(kind) else "a whole number"
         ends = ", ".join(limits).replace("least", "at least").replace("most", "at most")
-        return f"expected {number} {ends}"
+        value, or_none, _ = described(kind).partition(" or None")
+        return f"expected {value} {ends}{or_none and ', or None'}"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         """Checks what a text or a file gives before it is converted: True would become 1."""
@@ -97,6 +106,33 @@ def shown(value: Any) -> str:
     except (ValueError, RecursionError):  # a whole number of too many digits
         return f"<{type(value).__name__} too long to show>"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def described(kind: Any) -> str:
+    """The values that a field's type takes, in words: ``a whole number or None``."""
+    return _in_words(kind, many=False)
+
+
+def _in_words(kind: Any, *, many: bool) -> str:
+    inside, origin = get_args(kind), get_origin(kind)
+    if origin is Annotated:
+        return _in_words(inside[0], many=many)
+    if origin is Literal:
+        return f"{'some' if many else 'one'} of {', '.join(map(repr, inside))}"
+    if origin in (Union, UnionType):
+        return " or ".join(_in_words(each, many=many) for each in inside)
+    if origin is tuple and inside[-1] is ...:
+        return _in_words(inside[0], many=True)
+    if origin is tuple and len(set(inside)) == 1:
+        return f"{len(inside)} {_in_words(inside[0], many=True)}{' each' * many}"
+    if origin is tuple:
+        words = " and ".join(_in_words(each, many=False) for each in inside)
+        return f"{'groups' if many else 'a group'} of {words}"
+    if is_dataclass(kind):
+        names = ", ".join(field.name for field in fields(kind))
+        return f"{'groups' if many else 'a group'} of fields: {names}"
+    one, several = _WORDS.get(kind, (f"a {getattr(kind, '__name__', kind)}", "values"))
+    return several if many else one
 
 
 @functools.cache

@@ -21,8 +21,8 @@ MOST_FILES = {
     "studies": 12,
     "studies/*": 12,
 }
-ABOUT_MANY = {"golden", "faults", "fuzz", "start", "one_backward"}
-"""Tests of a room as a whole: recorded values, planted faults, damaged input, counts."""
+ABOUT_MANY = {"golden", "faults", "fuzz", "mistakes", "start", "one_backward"}
+"""Tests of a room as a whole: recorded values, planted faults, damaged input, mistakes, counts."""
 
 
 def test_no_file_is_too_long_to_read_at_once() -> None:

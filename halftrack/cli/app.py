@@ -20,6 +20,7 @@ from halftrack.cli import (
     track,
     train,
 )
+from halftrack.cli.checks import check_arguments
 from halftrack.cli.exits import telling_errors
 from halftrack.cli.help import Command
 
@@ -72,6 +73,7 @@ def _options(
 def main() -> None:
     """Run the command line."""
     with telling_errors():
+        check_arguments(sys.argv[1:])
         if sys.argv[1:] == ["recipes"]:  # typer would import pydantic to find that it has no option
             recipes.recipes()
         else:

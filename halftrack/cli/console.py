@@ -21,9 +21,21 @@ def tell(line: str) -> None:
 def progress_bar(
     what: str, total: int | None = None
 ) -> Iterator[Callable[[int, int | None], None]]:
-    """Shows a bar while the block runs; yields the function that is told (done, total)."""
+    """Yields the function that is told (done, total) and shows a bar from then on.
+
+    What ends before the first progress, with an error of the user's above all, shows none.
+    """
     from rich.progress import Progress
 
-    with Progress(console=console) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    progress = Progress(console=console)
+    task = progress.add_task(what, total=total)
+
+    def told(done: int, total: int | None) -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total)
+
+    try:
+        yield told
+    finally:
+        if progress.live.is_started:
+            progress.stop()

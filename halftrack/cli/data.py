@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from halftrack.cli.checks import check_folder, check_name, check_output
+from halftrack.cli.checks import check_folder, check_name, check_output, number
 from halftrack.cli.console import progress_bar, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.help import Command
@@ -35,10 +35,29 @@ def synthetic(
             help="Write the folders of ImageNet VID (vid), MOT17 (mot) or LaSOT (sot).",
         ),
     ] = "vid",
-    train_videos: Annotated[int, typer.Option(metavar="N", help="Write N training videos.")] = 14,
-    val_videos: Annotated[int, typer.Option(metavar="N", help="Write N validation videos.")] = 6,
+    train_videos: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=number(int, 0, 10_000),
+            help="Write N training videos.",
+        ),
+    ] = 14,
+    val_videos: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=number(int, 0, 10_000),
+            help="Write N validation videos.",
+        ),
+    ] = 6,
     frames: Annotated[
-        int, typer.Option(metavar="N", help="Write N frames a video, at least 8.")
+        int,
+        typer.Option(
+            metavar="N",
+            parser=number(int, 8, 100_000),
+            help="Write N frames a video, at least 8.",
+        ),
     ] = 40,
     seed: Seed = 0,
     overwrite: Annotated[

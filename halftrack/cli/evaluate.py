@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halftrack.cli.checks import check_folder, check_output
+from halftrack.cli.checks import check_device, check_folder, check_output
 from halftrack.cli.console import console, progress_bar, tell
 from halftrack.cli.options import (
     DataRoot,
@@ -73,15 +73,17 @@ def evaluate(
     check_folder("--data-root", data_root)
     check_folder("--results", results)
     check_output(out)
-    from halftrack.report import published_row, render_table
-    from halftrack.report.eval_files import write_evaluation
-
+    check_device(device)
     chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
     if checkpoint is None and results is None and chosen.needs_checkpoint:
         raise UserError(f"--checkpoint is missing: give the weights of {chosen.name} to score")
     if out is None:
         kind = chosen.precision.name if results is None else "results"
         out = checkpoint.parent if checkpoint else Path("runs") / f"{chosen.name}_{kind}"
+    check_output(out)
+    from halftrack.report import published_row, render_table
+    from halftrack.report.eval_files import write_evaluation
+
     evaluation = _evaluation(chosen, data_root, checkpoint, results, device=device, trust=trust)
     memory = None if checkpoint is None else _training_memory(checkpoint)
     row = published_row(chosen, evaluation, memory_mb=memory, checkpoint=checkpoint)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from halftrack.cli.checks import number
+
 __all__ = [
     "DataRoot",
     "DetectorFile",
@@ -51,7 +53,12 @@ Settings = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option("--seed", help="Seed of all random numbers.", metavar="N"),
+    typer.Option(
+        "--seed",
+        help="Seed of all random numbers.",
+        metavar="N",
+        parser=number(int, 0, 2**31 - 1),
+    ),
 ]
 Device = Annotated[
     str | None,
@@ -92,6 +99,7 @@ Samples = Annotated[
         "--samples",
         "--clips",
         metavar="N",
+        parser=number(int, 1, 100_000),
         help="Train on N samples in each step (clips, frames, crops or pairs). Default: as the "
         "recipe says.",
     ),

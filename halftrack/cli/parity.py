@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from halftrack.cli.checks import check_file, check_folder, check_least, check_name, check_output
+from halftrack.cli.checks import (
+    check_device,
+    check_file,
+    check_folder,
+    check_name,
+    check_output,
+    number,
+)
 from halftrack.cli.console import console, tell
 from halftrack.cli.exits import BAD_VERDICT, end_interrupted
 from halftrack.cli.options import DataRoot, Device, Init, RecipeName, Settings, Trust
@@ -22,7 +29,9 @@ def parity(
     seeds: Annotated[
         int,
         typer.Option(
-            metavar="N", help="Train N pairs of runs. Decide on N before you see any result."
+            metavar="N",
+            parser=number(int, 1, 1000),
+            help="Train N pairs of runs. Decide on N before you see any result.",
         ),
     ],
     precision: Annotated[
@@ -40,6 +49,7 @@ def parity(
         float,
         typer.Option(
             metavar="POINTS",
+            parser=number(float, 0.001, 100),
             help="Call the precision as good as the baseline if the mean difference is within this "
             "many points (1 point is 0.01 of AP50 or mAP).",
         ),
@@ -65,10 +75,10 @@ def parity(
     check_recipe(recipe, None, settings)
     check_name("--precision", precision, ("tf32", "bf16", "fp16"))
     check_name("--baseline", baseline, ("fp32", "tf32"))
-    check_least("--seeds", seeds)
     check_folder("--data-root", data_root)
     check_file("--init", None if init == "none" else init)
     check_output(out)
+    check_device(device)
     from halftrack.studies.parity import run_parity
 
     chosen = choose_recipe(recipe, None, settings)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from halftrack.cli.checks import check_least, check_new_file
+from halftrack.cli.checks import check_new_file, number
 from halftrack.cli.console import console, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.options import RecipeName, Samples, Settings
@@ -39,7 +39,11 @@ def plan(
     samples: Samples = None,
     objects: Annotated[
         int,
-        typer.Option(help="Assume N objects in each training frame (detectors only).", metavar="N"),
+        typer.Option(
+            metavar="N",
+            parser=number(int, 1, 10_000),
+            help="Assume N objects in each training frame (detectors only).",
+        ),
     ] = 50,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the plan to this file as JSON.")
@@ -52,12 +56,13 @@ def plan(
     """
     check_recipe(recipe, None, settings)
     memory = None if gpu_memory is None else parse_memory(gpu_memory)
-    check_least("--objects", objects)
-    check_least("--samples", samples)
     check_new_file("--out", out)
+    from halftrack.studies.memory.step_sizes import parse_image, resized
+
+    if image is not None:
+        parse_image(image)
     from halftrack.report import render_table
     from halftrack.studies.memory.plan import plan_memory
-    from halftrack.studies.memory.step_sizes import resized
 
     chosen = choose_recipe(recipe, None, settings).for_training()
     chosen = resized(chosen, image=image, samples=samples)

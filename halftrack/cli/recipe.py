@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from halftrack.bounds import shown
 from halftrack.cli.checks import check_file, check_name
 from halftrack.errors import UserError
 from halftrack.recipes.names import find_entry
@@ -24,7 +25,7 @@ def check_recipe(name: str, precision: str | None, settings: Sequence[str] | Non
     check_name("--precision", precision, PRECISIONS)
     for setting in settings or ():
         if "=" not in setting:
-            raise UserError(f"--set takes field=value, got {setting!r}")
+            raise UserError(f"--set {shown(setting)}: expected FIELD=VALUE")
 
 
 def choose_recipe(name: str, precision: str | None, settings: Sequence[str] | None) -> Recipe:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from halftrack.cli.checks import check_file, check_folder, check_least, check_name, check_output
+from halftrack.cli.checks import check_file, check_folder, check_name, check_output, number
 from halftrack.cli.console import console, progress_bar, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.options import Init, RecipeName, Samples, Seed, Settings, Trust
@@ -37,9 +37,21 @@ def rehearse(
             "fp32.",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Take N training steps.", metavar="N")] = 50,
+    steps: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=number(int, 1, 1_000_000),
+            help="Take N training steps.",
+        ),
+    ] = 50,
     every: Annotated[
-        int, typer.Option(help="Measure the ranges of all values every N steps.", metavar="N")
+        int,
+        typer.Option(
+            metavar="N",
+            parser=number(int, 1, 1_000_000),
+            help="Measure the ranges of all values every N steps.",
+        ),
     ] = 10,
     image: Annotated[
         str | None,
@@ -73,12 +85,13 @@ def rehearse(
     """
     check_recipe(recipe, None, settings)
     check_name("--precision", precision, ("tf32", "bf16", "fp16"))
-    check_least("--steps", steps)
-    check_least("--every", every)
-    check_least("--samples", samples)
     check_folder("--data-root", data_root)
     check_file("--init", None if init == "none" else init)
     check_output(out)
+    from halftrack.studies.memory.step_sizes import parse_image
+
+    if image is not None:
+        parse_image(image)
     from halftrack.recipes import load_recipe, override
     from halftrack.studies.rehearsal import rehearse as study
 

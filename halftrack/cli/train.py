@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from halftrack.cli.checks import check_file, check_folder, check_output
+from halftrack.cli.checks import (
+    check_device,
+    check_file,
+    check_folder,
+    check_output,
+)
 from halftrack.cli.console import tell
 from halftrack.cli.exits import BAD_VERDICT, end_interrupted
 from halftrack.cli.options import (
@@ -21,6 +26,7 @@ from halftrack.cli.options import (
     Trust,
 )
 from halftrack.cli.recipe import check_recipe, choose_recipe
+from halftrack.errors import UserError
 
 __all__ = ["replay", "train"]
 
@@ -62,6 +68,14 @@ def train(
     check_folder("--data-root", data_root)
     check_file("--init", None if init == "none" else init)
     check_output(out)
+    check_device(device)
+    if resume and init is not None:
+        raise UserError(
+            f"--init {init} with --resume: a resumed run has its weights from its checkpoint; "
+            "leave one of them out"
+        )
+    if data_changed and not resume:
+        raise UserError("--data-changed is for a resumed run: add --resume")
     from halftrack.recipes import train as train_recipe
 
     chosen = choose_recipe(recipe, precision, settings)
@@ -104,6 +118,7 @@ def replay(
     Exit code 3 means that the cause differs from the recorded one.
     """
     check_folder("FOLDER", bundle)
+    check_device(device)
     from halftrack.recipes import replay as replay_step
 
     answer = replay_step(bundle, device=device)

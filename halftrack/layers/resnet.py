@@ -6,6 +6,7 @@ convolution.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -58,6 +59,8 @@ class ResNetConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        if self.depth not in _BLOCKS:
+            raise UserError(f"depth={self.depth}: expected one of {', '.join(map(str, _BLOCKS))}")
         for name in ("strides", "dilations"):
             if len(getattr(self, name)) != 4:
                 raise UserError(f"{name}={getattr(self, name)}: expected one for each of 4 stages")
@@ -68,6 +71,32 @@ class ResNetConfig:
                 f"recompute={self.recompute} needs frozen_bn: a recomputed stage would count every "
                 "image twice in its batch norm's statistics"
             )
+        self._check_channels()
+
+    def _check_channels(self) -> None:
+        """Channels must suffice for each block, and be as many as the norm's groups share."""
+        if self.depth == 18 and (self.groups, self.width_per_group) != (1, 64):
+            raise UserError(
+                f"groups={self.groups}, width_per_group={self.width_per_group}: the blocks of "
+                "depth=18 have no groups; expected groups=1 and width_per_group=64"
+            )
+        middle = self.base_channels * self.width_per_group // 64 * self.groups
+        if middle < 1:
+            raise UserError(
+                f"base_channels={self.base_channels}, width_per_group={self.width_per_group}: the "
+                "blocks would have no channel; expected a product of at least 64"
+            )
+        if self.norm == "group" and (self.base_channels % 8 or middle % 8):
+            raise UserError(
+                f"base_channels={self.base_channels}, groups={self.groups}, width_per_group="
+                f"{self.width_per_group}: norm='group' has 8 groups, expected channels of the stem "
+                f"and of the blocks ({middle}) in multiples of 8"
+            )
+
+    @property
+    def feature_strides(self) -> tuple[int, ...]:
+        """Pixels of the image between two cells of each returned stage's map."""
+        return tuple(4 * math.prod(self.strides[:stage]) for stage in self.outputs)
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -212,16 +241,10 @@ class _Stage(nn.Sequential):
 
 
 class ResNet(nn.Module):
-    """Backbone: images ``(b, 3, h, w)`` to features ``(b, c, h / s, w / s)`` of some stages.
-
-    Raises:
-        ValueError: for a depth that is not built here.
-    """
+    """Backbone: images ``(b, 3, h, w)`` to features ``(b, c, h / s, w / s)`` of some stages."""
 
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
-        if config.depth not in _BLOCKS:
-            raise UserError(f"ResNet depth {config.depth} is not one of {tuple(_BLOCKS)}")
         self.config = config
         stem = _Spatial(stride=2, padding=0 if config.siamese else 3)
         self.conv1 = _conv(3, config.base_channels, 7, stem)

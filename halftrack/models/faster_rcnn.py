@@ -74,11 +74,13 @@ class FasterRCNNConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self)
-        maps = len(self.backbone.outputs) + 1
-        if len(self.rpn.strides) != maps:
+        apart = self.backbone.feature_strides
+        pyramid = (*apart, 2 * apart[-1])
+        if self.rpn.strides != pyramid:
             raise UserError(
-                f"the pyramid of backbone.outputs={self.backbone.outputs} has {maps} maps, "
-                f"rpn.strides={self.rpn.strides} names {len(self.rpn.strides)}"
+                f"rpn.strides={self.rpn.strides}: the pyramid of backbone.outputs="
+                f"{self.backbone.outputs} has {len(pyramid)} maps, their cells {pyramid} pixels "
+                "apart; expected the same"
             )
 
     def build(self) -> FasterRCNN:

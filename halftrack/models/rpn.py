@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import decode_deltas, encode_deltas, nms_by_class
+from halftrack.errors import UserError
 from halftrack.frames import Frame
 from halftrack.layers import AnchorGrid
 from halftrack.models.matching import MatchingConfig, assign, sample
@@ -64,6 +65,9 @@ class RPNConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        for name in ("strides", "scales", "ratios"):
+            if not getattr(self, name):
+                raise UserError(f"{name}=(): expected at least one number")
 
 
 class RPN(nn.Module):

@@ -46,8 +46,14 @@ class SelsaConfig:
         check_bounds(self)
         if self.roi_head.fc_out_channels % self.attention_heads:
             raise UserError(
-                f"{self.roi_head.fc_out_channels} channels cannot be split among "
-                f"{self.attention_heads} heads"
+                f"roi_head.fc_out_channels={self.roi_head.fc_out_channels}, attention_heads="
+                f"{self.attention_heads}: the channels cannot be split among the heads"
+            )
+        apart = self.backbone.feature_strides[-1]
+        if self.rpn.strides != (apart,):
+            raise UserError(
+                f"rpn.strides={self.rpn.strides}: the cells of the backbone's last map are {apart} "
+                f"pixels apart; expected ({apart},)"
             )
 
     def build(self) -> SELSA:

@@ -73,12 +73,16 @@ class SiamRPNConfig:
     def __post_init__(self) -> None:
         check_bounds(self)
         backbone = self.backbone
-        strides = {4 * math.prod(backbone.strides[:stage]) for stage in backbone.outputs}
-        if not backbone.siamese or strides != {self.geometry.stride}:
+        if not backbone.siamese or set(backbone.feature_strides) != {self.geometry.stride}:
             raise UserError(
                 f"backbone.siamese={backbone.siamese}, backbone.strides={backbone.strides}, "
                 f"backbone.outputs={backbone.outputs}: the cells of the geometry are "
                 f"{self.geometry.stride} pixels apart on every map"
+            )
+        if self.norm == "group" and self.neck_channels % 8:
+            raise UserError(
+                f"neck_channels={self.neck_channels}: norm='group' has 8 groups, expected a "
+                "multiple of 8"
             )
 
     def build(self) -> SiamRPN:

@@ -163,7 +163,7 @@ class Precision:
         ``remove_islands`` undoes them.
 
         Raises:
-            ValueError: if a pattern matches no module; names the nearest path.
+            ValueError: if a pattern matches no module; names the nearest paths.
         """
         modules = dict(model.named_modules())
         chosen: dict[str, nn.Module] = {}
@@ -172,9 +172,10 @@ class Precision:
                 path: m for path, m in modules.items() if path and fnmatchcase(path, pattern)
             }
             if not matches:
-                near = difflib.get_close_matches(pattern, modules, n=1, cutoff=0.0)
+                near = difflib.get_close_matches(pattern, filter(None, modules), n=3, cutoff=0.0)
                 raise PrecisionError(
-                    f"keep_fp32 pattern {pattern!r} matches no module; the nearest is {near[0]!r}"
+                    f"keep_fp32 pattern {pattern!r} matches no module; the nearest are "
+                    f"{', '.join(near)}"
                 )
             chosen |= matches
         for module in {part for match in chosen.values() for part in match.modules()}:

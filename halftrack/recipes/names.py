@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from halftrack.bounds import shown
 from halftrack.errors import UserError
 
 if TYPE_CHECKING:
@@ -228,6 +229,7 @@ RECIPES: dict[str, RecipeEntry] = {
         "siamrpn:tiny_sample", "fp32", "a narrow SiamRPN++ R18 for synthetic video, on a laptop"
     ),
 }
+_LONGEST = 100  # characters of a name that is compared with those there are
 _OTHER_NAMES = {"siamese_rpn_r50_fp16_1x_lasot": "siamese_rpn_r50_fp16_20e_lasot"}
 
 
@@ -250,13 +252,14 @@ def find_entry(name: str) -> RecipeEntry:
     if name not in RECIPES:
         near = ", ".join(_nearest(name))
         raise UserError(
-            f"no recipe {name!r}; the nearest are {near}; see `halftrack recipes` for all"
+            f"no recipe {shown(name)}; the nearest are {near}; see `halftrack recipes` for all"
         )
     return RECIPES[name]
 
 
 def _nearest(name: str) -> list[str]:
     """Three names that share the most words with this one, and then the most letters."""
+    name = name[:_LONGEST]
     words = re.split("[_-]", name.lower())
 
     def likeness(other: str) -> tuple[int, float]:

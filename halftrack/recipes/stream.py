@@ -43,16 +43,33 @@ def track(
     Raises:
         DataError: if the video cannot be read.
         ValueError, FileNotFoundError: a recipe that does not track, a first box that is missing or
-            not wanted, weights that are not there, and at the first frame a box that is not in it.
+            not wanted or outside the first frame, weights that are not there.
     """
     new_tracker = recipe.video_tracker(init_box_xyxy)
     if checkpoint is None and recipe.needs_checkpoint:
         raise UserError(f"{recipe.name} needs weights to track with: give a checkpoint")
     if not isinstance(source, VideoSource):
         source = open_video(source)
+    if init_box_xyxy is not None:
+        _check_inside(init_box_xyxy, source.size)
     device = choose_device(device)
     model = open_model(recipe, checkpoint, device, trust=trust)
     return _steps(recipe, new_tracker(model, device), recipe.video_source(source), device, say)
+
+
+def _check_inside(box_xyxy: tuple[float, float, float, float], size: tuple[int, int]) -> None:
+    """Make sure, before the weights are read, that some of the first box lies in the first frame.
+
+    Raises:
+        ValueError: if nothing of it does.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    height, width = size
+    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        raise UserError(
+            f"the first box (--init-box), from ({x1:g}, {y1:g}) to ({x2:g}, {y2:g}), is wholly "
+            f"outside the image of width {width} and height {height}"
+        )
 
 
 def _steps(

@@ -74,13 +74,7 @@ def track_video(
     files = [out / f"{source.name}{ending}" for ending in _ENDINGS]
     if Path(video).resolve() in [file.resolve() for file in files]:
         raise UserError(f"{video} would be replaced by its own tracks: choose another --out")
-    # Before the work: a folder that cannot be written to is told at once.
-    out.mkdir(parents=True, exist_ok=True)
-    name = claim_name(out, source.name, video, _ENDINGS)
-    files = [out / f"{name}{ending}" for ending in _ENDINGS]
     notes: list[str] = []
-    if name != source.name:
-        notes.append(f"{out} holds another video's {source.name}: files are called {name}")
     steps = track(
         recipe,
         source,
@@ -90,6 +84,13 @@ def track_video(
         trust=trust,
         say=notes.append,
     )
+    # Behind all that can be refused, so that a mistake leaves nothing; before the work, so that a
+    # folder that cannot be written to is told at once.
+    out.mkdir(parents=True, exist_ok=True)
+    name = claim_name(out, source.name, video, _ENDINGS)
+    files = [out / f"{name}{ending}" for ending in _ENDINGS]
+    if name != source.name:
+        notes.append(f"{out} holds another video's {source.name}: files are called {name}")
     trails = Trails()
     seen: set[int] = set()
     done = 0

@@ -12,6 +12,7 @@ import torch
 
 from halftrack.recipes import RECIPES, load_recipe, override
 from halftrack.studies.memory.step import predicted_step
+from halftrack.training.bundle import seal_bundle
 
 TINY = "selsa_tiny_sample"
 PARTS = ("--detector", "d", "--reid", "r")
@@ -34,6 +35,7 @@ def test_sample_check_train_and_eval_follow_on_each_other(
     assert "the same as recorded" in capsys.readouterr().out
     recorded = (bundle / "bundle.json").read_text()
     (bundle / "bundle.json").write_text(recorded.replace('"kind": "overflow"', '"kind": "NaN"'))
+    seal_bundle(bundle)
     assert halftrack("replay", bundle) == 3
     assert "recorded: backward" in capsys.readouterr().out
     assert halftrack(*train) == 2
@@ -219,8 +221,8 @@ def test_every_recipe_is_listed_and_shown(halftrack, capsys: pytest.CaptureFixtu
     [
         (("show", "selsa"), "no recipe 'selsa'; the nearest are selsa_tiny_sample, "),
         (("show", "selsa"), "see `halftrack recipes` for all"),
-        (("show", TINY, "--set", "training.lrr=1"), "the nearest is 'training.lr'"),
-        (("show", TINY, "--set", "training.lr"), "--set takes field=value, got 'training.lr'"),
+        (("show", TINY, "--set", "training.lrr=1"), "the nearest are training.lr, "),
+        (("show", TINY, "--set", "training.lr"), "--set 'training.lr': expected FIELD=VALUE"),
         (("show", TINY, "--precision", "half"), "'half' is not one of fp32, tf32, bf16, fp16"),
         (("show", TINY, "--set", "training.lr=[/abc]"), "='[/abc]': expected a number"),
         (("train", TINY, "--data-root", "HERE"), "no ImageNet here: looked for"),
@@ -344,8 +346,11 @@ def test_a_rehearsal_leaves_a_page_and_its_exit_code_says_whether_something_must
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((TINY, "--gpu-memory", "11"), "GPU memory '11': expected a number and MB, GB"),
-        ((TINY, "--image", "600"), "image '600': expected height x width in pixels"),
+        (
+            (TINY, "--gpu-memory", "11"),
+            "GPU memory '11' (--gpu-memory): expected a number and MB, GB",
+        ),
+        ((TINY, "--image", "600"), "image '600' (--image): expected height x width in pixels"),
         ((TINY, "--out", "no/folder/plan.json"), "there is no folder no/folder"),
         ((TINY, "--out", "."), "a folder, expected a file"),
         ((TINY, "--samples", 0), "--samples 0: expected at least 1"),

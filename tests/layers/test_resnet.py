@@ -84,7 +84,7 @@ def test_recomputed_stages_give_the_same_gradients_bit_for_bit() -> None:
 
 
 def test_an_unknown_depth_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"depth 34 is not one of \(18, 50, 101\)"):
+    with pytest.raises(ValueError, match=r"depth=34: expected one of 18, 50, 101"):
         ResNet(ResNetConfig(depth=34))
 
 

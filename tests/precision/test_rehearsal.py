@@ -463,7 +463,7 @@ def test_keep_in_fp32_makes_islands_of_modules_and_knows_their_names() -> None:
     with precision.autocast("cpu"):
         assert model[0](t(1, 2)).dtype == torch.float16
         assert model(t(1, 2)).dtype == torch.float32
-    with pytest.raises(ValueError, match="'head' matches no module; the nearest is"):
+    with pytest.raises(ValueError, match="'head' matches no module; the nearest are"):
         Precision("fp16", None, ("head",)).keep_in_fp32(model)
 
 

@@ -231,7 +231,7 @@ class Recipe(ABC):
         try:
             recipe: Recipe = TypeAdapter(kind).validate_python(fields)
         except ValidationError as error:
-            raise UserError(f"{message}: {first_error(error)}") from error
+            raise UserError(f"{message}: {first_error(error, kind)}") from error
         if different := first_difference(values, recipe.to_dict()):
             raise UserError(f"{message}: {different}")
         return recipe

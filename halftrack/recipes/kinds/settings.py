@@ -7,12 +7,12 @@ import dataclasses
 import difflib
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from halftrack.bounds import OutOfBoundsError, shown
+from halftrack.bounds import OutOfBoundsError, described, shown
 from halftrack.errors import UserError
 from halftrack.recipes.kinds.renamed import field_paths, new_name, now_called
 
@@ -39,15 +39,31 @@ def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator:
-            raise UserError(f"--set takes field=value, got {shown(assignment)}")
+            raise UserError(f"--set {shown(assignment)}: expected FIELD=VALUE")
         if not _is_text(assignment):
             raise UserError(f"--set {shown(assignment)}: expected UTF-8 text without NUL")
         _assign(values, path.strip(), text.strip())
     try:
         changed: RecipeT = _adapter(kind).validate_python(values)
     except ValidationError as error:
-        raise UserError(f"recipe field {first_error(error)}") from error
+        raise UserError(f"recipe field {first_error(error, kind)}") from error
+    if unknown := next(_unknown(values, plain(changed)), None):
+        raise UserError(f"no recipe field {unknown}")
     return changed
+
+
+def _unknown(given: Any, taken: Any, path: str = "") -> Iterator[str]:
+    """Fields that are in the values given and not in the recipe made of them: they do nothing."""
+    if isinstance(given, Mapping) and isinstance(taken, Mapping):
+        for name, value in given.items():
+            inside = f"{path}.{name}" if path else str(name)
+            if name not in taken:
+                yield _cut(inside)
+            else:
+                yield from _unknown(value, taken[name], inside)
+    elif isinstance(given, tuple | list) and isinstance(taken, tuple | list):
+        for index, pair in enumerate(zip(given, taken, strict=False)):
+            yield from _unknown(*pair, f"{path}[{index}]")
 
 
 @functools.cache
@@ -69,8 +85,8 @@ def _assign(values: dict[str, Any], path: str, text: str) -> None:
         known = list(field_paths(values))
         if new_name(path) in known:
             raise UserError(f"recipe field {path!r} is now called {now_called(path)}")
-        near = difflib.get_close_matches(path[:_LONGEST], known, n=1, cutoff=0.0)
-        raise UserError(f"no recipe field {shown(path)}; the nearest is {near[0]!r}")
+        near = difflib.get_close_matches(path[:_LONGEST], known, n=3, cutoff=0.0)
+        raise UserError(f"no recipe field {shown(path)}; the nearest are {', '.join(near)}")
     place[last] = _items(text) if isinstance(place[last], tuple) else _literal(text)
 
 
@@ -98,14 +114,40 @@ def plain(value: Any) -> Any:
     return value
 
 
-def first_error(error: ValidationError) -> str:
-    """The first field that pydantic refused, and why."""
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
+def first_error(error: ValidationError, kind: Any) -> str:
+    """The first field of a recipe of that kind that pydantic refused, and what it takes."""
+    first = error.errors(include_url=False)[0]
+    field, hint = _place(kind, first["loc"])
     if first["type"] == "value_error":  # our own, which quotes what it was given
         own = first["ctx"]["error"]
         return f"{field}{'=' if isinstance(own, OutOfBoundsError) else ': '}{own}"
-    return f"{field}: {first['msg']}, got {shown(first['input'])}"
+    if first["type"] == "missing":
+        return f"{field} is missing: expected {described(hint)}"
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{field} does not exist"
+    return f"{field}={shown(first['input'])}: expected {described(hint)}"
+
+
+def _place(kind: Any, steps: Sequence[str | int]) -> tuple[str, Any]:
+    """The dotted path of a field, an item of a tuple in brackets, and its type."""
+    path, hint = "", kind
+    for step in steps:
+        inside = [hint, *get_args(hint)]
+        if isinstance(step, int):
+            items = next((get_args(each) for each in inside if get_origin(each) is tuple), (Any,))
+            path += f"[{step}]"
+            hint = items[step] if step < len(items) and ... not in items else items[0]
+            continue
+        owner = next((each for each in inside if dataclasses.is_dataclass(each)), None)
+        if owner is not None:
+            path += f"{'.' if path else ''}{_cut(step)}"
+            hint = get_type_hints(owner, include_extras=True).get(step, Any)
+        # Else it is no step into the value: pydantic names here which type of several it tried.
+    return path, hint
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
 
 
 def first_difference(was: Any, now: Any, path: str = "") -> str | None:

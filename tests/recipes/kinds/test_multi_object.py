@@ -367,7 +367,7 @@ def test_every_field_of_a_tracker_can_be_set() -> None:
     assert not recipe.tracker.compatible
     assert recipe.camera_motion.levels == 4
     assert recipe.reid is None
-    with pytest.raises(ValueError, match=r"the nearest is 'tracker\.num_frames_retain'"):
+    with pytest.raises(ValueError, match=r"the nearest are tracker\.num_frames_retain, "):
         override(recipe, ["tracker.frames_keep=3"])
 
 
