@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from halftrack.bounds import Bounds, Share, check_bounds, shown
+from halftrack.bounds import Bounds, Share, check_bounds, described, shown
 from halftrack.errors import UserError
 
 
@@ -30,8 +30,8 @@ REFUSED = [
     ("rate", math.nan, "rate=nan: expected a number above 0"),
     ("rate", math.inf, "rate=inf: expected"),
     ("rate", True, "rate=True: expected a number"),
-    ("decay", 1.0, "decay=1.0: expected a number at least 0, below 1"),
-    ("size", (3, 0), "size=(3, 0): expected a whole number at least 1, at most 100"),
+    ("decay", 1.0, "decay=1.0: expected a number at least 0, below 1, or None"),
+    ("size", (3, 0), "size=(3, 0): expected 2 whole numbers at least 1, at most 100"),
     ("size", (True, 4), "size=(True, 4): expected"),
     ("share", -0.1, "share=-0.1: expected a number at least 0, at most 1"),
 ]
@@ -69,3 +69,23 @@ def test_what_is_within_the_bounds_is_taken_as_it_is() -> None:
 def test_a_long_value_is_quoted_in_part() -> None:
     assert shown("x" * 1000) == "'" + "x" * 79 + "..."
     assert shown(10**9000) == "<int too long to show>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (bool, "True or False"),
+        (str | None, "text or None"),
+        (Literal["batch", "group"], "one of 'batch', 'group'"),
+        (tuple[Literal["vid", "det"], ...], "some of 'vid', 'det'"),
+        (tuple[str, ...], "texts"),
+        (tuple[int, int], "2 whole numbers"),
+        (tuple[tuple[str, float], ...], "groups of text and a number"),
+        (Settings, "a group of fields: rate, decay, size, share"),
+        (tuple[Settings, ...], "groups of fields: rate, decay, size, share"),
+        (Share, "a number"),
+        (float | Literal["dynamic"] | None, "a number or one of 'dynamic' or None"),
+    ],
+)
+def test_a_type_is_described_in_words(kind: Any, words: str) -> None:
+    assert described(kind) == words
