@@ -46,7 +46,7 @@ NAMES = {
         "TrackedObjects read_pair_set read_pair_sets read_sot"
     ),
     "halftrack.data.check": "DataReport check check_sot",
-    "halftrack.bounds": "Bounds OutOfBoundsError Share check_bounds shown",
+    "halftrack.bounds": "Bounds OutOfBoundsError Share check_bounds described shown",
     "halftrack.errors": "MissingFileError NonFiniteOutputError UserError naming_file reason_of",
     "halftrack.synthetic": (
         "Layout SYNTHETIC_CLASSES SyntheticVideo SyntheticVideoError write_synthetic"

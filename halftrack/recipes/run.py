@@ -57,7 +57,7 @@ def choose_device(wanted: torch.device | str | None) -> torch.device:
         here += [accelerator.type, *(f"{accelerator.type}:{index}" for index in range(count))]
     if str(wanted) not in (*here, "cpu:0"):
         raise UserError(
-            f"no device {shown(str(wanted))} (--device) here; there are {', '.join(here)}"
+            f"no device {shown(str(wanted))} here (--device); there are {', '.join(here)}"
         )
     return torch.device(wanted)
 

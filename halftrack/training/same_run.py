@@ -103,13 +103,12 @@ def check_same_run(
         ValueError: if it is of another recipe or seed; names the first field that differs.
     """
     if meta["seed"] != seed:
-        raise UserError(f"{path} was trained with seed {meta['seed']}, this run has {seed}")
+        raise UserError(f"{path} was trained with seed {shown(meta['seed'])}, this run has {seed}")
     was, now = dict(leaves(meta["recipe"])), dict(leaves(recipe))
     for name in sorted((set(was) | set(now)) - set(free)):
         if was.get(name) != now.get(name):
-            raise UserError(
-                f"{path} is of another recipe: {name} was {was.get(name)!r}, now {now.get(name)!r}"
-            )
+            before, after = shown(was.get(name)), shown(now.get(name))
+            raise UserError(f"{path} is of another recipe: {name} was {before}, now {after}")
 
 
 def check_same_data(
@@ -155,7 +154,10 @@ def _changes(was: DataFacts, now: DataFacts) -> list[str]:
         before, after = was[name], now.get(name, was[name])
         fields = [field for field in {**before, **after} if before.get(field) != after.get(field)]
         amounts = [field for field in fields if isinstance(before.get(field, 0), int)]
-        told = [f"{field} were {before.get(field)}, now {after.get(field)}" for field in amounts]
+        told = [
+            f"{field} were {shown(before.get(field))}, now {shown(after.get(field))}"
+            for field in amounts
+        ]
         told += [f"other {field}" for field in fields if field not in amounts]
         if told:
             lines.append(f"{name}: {', '.join(told)}")

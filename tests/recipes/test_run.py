@@ -46,6 +46,8 @@ def finished(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([], {"init": "nowhere.pth"}, "no checkpoint at nowhere.pth"),
         ([], {"device": "abacus"}, "no device 'abacus' here"),
         ([], {"resume": True}, "nothing to resume"),
+        ([], {"resume": True, "init": "none"}, r"init \(--init\) is for a new run"),
+        ([], {"device": "cpu:7"}, "no device 'cpu:7' here .*there are cpu"),
         (["precision.keep_fp32=necks"], {}, "pattern 'necks' matches no module"),
         (["training.best_metric=map50"], {}, "best_metric 'map50' is not measured; measured are"),
         (["training.milestones=(3, 2)", "training.gamma=0.1"], {}, "milestones must increase"),

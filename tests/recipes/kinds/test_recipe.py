@@ -32,8 +32,11 @@ def test_each_name_gives_a_recipe_of_that_name(name: str) -> None:
         ({"colour": None}, "no VideoDetectionRecipe of this version: there is no colour now"),
         ({"split": "test"}, "no VideoDetectionRecipe of this version: there is no split now"),
         ({"data": {}}, "no VideoDetectionRecipe of this version: it had no data.classes"),
-        ({"training": 3}, "no VideoDetectionRecipe of this version: training: .* got 3"),
-        ({"summary": 3}, "no VideoDetectionRecipe of this version: summary: .* got 3"),
+        (
+            {"training": 3},
+            "of this version: training=3: expected a group of fields: epochs, ",
+        ),
+        ({"summary": 3}, "no VideoDetectionRecipe of this version: summary=3: expected text"),
     ],
 )
 def test_values_of_another_kind_or_version_are_an_error(
@@ -160,7 +163,6 @@ def test_the_file_of_a_larger_model_is_no_file_of_a_smaller_one(tmp_path: Path) 
 
 
 def test_backbones_without_published_weights_ask_for_a_file() -> None:
-    settings = ("depth=18", "groups=32", "base_channels=32")
-    recipe = override(load_recipe(R50), [f"model.backbone.{setting}" for setting in settings])
+    recipe = override(load_recipe(R50), ["model.backbone.groups=32"])
     with pytest.raises(ValueError, match="give a file with --init"):
         prepare_model(recipe)
