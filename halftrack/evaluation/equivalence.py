@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 __all__ = ["Equivalence", "paired_equivalence"]
 
@@ -54,6 +53,8 @@ class Equivalence:
         This assumes that the true difference is 0 and that runs vary as much as these did; it is a
         rough guess if there are few pairs.
         """
+        from scipy import stats  # half a second, which only parity needs
+
         spread = self.deviation / self.margin
         # Normal quantiles; the two to start with are what a t-test of so few costs on top.
         quantiles = stats.norm.isf(self.alpha) + stats.norm.isf(0.1)
@@ -75,6 +76,8 @@ def paired_equivalence(
         ValueError: if there are fewer than two pairs, the lists differ in length, a value is not
             finite, or the margin is not above 0.
     """
+    from scipy import stats
+
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(
             f"{len(first)} and {len(second)} runs: expected equal numbers, at least two each"

@@ -162,13 +162,19 @@ def read_setting(given: tuple[int, str], folder: Path) -> None:
 
 def _settings() -> st.SearchStrategy[tuple[int, str]]:
     anything = st.text(st.characters(codec=None), max_size=30)
-    literals = st.recursive(
-        st.one_of(st.integers(), st.floats(), st.text(max_size=8), st.booleans(), st.none()),
-        lambda inner: st.one_of(
-            st.lists(inner, max_size=3).map(tuple),
-            st.dictionaries(st.text(max_size=4), inner, max_size=2),
-        ),
-        max_leaves=4,
+    plain = st.one_of(
+        st.integers(),
+        st.floats(),
+        st.text(max_size=8),
+        st.booleans(),
+        st.none(),
+        st.binary(max_size=4),
+    )
+    literals = st.one_of(
+        plain,
+        st.lists(plain, max_size=3).map(tuple),
+        st.dictionaries(st.text(max_size=4), plain, max_size=2),
+        st.lists(st.lists(plain, max_size=3), max_size=2),
     )
     values = st.one_of(literals.map(repr), anything, st.sampled_from([*map(_odd, ODD_VALUES)]))
     paths = [list(field_paths(dataclasses.asdict(recipe))) for recipe in RECIPES]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,6 +90,24 @@ def test_every_number_of_every_recipe_is_within_bounds_that_its_error_names() ->
                     if number in NONSENSE or not _finite(there):
                         wrong.append((kind, path, text, there))
     assert not wrong, wrong
+
+
+@pytest.mark.parametrize("name", ["selsa", "faster-rcnn", "reid", "siamese_rpn"])
+def test_a_model_that_cannot_be_built_is_refused_as_its_fields_are_set(name: str) -> None:
+    recipe = load_recipe(f"{name}_tiny_sample")
+    built = refused = 0
+    for path, value in _numeric(recipe.model, "model."):
+        sevens = repr((7,) * max(len(value), 1)) if isinstance(value, tuple) else "7"
+        try:
+            changed = override(recipe, [f"{path}={sevens}"]).for_training().without_data()
+        except UserError:
+            refused += 1
+        else:
+            built += 1
+            with torch.device("meta"):  # shapes alone
+                changed.build_model()
+    assert built > 5
+    assert refused > 1
 
 
 def _bounded(kind: Any) -> Iterator[tuple[type, str, Any]]:
