@@ -65,6 +65,11 @@ def check_parts(path: Path, state: Mapping[str, Any]) -> None:
         *((f"meta.data.{name}", facts, Mapping) for name, facts in _items(meta, "data")),
         ("position", position, Mapping),
         ("position.epochs_finished", _part(position, "epochs_finished"), int),
+        (
+            "position.batches_done",
+            _part(position, "batches_done", _part(position, "clips_done")),
+            int,
+        ),
     )
     for name, value, kind in kinds:
         if not isinstance(value, kind):

@@ -12,7 +12,7 @@ from halftrack.cli.console import console, progress_bar
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     stream = io.StringIO()
-    monkeypatch.setattr(console, "file", stream)
+    monkeypatch.setattr(console, "_file", stream)
     return stream
 
 
