@@ -9,6 +9,6 @@ from table_readers import READERS
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_no_error_but_ours(reader: Reader) -> None:
-    figures = run(reader, 80 if reader.name == "MOT results" else 300)
+    figures = run(reader, 170)
     # Mutations that all pass, or all fail, would look at nothing.
     assert 0 < figures.refused < figures.inputs
