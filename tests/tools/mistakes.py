@@ -64,6 +64,7 @@ _STUDIES = {
     "nothing to rehearse": row("rehearse VID --precision fp32", "'fp32'", "bf16, fp16"),
     "a tracker to rehearse": row("rehearse MOT", "no training step"),
     "init of a rehearsal": row("rehearse VID --init no", "--init no", _NO_FILE),
+    "no data to rehearse": row("rehearse VID --data-root data --init none", "no ImageNet here"),
     "a page into a file": row("rehearse VID --out text", "--out text", "expected a folder"),
     "a rehearsal nowhere": row("rehearse VID --data-root no", "--data-root no", _NO_FOLDER),
     "memory without unit": row("plan VID --gpu-memory 11", "'11' (--gpu-memory)", "24GiB"),
