@@ -14,7 +14,7 @@ GROUPS = {
         "val_videos", "frames", "decode", "results",
     ),
     "Model": ("recipe", "checkpoint", "detector", "reid", "init", "trust", "settings"),
-    "Precision": ("precision", "gpu_memory", "islands", "margin", "every"),
+    "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every"),
     "Run": ("steps", "seeds", "seed", "device", "resume", "data_changed", "task"),
     "Output": ("out", "film", "overwrite"),
 }  # fmt: skip
