@@ -269,7 +269,18 @@ class ResNet(nn.Module):
                 )
                 channels = planes * expansion
             self.add_module(f"layer{stage + 1}", _Stage(*layers))
+        if config.siamese and config.norm == "batch":
+            self._begin_as_shortcuts()
         self._freeze()
+
+    def _begin_as_shortcuts(self) -> None:
+        """Give the last norm of each block the scale 0, as mmdet does without a checkpoint.
+
+        Raw pixels would else grow from block to block where no training has measured what the norms
+        divide by: white images pass 65504, the end of fp16, in the last stage.
+        """
+        for block in (each for stage in self.stages for each in stage.children()):
+            nn.init.zeros_(block.bn2.weight if isinstance(block, _BasicBlock) else block.bn3.weight)
 
     @property
     def stages(self) -> Sequence[nn.Module]:

@@ -90,6 +90,26 @@ def test_every_target_with_area_gives_finite_losses(
     assert all(bool(torch.isfinite(losses[term])) for term in TERMS)
 
 
+@pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("colour", [0.0, 127.0, 255.0])
+@pytest.mark.parametrize("seed", range(2, 5))
+def test_pairs_of_one_colour_give_finite_losses_before_any_training(
+    name: str, colour: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    config = SiamRPNConfig()
+    backbone = replace(config.backbone, base_channels=16)
+    model = replace(config, backbone=backbone, neck_channels=32).build()
+    batch = pairs(True, False)
+    same = {
+        part: torch.full_like(getattr(batch, part), colour) for part in ("templates", "searches")
+    }
+    precision = Precision.named(name)
+    with precision.arithmetic("cpu"), precision.autocast("cpu"):
+        losses = model.train()(replace(batch, **same))
+    assert all(bool(torch.isfinite(losses[term])) for term in TERMS)
+
+
 def test_a_batch_of_negative_pairs_has_no_box_loss(model: SiamRPN) -> None:
     assert model.train()(pairs(False, False))["loss_rpn_bbox"].item() == 0.0
 

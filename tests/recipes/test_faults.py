@@ -590,6 +590,22 @@ STORIES: dict[str, Story] = {
         "infinity",
         samples=("pair1",),
     ),
+    "siamrpn: a pixel beyond any image": Story(
+        "siamrpn",
+        in_row("searches", 1e6, 1),
+        "backbone.conv1",
+        "cast",
+        *OVERFLOW,
+        samples=("pair2",),
+    ),
+    "siamrpn: a pixel far below black": Story(
+        "siamrpn",
+        in_row("templates", -1e6, 0),
+        "backbone.conv1",
+        "cast",
+        *OVERFLOW,
+        samples=("pair1",),
+    ),
     "siamrpn: the first loss scale of a run": Story(
         "siamrpn",
         nothing,
@@ -656,6 +672,20 @@ def test_the_fault_is_named_and_replays_from_its_bundle(
     assert again.same, again.lines()
     if device.type == "cpu":  # elsewhere sums come out in any order
         assert again.found.to_dict() == found.to_dict()
+
+
+@pytest.mark.parametrize("precision", [FP32, BF16, FP16], ids=lambda precision: precision.name)
+def test_white_pairs_have_no_culprit(precision: Precision, device: torch.device) -> None:
+    def whiten(_: nn.Module, batch: object) -> object:
+        assert isinstance(batch, PairBatch)
+        white = {
+            part: torch.full_like(getattr(batch, part), 255) for part in ("templates", "searches")
+        }
+        return replace(batch, **white)
+
+    story = Story("siamrpn", whiten, "", "", None, "NaN", precision=precision)
+    _, model, batch = step_of(story, device)
+    assert culprit_of(story, model, batch, device) is None
 
 
 @pytest.mark.parametrize("model", RECIPES)
