@@ -280,7 +280,9 @@ class ResNet(nn.Module):
         divide by: white images pass 65504, the end of fp16, in the last stage.
         """
         for block in (each for stage in self.stages for each in stage.children()):
-            nn.init.zeros_(block.bn2.weight if isinstance(block, _BasicBlock) else block.bn3.weight)
+            last = block.bn2 if isinstance(block, _BasicBlock) else block.bn3
+            assert isinstance(last, Norm)
+            nn.init.zeros_(last.weight)
 
     @property
     def stages(self) -> Sequence[nn.Module]:

@@ -23,6 +23,7 @@ from halftrack.training import train as run_training
 from halftrack.training.checkpoint import newest_checkpoint
 from halftrack.training.run_folder import check_single_process, own_folder
 from halftrack.training.same_run import (
+    SCORED,
     check_parts,
     check_same_run,
     check_unused,
@@ -178,6 +179,10 @@ def _train(
             "there will be no best.pth, take the last step_N.pth"
         )
     model = prepare_model(trained, seed=seed, init=init, trust=trust)
+    # Of a task that halftrack does not know, neither may tell facts.
+    facts = dict(getattr(source, "facts", dict)())
+    for name, told in getattr(score, "facts", {}).items():
+        facts[f"{SCORED}{name}"] = told
 
     def validate(model: nn.Module, score: Callable[[nn.Module], Evaluation]) -> dict[str, float]:
         evaluation = score(model)
@@ -197,8 +202,7 @@ def _train(
         recipe=trained.to_dict(),
         free=free_fields(trained),
         init=trained.start_weights if init is None else str(init),
-        # A source of a task that halftrack does not know may have none.
-        data=getattr(source, "facts", dict)(),
+        data=facts,
         resume=resume,
         data_changed=data_changed,
     )

@@ -23,6 +23,7 @@ from halftrack.training.log import RunLog
 from halftrack.training.result import TrainingResult
 from halftrack.training.same_run import (
     EPOCH,
+    SCORED,
     DataFacts,
     batches_done,
     check_same_data,
@@ -294,6 +295,9 @@ class Run:
     def _restart_epoch(self, state: Mapping[str, Any], changes: Sequence[str]) -> None:
         """Go on with other data at the start of the epoch, which may be of another length."""
         learner, length = self.learner, self.learner.steps_per_epoch
+        if any(line.startswith(SCORED) for line in changes):
+            self.result.best = None
+            self.log.say("the best so far was on other validation data: it counts no more")
         was = state["meta"].get("data", {}).get(EPOCH, {}).get("batches")
         complete = was is not None and self.batches_done == (self.epochs_finished + 1) * was
         begun = self.epochs_finished + complete

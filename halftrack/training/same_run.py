@@ -16,6 +16,7 @@ from halftrack.errors import UserError
 
 __all__ = [
     "EPOCH",
+    "SCORED",
     "DataFacts",
     "batches_done",
     "check_parts",
@@ -31,6 +32,9 @@ DataFacts = Mapping[str, Mapping[str, int | str]]
 
 EPOCH = "an epoch"
 """The entry among the data's facts that holds the epoch's length."""
+
+SCORED = "validation on "
+"""The beginning of the names of sets that the run is scored on."""
 
 _PARTS = ("meta", "position", "log", "state_dict", "optimizer", "schedule", "loss_scale", "average")
 
@@ -153,6 +157,8 @@ def batches_done(position: Mapping[str, Any]) -> int:
 
 def _changes(was: DataFacts, now: DataFacts) -> list[str]:
     """Lines on how the data differ from those that a run began with; empty if they do not."""
+    if not any(name.startswith(SCORED) for name in was):  # an earlier version's checkpoint
+        now = {name: facts for name, facts in now.items() if not name.startswith(SCORED)}
     lines = [f"{name} is gone" for name in was if name not in now]
     lines += [f"{name} is new" for name in now if name not in was]
     for name in was:

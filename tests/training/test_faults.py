@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import math
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +21,9 @@ from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
 
 SET = {"videos": 4, "frames": 40, "annotations": "a1b2"}
+
+
+SCORED = {"videos": 2, "annotations": "5a6b"}
 
 
 def stopped(tiny: ModuleType, out: Path, batches: int, **more: Any) -> None:
@@ -112,6 +118,37 @@ def test_a_file_that_is_no_checkpoint_of_a_run_is_told(tiny: ModuleType, tmp_pat
         tiny.run(tmp_path, resume=True)
 
 
+OTHER_VALIDATION: dict[str, tuple[dict[str, Any], str]] = {
+    "a video less": (SCORED | {"videos": 1}, "validation on VAL: videos were 2, now 1"),
+    "a box moved": (SCORED | {"annotations": "77"}, "validation on VAL: other annotations"),
+}
+
+
+@pytest.mark.parametrize("story", OTHER_VALIDATION)
+def test_scores_of_two_validation_sets_are_not_compared(
+    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str], story: str
+) -> None:
+    now, message = OTHER_VALIDATION[story]
+    sets = {"VID": SET, "validation on VAL": SCORED}
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(13), data=sets)
+    assert newest_checkpoint(tmp_path)[1]["position"]["best"] is not None
+    again = {"data": sets | {"validation on VAL": now}, "resume": True}
+    with pytest.raises(ValueError, match=message):
+        tiny.run(tmp_path, **again)
+    _, result = tiny.run(tmp_path, data_changed=True, evaluate=lambda _: {"score": -9.0}, **again)
+    assert result.best == -9.0
+    assert "was on other validation data" in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_checkpoint_that_does_not_name_its_validation_set_is_resumed(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    stopped(tiny, tmp_path, 11)
+    data = {"VID": SET, "validation on VAL": SCORED}
+    assert tiny.run(tmp_path, data=data, resume=True)[1].steps == 8
+
+
 def test_the_best_metric_may_change_on_resume(tiny: ModuleType, tmp_path: Path) -> None:
     recipe = {"training": {"best_metric": "score"}}
     with pytest.raises(tiny.Killed):
@@ -188,6 +225,33 @@ def test_the_end_of_a_run_without_any_file_is_an_error(
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ValueError, match="the weights are lost"):
         tiny.run(tmp_path)
+
+
+@pytest.mark.parametrize(("files", "code"), [(0, 1), (1.5, 0)])
+def test_a_real_disk_that_fills_up_keeps_the_checkpoint_it_has(
+    tiny: ModuleType, tmp_path: Path, files: float, code: int
+) -> None:
+    tiny.run(tmp_path / "whole")
+    size = (tmp_path / "whole/step_8.pth").stat().st_size
+    pages = 2 + math.ceil(files * size / 4096)  # with the lock and the log
+    disk, kept = tmp_path / "disk", tmp_path / "kept"
+    disk.mkdir()
+    kept.mkdir()
+    run = f"{sys.executable} {tiny.__file__} {disk}/run 99 SIGTERM fresh"
+    inside = f"mount -t tmpfs -o size={4 * pages}k tmpfs {disk} && {{ {run}; code=$?; }}; "
+    inside += f"cp {disk}/run/* {kept}; exit $code"
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", inside]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "mount:" in done.stderr or "unshare:" in done.stderr:
+        pytest.skip(f"no mounts of our own here: {done.stderr}")
+    told = " ".join(done.stderr.split())
+    assert done.returncode == code, told
+    assert "no space left on device while writing" in told
+    assert ("the weights are lost" in told) == (code == 1)
+    saved = sorted(path.name for path in kept.glob("*.pth"))
+    assert saved == ([] if code else ["step_1.pth"])
+    for name in saved:
+        assert read_checkpoint(kept / name)["position"]["steps"] == 1
 
 
 def test_a_log_that_meets_a_full_disk_is_written_later_in_its_order(

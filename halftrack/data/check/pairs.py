@@ -14,7 +14,7 @@ from halftrack.data.sot.benchmarks import SotBenchmark, SotSplit, read_sot
 from halftrack.data.sot.config import PairDataConfig, PairSet
 from halftrack.data.sot.pair_objects import TrackedObjects
 from halftrack.data.sot.pair_sets import left_out_problems, read_pair_set
-from halftrack.data.sot.sequences import SotSequence
+from halftrack.data.sot.sequences import FIRST_IMAGE, SotSequence, odd_counts
 
 __all__ = ["check_pairs", "check_sot"]
 
@@ -93,10 +93,13 @@ def check_sot(
         sequences = read_sot(data_root, benchmark, split, problems=problems)
     if not sequences:
         return SetReport(name=name, problems=tuple(problems))
+    sizes = {each.name: each.size() for each in sequences}
     frames = [(each, frame_index) for each in sequences for frame_index in range(len(each))]
     images = look_at_images(
         frames,
         lambda frame: frame[0].path(frame[1]),
+        size=lambda frame: sizes[frame[0].name],
+        source=FIRST_IMAGE,
         decode=decode,
         threads=threads,
         progress=progress,
@@ -113,6 +116,7 @@ def check_sot(
         name=name,
         counts=counts,
         left_out=images.passed_over,
+        odd=odd_counts(sequences),
         odd_images=tuple(images.odd),
         problems=(*problems, *images.problems),
     )

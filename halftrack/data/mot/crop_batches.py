@@ -18,7 +18,6 @@ from torchvision.io import ImageReadMode
 
 from halftrack.data.annotated_image import require_size
 from halftrack.data.images import load_image
-from halftrack.data.index_cache import contents_hash
 from halftrack.data.mot.config import ReIDDataConfig
 from halftrack.data.mot.crops import Crops, read_crops
 from halftrack.data.mot.records import odd_counts
@@ -112,17 +111,7 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
 
     def facts(self) -> dict[str, dict[str, int | str]]:
         """Sequences, individuals and crops, and a hash of where these are cut."""
-        crops = self.crops
-        arrays = (crops.sequence, crops.frame_numbers, crops.edges_xyxy, crops.labels)
-        told = (crops.names, [(each.name, each.size) for each in crops.sequences])
-        return {
-            self.config.benchmark: {
-                "sequences": len(crops.sequences),
-                "individuals": crops.num_identities,
-                "crops": len(crops),
-                "ground truth": contents_hash(arrays, text=told),
-            }
-        }
+        return {self.config.benchmark: self.crops.facts()}
 
     def sample(self, *, seed: int, epoch: int, index: int) -> CropBatch:
         """The batch of crop ``index``, whatever its place in the order.

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from halftrack.data.index import Integers
+from halftrack.data.index_cache import contents_hash
 from halftrack.data.mot.config import MotSplit, ReIDDataConfig
 from halftrack.data.mot.mot_challenge import read_usable_mot
 from halftrack.data.mot.records import MotRows, MotSequence, learned_rows
@@ -61,6 +62,17 @@ class Crops:
     def num_identities(self) -> int:
         """Number of individuals."""
         return len(self.names)
+
+    def facts(self) -> dict[str, int | str]:
+        """Sequences, individuals and crops, and a hash of where these are cut."""
+        arrays = (self.sequence, self.frame_numbers, self.edges_xyxy, self.labels)
+        told = (self.names, [(each.name, each.size) for each in self.sequences])
+        return {
+            "sequences": len(self.sequences),
+            "individuals": self.num_identities,
+            "crops": len(self),
+            "ground truth": contents_hash(arrays, text=told),
+        }
 
     def span(self, label: int) -> tuple[int, int]:
         """First crop of an individual and the one after its last."""

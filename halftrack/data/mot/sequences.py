@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 
 from halftrack.data.annotated_image import require_size
 from halftrack.data.images import prepare_frame
+from halftrack.data.index_cache import contents_hash
 from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.data.mot.mot_challenge import lacking, read_usable_mot
 from halftrack.data.mot.records import MotRows, MotSequence, odd_counts
@@ -122,6 +123,7 @@ class MotSequences:
         lacks = lacking(sequences, truth=False, detections=config.public)
         for problem in lacks.values():
             raise DataError(problem.file, problem.reason)
+        self._config = config
         odd = odd_counts(sequences)
         self.notes = (f"odd, but used: {counted(odd)}",) if odd else ()
         """A line on what looks odd in the files, if anything does."""
@@ -178,6 +180,19 @@ class MotSequences:
             skipped=skipped,
             threads=threads,
         )
+
+    def facts(self) -> dict[str, dict[str, int | str]]:
+        """Sequences and frames, and a hash of the ground truth; a resumed run compares them."""
+        tables = [each.truth for each in self._sequences if each.truth is not None]
+        arrays = [getattr(rows, each.name) for rows in tables for each in fields(rows)]
+        told = [(each.name, each.size, each.frame_numbers) for each in self._sequences]
+        return {
+            f"{self._config.benchmark} {self._config.test_split}": {
+                "sequences": len(self._sequences),
+                "frames": self.num_frames,
+                "ground truth": contents_hash(arrays, text=told),
+            }
+        }
 
     def __len__(self) -> int:
         return len(self._sequences)

@@ -13,7 +13,7 @@ from halftrack.data.index import Booleans, Integers
 from halftrack.data.mot.config import Benchmark
 from halftrack.data.mot.records import MotRows
 from halftrack.data.problems import DataError
-from halftrack.data.tables.box_columns import first_wrong_box, looks_like_corners
+from halftrack.data.tables.box_columns import first_wrong_box, looks_like_corners, odd_boxes
 
 __all__ = ["read_detections", "read_truth"]
 
@@ -127,7 +127,7 @@ def read_truth(
         scores=np.ones(len(values)),
     )
     _refuse_twice(table, rows)
-    odd = {**_odd_boxes(values[:, 2:6], size), "rows without a class, read as pedestrians": unknown}
+    odd = {**odd_boxes(values[:, 2:6], size), "rows without a class, read as pedestrians": unknown}
     if len(rows):
         alone = benchmark != "MOT15" and not unknown and (classes == classes[0]).all()
         odd["sequences of one class only"] = int(alone)
@@ -163,7 +163,7 @@ def read_detections(
         visibility=ones,
         scores=values[:, 6],
     )
-    odd = _odd_boxes(values[:, 2:6], size)
+    odd = odd_boxes(values[:, 2:6], size)
     # Clipped to its image such a box has no area, and no operation on regions takes it.
     usable = _has_area(values[:, 2:6], size)
     odd["public detections without area in their image, left out"] = int((~usable).sum())
@@ -279,17 +279,6 @@ def _rising(first: Integers, second: Integers) -> bool:
     """True if rows are sorted by ``first``, then by ``second``, and none is there twice."""
     step = np.diff(first)
     return bool(((step > 0) | ((step == 0) & (np.diff(second) > 0))).all())
-
-
-def _odd_boxes(ltwh: Doubles, size: tuple[int, int]) -> dict[str, int]:
-    left, top, wide, high = np.ascontiguousarray(ltwh.T)
-    height, width = size
-    leaving = (left < 0) | (top < 0) | (left + wide > width + 1) | (top + high > height + 1)
-    return {
-        "boxes that leave their image": int(leaving.sum()),
-        "boxes larger than their image": int(((wide > width) | (high > height)).sum()),
-        "boxes without area": int(((wide == 0) | (high == 0)).sum()),
-    }
 
 
 def _has_area(ltwh: Doubles, size: tuple[int, int]) -> Booleans:

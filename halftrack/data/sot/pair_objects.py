@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from halftrack.data.files import is_clutter, user_path
-from halftrack.data.image_header import header_of
 from halftrack.data.index import MIN_BOX_SIDE, Booleans, Floats, Integers, VideoIndex
 from halftrack.data.index_cache import cached_index, fingerprint
 from halftrack.data.parsed_video import MAX_COORDINATE, assemble_index
@@ -24,7 +23,7 @@ from halftrack.data.problems import DataError, Problem
 from halftrack.data.progress import Progress
 from halftrack.data.sot.benchmarks import SotSplit, read_sot
 from halftrack.data.sot.config import LasotSplit
-from halftrack.data.sot.sequences import SotSequence
+from halftrack.data.sot.sequences import FIRST_IMAGE, SotSequence, odd_counts
 from halftrack.data.vid.annotation_xml import XmlVideo, parse_videos
 from halftrack.data.vid.coco_vid import read_coco_vid
 from halftrack.data.vid.imagenet_vid import find_ilsvrc
@@ -80,7 +79,7 @@ class TrackedObjects:
     @property
     def size_source(self) -> str:
         """The source of ``sizes``, in messages."""
-        return "its sequence's first image" if self.name == "lasot" else "its annotation"
+        return FIRST_IMAGE if self.name == "lasot" else "its annotation"
 
     def size(self, box: int) -> tuple[int, int] | None:
         """Height and width of the image of a box, as annotated; None where nothing tells."""
@@ -240,7 +239,7 @@ def read_lasot_objects(data_root: str | Path, split: LasotSplit = "train") -> Tr
     sizes: list[Integers] = [np.empty((0, 2), dtype=np.int64)]
     left_out: Counter[str] = Counter()
     for sequence in sequences:
-        size = _first_size(sequence)
+        size = sequence.size() or (0, 0)
         boxes_xyxy, kinds = _shown(sequence, size)
         left_out.update({kind: int(rows.sum()) for kind, rows in kinds.items()})
         seen = np.flatnonzero(~np.any(list(kinds.values()), axis=0))
@@ -263,16 +262,8 @@ def read_lasot_objects(data_root: str | Path, split: LasotSplit = "train") -> Tr
         video=np.flatnonzero(counts > 0),
         problems=tuple(problems),
         left_out=dict(left_out),
+        odd=odd_counts(sequences),
     )
-
-
-def _first_size(sequence: SotSequence) -> tuple[int, int]:
-    """Height and width of a sequence's first image, which all have; 0, 0 if it does not tell."""
-    try:
-        header = header_of(sequence.path(0))
-    except DataError:
-        return 0, 0
-    return header.height, header.width
 
 
 def _shown(sequence: SotSequence, size: tuple[int, int]) -> tuple[Floats, dict[str, Booleans]]:

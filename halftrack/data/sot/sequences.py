@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +14,16 @@ from halftrack.data.image_header import header_of
 from halftrack.data.index import Booleans
 from halftrack.data.problems import DataError
 from halftrack.data.sot.text import Doubles
-from halftrack.data.tables.box_columns import looks_like_corners
+from halftrack.data.tables.box_columns import looks_like_corners, odd_boxes
 from halftrack.data.tables.seqinfo import MOST_FRAMES
 
-__all__ = ["SotSequence", "trackable_sequence"]
+__all__ = ["FIRST_IMAGE", "SotSequence", "odd_counts", "trackable_sequence"]
+
+# Pixels within which two boxes are one, rounded by a tracker or counted from 1.
+_SAME = 1.5
+
+FIRST_IMAGE = "its sequence's first image"
+"""The source of the size that all images of a sequence have, in messages."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +53,22 @@ class SotSequence:
     def path(self, frame_index: int) -> str:
         """Path of a frame's image; frames count from 0, whatever the files' numbers are."""
         return str(self.folder / self.image_name.format(self.numbers[frame_index]))
+
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the first image, which all have; None if its header does not tell."""
+        return _stored_size(self.path(0))
+
+    def refuse_corners(self, file: str | os.PathLike[str], boxes_xyxy: Doubles) -> None:
+        """Make sure that a tracker's file for this sequence does not hold x1, y1, x2, y2.
+
+        Args:
+            file: the file, for the error.
+            boxes_xyxy: ``(n, 4)`` as read from left, top, width, height.
+
+        Raises:
+            DataError: if the values show that they are corners.
+        """
+        _refuse_corners(file, self.path(0), boxes_xyxy, first_xyxy=self.first_box_xyxy)
 
     def truth(self) -> Doubles:
         """The box ``(n, 4)`` of every frame, to score with.
@@ -114,22 +139,62 @@ def trackable_sequence(
     )
 
 
-def _refuse_corners(folder: Path, image: Path, boxes_xyxy: Doubles) -> None:
-    """Raise if the file held x1, y1, x2, y2; only where that is possible an image is looked at."""
-    corners = boxes_xyxy[:, :2]
-    columns = np.concatenate([corners, boxes_xyxy[:, 2:] - corners], axis=1)
+def odd_counts(sequences: Iterable[SotSequence]) -> dict[str, int]:
+    """Counts of what looks odd in the boxes of sequences and is used all the same, by kind.
+
+    Boxes of frames that the data set calls absent do not count.
+    """
+    total: Counter[str] = Counter()
+    for sequence in sequences:
+        boxes = sequence.boxes_xyxy
+        if boxes is None:
+            boxes = sequence.first_box_xyxy[None]
+        else:
+            boxes = boxes[~sequence.absent & ~np.isnan(boxes).any(axis=1)]
+        if (size := sequence.size()) is not None:
+            total.update(odd_boxes(_columns(boxes), size))
+    return {kind: count for kind, count in total.items() if count}
+
+
+def _refuse_corners(
+    file: str | os.PathLike[str],
+    image: str | os.PathLike[str],
+    boxes_xyxy: Doubles,
+    *,
+    first_xyxy: Doubles | None = None,
+) -> None:
+    """Raise if the file held x1, y1, x2, y2; only where that is possible an image is looked at.
+
+    The box of the first frame tells at once where it is known: a tracker is given it.
+    """
+    columns = _columns(boxes_xyxy)
     columns = columns[(columns[:, 2:] > 0).all(axis=1)]
     if not (columns[:, 2:] > columns[:, :2]).all() or len(columns) == 0:
         return
-    try:
-        header = header_of(image)
-    except DataError:  # Told when the image is read: an annotation is not at fault for it.
+    size = _stored_size(image)
+    if size is None:  # Told when the image is read: an annotation is not at fault for it.
         return
-    row = looks_like_corners(columns, (header.height, header.width))
+    row = looks_like_corners(columns, size)
+    if first_xyxy is not None and np.abs(columns[0] - first_xyxy).max() < _SAME:
+        row = 0 if np.abs(boxes_xyxy[0] - first_xyxy).max() >= _SAME else row
     if row is not None:
         told = ", ".join(f"{value:g}" for value in columns[row].tolist())
         raise DataError(
-            str(folder),
-            f"its boxes, as {told}, look like x1, y1, x2, y2 in an image of {header.width}x"
-            f"{header.height}; expected left, top, width, height",
+            os.fspath(file),
+            f"its boxes, as {told}, look like x1, y1, x2, y2 in an image of {size[1]}x"
+            f"{size[0]}; expected left, top, width, height",
         )
+
+
+def _columns(boxes_xyxy: Doubles) -> Doubles:
+    """Left, top, width and height ``(n, 4)``, as they stand in a file."""
+    corners = boxes_xyxy[:, :2]
+    return np.concatenate([corners, boxes_xyxy[:, 2:] - corners], axis=1)
+
+
+def _stored_size(image: str | os.PathLike[str]) -> tuple[int, int] | None:
+    try:
+        header = header_of(image)
+    except DataError:
+        return None
+    return header.height, header.width

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from halftrack.data.annotated_image import load_annotated_image
 from halftrack.data.images import load_image
+from halftrack.data.index_cache import contents_hash
 from halftrack.data.prefetch import read_ahead
 from halftrack.data.problems import SkipLedger
-from halftrack.data.sot.sequences import SotSequence
+from halftrack.data.sot.sequences import FIRST_IMAGE, SotSequence
 from halftrack.data.sot.text import Doubles
 
 __all__ = ["TestTarget", "TestTargets"]
@@ -38,10 +40,18 @@ class TestTarget:
         Grey-scale images are converted. None is skipped: the results need a box in each frame.
 
         Raises:
-            DataError: if an image cannot be used.
+            DataError: if an image cannot be used, or has another size than the first.
         """
+        size = self.record.size()
+
+        def load(frame_index: int) -> Tensor:
+            path = self.record.path(frame_index)
+            if size is None:  # The first image itself is at fault, and decoding it says how.
+                return load_image(path)
+            return load_annotated_image(path, size, source=FIRST_IMAGE)
+
         return read_ahead(
-            lambda frame_index: load_image(self.record.path(frame_index)),
+            load,
             range(len(self)),
             threads=self._threads,
             on_bad_sample="error",
@@ -66,10 +76,28 @@ class TestTargets:
             raise ValueError(f"rank={rank!r}, world_size={world_size!r}: 0 <= rank < world_size")
         self.names = tuple(sequence.name for sequence in sequences)
         """All sequences, those of other ranks included."""
+        self._sequences = tuple(sequences)
         self._targets = tuple(
             TestTarget(sequence=sequence, threads=threads)
             for sequence in sequences[rank::world_size]
         )
+
+    def facts(self) -> dict[str, dict[str, int | str]]:
+        """Sequences and frames, and a hash of the ground truth; a resumed run compares them."""
+        arrays = [
+            array
+            for each in self._sequences
+            for array in (each.first_box_xyxy, each.absent, each.boxes_xyxy)
+            if array is not None
+        ]
+        told = [(each.name, each.numbers) for each in self._sequences]
+        return {
+            "the sequences": {
+                "sequences": len(self._sequences),
+                "frames": sum(len(each) for each in self._sequences),
+                "ground truth": contents_hash(arrays, text=told),
+            }
+        }
 
     def __len__(self) -> int:
         return len(self._targets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FARTHEST", "first_wrong_box", "looks_like_corners"]
+__all__ = ["FARTHEST", "first_wrong_box", "looks_like_corners", "odd_boxes"]
 
 FARTHEST = 1e6
 """Most that a coordinate may be, either way: beyond it float32 has no tenths of a pixel."""
@@ -83,6 +83,18 @@ def looks_like_corners(
     if enough and moved > _LEAST_MOTION and differed * 4 < moved:
         return 0
     return None
+
+
+def odd_boxes(ltwh: Doubles, size: tuple[int, int]) -> dict[str, int]:
+    """Counts of boxes ``(n, 4)`` that look odd in an image of this height and width, by kind."""
+    left, top, wide, high = np.ascontiguousarray(ltwh.T)
+    height, width = size
+    leaving = (left < 0) | (top < 0) | (left + wide > width + 1) | (top + high > height + 1)
+    return {
+        "boxes that leave their image": int(leaving.sum()),
+        "boxes larger than their image": int(((wide > width) | (high > height)).sum()),
+        "boxes without area": int(((wide == 0) | (high == 0)).sum()),
+    }
 
 
 def _spread(values: Doubles, groups: npt.NDArray[np.int64]) -> float:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from halftrack.data.index import VideoIndex
+from halftrack.data.index import VideoIndex, array_fields
+from halftrack.data.index_cache import contents_hash
 from halftrack.data.prefetch import read_ahead
 from halftrack.data.problems import DataError, Problem, SkipLedger, counted, settle_problems
 from halftrack.data.progress import Progress
@@ -175,6 +176,19 @@ class TestVideos:
             world_size=world_size,
             threads=threads,
         )
+
+    def facts(self) -> dict[str, dict[str, int | str]]:
+        """Videos, frames and boxes, and a hash of the annotations; a resumed run compares them."""
+        index = self.index
+        told = (index.classes, index.video_names)
+        return {
+            "/".join(Path(index.image_root).parts[-2:]): {
+                "videos": index.num_videos,
+                "frames": index.num_frames,
+                "boxes": len(index.labels),
+                "annotations": contents_hash(array_fields(index).values(), text=told),
+            }
+        }
 
     def __len__(self) -> int:
         return len(self.video_numbers)

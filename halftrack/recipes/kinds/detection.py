@@ -23,7 +23,7 @@ from halftrack.frames import Clip, Detections, Frame, FrameBatch, FrameTruth
 from halftrack.models import FasterRCNNConfig, SelsaConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
 from halftrack.recipes.kinds.evaluation import DetectionEvaluation
-from halftrack.recipes.kinds.trained import Sharing, TrainingSource, spread_boxes
+from halftrack.recipes.kinds.trained import Scorer, Sharing, TrainingSource, spread_boxes
 from halftrack.synthetic import SYNTHETIC_CLASSES, Layout
 from halftrack.training import Batch
 
@@ -81,7 +81,7 @@ class VideoDetectionRecipe(BackboneRecipe):
             clock = Stopwatch()
             return _score(model, frames(model, clock), clock, self, device, videos.skipped)
 
-        return score
+        return Scorer(score, videos.facts())
 
     def check_data(
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
@@ -168,7 +168,7 @@ class FrameDetectionRecipe(BackboneRecipe):
             frames = _truths(sequences, rows, progress)
             return _score(model, frames, Stopwatch(), self, device, sequences.skipped)
 
-        return score
+        return Scorer(score, sequences.facts())
 
     def check_data(
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None

@@ -22,7 +22,7 @@ from halftrack.models import ReIDConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
 from halftrack.recipes.kinds.detection import Stopwatch, left_out
 from halftrack.recipes.kinds.evaluation import RetrievalEvaluation
-from halftrack.recipes.kinds.trained import TrainingSource
+from halftrack.recipes.kinds.trained import Scorer, TrainingSource
 from halftrack.synthetic import Layout
 from halftrack.training import Batch, read_checkpoint
 
@@ -94,7 +94,7 @@ class ReIDRecipe(BackboneRecipe):
                 skipped=left_out(skipped),
             )
 
-        return score
+        return Scorer(score, {self.data.benchmark: crops.facts()})
 
     def without_data(self) -> Self:
         """The recipe with more individuals than any MOTChallenge's training set has."""

@@ -39,7 +39,7 @@ from halftrack.recipes.kinds.backbone import BackboneRecipe
 from halftrack.recipes.kinds.detection import Stopwatch
 from halftrack.recipes.kinds.evaluation import Boxes, Evaluation, Seconds, SingleObjectEvaluation
 from halftrack.recipes.kinds.recipe import Box, VideoTracker
-from halftrack.recipes.kinds.trained import TrainingSource, spread_boxes
+from halftrack.recipes.kinds.trained import Scorer, TrainingSource, spread_boxes
 from halftrack.synthetic import Layout
 from halftrack.tracking import SiameseConfig, SiameseTracker
 from halftrack.training import Batch
@@ -139,7 +139,7 @@ class SingleObjectRecipe(BackboneRecipe):
                 seconds=float(sum(each.sum() for each in seconds.values())),
             )
 
-        return score
+        return Scorer(score, targets.facts())
 
     def score_results(self, folder: str | Path, *, data_root: str | Path) -> SingleObjectEvaluation:
         """Score a folder of ``<sequence>.txt``, ``x,y,w,h`` a line, on the test sequences.
@@ -149,7 +149,8 @@ class SingleObjectRecipe(BackboneRecipe):
             ValueError: for sequences without ground truth, and files that are missing, empty,
                 malformed or of another length than their sequence.
         """
-        truths = _truths(self._sequences(data_root))
+        sequences = self._sequences(data_root)
+        truths = _truths(sequences)
         if not truths:
             raise UserError(
                 f"benchmark={self.benchmark!r}, split={self.split!r}: only the first box of each "
@@ -157,6 +158,8 @@ class SingleObjectRecipe(BackboneRecipe):
                 "package that eval writes of a checkpoint"
             )
         found = read_box_folder(Path(folder), [each.name for each in truths])
+        for each in sequences:
+            each.refuse_corners(Path(folder, f"{each.name}.txt"), found.results[each.name])
         return SingleObjectEvaluation(
             metrics=self._metrics(truths, found.results),
             results=found.results,

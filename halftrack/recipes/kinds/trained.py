@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,12 @@ from halftrack.recipes.kinds.evaluation import Evaluation
 from halftrack.recipes.kinds.recipe import Recipe, seeded
 from halftrack.synthetic import Layout, SyntheticVideo, write_synthetic
 from halftrack.training import Batch, BatchSource, TrainingConfig
+from halftrack.training.same_run import DataFacts
 
 __all__ = [
     "SYNTHETIC_VIDEOS",
     "ModelConfig",
+    "Scorer",
     "Sharing",
     "TrainedRecipe",
     "TrainingSource",
@@ -49,6 +51,23 @@ class TrainingSource(BatchSource, Protocol):
     """Lines about what of the data is trained on and what is not."""
     skipped: SkipLedger
     """Ledger of what could not be read so far."""
+
+
+EvaluationT = TypeVar("EvaluationT", bound=Evaluation)
+
+
+@dataclass(frozen=True)
+class Scorer(Generic[EvaluationT]):
+    """A function that scores a model on data that are open already, with the facts of these."""
+
+    score: Callable[[nn.Module], EvaluationT]
+    """The function."""
+    facts: DataFacts
+    """Facts of the data; a resumed run must be scored on the same."""
+
+    def __call__(self, model: nn.Module) -> EvaluationT:
+        """The scores of a model."""
+        return self.score(model)
 
 
 @dataclass(frozen=True)

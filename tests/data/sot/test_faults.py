@@ -14,7 +14,8 @@ from PIL import Image
 from small_pairs import SMALL, film, opened
 
 from halftrack.data import DataError
-from halftrack.data.check import check
+from halftrack.data.check import check, check_sot
+from halftrack.data.sot import TestTargets, read_sot
 from halftrack.data.sot.augment import View, cut_view
 from halftrack.data.sot.pair_objects import read_lasot_objects
 from halftrack.layers import SiameseGeometry
@@ -87,6 +88,60 @@ def test_images_of_another_size_are_in_no_pair(
     pairs = opened(replace(config, on_bad_sample="skip"), data)
     assert len(list(pairs.batches(seed=0, epoch=0))) == len(pairs)
     assert pairs.skipped.times
+
+
+@pytest.mark.parametrize("change", [halve, lay_on_its_side])
+def test_the_images_of_a_test_sequence_have_one_size(
+    change: Callable[[Path], None], data: Path
+) -> None:
+    (sequence,) = read_sot(data, "LaSOT")
+    bad = Path(sequence.path(3))
+    change(bad)
+    reason = r"but 120x72 in its sequence's first image"
+    frames = TestTargets(sequences=(sequence,))[0].frames()
+    assert len([next(frames) for _ in range(3)]) == 3
+    with pytest.raises(DataError, match=reason) as caught:
+        next(frames)
+    assert caught.value.file == str(bad)
+    for decode in (False, True):
+        (problem,) = check_sot(data, "LaSOT", decode=decode).problems
+        assert problem.file == str(bad)
+        assert reason in problem.reason
+
+
+# A line in the place of a good one, and what it is counted as; the images are 120x72.
+ODD = {
+    "good": ("10,10,20,20", {}),
+    "to the border, counted from 1": ("1,1,120,72", {}),
+    "out on the left": ("-5,10,20,20", {"boxes that leave their image": 1}),
+    "out below": ("10,60,20,20", {"boxes that leave their image": 1}),
+    "larger": (
+        "-5,10,200,20",
+        {"boxes that leave their image": 1, "boxes larger than their image": 1},
+    ),
+    "nothing, which LaSOT calls absent": ("0,0,0,0", {}),
+}
+
+
+@pytest.mark.parametrize("story", ODD)
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_what_looks_odd_is_counted_in_the_report(story: str, part: str, data: Path) -> None:
+    line, expected = ODD[story]
+    sequence = read_sot(data, "LaSOT", part)[0]
+    shown = next(row for row in range(1, len(sequence)) if not sequence.absent[row])
+    truth = sequence.folder / "groundtruth.txt"
+    lines = truth.read_text().split()
+    lines[shown] = "10,10,20,20"
+    good = "\n".join(lines) + "\n"
+    lines[shown] = line
+    counts = []
+    for text in (good, "\n".join(lines) + "\n"):
+        truth.write_text(text)
+        report = check_sot(data, "LaSOT") if part == "test" else check(data, SMALL).sets[0]
+        assert not report.problems
+        counts.append(dict(report.odd))
+    gained = {kind: n - counts[0].get(kind, 0) for kind, n in counts[1].items()}
+    assert {kind: n for kind, n in gained.items() if n} == expected
 
 
 # x, y, width and height in a line, and what it is counted as; the images are 120x72.

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from halftrack.data import DataError
+from halftrack.data.sot import read_sot
 from halftrack.evaluation import write_boxes
 from halftrack.recipes import (
     SingleObjectEvaluation,
@@ -198,6 +199,20 @@ def test_result_files_score_as_the_tracks_they_are_of(data_root: Path, tmp_path:
     assert noted.skipped == ("not read, as no sequence has this name: notes.md",)
     (tmp_path / f"{name}.txt").unlink()
     with pytest.raises(ValueError, match=rf"has no {name}.txt; there are"):
+        score_results(tiny(), tmp_path, data_root=data_root)
+
+
+@pytest.mark.parametrize("how", ["standing still", "as tracked"])
+def test_corners_in_result_files_are_refused(how: str, data_root: Path, tmp_path: Path) -> None:
+    for each in read_sot(data_root, "LaSOT"):
+        boxes = np.tile(each.first_box_xyxy, (len(each), 1))
+        if how == "as tracked":
+            boxes += np.arange(len(each))[:, None]
+        write_boxes(tmp_path / f"{each.name}.txt", boxes)
+    assert score_results(tiny(), tmp_path, data_root=data_root).frames == 16
+    text = "".join(",".join(f"{value:.4f}" for value in row) + "\n" for row in boxes.tolist())
+    (tmp_path / f"{each.name}.txt").write_text(text)
+    with pytest.raises(DataError, match=rf"{each.name}.txt: its boxes, .* look like x1, y1, x2"):
         score_results(tiny(), tmp_path, data_root=data_root)
 
 
