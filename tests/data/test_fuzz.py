@@ -19,7 +19,8 @@ NOISE = Image.fromarray(RNG.integers(0, 255, (24, 32, 3), dtype=np.uint8))
 FLAT = Image.new("RGB", (32, 24), (20, 130, 240))
 TOKENS = [
     b"\xff\xd8", b"\xff\xd9", b"\xff\xc0", b"\xff\xc2", b"\xff\xda", b"IHDR", b"IDAT", b"IEND",
-    b"\xff\xff", b"PLTE", b"acTL", b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"GIF89a", b"\x21\xf9", b"\x2c", b"\x3b",
+    b"\xff\xff", b"PLTE", b"acTL", b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"GIF89a",
+    b"\x21\xf9", b"\x2c", b"\x3b",
 ]  # fmt: skip
 
 
