@@ -270,19 +270,12 @@ class ResNet(nn.Module):
                 channels = planes * expansion
             self.add_module(f"layer{stage + 1}", _Stage(*layers))
         if config.siamese and config.norm == "batch":
-            self._begin_as_shortcuts()
+            # As mmdet without a checkpoint, each block begins as its shortcut: raw pixels would
+            # else grow past fp16's 65504 where no training has measured what norms divide by.
+            for name, weight in self.named_parameters():
+                if name.endswith("bn2.weight" if expansion == 1 else "bn3.weight"):
+                    nn.init.zeros_(weight)
         self._freeze()
-
-    def _begin_as_shortcuts(self) -> None:
-        """Give the last norm of each block the scale 0, as mmdet does without a checkpoint.
-
-        Raw pixels would else grow from block to block where no training has measured what the norms
-        divide by: white images pass 65504, the end of fp16, in the last stage.
-        """
-        for block in (each for stage in self.stages for each in stage.children()):
-            last = block.bn2 if isinstance(block, _BasicBlock) else block.bn3
-            assert isinstance(last, Norm)
-            nn.init.zeros_(last.weight)
 
     @property
     def stages(self) -> Sequence[nn.Module]:
