@@ -11,6 +11,7 @@ import pickle
 import platform
 import re
 import subprocess
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -98,7 +99,8 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> dict[str, Any]:
         raise MissingFileError(f"no checkpoint at {path}{', a folder' * path.is_dir()}")
     check_intact(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=not trust)
+        with warnings.catch_warnings(action="ignore"):  # of pickles that then fail, or are read
+            state = torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} cannot be read safely: {_unsafe(error)}. "

@@ -64,6 +64,7 @@ def set_up(folder: Path) -> None:
     (folder / "text").write_text("hello\n", encoding="utf-8")
     (folder / "binary").write_bytes(bytes(range(256)))
     (folder / "pointer").write_text("version https://git-lfs.github.com/spec/v1\n")
+    (folder / "pickle").write_bytes(b"\x80\x6cK\x01.")
     (folder / "page").write_text("<!DOCTYPE html><html></html>\n")
     (folder / "frames").mkdir()
     for number in range(2):

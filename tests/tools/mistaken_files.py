@@ -36,6 +36,7 @@ FILES = {
     "init of text": row(f"{_TRAIN} --init text", "text", _NOT_TORCH),
     "init of bytes": row(f"{_TRAIN} --init binary", "binary", _NOT_TORCH),
     "init of an image": row(f"{_TRAIN} --init frames/0.jpg", "frames/0.jpg", _NOT_TORCH),
+    "init of another pickle": row(f"{_TRAIN} --init pickle", "pickle"),
     "init of a pointer": row(f"{_TRAIN} --init pointer", "pointer", "git lfs pull"),
     "init of a page": row(f"{_TRAIN} --init page", "page", "a web page"),
     "resume of nothing": row(f"{_TRAIN} --resume --out runs/a", "nothing to resume", "runs/a"),
