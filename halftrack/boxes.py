@@ -14,7 +14,16 @@ from torch import Tensor
 
 from halftrack.precision import fp32_island
 
-__all__ = ["area", "clip", "decode_deltas", "encode_deltas", "iou", "nms", "nms_by_class"]
+__all__ = [
+    "area",
+    "clip",
+    "decode_deltas",
+    "encode_deltas",
+    "iou",
+    "nms",
+    "nms_by_class",
+    "start_box_fault",
+]
 
 _MAX_LOG_RATIO = math.log(1000 / 16)
 
@@ -112,3 +121,22 @@ def nms_by_class(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, threshold: 
         return torch.zeros((0,), dtype=torch.int64, device=boxes_xyxy.device)
     offsets = labels.to(boxes_xyxy) * (boxes_xyxy.max() + 1)
     return nms(boxes_xyxy + offsets[:, None], scores, threshold)
+
+
+@fp32_island
+def start_box_fault(box_xyxy: Tensor, size: tuple[int, int]) -> str | None:
+    """The reason why no tracker can start from a box ``(4,)``; None if one can.
+
+    Args:
+        box_xyxy: in original pixels, on the CPU.
+        size: height and width of the image.
+    """
+    x1, y1, x2, y2 = box_xyxy.tolist()
+    height, width = size
+    if not torch.isfinite(box_xyxy).all():
+        return "is not finite"
+    if x2 <= x1 or y2 <= y1:
+        return "is empty; expected x1 < x2 and y1 < y2"
+    if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
+        return f"is wholly outside the image of width {width} and height {height}"
+    return None

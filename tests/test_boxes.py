@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from halftrack.boxes import area, clip, decode_deltas, encode_deltas, iou, nms, nms_by_class
+from halftrack.boxes import (
+    area,
+    clip,
+    decode_deltas,
+    encode_deltas,
+    iou,
+    nms,
+    nms_by_class,
+    start_box_fault,
+)
 from halftrack.precision import Precision
 
 corner = st.floats(-50, 1000, width=32)
@@ -76,3 +85,20 @@ def test_a_change_of_size_is_bounded() -> None:
     wild = torch.tensor([[[0.0, 0.0, 100.0, 100.0]]])
     moved = decode_deltas(box, wild)[0, 0]
     assert (moved[2] - moved[0]).item() == pytest.approx(10 * 1000 / 16, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("box", "fault"),
+    [
+        ([-5.0, -5, 1, 1], None),
+        ([99.5, 79.5, 200, 300], None),
+        ([100.0, 5, 110, 9], "is wholly outside the image of width 100 and height 80"),
+        ([5.0, -9, 8, 0], "is wholly outside"),
+        ([5.0, 5, 5, 9], "is empty"),
+        ([float("nan"), 5, 9, 9], "is not finite"),
+    ],
+)
+def test_a_tracker_starts_from_a_box_that_touches_its_image(box, fault) -> None:
+    told = start_box_fault(torch.tensor(box), (80, 100))
+    assert (told or "").startswith(fault or "")
+    assert (told is None) == (fault is None)

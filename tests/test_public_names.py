@@ -18,7 +18,7 @@ NAMES = {
         "Ranges ShapesOnly StaticLossScale StepReport find_culprit find_islands fp32_island "
         "optimizer_step remove_islands"
     ),
-    "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class",
+    "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class start_box_fault",
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch FrameTruth PairBatch Tracks",
     "halftrack.layers": (
         "AnchorGrid ChannelMapper ConvNorm FPN LinearMapper ResNet ResNetConfig SiameseGeometry "
@@ -45,7 +45,7 @@ NAMES = {
         "PairBatches PairDataConfig SotBenchmark SotSequence SotSplit TestTarget TestTargets "
         "TrackedObjects read_pair_set read_pair_sets read_sot"
     ),
-    "halftrack.data.check": "DataReport check check_sot",
+    "halftrack.data.check": "DataReport SetReport check check_sot",
     "halftrack.bounds": "Bounds OutOfBoundsError Share check_bounds described shown",
     "halftrack.errors": "MissingFileError NonFiniteOutputError UserError naming_file reason_of",
     "halftrack.synthetic": (

@@ -97,6 +97,14 @@ def check(
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image too. This takes longer.")
     ] = False,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Score the <sequence>.txt files in this folder too, as `halftrack eval --results` "
+            "does, and list what it would stop at.",
+        ),
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Look for problems in the data of a recipe.
@@ -106,9 +114,12 @@ def check(
     """
     check_recipe(recipe, None, settings)
     check_folder("--data-root", data_root)
+    check_folder("--results", results)
     chosen = choose_recipe(recipe, None, settings)
     with progress_bar("reading") as progress:
         report = chosen.check_data(data_root, decode=decode, progress=progress)
+    if results is not None:
+        report = report.with_set(chosen.check_results(results, data_root=data_root))
     for line in report.lines():
         tell(line)
     if report.problems:

@@ -15,6 +15,7 @@ __all__ = [
     "is_clutter",
     "read_content",
     "read_lines",
+    "require_utf8",
     "shortened",
     "user_path",
 ]
@@ -37,9 +38,25 @@ def user_path(path: str | Path) -> Path:
         DataError: if it cannot be one: no home folder, a circle of links, a NUL character.
     """
     try:
-        return Path(path).expanduser().resolve()
+        found = Path(path).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(shortened(str(path)), f"is no usable path: {error}") from None
+    require_utf8(str(found))
+    return found
+
+
+def require_utf8(path: str) -> None:
+    """Refuse a path with a name of other bytes than UTF-8: logs and results could not tell it.
+
+    Raises:
+        DataError: if it is one.
+    """
+    if path.isascii():
+        return
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise DataError(path, "this name is not UTF-8: rename the file or folder") from None
 
 
 def is_clutter(name: str) -> bool:
@@ -67,7 +84,7 @@ def file_name(name: str) -> str:
     It never leads to another folder, and is not hidden, empty, overlong or reserved anywhere.
     """
     cleaned = re.sub(r"[/\\:\x00-\x1f\x7f]+", "_", name).strip(" ").lstrip(".").rstrip(". ")
-    cleaned = cleaned.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    cleaned = cleaned.encode(errors="surrogateescape")[:_LONGEST_NAME].decode(errors="ignore")
     if re.fullmatch(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", cleaned, re.IGNORECASE):
         cleaned = f"_{cleaned}"
     return cleaned or "video"

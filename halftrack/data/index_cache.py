@@ -49,11 +49,11 @@ def fingerprint(*, text: str = "", files: Iterable[Path] = (), folders: Iterable
         files: single files; a missing one counts as such.
         folders: folders of which every entry counts.
     """
-    digest = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(os.fsencode(text))
     for file in files:
         digest.update(_stamp(str(file), file))
     for folder in folders:
-        digest.update(f"{folder}\n".encode())
+        digest.update(os.fsencode(f"{folder}\n"))
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError:
@@ -116,8 +116,8 @@ def _stamp(name: str, entry: Path | os.DirEntry[str]) -> bytes:
     try:
         stat = entry.stat()
     except OSError:
-        return f"{name} missing\n".encode()
-    return f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode()
+        return os.fsencode(f"{name} missing\n")
+    return os.fsencode(f"{name} {stat.st_size} {stat.st_mtime_ns}\n")
 
 
 def _read(file: Path, wanted: str) -> VideoIndex | None:

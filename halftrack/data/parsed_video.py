@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from halftrack.data.files import require_utf8
 from halftrack.data.index import MIN_BOX_SIDE, Classes, Integers, VideoIndex
 from halftrack.data.problems import DataError, Problem
 
@@ -60,13 +61,15 @@ class ParsedVideo:
             source: file that holds the annotation.
 
         Raises:
-            DataError: if this is no size, or not that of the video's other frames.
+            DataError: if this is no size, or not that of the video's other frames, or the file's
+                name is not UTF-8.
         """
         for name, side in (("height", height), ("width", width)):
             # Written so that NaN fails too.
             if not 1 <= side <= MAX_IMAGE_SIDE or side != int(side):
                 allowed = f"expected a whole number of pixels, 1 to {MAX_IMAGE_SIDE}"
                 raise DataError(source, f"image {name} is {side:g}, {allowed}")
+        require_utf8(file)
         size = int(height), int(width)
         if self.sizes and size != self.sizes[0]:
             (first_height, first_width), (new_height, new_width) = self.sizes[0], size

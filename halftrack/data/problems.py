@@ -28,6 +28,8 @@ class DataError(UserError):
     """A file of a data set that cannot be used, and why."""
 
     def __init__(self, file: str, reason: str) -> None:
+        # A name that is not UTF-8 is told with escapes: no terminal and no log takes it as it is.
+        file = file.encode("utf-8", "backslashreplace").decode()
         super().__init__(f"{file}: {reason}")
         self.file = file
         """The file or folder at fault."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from halftrack.bounds import Bounds, Share, check_bounds
-from halftrack.boxes import decode_deltas
+from halftrack.boxes import decode_deltas, start_box_fault
 from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.frames import Tracks
 from halftrack.layers import SiameseGeometry
@@ -272,17 +272,10 @@ def _checked_box(box_xyxy: Tensor, image: Tensor) -> Tensor:
     if box_xyxy.shape != (4,):
         raise ValueError(f"the start box is of shape {tuple(box_xyxy.shape)}; expected (4,)")
     box = box_xyxy.to("cpu", torch.float32)
-    x1, y1, x2, y2 = box.tolist()
-    height, width = image.shape[1:]
-    if not torch.isfinite(box).all():
-        problem = "is not finite"
-    elif x2 <= x1 or y2 <= y1:
-        problem = "is empty; expected x1 < x2 and y1 < y2"
-    elif x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
-        problem = f"is wholly outside the image of width {width} and height {height}"
-    else:
-        return box
-    raise UserError(f"the start box xyxy {[x1, y1, x2, y2]} {problem}")
+    fault = start_box_fault(box, (image.shape[1], image.shape[2]))
+    if fault is not None:
+        raise UserError(f"the start box xyxy {box.tolist()} {fault}")
+    return box
 
 
 def _finite(values: Tensor, what: str, frame_index: int) -> Tensor:

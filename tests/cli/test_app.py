@@ -89,6 +89,13 @@ def test_detector_reid_and_tracker_follow_on_each_other(
     (out / "results" / f"{sequence.name}.txt").write_text("1,1,5,5,20,20,1,-1,-1,-1\n")
     score = ("eval", tracker, "--data-root", data, "--results", out / "results")
     assert halftrack(*score) == 0
+    checked = ("data", "check", tracker, "--data-root", data, "--results", out / "results")
+    capsys.readouterr()
+    assert halftrack(*checked) == 0
+    assert f"results in {out / 'results'}: 8 frames" in capsys.readouterr().out
+    (out / "results" / f"{sequence.name}.txt").write_text("1,1,5,5,20\n")
+    assert halftrack(*checked) == 3
+    assert "has 5 columns, expected 7 to 10" in capsys.readouterr().out
     (data / "MOT17/train/MOT17-60-FRCNN/gt/gt.txt").unlink()
     assert halftrack("data", "check", "faster-rcnn_tiny_sample", "--data-root", data) == 3
     assert "gt.txt: ground truth is missing" in capsys.readouterr().out

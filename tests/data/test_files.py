@@ -12,6 +12,7 @@ from halftrack.data.files import (
     is_clutter,
     read_content,
     read_lines,
+    require_utf8,
     shortened,
     user_path,
 )
@@ -86,7 +87,17 @@ def test_data_are_no_clutter(name: str) -> None:
         ("trailing. ", "trailing"),
         ("x" * 400, "x" * 200),
         ("ü" * 150, "ü" * 100),
+        ("caf\udce9", "caf"),
     ],
 )
 def test_a_name_never_leads_elsewhere(name: str, expected: str) -> None:
     assert file_name(name) == expected
+
+
+def test_a_name_in_other_bytes_than_utf8_is_refused_with_escapes(tmp_path: Path) -> None:
+    require_utf8("a/caf\u00e9")
+    with pytest.raises(DataError, match=r"a/caf\\udce9: this name is not UTF-8") as error:
+        require_utf8("a/caf\udce9")
+    str(error.value).encode()
+    with pytest.raises(DataError, match="is not UTF-8"):
+        user_path(tmp_path / "caf\udce9")

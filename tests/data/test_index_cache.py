@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from halftrack.data import VideoIndex, index_cache
-from halftrack.data.index_cache import cache_folder, cached_index
+from halftrack.data.index_cache import cache_folder, cached_index, fingerprint
 from halftrack.data.parsed_video import ParsedVideo, assemble_index
 
 
@@ -159,3 +159,9 @@ def test_a_place_that_cannot_be_written_is_logged(
     assert built
     assert index.num_frames == 1
     assert "could not be cached" in caplog.text
+
+
+def test_a_file_whose_name_is_not_utf8_counts_as_any_other(tmp_path: Path) -> None:
+    before = fingerprint(folders=[tmp_path])
+    (tmp_path / "caf\udce9").touch()
+    assert fingerprint(folders=[tmp_path]) != before

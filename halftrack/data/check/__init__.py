@@ -2,6 +2,6 @@
 
 from halftrack.data.check.data_sets import check
 from halftrack.data.check.pairs import check_sot
-from halftrack.data.check.report import DataReport
+from halftrack.data.check.report import DataReport, SetReport
 
-__all__ = ["DataReport", "check", "check_sot"]
+__all__ = ["DataReport", "SetReport", "check", "check_sot"]

@@ -20,6 +20,7 @@ def check(
     data_root: str | Path,
     config: VidDataConfig | MotDetectionConfig | ReIDDataConfig | PairDataConfig,
     *,
+    tracked: bool = False,
     decode: bool = False,
     processes: int = 0,
     threads: int = 4,
@@ -30,7 +31,9 @@ def check(
     Args:
         data_root: the folder that contains ``ILSVRC`` (or ``MOT17``, ...), or that folder itself.
         config: which sets, classes and rules. Pairs name no test sequences: see ``check_sot``.
-        decode: decode every image too, and compare its size with that of VID, DET or MOTChallenge.
+        tracked: MOTChallenge's test sequences are tracked, which takes ground truth in all of
+            them or in none; else a detector is tested, which takes some in all.
+        decode: decode every image too.
         processes: how many processes parse annotations.
         threads: how many threads look at images.
         progress: told (done, in all) for the videos of a set, then for its images.
@@ -58,5 +61,12 @@ def check(
             progress=progress,
         )
     else:
-        sets = check_mot(data_root, config, decode=decode, threads=threads, progress=progress)
+        sets = check_mot(
+            data_root,
+            config,
+            tracked=tracked,
+            decode=decode,
+            threads=threads,
+            progress=progress,
+        )
     return DataReport(sets=sets, decoded=decode)

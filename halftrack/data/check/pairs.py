@@ -15,6 +15,7 @@ from halftrack.data.sot.config import PairDataConfig, PairSet
 from halftrack.data.sot.pair_objects import TrackedObjects
 from halftrack.data.sot.pair_sets import left_out_problems, read_pair_set
 from halftrack.data.sot.sequences import FIRST_IMAGE, SotSequence, odd_counts
+from halftrack.data.sot.targets import partly_published, untrackable
 
 __all__ = ["check_pairs", "check_sot"]
 
@@ -67,6 +68,7 @@ def check_sot(
     benchmark: SotBenchmark,
     split: SotSplit = "test",
     *,
+    attributes: str | Path | None = None,
     decode: bool = False,
     threads: int = 4,
     progress: Progress | None = None,
@@ -79,6 +81,7 @@ def check_sot(
         data_root: the folder that contains the benchmark's folder, or that folder itself.
         benchmark: which data set.
         split: which sequences.
+        attributes: the folder of their attributes that scoring asks for, as of ``read_sot``.
         decode: decode every image too.
         threads: how many threads look at images.
         progress: told (images seen, images in all).
@@ -90,9 +93,10 @@ def check_sot(
     problems: list[Problem] = []
     sequences: tuple[SotSequence, ...] = ()
     with noting(problems):
-        sequences = read_sot(data_root, benchmark, split, problems=problems)
+        sequences = read_sot(data_root, benchmark, split, attributes=attributes, problems=problems)
     if not sequences:
         return SetReport(name=name, problems=tuple(problems))
+    problems += (*untrackable(sequences), *partly_published(sequences))
     sizes = {each.name: each.size() for each in sequences}
     frames = [(each, frame_index) for each in sequences for frame_index in range(len(each))]
     images = look_at_images(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from halftrack.data.problems import Problem, counted
 
@@ -70,6 +70,10 @@ class DataReport:
     def ok(self) -> bool:
         """True if nothing is wrong."""
         return not self.problems
+
+    def with_set(self, report: SetReport) -> DataReport:
+        """The same and the findings of one more set."""
+        return replace(self, sets=(*self.sets, report))
 
     def lines(self, limit: int = 50) -> list[str]:
         """Text for people, with at most ``limit`` problems of each set."""

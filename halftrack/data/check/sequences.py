@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from halftrack.data.mot.crops import Crops, read_crops
 from halftrack.data.mot.frame_batches import FrameBatches
 from halftrack.data.mot.mot_challenge import lacking, read_mot
 from halftrack.data.mot.records import LeftOutRows, MotSequence, learned_rows, odd_counts
-from halftrack.data.mot.scoring import unscorable
+from halftrack.data.mot.scoring import nothing_to_detect, unscorable
 from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
 
@@ -26,6 +27,7 @@ def check_mot(
     data_root: str | Path,
     config: MotDetectionConfig | ReIDDataConfig,
     *,
+    tracked: bool,
     decode: bool,
     threads: int,
     progress: Progress | None,
@@ -38,10 +40,8 @@ def check_mot(
     splits: tuple[MotSplit, ...] = ("train",)
     if isinstance(config, MotDetectionConfig):
         splits = tuple(dict.fromkeys((config.training_split, config.test_split)))
-    return tuple(
-        _check_split(data_root, config, split, decode=decode, threads=threads, progress=progress)
-        for split in splits
-    )
+    report_of = partial(_check_split, tracked=tracked, decode=decode, threads=threads)
+    return tuple(report_of(data_root, config, split, progress=progress) for split in splits)
 
 
 def _check_split(
@@ -49,11 +49,15 @@ def _check_split(
     config: MotDetectionConfig | ReIDDataConfig,
     split: MotSplit,
     *,
+    tracked: bool,
     decode: bool,
     threads: int,
     progress: Progress | None,
 ) -> SetReport:
-    public = isinstance(config, MotDetectionConfig) and config.public
+    learned_from, public = True, False
+    if isinstance(config, MotDetectionConfig):
+        learned_from = split == config.training_split
+        public = config.public and split == config.test_split
     problems: list[Problem] = []
     sequences = read_mot(
         data_root,
@@ -63,7 +67,7 @@ def _check_split(
         detections=public,
         problems=problems,
     )
-    lacks = lacking(sequences, truth=split != "test", detections=public)
+    lacks = lacking(sequences, truth=learned_from or not tracked, detections=public)
     problems += lacks.values()
     places = [(each, number) for each in sequences for number in each.frame_numbers]
     images = look_at_images(
@@ -84,7 +88,8 @@ def _check_split(
         if crops is not None:
             boxes |= {"crops trained on": len(crops), "of individuals": crops.num_identities}
     else:
-        problems += _unusable(config, split, [s for s in sequences if s.folder not in lacks])
+        usable = [each for each in sequences if each.folder not in lacks]
+        problems += _unusable(config, split, usable, tracked=tracked)
     return SetReport(
         name=f"{config.benchmark} {split}",
         counts={
@@ -108,15 +113,22 @@ def _check_split(
 
 
 def _unusable(
-    config: MotDetectionConfig, split: MotSplit, sequences: Sequence[MotSequence]
+    config: MotDetectionConfig,
+    split: MotSplit,
+    sequences: Sequence[MotSequence],
+    *,
+    tracked: bool,
 ) -> list[Problem]:
-    """What training stops at for want of a frame to learn from, and a tracker's evaluation."""
+    """What training stops at for want of a frame to learn from, and testing of one to score."""
     problems: list[Problem] = []
     if split == config.training_split and sequences:
         with noting(problems):
             FrameBatches(sequences=sequences, config=config)
-    if split == config.test_split:
+    if split == config.test_split and tracked:
         problems += unscorable(sequences, config.benchmark).values()
+    elif split == config.test_split and sequences:
+        nothing = nothing_to_detect(sequences, flag_zero=config.train_flag_zero)
+        problems += [] if nothing is None else [nothing]
     return problems
 
 

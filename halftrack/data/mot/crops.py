@@ -142,6 +142,13 @@ def read_crops(
             f"no individual with min_crops={config.min_crops} boxes of "
             f"min_visibility={config.min_visibility} for {which}",
         )
+    if validation and len(crops) == crops.num_identities:
+        raise DataError(
+            ", ".join(str(sequence.folder) for sequence in crops.sequences),
+            f"each of the {len(crops)} crops for validation shows another individual; expected "
+            f"one in two crops at least (min_crops={config.min_crops}, "
+            f"max_crops={config.max_crops})",
+        )
     return crops
 
 

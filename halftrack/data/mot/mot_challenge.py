@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from halftrack.data.files import is_clutter, user_path
+from halftrack.data.files import is_clutter, require_utf8, user_path
 from halftrack.data.image_header import header_of
 from halftrack.data.mot.config import Benchmark, Detectors, MotSplit
 from halftrack.data.mot.records import DEFAULT_FRAME_RATE, MotRows, MotSequence
@@ -177,6 +177,7 @@ def _wanted(name: str, detectors: Detectors) -> bool:
 def _read_sequence(
     folder: Path, split: MotSplit, benchmark: Benchmark, *, detections: bool
 ) -> MotSequence:
+    require_utf8(str(folder))
     file = folder / "seqinfo.ini"
     info = read_seqinfo(file)
     num_frames = info.num_frames

@@ -1,6 +1,6 @@
-"""Can sequences be scored: ground truth in all of them or in none, and something in it that counts?
+"""Can sequences be scored: is ground truth there, and something in it that counts?
 
-``eval`` asks before it tracks, and ``data check`` asks the same.
+``eval`` asks before it tracks or detects, and ``data check`` asks the same.
 """
 
 from __future__ import annotations
@@ -12,14 +12,27 @@ import numpy as np
 
 from halftrack.data.index import Booleans
 from halftrack.data.mot.config import Benchmark
-from halftrack.data.mot.records import MotRows, MotSequence
+from halftrack.data.mot.records import MotRows, MotSequence, learned_rows
 from halftrack.data.problems import Problem
 
-__all__ = ["unscorable"]
+__all__ = ["nothing_to_detect", "unscorable"]
+
+
+def nothing_to_detect(sequences: Sequence[MotSequence], *, flag_zero: bool) -> Problem | None:
+    """The problem of sequences on which no detector can be scored; None if one can.
+
+    Args:
+        sequences: all with ground truth.
+        flag_zero: pedestrians with flag 0 count too.
+    """
+    if any(len(learned_rows(each, flag_zero=flag_zero)[0]) for each in sequences):
+        return None
+    folders = ", ".join(str(sequence.folder) for sequence in sequences) or "no sequence"
+    return Problem(folders, "no pedestrian inside the frames that are tested to score with")
 
 
 def unscorable(sequences: Sequence[MotSequence], benchmark: Benchmark) -> dict[Path, Problem]:
-    """The problem of each sequence that keeps the others from being scored, by folder.
+    """The problem of each sequence that keeps others from a tracker's scores, by folder.
 
     Where no sequence has ground truth there is none: results are then for a server.
     """

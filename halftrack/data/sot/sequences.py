@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from halftrack.data.files import require_utf8
 from halftrack.data.image_header import header_of
 from halftrack.data.index import Booleans
 from halftrack.data.problems import DataError
@@ -110,6 +111,7 @@ def trackable_sequence(
         absent: by frame.
         attributes: what is hard in it.
     """
+    require_utf8(str(folder / name))
     told = len(boxes_xyxy)
     numbers = range(start, start + (told if frames is None else frames))
     if len(numbers) > MOST_FRAMES:

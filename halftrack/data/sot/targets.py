@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from halftrack.boxes import start_box_fault
 from halftrack.data.annotated_image import load_annotated_image
 from halftrack.data.images import load_image
 from halftrack.data.index_cache import contents_hash
 from halftrack.data.prefetch import read_ahead
-from halftrack.data.problems import SkipLedger
+from halftrack.data.problems import DataError, Problem, SkipLedger
 from halftrack.data.sot.sequences import FIRST_IMAGE, SotSequence
 from halftrack.data.sot.text import Doubles
 
-__all__ = ["TestTarget", "TestTargets"]
+__all__ = ["TestTarget", "TestTargets", "partly_published", "untrackable"]
 
 
 class TestTarget:
@@ -74,6 +77,8 @@ class TestTargets:
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank={rank!r}, world_size={world_size!r}: 0 <= rank < world_size")
+        for problem in untrackable(sequences):
+            raise DataError(problem.file, problem.reason)
         self.names = tuple(sequence.name for sequence in sequences)
         """All sequences, those of other ranks included."""
         self._sequences = tuple(sequences)
@@ -112,3 +117,32 @@ class TestTargets:
     def num_frames(self) -> int:
         """Frames of this rank's sequences together."""
         return sum(len(target) for target in self._targets)
+
+
+def untrackable(sequences: Sequence[SotSequence]) -> tuple[Problem, ...]:
+    """The problem of each sequence whose first box no tracker can start from.
+
+    Of a sequence whose first image cannot be read nothing is said: that is the image's problem.
+    """
+    problems = []
+    for each in sequences:
+        size = each.size()
+        if size is None:
+            continue
+        fault = start_box_fault(torch.from_numpy(each.first_box_xyxy.astype(np.float32)), size)
+        if fault is not None:
+            reason = f"the first box, {each.first_box_xyxy.tolist()}, {fault}"
+            problems.append(Problem(str(each.folder), reason))
+    return tuple(problems)
+
+
+def partly_published(sequences: Sequence[SotSequence]) -> tuple[Problem, ...]:
+    """The problem of each sequence with its first box alone, where others have one in each frame.
+
+    Where all have only their first there is none: results are then for a server.
+    """
+    alone = [each for each in sequences if each.boxes_xyxy is None]
+    if len(alone) == len(sequences):
+        return ()
+    reason = "only its first box is here, though other sequences have one a frame to score with"
+    return tuple(Problem(str(each.folder), reason) for each in alone)

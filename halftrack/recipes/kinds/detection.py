@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from halftrack.data import Progress, SkipLedger
+from halftrack.data import DataError, Progress, SkipLedger
 from halftrack.data.check import DataReport, check
 from halftrack.data.mot import FrameBatches, MotDetectionConfig, MotRows, MotSequences, learned_rows
+from halftrack.data.mot.scoring import nothing_to_detect
 from halftrack.data.vid import TestVideos, TrainingClips, VidDataConfig
 from halftrack.errors import UserError
 from halftrack.evaluation import FrameDetections, score_detections
@@ -163,6 +164,9 @@ class FrameDetectionRecipe(BackboneRecipe):
         flag_zero = self.data.train_flag_zero
         # All of it now: without ground truth a run shall end before its first step.
         rows = {each.name: learned_rows(each.record, flag_zero=flag_zero)[0] for each in sequences}
+        nothing = nothing_to_detect([each.record for each in sequences], flag_zero=flag_zero)
+        if nothing is not None:
+            raise DataError(nothing.file, nothing.reason)
 
         def score(model: nn.Module) -> DetectionEvaluation:
             frames = _truths(sequences, rows, progress)

@@ -127,7 +127,7 @@ class TrackingRecipe(Recipe):
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
     ) -> DataReport:
         """Read every annotation of its parts' training sequences and of the test sequences."""
-        return check(data_root, self.data, decode=decode, progress=progress)
+        return check(data_root, self.data, tracked=True, decode=decode, progress=progress)
 
     @property
     def test_set(self) -> str:

@@ -19,8 +19,8 @@ import torch
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from torch import nn
 
-from halftrack.data import Progress, SourceFrame, VideoSource
-from halftrack.data.check import DataReport
+from halftrack.data import Problem, Progress, SourceFrame, VideoSource
+from halftrack.data.check import DataReport, SetReport
 from halftrack.errors import UserError
 from halftrack.frames import Tracks
 from halftrack.precision import Precision
@@ -145,6 +145,21 @@ class Recipe(ABC):
             ValueError: for a recipe whose data cannot be checked.
         """
         raise UserError(f"the data of {self.name} cannot be checked: {self.summary}")
+
+    def check_results(self, folder: str | Path, *, data_root: str | Path) -> SetReport:
+        """Score a folder of result files; what `eval --results` would stop at is a problem.
+
+        Args:
+            folder: that of ``<sequence>.txt``.
+            data_root: the folder that holds the data sets as downloaded.
+        """
+        problems: tuple[Problem, ...] = ()
+        counts = {}
+        try:
+            counts["frames"] = self.score_results(folder, data_root=data_root).frames
+        except UserError as error:
+            problems = (Problem(str(folder), str(error)),)
+        return SetReport(name=f"results in {folder}", counts=counts, problems=problems)
 
     def video_tracker(
         self, init_box_xyxy: Box | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self, get_args
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from halftrack.data import Progress, SourceFrame
+from halftrack.data import DataError, Progress, SourceFrame
 from halftrack.data.check import DataReport, check, check_sot
 from halftrack.data.sot import (
     PairBatches,
@@ -23,6 +24,7 @@ from halftrack.data.sot import (
     TestTargets,
     read_sot,
 )
+from halftrack.data.sot.targets import partly_published
 from halftrack.errors import UserError
 from halftrack.evaluation import (
     OpeMetrics,
@@ -174,8 +176,9 @@ class SingleObjectRecipe(BackboneRecipe):
     ) -> DataReport:
         """Read every annotation of the training sets, and of the benchmark's split."""
         trained = check(data_root, self.data, decode=decode, progress=progress)
-        tested = check_sot(data_root, self.benchmark, self.split, decode=decode, progress=progress)
-        return replace(trained, sets=(*trained.sets, tested))
+        test_set = partial(check_sot, data_root, self.benchmark, self.split)
+        tested = test_set(attributes=self.attributes, decode=decode, progress=progress)
+        return trained.with_set(tested)
 
     @property
     def test_set(self) -> str:
@@ -303,8 +306,8 @@ def _truths(sequences: Sequence[SotSequence]) -> list[TargetTruth]:
     Raises:
         DataError: if only some have it.
     """
-    if all(sequence.boxes_xyxy is None for sequence in sequences):
-        return []
+    for problem in partly_published(sequences):
+        raise DataError(problem.file, problem.reason)
     return [
         TargetTruth(
             name=sequence.name,
@@ -313,4 +316,5 @@ def _truths(sequences: Sequence[SotSequence]) -> list[TargetTruth]:
             attributes=sequence.attributes,
         )
         for sequence in sequences
+        if sequence.boxes_xyxy is not None
     ]

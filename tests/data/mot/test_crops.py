@@ -54,3 +54,10 @@ def test_individuals_with_too_many_crops_keep_some_drawn_once(films: Path) -> No
 def test_no_individual_with_crops_enough_is_an_error_that_says_so(films: Path) -> None:
     with pytest.raises(DataError, match=r"no individual with min_crops=11 .* for training"):
         read_crops(replace(CONFIG, min_crops=11), films)
+
+
+def test_crops_for_validation_of_which_none_shows_anybody_twice_are_refused(films: Path) -> None:
+    single = replace(CONFIG, min_crops=1, max_crops=1)
+    read_crops(single, films)
+    with pytest.raises(DataError, match=r"each of the \d+ crops .*min_crops=1, max_crops=1"):
+        read_crops(single, films, validation=True)

@@ -221,7 +221,7 @@ def test_what_stops_training_or_scoring_is_listed_by_data_check(story: str, tmp_
     assert len(str(caught.value)) < len(str(file)) + 420
     with pytest.raises(DataError):
         FrameBatches.open(CONFIG, tmp_path)
-    report = check(tmp_path, CONFIG)
+    report = check(tmp_path, CONFIG, tracked=True)
     assert any(re.search(reason, problem.reason) for problem in report.problems)
     assert not report.ok
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 from PIL import Image
 
 from halftrack.data import DataError
+from halftrack.data.check import check_sot
 from halftrack.data.sot import TestTargets, read_sot
+from halftrack.data.sot.targets import partly_published, untrackable
+from halftrack.recipes import load_recipe
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 
@@ -56,3 +60,52 @@ def test_ranks_share_whole_sequences(films: Path) -> None:
     assert shares[1].names == names
     with pytest.raises(ValueError, match="rank=2, world_size=2"):
         TestTargets(sequences=sequences, rank=2, world_size=2)
+
+
+def test_an_image_of_another_size_than_the_first_is_named_and_listed(films: Path) -> None:
+    (target, _) = TestTargets(sequences=read_sot(films, "LaSOT"))
+    Image.new("RGB", (60, 36)).save(target.record.path(5))
+    reason = "image is 60x36, but 120x72 in its sequence's first image: it was resized to 0.5"
+    with pytest.raises(DataError, match=reason):
+        list(target.frames())
+    (problem,) = check_sot(films, "LaSOT").problems
+    assert reason in str(problem)
+
+
+def test_a_first_box_outside_its_image_is_told_before_anything_is_tracked(films: Path) -> None:
+    sequences = read_sot(films, "LaSOT")
+    lines = (sequences[0].folder / "groundtruth.txt").read_text().splitlines()
+    lines[0] = "130,10,20,20"
+    (sequences[0].folder / "groundtruth.txt").write_text("\n".join(lines))
+    reason = "the first box, .*, is wholly outside the image of width 120 and height 72"
+    with pytest.raises(DataError, match=reason):
+        TestTargets(sequences=read_sot(films, "LaSOT"))
+    (problem,) = check_sot(films, "LaSOT").problems
+    assert problem.file == str(sequences[0].folder)
+    # What cannot be looked at is the image's problem, not the box's.
+    Path(sequences[0].path(0)).write_bytes(b"")
+    assert untrackable(read_sot(films, "LaSOT")) == ()
+
+
+def test_first_boxes_alone_are_for_a_server_where_all_sequences_have_no_more(films: Path) -> None:
+    base = films / "GOT-10k/test"
+    for number in (1, 2):
+        folder = base / f"GOT-10k_Test_{number:06d}"
+        folder.mkdir(parents=True)
+        (folder / "groundtruth.txt").write_text("5,5,20,20\n")
+        for frame in (1, 2):
+            Image.new("RGB", (60, 36)).save(folder / f"{frame:08d}.jpg")
+    assert partly_published(read_sot(films, "GOT-10k")) == ()
+    (folder / "groundtruth.txt").write_text("5,5,20,20\n6,5,20,20\n")
+    (problem,) = check_sot(films, "GOT-10k").problems
+    assert problem.file.endswith("GOT-10k_Test_000001")
+    recipe = load_recipe("siamese_rpn_tiny_sample")
+    with pytest.raises(DataError, match="only its first box is here"):
+        replace(recipe, benchmark="GOT-10k").scorer(films, torch.device("cpu"))
+
+
+def test_attributes_that_a_recipe_asks_for_are_checked(films: Path) -> None:
+    recipe = load_recipe("siamese_rpn_tiny_sample")
+    assert recipe.check_data(films).ok
+    missing = replace(recipe, attributes=str(films / "att")).check_data(films).problems
+    assert {Path(problem.file).parent.name for problem in missing} == {"att"}

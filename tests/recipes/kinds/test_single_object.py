@@ -265,5 +265,5 @@ def test_truth_of_some_sequences_only_is_an_error_before_anything_runs(
 ) -> None:
     first = min((trackingnet / "anno").iterdir())
     first.write_text(first.read_text() * 8)
-    with pytest.raises(DataError, match="only the first of 8 boxes is published"):
+    with pytest.raises(DataError, match="only its first box is here, though other"):
         tiny("benchmark=TrackingNet").scorer(data_root, CPU)
