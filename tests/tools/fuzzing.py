@@ -155,10 +155,10 @@ def mutated_tree(start: Any, *, edits: int = 3) -> st.SearchStrategy[Any]:
         st.sampled_from(["replace", "remove", "double", "text"]),
         st.sampled_from(ODD_VALUES),
     )
-    return st.builds(lambda edits: _edited_tree(start, edits), st.lists(edit, max_size=edits))
+    return st.builds(lambda edits: edited_tree(start, edits), st.lists(edit, max_size=edits))
 
 
-def _edited_tree(start: Any, edits: Sequence[tuple[float, str, Any]]) -> Any:
+def edited_tree(start: Any, edits: Sequence[tuple[float, str, Any]]) -> Any:
     tree = [copy.deepcopy(start)]
     for share, kind, value in edits:
         places = list(_places(tree))
