@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from halftrack.layers.folding import FoldingConv2d, conv_bn
+from halftrack.layers.norms import BatchNorm2d
 
 __all__ = ["FPN", "ChannelMapper", "ConvNorm", "LinearMapper"]
 
@@ -43,7 +44,7 @@ class ConvNorm(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
         if norm is not None:
             group = norm == "group"
-            self.bn = nn.GroupNorm(8, out_channels) if group else nn.BatchNorm2d(out_channels)
+            self.bn = nn.GroupNorm(8, out_channels) if group else BatchNorm2d(out_channels)
 
     def forward(self, features_bchw: Tensor) -> Tensor:
         """The normalised maps; without a norm, those of the convolution."""

@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
 from halftrack.layers.folding import FoldingConv2d, Folds, Norm, conv_bn, fold
+from halftrack.layers.norms import BatchNorm2d
 
 __all__ = ["ResNet", "ResNetConfig"]
 
@@ -248,7 +249,7 @@ class ResNet(nn.Module):
         self.config = config
         stem = _Spatial(stride=2, padding=0 if config.siamese else 3)
         self.conv1 = _conv(3, config.base_channels, 7, stem)
-        norm = nn.BatchNorm2d if config.norm == "batch" else partial(nn.GroupNorm, 8)
+        norm = BatchNorm2d if config.norm == "batch" else partial(nn.GroupNorm, 8)
         self.bn1 = norm(config.base_channels)
         channels = config.base_channels
         expansion = 1 if config.depth == 18 else 4

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from halftrack.bounds import Bounds, check_bounds
 from halftrack.frames import CropBatch, Frame
-from halftrack.layers import ResNet, ResNetConfig, normalise_and_pad
+from halftrack.layers import (
+    BatchNorm1d,
+    ResNet,
+    ResNetConfig,
+    counted_together,
+    normalise_and_pad,
+)
 from halftrack.precision import fp32_island
 
 __all__ = ["ReID", "ReIDConfig"]
@@ -68,6 +74,7 @@ class ReID(nn.Module):
         self.backbone = ResNet(config.backbone)
         self.head = _Head(config)
 
+    @counted_together()
     def forward(self, crops: CropBatch) -> dict[str, Tensor] | Tensor:
         """Losses in training mode, embeddings ``(n, d)`` in evaluation mode."""
         embeddings = self.embed_images(normalise_and_pad(list(crops.images), divisor=1))
@@ -107,7 +114,7 @@ class _FC(nn.Module):
     def __init__(self, inp: int, out: int) -> None:
         super().__init__()
         self.fc = nn.Linear(inp, out)
-        self.bn = nn.BatchNorm1d(out)
+        self.bn = BatchNorm1d(out)
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
 
@@ -126,7 +133,7 @@ class _Head(nn.Module):
         self.margin = config.margin
         self.fcs = nn.ModuleList([_FC(config.backbone.out_channels[-1], config.hidden_channels)])
         self.fc_out = nn.Linear(config.hidden_channels, config.out_channels)
-        self.bn = nn.BatchNorm1d(config.out_channels)
+        self.bn = BatchNorm1d(config.out_channels)
         self.classifier = nn.Linear(config.out_channels, config.num_identities)
         for layer in (self.fc_out, self.classifier):
             nn.init.normal_(layer.weight, std=0.01)

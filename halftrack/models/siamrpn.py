@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from halftrack.bounds import Bounds, check_bounds
-from halftrack.boxes import encode_deltas
 from halftrack.errors import UserError
 from halftrack.frames import PairBatch
 from halftrack.layers import (
@@ -25,12 +24,14 @@ from halftrack.layers import (
     ResNet,
     ResNetConfig,
     SiameseGeometry,
+    counted_together,
     depthwise_correlation,
 )
-from halftrack.models.matching import MatchingConfig, assign, require_area, sample
+from halftrack.models.matching import MatchingConfig
+from halftrack.models.pair_targets import PairTargets, assign_pairs
 from halftrack.precision import fp32_island
 
-__all__ = ["PairTargets", "SiamRPN", "SiamRPNConfig"]
+__all__ = ["SiamRPN", "SiamRPNConfig"]
 
 
 def _backbone() -> ResNetConfig:
@@ -90,20 +91,6 @@ class SiamRPNConfig:
         return SiamRPN(self)
 
 
-@dataclass(frozen=True)
-class PairTargets:
-    """Targets of the anchors of one pair."""
-
-    sampled: Tensor
-    """int64 ``(s,)`` anchors whose class counts, positives first."""
-    positive: Tensor
-    """int64 ``(p,)`` anchors that are on the object."""
-    deltas: Tensor
-    """``(p, 4)`` from these to the object."""
-    weights: Tensor
-    """``(s,)`` of the sampled ones: each side of a pair weighs a half."""
-
-
 class SiamRPN(nn.Module):
     """In training pairs give losses; in evaluation a template is embedded and compared."""
 
@@ -118,6 +105,7 @@ class SiamRPN(nn.Module):
         )
         self.head = _Head(config)
 
+    @counted_together()
     def forward(self, pairs: PairBatch) -> dict[str, Tensor]:
         """fp32 losses in training mode.
 
@@ -130,18 +118,11 @@ class SiamRPN(nn.Module):
                 "SiamRPN takes a PairBatch in training mode; in evaluation mode call embed() and "
                 f"compare(), got a {type(pairs).__name__}"
             )
-        # Host sync: flags and boxes at once.
-        flags = pairs.positive[:, None].to(pairs.boxes_xyxy)
-        *corners, positive = zip(*torch.cat([pairs.boxes_xyxy, flags], dim=1).tolist(), strict=True)
-        require_area(corners, pairs.sample_ids)
+        # First, while there is nothing that the host would wait for.
+        targets = self.assign(pairs.boxes_xyxy, pairs.positive, pairs.sample_ids)
         logits, deltas = self.head(
             self._centres(self.features(pairs.templates)), self.features(pairs.searches)
         )
-        rows, columns = logits.shape[-2:]
-        targets = [
-            self.assign(box, bool(flag), rows, columns)
-            for box, flag in zip(pairs.boxes_xyxy, positive, strict=True)
-        ]
         return self._losses(_by_anchor(logits, 2), _by_anchor(deltas, 4), targets)
 
     def features(self, images_bchw: Tensor) -> list[Tensor]:
@@ -171,71 +152,55 @@ class SiamRPN(nn.Module):
         geometry = self.config.geometry
         return geometry.anchors(rows, columns, device) + geometry.search_size // 2
 
-    @torch.no_grad()
-    def assign(self, box_xyxy: Tensor, positive: bool, rows: int, columns: int) -> PairTargets:
-        """Targets of a pair: the object's place, or that a negative pair has no object.
+    def assign(
+        self, boxes_xyxy: Tensor, positive: Tensor, sample_ids: Sequence[str]
+    ) -> PairTargets:
+        """Targets of pairs: the object's place, or that a negative pair has no object.
 
         Args:
-            box_xyxy: ``(4,)`` the object in the search region; of a negative pair another object.
-            positive: whether template and search region show the same object.
-            rows: of the response map.
-            columns: of the response map.
+            boxes_xyxy: ``(b, 4)`` the object in the search region; of a negative pair another one.
+            positive: bool ``(b,)``, whether template and search region show the same object.
+            sample_ids: names of the pairs.
+
+        Raises:
+            UserError: if the box of a pair has no area or is not finite.
         """
-        anchors = self.anchors(rows, columns, box_xyxy.device)
-        if not positive:
-            near = self._around(box_xyxy, rows, columns)
-            order = torch.randperm(len(near), device="cpu")[: self.config.num_negatives]
-            drawn = near[order.to(near.device)]
-            weights = anchors.new_full((len(drawn),), 0.5 / max(len(drawn), 1))
-            return PairTargets(drawn, drawn[:0], anchors[:0], weights)
-        matching = self.config.matching
-        chosen = sample(assign(anchors, box_xyxy[None], matching), matching)
-        limit = int(matching.num_samples * (1 - matching.positive_fraction))
-        negative = chosen.negative[:limit]
-        weights = torch.cat(
-            [
-                anchors.new_full((len(part),), 0.5 / max(len(part), 1))
-                for part in (chosen.positive, negative)
-            ]
-        )
-        wanted = box_xyxy[None].expand(len(chosen.positive), 4)
-        return PairTargets(
-            sampled=torch.cat([chosen.positive, negative]),
-            positive=chosen.positive,
-            deltas=encode_deltas(anchors[chosen.positive], wanted),
-            weights=weights,
+        size = self.config.geometry.response_size
+        anchors = self.anchors(size, size, boxes_xyxy.device)
+        return assign_pairs(
+            boxes_xyxy,
+            positive,
+            anchors_xyxy=anchors,
+            near=self._around(boxes_xyxy, anchors),
+            matching=self.config.matching,
+            num_negatives=self.config.num_negatives,
+            sample_ids=sample_ids,
         )
 
-    def _around(self, box_xyxy: Tensor, rows: int, columns: int) -> Tensor:
-        """Anchors of the cells around a box ``(m,)``."""
+    def _around(self, boxes_xyxy: Tensor, anchors_xyxy: Tensor) -> Tensor:
+        """Bool ``(b, n)``: anchors of the cells around each box."""
         geometry, reach = self.config.geometry, self.config.negative_cells // 2
-        centre = (box_xyxy[:2] + box_xyxy[2:]) * 0.5 - geometry.search_size // 2
-        column, row = (math.ceil(v / geometry.stride + 0.5) for v in centre.tolist())
-        row, column = row + rows // 2, column + columns // 2
-        cells = torch.arange(rows * columns, device=box_xyxy.device).reshape(rows, columns)
-        near = cells[
-            max(row - reach, 0) : max(row + reach + 1, 0),
-            max(column - reach, 0) : max(column + reach + 1, 0),
-        ].flatten()
-        count = len(geometry.anchor_ratios)
-        return (near[:, None] * count + torch.arange(count, device=near.device)).flatten()
+        boxes, cells = (
+            ((xyxy[:, :2] + xyxy[:, 2:]) * 0.5 - geometry.search_size // 2) / geometry.stride
+            for xyxy in (boxes_xyxy, anchors_xyxy)
+        )
+        # ceil(x + 0.5), without the sum that fp32 would round.
+        middles = (((boxes * 2).ceil() + 1) / 2).ceil()
+        return ((cells.round()[None] - middles[:, None]).abs() <= reach).all(dim=2)
 
-    def _losses(
-        self, logits: Tensor, deltas: Tensor, targets: Sequence[PairTargets]
-    ) -> dict[str, Tensor]:
-        score_loss = logits.sum(dtype=torch.float32) * 0.0
-        box_loss = deltas.sum(dtype=torch.float32) * 0.0
-        for pair, target in enumerate(targets):
-            labels = torch.zeros_like(target.sampled)
-            labels[: len(target.positive)] = 1
-            each = F.cross_entropy(logits[pair, target.sampled].float(), labels, reduction="none")
-            score_loss = score_loss + (each * target.weights).sum()
-            apart = (deltas[pair, target.positive].float() - target.deltas).abs().sum()
-            box_loss = box_loss + apart / max(len(target.positive), 1)
-        count = len(targets)
+    def _losses(self, logits: Tensor, deltas: Tensor, targets: PairTargets) -> dict[str, Tensor]:
+        """Means over pairs, of logits ``(b, n, 2)`` and deltas ``(b, n, 4)``."""
+        pairs, on_object = len(logits), len(targets.deltas)
+        labels = torch.zeros_like(targets.sampled)
+        labels[:on_object] = 1
+        scores = logits.flatten(0, 1).index_select(0, targets.sampled).float()
+        each = F.cross_entropy(scores, labels, reduction="none") * targets.weights
+        moves = deltas.flatten(0, 1).index_select(0, targets.positive).float()
+        # A positive anchor's weight is half of its share of its pair.
+        apart = (moves - targets.deltas).abs() * targets.weights[:on_object, None]
         return {
-            "loss_rpn_cls": score_loss / count,
-            "loss_rpn_bbox": box_loss * (self.config.box_weight / count),
+            "loss_rpn_cls": each.sum() / pairs,
+            "loss_rpn_bbox": apart.sum() * (2 * self.config.box_weight / pairs),
         }
 
     def _centres(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -302,14 +267,12 @@ class _Head(nn.Module):
         self, kernels: Sequence[tuple[Tensor, Tensor]], searches: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """As ``forward``, of kernels made before."""
-        score_weights = self.cls_weight.softmax(dim=0)
-        box_weights = self.reg_weight.softmax(dim=0)
-        logits = deltas = torch.zeros((), device=searches[0].device)
+        logits, deltas = [], []
         levels = zip(self._levels(), kernels, searches, strict=True)
-        for level, ((score, box), (score_kernel, box_kernel), search) in enumerate(levels):
-            logits = logits + score_weights[level] * score.compare(score_kernel, search)
-            deltas = deltas + box_weights[level] * box.compare(box_kernel, search)
-        return logits, deltas
+        for (score, box), (score_kernel, box_kernel), search in levels:
+            logits.append(score.compare(score_kernel, search))
+            deltas.append(box.compare(box_kernel, search))
+        return _weighed(logits, self.cls_weight), _weighed(deltas, self.reg_weight)
 
     def _levels(self) -> Iterator[tuple[_Branch, _Branch]]:
         for score, box in zip(self.cls_heads, self.reg_heads, strict=True):
@@ -320,6 +283,12 @@ class _Head(nn.Module):
 
 def _branches(config: SiamRPNConfig, out_channels: int) -> nn.ModuleList:
     return nn.ModuleList([_Branch(config, out_channels) for _ in config.backbone.outputs])
+
+
+def _weighed(levels: list[Tensor], worth: Tensor) -> Tensor:
+    """The levels' mean ``(b, c, h, w)``, weighed by the softmax of what each is worth."""
+    weights = worth.softmax(dim=0)[:, None, None, None, None]
+    return (torch.stack(levels) * weights).sum(dim=0)
 
 
 def _by_anchor(maps: Tensor, values: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -115,13 +116,22 @@ def test_a_batch_of_negative_pairs_has_no_box_loss(model: SiamRPN) -> None:
 
 
 def test_an_object_outside_the_response_map_draws_what_cells_there_are(model: SiamRPN) -> None:
-    far = torch.tensor([900.0, 900.0, 950.0, 950.0])
-    assert len(model.assign(far, False, 25, 25).sampled) == 0
-    corner = torch.tensor([-10.0, -10.0, 30.0, 30.0])
-    assert len(model.assign(corner, False, 25, 25).sampled) > 0
-    found = model.assign(far, True, 25, 25)
-    assert len(found.positive) == 0
-    assert len(found.sampled) == 48
+    far, corner = (900.0, 900.0, 950.0, 950.0), (-10.0, -10.0, 30.0, 30.0)
+    boxes = torch.tensor([far, far, corner])
+    targets = model.assign(boxes, torch.tensor([True, False, False]), ("far", "far", "corner"))
+    assert len(targets.positive) == 0
+    assert (targets.sampled // (25 * 25 * 5)).bincount(minlength=3).tolist() == [48, 0, 16]
+
+
+@pytest.mark.parametrize("place", [127.0, 130.99999, 131.0, 131.00002, 134.9, 135.1, 57.3])
+def test_a_negative_pair_draws_from_the_cells_around_its_box(model: SiamRPN, place: float) -> None:
+    box = torch.tensor([[place - 20, 100.0, place + 20, 140.0]])
+    near = model._around(box, model.anchors(25, 25, box.device)).reshape(25, 25, 5)
+    centre = ((box[0, :2] + box[0, 2:]) * 0.5 - 127).tolist()
+    column, row = (math.ceil(v / 8 + 0.5) + 12 for v in centre)
+    expected = torch.zeros(25, 25, 5, dtype=torch.bool)
+    expected[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4] = True
+    assert torch.equal(near, expected)
 
 
 def test_sums_that_overflow_fp16_correlate_to_finite_scores_equal_to_fp32(model: SiamRPN) -> None:

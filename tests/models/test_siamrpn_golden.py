@@ -88,21 +88,18 @@ def test_anchors_equal_the_references(model: SiamRPN, golden: Any) -> None:
 def test_targets_equal_the_references(model: SiamRPN, golden: Any, mode: str) -> None:
     torch.manual_seed(0)
     boxes = torch.from_numpy(golden["target_gts"]).float()
-    kinds = golden["target_is_positive"].astype(bool).tolist()
-    found = [model.assign(box, kind, 25, 25) for box, kind in zip(boxes, kinds, strict=True)]
-    positive, sampled, weights_at, deltas = [], [], [], []
-    for pair, target in enumerate(found):
-        order = target.sampled.argsort()
-        sampled += [[pair, int(anchor)] for anchor in target.sampled[order]]
-        weights_at += target.weights[order].tolist()
-        positive += [[pair, int(anchor)] for anchor in target.positive]
-        deltas.append(target.deltas)
+    kinds = torch.from_numpy(golden["target_is_positive"].astype(bool))
+    found = model.assign(boxes, kinds, ("pair",) * len(boxes))
+    order = found.sampled.argsort()
+    sampled = [list(divmod(anchor, 25 * 25 * 5)) for anchor in found.sampled[order].tolist()]
+    positive = [list(divmod(anchor, 25 * 25 * 5)) for anchor in found.positive.tolist()]
+    weights_at = found.weights[order].numpy()
     assert positive == golden[f"target_{mode}_pos"].tolist()
     assert sampled == golden[f"target_{mode}_sampled"].tolist()
     expected = golden[f"target_{mode}_label_weights_at_sampled"]
     # Theirs are divided by the number of pairs already.
-    np.testing.assert_allclose(np.array(weights_at) / len(boxes), expected, rtol=1e-6)
-    assert_close(torch.cat(deltas), golden[f"target_{mode}_bbox_targets_at_pos"], share=1e-5)
+    np.testing.assert_allclose(weights_at / len(boxes), expected, rtol=1e-6)
+    assert_close(found.deltas, golden[f"target_{mode}_bbox_targets_at_pos"], share=1e-5)
 
 
 @pytest.fixture(params=["first_n", "seeded", "first_n_unfrozen"])
