@@ -19,7 +19,7 @@ MOST_FILES = {
     "studies": 12,
     "studies/*": 12,
 }
-ABOUT_MANY = {"golden", "faults", "fuzz", "mistakes", "start", "one_backward"}
+ABOUT_MANY = {"golden", "faults", "fuzz", "mistakes", "start", "one_backward", "launches"}
 """Tests of a room as a whole: recorded values, planted faults, damaged input, mistakes, counts."""
 
 

@@ -3,7 +3,6 @@
 from halftrack.layers.anchors import AnchorGrid
 from halftrack.layers.correlation import depthwise_correlation
 from halftrack.layers.necks import FPN, ChannelMapper, ConvNorm, LinearMapper
-from halftrack.layers.norms import BatchNorm1d, counted_together
 from halftrack.layers.pixels import normalise_and_pad
 from halftrack.layers.resnet import ResNet, ResNetConfig
 from halftrack.layers.roi_align import roi_align, roi_align_pyramid
@@ -13,14 +12,12 @@ from halftrack.layers.threads import one_thread
 __all__ = [
     "FPN",
     "AnchorGrid",
-    "BatchNorm1d",
     "ChannelMapper",
     "ConvNorm",
     "LinearMapper",
     "ResNet",
     "ResNetConfig",
     "SiameseGeometry",
-    "counted_together",
     "depthwise_correlation",
     "normalise_and_pad",
     "one_thread",

@@ -228,11 +228,9 @@ def _downsample(
 
 
 class _Stage(nn.Sequential):
-    """Blocks, whose frozen norms are folded in one pass: for each it would cost a dozen launches.
+    """Blocks, whose frozen norms are folded in one pass: each alone would cost a dozen launches."""
 
-    By stage, so that one that is recomputed folds again and keeps no folded weights meanwhile.
-    """
-
+    # By stage: one that is recomputed folds again and keeps no folded weights meanwhile.
     def forward(self, x: Tensor) -> Tensor:
         blocks = cast(list[_Block], list(self))
         folds = fold([pair for block in blocks for pair in block.layers()])

@@ -15,13 +15,8 @@ from torch import Tensor, nn
 
 from halftrack.bounds import Bounds, check_bounds
 from halftrack.frames import CropBatch, Frame
-from halftrack.layers import (
-    BatchNorm1d,
-    ResNet,
-    ResNetConfig,
-    counted_together,
-    normalise_and_pad,
-)
+from halftrack.layers import ResNet, ResNetConfig, normalise_and_pad
+from halftrack.layers.norms import BatchNorm1d, counted_together
 from halftrack.precision import fp32_island
 
 __all__ = ["ReID", "ReIDConfig"]

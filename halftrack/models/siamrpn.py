@@ -6,7 +6,6 @@ Legend: n anchors in the order (row, column, anchor); boxes in pixels of their c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -24,9 +23,9 @@ from halftrack.layers import (
     ResNet,
     ResNetConfig,
     SiameseGeometry,
-    counted_together,
     depthwise_correlation,
 )
+from halftrack.layers.norms import counted_together
 from halftrack.models.matching import MatchingConfig
 from halftrack.models.pair_targets import PairTargets, assign_pairs
 from halftrack.precision import fp32_island

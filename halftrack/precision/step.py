@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from halftrack.precision.loss_scale import LossScale
 
-__all__ = ["NonFiniteGradientError", "StepReport", "optimizer_step", "unscale_and_norm"]
+__all__ = ["FusedSGD", "NonFiniteGradientError", "StepReport", "optimizer_step", "unscale_and_norm"]
 
 
 class NonFiniteGradientError(RuntimeError):
@@ -90,6 +91,41 @@ def optimizer_step(
         loss_scale=used_scale,
         consecutive_skips=loss_scale.consecutive_skips,
     )
+
+
+class FusedSGD(SGD):
+    """SGD that moves all parameters of a group in one kernel, which a plain loop does not.
+
+    The kernel reads memory as it lies and expects of every gradient and momentum that they lie as
+    their parameter does; on a CPU it does not look.
+    """
+
+    def step(self, closure: Any = None) -> Any:
+        """Move every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._lay_out(parameter, momentum=group["momentum"])
+        return super().step(closure)
+
+    def _lay_out(self, parameter: Tensor, *, momentum: float) -> None:
+        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
+        if not momentum:
+            return
+        buffer = self.state[parameter].get("momentum_buffer")
+        if buffer is None:
+            # The kernel starts all buffers or none, but parameters thaw during a run; from 0 the
+            # first step is the same.
+            self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        elif buffer.stride() != parameter.stride():  # of a run in another memory format
+            self.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Continue where ``state_dict`` was taken, by a plain SGD too."""
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            group["fused"] = True
 
 
 def unscale_and_norm(gradients: list[Tensor], scale: float) -> float:

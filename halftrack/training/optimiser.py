@@ -6,14 +6,15 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD
 
 from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
+from halftrack.precision.step import FusedSGD
 
 __all__ = [
     "Phase",
@@ -103,40 +104,7 @@ def build_sgd(
             f"training.lr_factors: {pattern!r} matches no parameter; {_nearest(pattern, names)}"
         )
     named = [{"params": rows, "lr": lr * factor} for factor, rows in groups.items() if rows]
-    return _FusedSGD(named, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
-
-
-class _FusedSGD(SGD):
-    """SGD that moves all parameters of a group in one kernel, which a plain loop does not.
-
-    The kernel reads memory as it lies and expects of every gradient and momentum that they lie as
-    their parameter does; on a CPU it does not look.
-    """
-
-    def step(self, closure: Any = None) -> Any:
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._lay_out(parameter, momentum=group["momentum"])
-        return super().step(closure)
-
-    def _lay_out(self, parameter: Tensor, *, momentum: float) -> None:
-        if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
-            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
-        if not momentum:
-            return
-        buffer = self.state[parameter].get("momentum_buffer")
-        if buffer is None:
-            # The kernel starts all buffers or none, but parameters thaw during a run; from 0 the
-            # first step is the same.
-            self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        elif buffer.stride() != parameter.stride():  # of a run in another memory format
-            self.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(buffer)
-
-    def load_state_dict(self, state_dict: Any) -> None:
-        super().load_state_dict(state_dict)
-        for group in self.param_groups:
-            group["fused"] = True  # a checkpoint may be older
+    return FusedSGD(named, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
 
 
 def apply_phases(model: nn.Module, phases: Sequence[Phase], epoch: int) -> None:
