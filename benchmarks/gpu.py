@@ -43,7 +43,7 @@ from halftrack.recipes import TrainedRecipe, choose_device, override
 from halftrack.studies.memory.gpu import on_a_gpu
 from halftrack.studies.memory.step import metered_step, predicted_step
 from halftrack.training import Learner, total_loss
-from halftrack.training.optimiser import placed
+from halftrack.training.placement import placed
 
 FP32, TF32, BF16 = Precision(), Precision("tf32"), Precision("bf16")
 SCALES = (1.0, 512.0, 65536.0)
@@ -153,7 +153,7 @@ class Training:
         model = recipe.build_model()
         golden_weights(model, *case.weights)
         config = replace(recipe.training, lr=0.0)
-        model = placed(model, device, channels_last=config.channels_last)
+        model = placed(model, config, recipe.precision, device)
         self.learner = Learner(model, config, recipe.precision, device=device, batches_per_epoch=1)
         self.learner.begin_epoch(case.epoch)
         batch = recipe.planned_batch(objects=OBJECTS)
@@ -238,7 +238,7 @@ def time(device: torch.device, *, rounds: int) -> None:
         "tf32": (TF32, ()),
         "bf16": (BF16, ()),
         "fp16": (Precision("fp16", 1.0), ()),
-        "fp16, channels last": (Precision("fp16", 1.0), ("training.channels_last=True",)),
+        "fp16, channels first": (Precision("fp16", 1.0), ("training.channels_last=False",)),
     }
     columns = " | ".join(f"{way} (ms)" for way in ways)
     print(f"| recipe | {columns} | tf32 / fp16 | launches, waits |")

@@ -34,7 +34,7 @@ from halftrack.models import (
 from halftrack.precision import Precision
 from halftrack.recipes import load_recipe
 from halftrack.training import Learner
-from halftrack.training.optimiser import placed
+from halftrack.training.placement import placed
 
 __all__ = [
     "calibration_inference",
@@ -187,8 +187,9 @@ def learner(
     published = load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid").training
     config = replace(published, **({"lr": 0.0, "accumulate": 1} | settings))
     device = torch.device(device)
-    model = placed(model, device, channels_last=config.channels_last)
-    return Learner(model, config, precision or Precision(), device=device, batches_per_epoch=1)
+    precision = precision or Precision()
+    model = placed(model, config, precision, device)
+    return Learner(model, config, precision, device=device, batches_per_epoch=1)
 
 
 def training_clip(height: int, width: int) -> Clip:

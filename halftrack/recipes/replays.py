@@ -16,7 +16,8 @@ from halftrack.recipes.kinds.renamed import refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.recipes.run import choose_device
 from halftrack.training.bundle import ReplayBundle, read_bundle
-from halftrack.training.optimiser import apply_phases, placed
+from halftrack.training.optimiser import apply_phases
+from halftrack.training.placement import placed
 from halftrack.training.skipped import explain
 
 __all__ = ["Replay", "replay"]
@@ -65,7 +66,7 @@ def replay(folder: str | Path, *, device: torch.device | str | None = None) -> R
     bundle = read_bundle(Path(folder), lambda values: _recipe(values, folder).batch_types)
     device = choose_device(device or bundle.device)
     recipe = _recipe(bundle.recipe, folder)
-    model = placed(recipe.build_model(), device, channels_last=recipe.training.channels_last)
+    model = placed(recipe.build_model(), recipe.training, bundle.precision, device)
     bundle.precision.keep_in_fp32(model)
     apply_phases(model, recipe.training.phases, bundle.epoch)
     try:

@@ -70,8 +70,8 @@ class TrainingConfig:
     """Processes that load data."""
     log_every: Annotated[int, Bounds(least=1, most=10**9)] = field(default=50, metadata=_FREE)
     """Steps between train lines in the log."""
-    channels_last: bool = False
-    """Keep convolution weights and images channels-last."""
+    channels_last: bool | None = None
+    """Keep convolution weights and images channels-last; None: in half precision on a GPU."""
     phases: tuple[Phase, ...] = ()
     """Phases: which parameters train from which epoch on; without one, the model says so."""
 

@@ -21,7 +21,7 @@ from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.training.batches import Batch, BatchSource
 from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner
-from halftrack.training.optimiser import placed
+from halftrack.training.placement import placed
 from halftrack.training.run import Run, TrainingResult
 from halftrack.training.same_run import DataFacts
 
@@ -74,7 +74,7 @@ def train(
             in use.
     """
     out.mkdir(parents=True, exist_ok=True)
-    model = placed(model, device, channels_last=config.channels_last)
+    model = placed(model, config, precision, device)
     learner = Learner(model, config, precision, device=device, batches_per_epoch=len(batches))
     run = Run(
         learner, config=config, out=out, seed=seed, recipe=recipe, free=free, init=init, data=data

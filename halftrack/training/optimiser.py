@@ -1,4 +1,4 @@
-"""The start of training: the model on its device, SGD, ramps of its rate, and who trains when."""
+"""The start of training: SGD, ramps of its rate, and who trains when."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated
 
-import torch
 from torch import nn
 from torch.optim import SGD
 
@@ -21,7 +20,6 @@ __all__ = [
     "Ramp",
     "apply_phases",
     "build_sgd",
-    "placed",
 ]
 
 
@@ -60,13 +58,6 @@ class Ramp:
         """The share in an epoch of the ramp, counted from 0."""
         way = self.epochs - 1 if self.arrives else self.epochs
         return float(self.start * (self.end / self.start) ** (epoch / max(way, 1)))
-
-
-def placed(model: nn.Module, device: torch.device, *, channels_last: bool) -> nn.Module:
-    """The model on its device, in the memory layout it trains in, and in training mode."""
-    layout = torch.channels_last if channels_last else torch.preserve_format
-    moved: nn.Module = model.to(device, memory_format=layout)  # type: ignore[call-overload]
-    return moved.train()
 
 
 def build_sgd(

@@ -20,6 +20,7 @@ from halftrack.training.checkpoint import (
 from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner
 from halftrack.training.log import RunLog
+from halftrack.training.placement import computation
 from halftrack.training.result import TrainingResult
 from halftrack.training.same_run import (
     EPOCH,
@@ -96,6 +97,7 @@ class Run:
             ValueError: the checkpoint is of another recipe, seed or other data, or the folder
                 already holds a run.
         """
+        computes = computation(self.config, self.learner.precision, self.learner.device)
         if resume:
             path, state, torn = newest_checkpoint(self._out)
             for line in torn:
@@ -104,7 +106,7 @@ class Run:
             self._restore(path, state)
             if "data" not in state["meta"]:
                 self.log.say("that file is of an earlier version and does not name its data")
-            self.log.say(f"resumed from {path} at step {self.result.steps}")
+            self.log.say(f"resumed from {path} at step {self.result.steps}; {computes}")
             if changes:
                 self._restart_epoch(state, changes)
             elif data_changed:
@@ -125,9 +127,11 @@ class Run:
             seed=self._seed,
             init=self._init,
             device=str(self.learner.device),
+            computes=computes,
             versions=code_versions(),
             lr_rule=lr_rule,
         )
+        self.log.say(computes)
         self.log.say(lr_rule)
 
     def save(self, *, last: bool = False) -> None:

@@ -233,8 +233,8 @@ def planned_precisions(recipe: TrainedRecipe) -> tuple[str, str, str]:
 
 def _assumptions(recipe: TrainedRecipe) -> Iterator[str]:
     yield from recipe.assumptions()
-    if recipe.training.channels_last:
-        yield "not counted: a channels-last copy of the images"
+    if recipe.training.channels_last is not False:
+        yield "not counted: a channels-last copy of the images, where they are kept so"
 
 
 def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:

@@ -18,7 +18,7 @@ from halftrack.recipes import TrainedRecipe, prepare_model
 from halftrack.studies.rehearsal.islands import islands_of
 from halftrack.training import Batch, Learner, total_loss
 from halftrack.training.loop import batch_seed
-from halftrack.training.optimiser import placed
+from halftrack.training.placement import placed
 from halftrack.training.skipped import SkippedSteps
 
 __all__ = ["RehearsedRun", "RehearsedStep"]
@@ -62,7 +62,7 @@ class RehearsedRun:
         """Make the model and what moves it, as training does."""
         recipe, config = self._recipe, self._recipe.training
         model = prepare_model(recipe, seed=self._seed, init=init, trust=trust, say=note)
-        model = placed(model, _CPU, channels_last=config.channels_last)
+        model = placed(model, config, recipe.precision, _CPU)
         if init == "none":
             note("random weights: what trained ones do may differ; give some with --init")
             if _take_statistics(model, next(self._batches(1))):

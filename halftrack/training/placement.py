@@ -1,0 +1,37 @@
+"""Device and memory layout of a run, and the line that says how it computes."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from halftrack.precision import Precision
+from halftrack.training.config import TrainingConfig
+
+__all__ = ["computation", "placed"]
+
+
+def placed(
+    model: nn.Module, config: TrainingConfig, precision: Precision, device: torch.device
+) -> nn.Module:
+    """The model on its device, in the memory layout it trains in, and in training mode."""
+    last = _is_channels_last(config, precision, device)
+    layout = torch.channels_last if last else torch.preserve_format
+    moved: nn.Module = model.to(device, memory_format=layout)  # type: ignore[call-overload]
+    return moved.train()
+
+
+def computation(config: TrainingConfig, precision: Precision, device: torch.device) -> str:
+    """A line that says how a run computes."""
+    rehearsed = ", rehearsed" if precision.is_rehearsed(device) else ""
+    tf32 = "on" if precision.name == "tf32" else "off"
+    last = _is_channels_last(config, precision, device)
+    layout = "channels last" if last else "channels first"
+    return f"computes on {device} in {precision.name}{rehearsed}; TF32 {tf32}; {layout}"
+
+
+def _is_channels_last(config: TrainingConfig, precision: Precision, device: torch.device) -> bool:
+    """True as the recipe says, or else in half on a GPU, whose kernels are faster so."""
+    if config.channels_last is None:
+        return precision.is_half and device.type != "cpu"
+    return config.channels_last
