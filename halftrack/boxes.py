@@ -6,15 +6,21 @@ islands. Boxes are xyxy pixels without +1; conventions and constants are mmdet's
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torchvision
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from halftrack.precision import fp32_island
 
 __all__ = [
+    "Padded",
     "area",
     "clip",
     "decode_deltas",
@@ -23,34 +29,78 @@ __all__ = [
     "nms",
     "nms_by_class",
     "start_box_fault",
+    "on_device",
+    "pad_rows",
+    "unsuppressed",
 ]
 
 _MAX_LOG_RATIO = math.log(1000 / 16)
 
 
+def on_device(values: ArrayLike, device: torch.device) -> Tensor:
+    """A tensor of what the host knows, sent to a device without waiting for it."""
+    return torch.from_numpy(np.asarray(values)).to(device, non_blocking=True)
+
+
+class Padded(NamedTuple):
+    """Rows of several images in one tensor: each image has as many as the fullest one."""
+
+    rows: Tensor
+    """``(b, n, ...)``, n at least 1; absent rows are 0."""
+    present: Tensor
+    """bool ``(b, n)``: the rows that an image has."""
+    places: Tensor
+    """int64 ``(b, n)`` place of each row among those of all images, image after image; -1 for
+    absent ones."""
+
+
+def pad_rows(rows: Sequence[Tensor]) -> Padded:
+    """Pad the rows ``(k, ...)`` of each image, of which there is at least one."""
+    counts = np.array([len(part) for part in rows])
+    present = np.arange(max(counts.max(), 1)) < counts[:, None]
+    numbers = np.full(present.shape, -1)
+    numbers[present] = np.arange(counts.sum())
+    places = on_device(numbers, rows[0].device)
+    # The row of zeros is the last, where -1 points to.
+    joined = torch.cat([*rows, rows[0].new_zeros((1, *rows[0].shape[1:]))])
+    return Padded(joined[places], places >= 0, places)
+
+
 @fp32_island
 def area(boxes_xyxy: Tensor) -> Tensor:
-    """Areas ``(n,)`` of boxes ``(n, 4)``."""
-    return (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
+    """Areas ``(...)`` of boxes ``(..., 4)``."""
+    return (boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]).prod(dim=-1)
 
 
 @fp32_island
 def iou(boxes_xyxy: Tensor, others_xyxy: Tensor) -> Tensor:
-    """Intersection over union ``(n, m)`` of boxes ``(n, 4)`` and ``(m, 4)``."""
-    low = torch.maximum(boxes_xyxy[:, None, :2], others_xyxy[None, :, :2])
-    high = torch.minimum(boxes_xyxy[:, None, 2:], others_xyxy[None, :, 2:])
-    overlap = (high - low).clamp(min=0).prod(dim=2)
-    union = area(boxes_xyxy)[:, None] + area(others_xyxy)[None, :] - overlap
-    return overlap / union.clamp(min=1e-6)
+    """Intersection over union ``(..., n, m)`` of boxes ``(..., n, 4)`` and ``(..., m, 4)``.
+
+    No gradient goes through it: it computes in place, as an image's anchors are many.
+    """
+    boxes, others = boxes_xyxy.detach()[..., :, None, :], others_xyxy.detach()[..., None, :, :]
+    width, height = (
+        torch.minimum(boxes[..., axis + 2], others[..., axis + 2])
+        .sub_(torch.maximum(boxes[..., axis], others[..., axis]))
+        .clamp_(min=0)
+        for axis in (0, 1)
+    )
+    overlap = width.mul_(height)
+    union = (area(boxes) + area(others)).sub_(overlap).clamp_(min=1e-6)
+    return overlap.div_(union)
 
 
 @fp32_island
-def clip(boxes_xyxy: Tensor, size: tuple[int, int]) -> Tensor:
-    """Clip boxes ``(..., 4)`` to an image of ``size`` (height, width)."""
-    height, width = size
-    x = boxes_xyxy[..., 0::2].clamp(0, width)
-    y = boxes_xyxy[..., 1::2].clamp(0, height)
-    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=-1)
+def clip(boxes_xyxy: Tensor, size: tuple[int, int] | Tensor) -> Tensor:
+    """Clip boxes ``(..., 4)`` to an image of ``size``.
+
+    Args:
+        boxes_xyxy: the boxes.
+        size: height and width, or the limits of x, y, x and y as a tensor that goes with the boxes.
+    """
+    if not isinstance(size, Tensor):
+        size = on_device(np.array([*size[::-1]] * 2, dtype=np.float32), boxes_xyxy.device)
+    return torch.minimum(boxes_xyxy.clamp(min=0), size)
 
 
 @fp32_island
@@ -71,27 +121,32 @@ def decode_deltas(
     deltas: Tensor,
     *,
     std: float | tuple[float, ...] = 1.0,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, int] | Tensor | None = None,
 ) -> Tensor:
-    """Move each box by its k deltas, giving ``(n, k, 4)``; sizes change by at most 1000/16.
+    """Move each box by its k deltas, giving ``(..., k, 4)``; sizes change by at most 1000/16.
 
     Args:
-        boxes_xyxy: ``(n, 4)``.
-        deltas: ``(n, k, 4)``, in units of ``std``.
+        boxes_xyxy: ``(..., 4)``.
+        deltas: ``(..., k, 4)``, in units of ``std``.
         std: factor of the deltas, one for all or one for each of the four.
-        size: height and width that the result is clipped to; None lets boxes leave the image.
+        size: what ``clip`` takes to clip the result to; None lets boxes leave the image.
     """
-    centre, extent = _centre_and_size(boxes_xyxy)
+    centre, extent = _centre_and_size(boxes_xyxy[..., None, :])
     deltas = deltas * _factor(std, deltas)
     stretch = deltas[..., 2:].clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()
-    new_centre = centre[:, None] + deltas[..., :2] * extent[:, None]
-    half = 0.5 * extent[:, None] * stretch
+    new_centre = centre + deltas[..., :2] * extent
+    half = 0.5 * extent * stretch
     moved = torch.cat([new_centre - half, new_centre + half], dim=-1)
     return moved if size is None else clip(moved, size)
 
 
 def _factor(std: float | tuple[float, ...], like: Tensor) -> float | Tensor:
-    return std if isinstance(std, float | int) else like.new_tensor(std)
+    return std if isinstance(std, float | int) else _constant(std, like.device)
+
+
+@functools.cache
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)
 
 
 def _centre_and_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,3 +195,29 @@ def start_box_fault(box_xyxy: Tensor, size: tuple[int, int]) -> str | None:
     if x2 <= 0 or y2 <= 0 or x1 >= width or y1 >= height:
         return f"is wholly outside the image of width {width} and height {height}"
     return None
+
+
+@fp32_island
+def unsuppressed(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """Suppress boxes within each class of each of several images, in one call.
+
+    Args:
+        boxes_xyxy: ``(b, n, 4)``; those without an area, or that are not finite, are not kept.
+        scores: ``(b, n)``.
+        labels: class of each box, ``(n,)`` for all images.
+        threshold: as in ``nms``.
+
+    Returns:
+        Flags ``(b, n)`` of the boxes that are kept.
+    """
+    solid = (boxes_xyxy[..., 2:] > boxes_xyxy[..., :2]).all(dim=-1)
+    boxes = boxes_xyxy.masked_fill(~solid[..., None], 0.0)
+    offsets = labels.to(boxes) * (boxes.amax(dim=(1, 2)) + 1)[:, None]
+    # In fp64 images are held apart without rounding: what is kept of one does not depend on others.
+    shifted = (boxes + offsets[..., None]).double()
+    least, most = shifted.aminmax()
+    images = torch.arange(len(boxes), device=boxes.device)[:, None, None]
+    apart = shifted + images * (most - least + 1)
+    kept = torchvision.ops.nms(apart.flatten(0, 1), scores.double().flatten(), threshold)
+    flags = torch.zeros_like(solid).flatten().index_fill_(0, kept, True)
+    return flags.view_as(solid) & solid

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["normalise_and_pad"]
@@ -24,15 +24,15 @@ def normalise_and_pad(images: Sequence[Tensor], *, divisor: int) -> Tensor:
     height = max(image.shape[-2] for image in images)
     width = max(image.shape[-1] for image in images)
     height, width = (-(-side // divisor) * divisor for side in (height, width))
-    device = images[0].device
-    mean = torch.tensor(_MEAN, device=device)[:, None, None]
-    std = torch.tensor(_STD, device=device)[:, None, None]
-    return torch.stack(
-        [
-            F.pad(
-                (image.float() - mean) / std,
-                (0, width - image.shape[-1], 0, height - image.shape[-2]),
-            )
-            for image in images
-        ]
-    )
+    mean, std = _mean_and_std(images[0].device)
+    batch = mean.expand(len(images), 3, height, width).clone()
+    # What no image covers stays the mean, which becomes 0.
+    parts = [batch[i, :, : m.shape[-2], : m.shape[-1]] for i, m in enumerate(images)]
+    torch._foreach_copy_(parts, list(images))
+    return batch.sub_(mean).div_(std)
+
+
+@functools.cache
+def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (_MEAN, _STD))
+    return mean, std

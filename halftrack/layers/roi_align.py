@@ -33,7 +33,9 @@ def roi_align(
         sampling_ratio: points along each side of such a cell; 0 takes as many as it covers map
             cells.
     """
-    return _pool(features_bchw, rois, stride, size, sampling_ratio).to(features_bchw.dtype)
+    # Host sync, on a CPU alone.
+    broken = rois.is_cpu and not math.isfinite(rois.sum())
+    return _pool(features_bchw, rois, stride, size, sampling_ratio, broken=broken)
 
 
 def roi_align_pyramid(
@@ -52,29 +54,43 @@ def roi_align_pyramid(
     """
     sides = area(rois[:, 1:]).clamp(min=0).sqrt()
     levels = torch.log2(sides / _FINEST + 1e-6).floor().clamp(0, len(maps) - 1).nan_to_num(0.0)
-    parts, places = [], []
-    for level, (features, stride) in enumerate(zip(maps, strides, strict=True)):
-        rows = torch.nonzero(levels == level).flatten()
-        places.append(rows)
-        parts.append(
-            roi_align(features, rois[rows], stride=stride, size=size, sampling_ratio=sampling_ratio)
-        )
-    return torch.cat(parts)[torch.cat(places).argsort()]
+    order = levels.argsort(stable=True)
+    numbers = torch.arange(len(maps), device=rois.device)
+    counts = (levels[:, None] == numbers).count_nonzero(dim=0)
+    # Host sync, once for all maps.
+    *counted, total = torch.cat([counts.to(rois), rois.sum()[None]]).tolist()
+    broken = rois.is_cpu and not math.isfinite(total)
+    parts, ranked, start = [], rois[order], 0
+    for features, stride, count in zip(maps, strides, map(int, counted), strict=True):
+        part = ranked[start : start + count]
+        parts.append(_pool(features, part, stride, size, sampling_ratio, broken=broken))
+        start += count
+    return torch.cat(parts)[order.argsort()]
+
+
+def _pool(
+    features_bchw: Tensor,
+    rois: Tensor,
+    stride: int,
+    size: int,
+    sampling_ratio: int,
+    *,
+    broken: bool,
+) -> Tensor:
+    pooled = _pool_wide(features_bchw, rois, stride, size, sampling_ratio, broken)
+    return pooled.to(features_bchw.dtype)
 
 
 @fp32_island
-def _pool(
-    features_bchw: Tensor, rois: Tensor, stride: int, size: int, sampling_ratio: int
+def _pool_wide(
+    features_bchw: Tensor, rois: Tensor, stride: int, size: int, sampling_ratio: int, broken: bool
 ) -> Tensor:
     # At a roi that is not finite the CPU kernel reads beyond the map, and the process dies; a GPU's
     # answers NaN, from which a skipped step and its culprit follow.
-    if rois.is_cpu and not math.isfinite(rois.sum()):
-        broken = ~rois.isfinite().all(dim=1)
-        whole = _pool(
-            features_bchw, rois.masked_fill(broken[:, None], 0.0), stride, size, sampling_ratio
-        )
-        return whole.masked_fill(broken[:, None, None, None], float("nan"))
+    if broken:
+        lost = ~rois.isfinite().all(dim=1)
+        rois = rois.masked_fill(lost[:, None], 0.0)
     pooled: Tensor = torchvision.ops.roi_align(
         features_bchw, rois, (size, size), 1.0 / stride, sampling_ratio, True
     )
-    return pooled
+    return pooled.masked_fill(lost[:, None, None, None], float("nan")) if broken else pooled

@@ -126,11 +126,8 @@ class FasterRCNN(nn.Module):
         logits, deltas = self.rpn_head(maps)
         losses: dict[str, Tensor] = self.rpn_head.losses(logits, deltas, batch.frames)
         proposals = self.rpn_head.proposals(logits, deltas, batch.frames, learned=True)
-        rois = [
-            self.roi_head.sampler(boxes[:, :4], frame)
-            for boxes, frame in zip(proposals, batch.frames, strict=True)
-        ]
-        answer = self._second_stage(maps, [each.boxes_xyxy for each in rois])
+        rois = self.roi_head.sampler([boxes[:, :4] for boxes in proposals], batch.frames)
+        answer = self._second_stage(maps, rois.per_frame)
         return losses | self.roi_head.losses(*answer, rois)
 
     @torch.no_grad()

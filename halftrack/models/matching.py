@@ -11,14 +11,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from halftrack.bounds import Bounds, Share, check_bounds
-from halftrack.boxes import iou
+from halftrack.boxes import iou, on_device, pad_rows
 from halftrack.errors import UserError
+from halftrack.frames import Frame
 
-__all__ = ["MatchingConfig", "Sample", "assign", "require_area", "sample"]
+__all__ = [
+    "NEITHER",
+    "MatchingConfig",
+    "Objects",
+    "Sample",
+    "Samples",
+    "assign",
+    "assign_objects",
+    "require_area",
+    "sample",
+    "sample_boxes",
+]
+
+BACKGROUND, NEITHER = -1, -2
+"""What is assigned to a box without an object: to learn as background, or not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +96,103 @@ def sample(assigned: Tensor, config: MatchingConfig) -> Sample:
     return Sample(positive, negative, assigned[positive])
 
 
+@dataclass(frozen=True)
+class Objects:
+    """The objects of a batch of frames, image after image, and as many places for each image."""
+
+    boxes_xyxy: Tensor
+    """``(m, 4)`` of all images."""
+    labels: Tensor
+    """int64 ``(m,)``."""
+    padded_xyxy: Tensor
+    """``(b, p, 4)`` of each image."""
+    places: Tensor
+    """int64 ``(b, p)`` index of each among those of all images; -1 for padding."""
+
+    @classmethod
+    def of(cls, frames: Sequence[Frame]) -> Objects:
+        """The objects of the frames."""
+        padded = pad_rows([frame.boxes_xyxy for frame in frames])
+        return cls(
+            boxes_xyxy=torch.cat([frame.boxes_xyxy for frame in frames]),
+            labels=torch.cat([frame.labels for frame in frames]),
+            padded_xyxy=padded.rows,
+            places=padded.places,
+        )
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The boxes sampled of each image of a batch, image after image, its positive ones first."""
+
+    rows: Tensor
+    """int64 ``(s,)`` index among the boxes ``(b * n, ...)`` of all images."""
+    positive: Tensor
+    """int64 ``(p,)`` places of the positive ones in ``rows``."""
+    objects: Tensor
+    """int64 ``(p,)`` object of each positive one, among those of all images."""
+    counts: tuple[tuple[int, int], ...]
+    """Positive and negative ones of each image."""
+
+
+@torch.no_grad()
+def assign_objects(
+    boxes_xyxy: Tensor, objects: Objects, config: MatchingConfig, *, allowed: Tensor
+) -> Tensor:
+    """int64 ``(b, n)``: the object of each box among all images', BACKGROUND or NEITHER.
+
+    Args:
+        boxes_xyxy: ``(b, n, 4)``, or ``(n, 4)`` where all images have the same.
+        objects: of the images.
+        config: the thresholds.
+        allowed: bool ``(b, n)``; other boxes are neither, and no object's best.
+    """
+    overlaps = iou(objects.padded_xyxy, boxes_xyxy)
+    pairs = (objects.places >= 0)[:, :, None] & allowed[:, None]
+    overlaps.masked_fill_(~pairs, -1.0)
+    best, nearest = overlaps.max(dim=1)
+    result = torch.full_like(nearest, NEITHER).masked_fill_(best < config.negative_iou, BACKGROUND)
+    own = objects.places.gather(1, nearest)
+    result = torch.where(best >= config.positive_iou, own, result)
+    if config.low_quality_iou is not None:
+        best_of_object = overlaps.amax(dim=2, keepdim=True)
+        ties = (overlaps == best_of_object) & (best_of_object >= config.low_quality_iou)
+        # Later objects win shared boxes, as in the reference.
+        order = torch.arange(1, ties.shape[1] + 1, device=ties.device, dtype=torch.int32)
+        last = (ties * order[:, None]).amax(dim=1).long()
+        tied = objects.places.gather(1, (last - 1).clamp_(min=0))
+        result = torch.where(last > 0, tied, result)
+    return result.masked_fill_(~allowed, NEITHER)
+
+
+@torch.no_grad()
+def sample_boxes(assigned: Tensor, config: MatchingConfig) -> Samples:
+    """Draw from the assignment ``(b, n)``: positives up to their share, negatives for the rest.
+
+    The host waits once, for the candidates' numbers in all images (host sync).
+    """
+    kinds = torch.stack([assigned >= 0, assigned == BACKGROUND], dim=1)
+    counts = np.array(kinds.count_nonzero(dim=2).tolist())
+    drawn = [ranks for found in counts for ranks in _draw_image(found[0], found[1], config)]
+    sizes = np.array([len(ranks) for ranks in drawn])
+    # The candidates of all images are numbered through, from 1: positives, negatives, the next.
+    before = np.cumsum(counts) - counts.flatten()
+    numbers = np.concatenate(drawn) + np.repeat(before + 1, sizes)
+    image, kind = np.divmod(np.repeat(np.arange(len(drawn)), sizes), 2)
+    # A candidate's place in `kinds` lies so many rows beyond that in `assigned`.
+    beyond = (image + kind) * assigned.shape[1]
+    positive = np.flatnonzero(kind == 0)
+    sent = on_device(np.concatenate([numbers, beyond, positive]), assigned.device)
+    sought, beyond_, places = sent.split([len(numbers), len(beyond), len(positive)])
+    rows = torch.searchsorted(kinds.flatten().cumsum(0), sought) - beyond_
+    return Samples(
+        rows=rows,
+        positive=places,
+        objects=assigned.flatten()[rows[places]],
+        counts=tuple((int(p), int(n)) for p, n in sizes.reshape(-1, 2)),
+    )
+
+
 def require_area(corners: Sequence[Sequence[float]], sample_ids: Sequence[str]) -> None:
     """Refuse boxes whose size has no finite logarithm, which is what is learned of it.
 
@@ -103,3 +217,19 @@ def _draw(candidates: Tensor, wanted: int) -> Tensor:
     # Drawn on the CPU on every device, so that a seed means the same sample everywhere.
     order = torch.randperm(len(candidates), device="cpu")[:wanted].to(candidates.device)
     return candidates[order].sort().values
+
+
+def _draw_image(
+    positive: int, negative: int, config: MatchingConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ranks of the candidates drawn of an image that has so many of both kinds."""
+    wanted = int(config.num_samples * config.positive_fraction)
+    positives = _draw_ranks(positive, wanted)
+    return positives, _draw_ranks(negative, config.num_samples - len(positives))
+
+
+def _draw_ranks(candidates: int, wanted: int) -> NDArray[np.int64]:
+    if candidates <= wanted:
+        return np.arange(candidates)
+    # Drawn on the CPU on every device, so that a seed means the same sample everywhere.
+    return np.sort(torch.randperm(candidates, device="cpu")[:wanted].numpy())

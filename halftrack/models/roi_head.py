@@ -10,14 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from halftrack.bounds import Bounds, Share, check_bounds
-from halftrack.boxes import decode_deltas, encode_deltas, nms_by_class
+from halftrack.boxes import decode_deltas, encode_deltas, nms_by_class, on_device, pad_rows
 from halftrack.frames import Detections, Frame
-from halftrack.models.matching import MatchingConfig, assign, sample
+from halftrack.models.matching import (
+    NEITHER,
+    MatchingConfig,
+    Objects,
+    assign_objects,
+    sample_boxes,
+)
 
 __all__ = [
     "BBoxHead",
@@ -73,21 +80,31 @@ class RoIHeadConfig:
 
 @dataclass(frozen=True)
 class SampledRoIs:
-    """Proposals of one frame drawn for training, positives first, with what they are to learn."""
+    """Proposals drawn for training, frame after frame, with what they are to learn."""
 
     boxes_xyxy: Tensor
     """``(n, 4)``."""
+    counts: tuple[int, ...]
+    """Number of boxes of each frame."""
     labels: Tensor
     """int64 ``(n,)``; the background is the last."""
+    positive: Tensor
+    """int64 ``(p,)`` places of the boxes that are on an object."""
     targets: Tensor
     """Deltas ``(p, 4)`` of the p positive ones."""
 
+    @property
+    def per_frame(self) -> tuple[Tensor, ...]:
+        """Boxes ``(k, 4)`` of each frame."""
+        frames: tuple[Tensor, ...] = self.boxes_xyxy.split(self.counts)
+        return frames
+
 
 class Sampler(Protocol):
-    """Chooses the rois of a frame that the second stage learns from."""
+    """Chooses the rois of each frame that the second stage learns from."""
 
-    def __call__(self, proposals_xyxy: Tensor, frame: Frame) -> SampledRoIs:
-        """Rois of a frame with its objects and proposals ``(k, 4)``."""
+    def __call__(self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame]) -> SampledRoIs:
+        """Rois of frames with their objects and the proposals ``(k, 4)`` of each."""
 
 
 @dataclass(frozen=True)
@@ -97,20 +114,28 @@ class RandomSampler:
     config: RoIHeadConfig
 
     @torch.no_grad()
-    def __call__(self, proposals_xyxy: Tensor, frame: Frame) -> SampledRoIs:
-        """Rois drawn from a frame's objects and proposals ``(k, 4)``, in this order."""
-        objects = frame.boxes_xyxy
-        known = torch.arange(len(objects), device=objects.device)
-        assigned = torch.cat([known, assign(proposals_xyxy, objects, self.config.matching)])
-        candidates = torch.cat([objects, proposals_xyxy])
-        chosen = sample(assigned, self.config.matching)
-        boxes = candidates[torch.cat([chosen.positive, chosen.negative])]
-        labels = frame.labels.new_full((len(boxes),), self.config.num_classes)
-        labels[: len(chosen.positive)] = frame.labels[chosen.objects]
-        targets = encode_deltas(
-            candidates[chosen.positive], objects[chosen.objects], std=self.config.delta_std
+    def __call__(self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame]) -> SampledRoIs:
+        """Rois drawn from each frame's objects and proposals ``(k, 4)``, in this order."""
+        config, objects = self.config, Objects.of(frames)
+        proposals = pad_rows(proposals_xyxy)
+        assigned = assign_objects(
+            proposals.rows, objects, config.matching, allowed=proposals.present
         )
-        return SampledRoIs(boxes, labels, targets)
+        # Of the candidates the objects come first, each assigned to itself.
+        own = torch.where(objects.places >= 0, objects.places, NEITHER)
+        candidates = torch.cat([objects.padded_xyxy, proposals.rows], dim=1).flatten(0, 1)
+        chosen = sample_boxes(torch.cat([own, assigned], dim=1), config.matching)
+        boxes, positive = candidates[chosen.rows], chosen.positive
+        background = objects.labels.new_full((len(boxes),), config.num_classes)
+        return SampledRoIs(
+            boxes_xyxy=boxes,
+            counts=tuple(map(sum, chosen.counts)),
+            labels=background.index_copy_(0, positive, objects.labels[chosen.objects]),
+            positive=positive,
+            targets=encode_deltas(
+                boxes[positive], objects.boxes_xyxy[chosen.objects], std=config.delta_std
+            ),
+        )
 
 
 class BBoxHead(nn.Module):
@@ -152,26 +177,17 @@ class RoIHead(nn.Module):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
 
-    def losses(
-        self, logits: Tensor, deltas: Tensor, sampled: Sequence[SampledRoIs]
-    ) -> dict[str, Tensor]:
+    def losses(self, logits: Tensor, deltas: Tensor, rois: SampledRoIs) -> dict[str, Tensor]:
         """Losses over the rois of all frames, and the share ``acc`` (percent) of right classes."""
-        labels = torch.cat([rois.labels for rois in sampled])
-        targets = torch.cat([rois.targets for rois in sampled])
+        labels, positive = rois.labels, rois.positive
         count = max(len(labels), 1)
         logits = logits.float()
         by_class = deltas.view(len(deltas), self.config.num_classes, 4)
-        # Each frame's positives lead its rois.
-        rows, start = [], 0
-        for rois in sampled:
-            rows.append(torch.arange(start, start + len(rois.targets), device=deltas.device))
-            start += len(rois.labels)
-        positive = torch.cat(rows)
         moves = by_class[positive, labels[positive]]
         correct = (logits.argmax(dim=1) == labels).sum()
         return {
             "loss_cls": F.cross_entropy(logits, labels, reduction="sum") / count,
-            "loss_bbox": F.smooth_l1_loss(moves.float(), targets, reduction="sum") / count,
+            "loss_bbox": F.smooth_l1_loss(moves.float(), rois.targets, reduction="sum") / count,
             "acc": correct * (100.0 / count),
         }
 
@@ -199,12 +215,9 @@ class RoIHead(nn.Module):
 
 def to_rois(boxes_xyxy: Sequence[Tensor]) -> Tensor:
     """fp32 ``(n, 5)``, index into the batch first, of the boxes ``(k, 4)`` of each image."""
-    return torch.cat(
-        [
-            torch.cat([boxes.new_full((len(boxes), 1), float(i)), boxes], dim=1)
-            for i, boxes in enumerate(boxes_xyxy)
-        ]
-    )
+    boxes = torch.cat(list(boxes_xyxy))
+    images = np.repeat(np.arange(len(boxes_xyxy), dtype=np.float32), [*map(len, boxes_xyxy)])
+    return torch.cat([on_device(images, boxes.device)[:, None], boxes], dim=1)
 
 
 def xavier_linear(inp: int, out: int) -> nn.Linear:

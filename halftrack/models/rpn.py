@@ -1,7 +1,7 @@
 """Region proposal network on one map or a pyramid (Ren et al. 2015), as mmdet's RPNHead.
 
 Shapes: maps, a list with one tensor a level: features ``(b, c, h, w)``, logits ``(b, a, h, w)``,
-deltas ``(b, 4a, h, w)`` with a anchors a cell.
+deltas ``(b, 4a, h, w)`` with a anchors a cell; n anchors on all maps of an image.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from halftrack.bounds import Bounds, Share, check_bounds
-from halftrack.boxes import decode_deltas, encode_deltas, nms_by_class
+from halftrack.boxes import decode_deltas, encode_deltas, on_device, unsuppressed
 from halftrack.errors import UserError
 from halftrack.frames import Frame
 from halftrack.layers import AnchorGrid
-from halftrack.models.matching import MatchingConfig, assign, sample
+from halftrack.models.matching import MatchingConfig, Objects, assign_objects, sample_boxes
 
 __all__ = ["RPN", "RPNConfig"]
 
@@ -106,20 +107,35 @@ class RPN(nn.Module):
 
     @torch.no_grad()
     def proposals(
-        self, logits: Maps, deltas: Maps, frames: Sequence[Frame], *, learned: bool
+        self,
+        logits: Maps,
+        deltas: Maps,
+        frames: Sequence[Frame],
+        *,
+        learned: bool | Sequence[bool],
     ) -> list[Tensor]:
         """The best proposals of each frame of a batch, fp32 ``(k, 5)``: xyxy and score.
+
+        The host waits twice for all frames: for the suppression, and for the numbers it leaves.
 
         Args:
             logits: of the batch.
             deltas: of the batch.
             frames: what the batch was made of.
-            learned: whether the frames are learned, which have limits of their own.
+            learned: whether the frames are learned, or each of them; those that are have limits of
+                their own.
         """
-        anchors = self.anchors(logits)
+        config = self.config
+        kinds = [learned] * len(frames) if isinstance(learned, bool) else learned
+        boxes, scores, levels = self._ranked(logits, deltas, frames, kinds)
+        kept = unsuppressed(boxes, scores, levels, config.nms_iou)
+        limits = [config.train_post_nms_topk if k else config.test_post_nms_topk for k in kinds]
+        counts = kept.count_nonzero(dim=1).tolist()
+        best = scores.masked_fill(~kept, -1.0).sort(dim=1, descending=True, stable=True).indices
+        best = best[:, : max(limits), None]
+        rows = torch.cat([boxes, scores[..., None]], dim=-1).take_along_dim(best, dim=1)
         return [
-            self._propose(anchors, [m[i] for m in logits], [m[i] for m in deltas], frame, learned)
-            for i, frame in enumerate(frames)
+            row[: min(count, limit)] for row, count, limit in zip(rows, counts, limits, strict=True)
         ]
 
     def losses(self, logits: Maps, deltas: Maps, frames: Sequence[Frame]) -> dict[str, Tensor]:
@@ -130,71 +146,78 @@ class RPN(nn.Module):
             deltas: of the batch.
             frames: what the batch was made of, with their objects.
         """
-        anchors = torch.cat(self.anchors(logits))
-        scores, moves, wanted, targets = [], [], [], []
-        count = 0
-        for i, frame in enumerate(frames):
-            candidates = torch.nonzero(self._may_learn(anchors, frame)).flatten()
-            assigned = assign(anchors[candidates], frame.boxes_xyxy, self.config.matching)
-            chosen = sample(assigned, self.config.matching)
-            positive, negative = candidates[chosen.positive], candidates[chosen.negative]
-            targets.append(encode_deltas(anchors[positive], frame.boxes_xyxy[chosen.objects]))
-            of_frame = torch.cat([_by_anchor(level[i], 1) for level in logits])
-            scores.append(of_frame[torch.cat([positive, negative]), 0])
-            moves.append(torch.cat([_by_anchor(level[i], 4) for level in deltas])[positive])
-            wanted += [torch.ones_like(positive), torch.zeros_like(negative)]
-            # None of a kind counts as one of it, in the reference too.
-            count += max(len(positive), 1) + max(len(negative), 1)
-        score_loss = F.binary_cross_entropy_with_logits(
-            torch.cat(scores).float(), torch.cat(wanted).float(), reduction="sum"
+        anchors, objects = torch.cat(self.anchors(logits)), Objects.of(frames)
+        may_learn = self._may_learn(anchors, frames)
+        matching = self.config.matching
+        chosen = sample_boxes(
+            assign_objects(anchors, objects, matching, allowed=may_learn), matching
         )
+        positive = chosen.rows[chosen.positive]
+        scores = _by_anchor(logits, 1).flatten()[chosen.rows].float()
+        wanted = torch.zeros_like(scores).index_fill_(0, chosen.positive, 1.0)
+        moves = _by_anchor(deltas, 4).flatten(0, 1)[positive].float()
+        targets = encode_deltas(
+            anchors[positive % len(anchors)], objects.boxes_xyxy[chosen.objects]
+        )
+        # None of a kind counts as one of it, in the reference too.
+        count = sum(max(found, 1) for image in chosen.counts for found in image)
         # Sums of nothing are 0 and keep the graph, so an image without objects trains the scores
         # alone.
+        score_loss = F.binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
         move_loss = F.smooth_l1_loss(
-            torch.cat(moves).float(),
-            torch.cat(targets),
-            beta=self.config.smooth_l1_beta,
-            reduction="sum",
+            moves, targets, beta=self.config.smooth_l1_beta, reduction="sum"
         )
         return {"loss_rpn_cls": score_loss / count, "loss_rpn_bbox": move_loss / count}
 
-    def _may_learn(self, anchors: Tensor, frame: Frame) -> Tensor:
-        """Which anchors ``(n,)`` a frame may teach anything."""
-        height, width = frame.size
+    def _may_learn(self, anchors: Tensor, frames: Sequence[Frame]) -> Tensor:
+        """Which anchors ``(b, n)`` a frame may teach anything."""
         if not self.config.allow_border:
+            limits = _limits(frames, anchors.device)[..., 2:]
             inside = (anchors[:, :2] >= 0).all(dim=1)
-            return inside & (anchors[:, 2] < width) & (anchors[:, 3] < height)
-        divisor = self.config.size_divisor
-        limit = [-(-side // divisor) * divisor for side in (width, height)]
+            return inside & (anchors[:, 2:] < limits).all(dim=2)
+        limits = _limits(frames, anchors.device, divisor=self.config.size_divisor)[..., 2:]
         # Centres lie on whole pixels; the half keeps their rounding out of the comparison.
         centres = (anchors[:, :2] + anchors[:, 2:]) * 0.5
-        return (centres < anchors.new_tensor(limit) - 0.5).all(dim=1)
+        return (centres < limits - 0.5).all(dim=2)
 
-    def _propose(
-        self, anchors: Maps, logits: Maps, deltas: Maps, frame: Frame, learned: bool
-    ) -> Tensor:
-        """Proposals of one frame from its logits ``(a, h, w)`` and deltas ``(4a, h, w)``."""
+    def _ranked(
+        self, logits: Maps, deltas: Maps, frames: Sequence[Frame], learned: Sequence[bool]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes ``(b, k, 4)``, scores ``(b, k)`` and maps ``(k,)`` of each map's best anchors."""
         config = self.config
-        ranked = config.train_pre_nms_topk if learned else config.test_pre_nms_topk
-        boxes, scores, levels = [], [], []
-        for level, (grid, logit, delta) in enumerate(zip(anchors, logits, deltas, strict=True)):
-            score = _by_anchor(logit, 1).flatten().float().sigmoid()
-            moves = _by_anchor(delta, 4)
-            if len(score) > ranked:
-                order = score.sort(descending=True, stable=True).indices[:ranked]
-                score, moves, grid = score[order], moves[order], grid[order]
-            size = frame.size if config.clip_to_image else None
-            boxes.append(decode_deltas(grid, moves[:, None], size=size)[:, 0])
-            scores.append(score)
-            levels.append(torch.full_like(score, level, dtype=torch.int64))
-        box, score, level_of = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
-        solid = ((box[:, 2:] - box[:, :2]) > 0).all(dim=1)
-        box, score, level_of = box[solid], score[solid], level_of[solid]
-        kept = nms_by_class(box, score, level_of, config.nms_iou)
-        kept = kept[: config.train_post_nms_topk if learned else config.test_post_nms_topk]
-        return torch.cat([box[kept], score[kept, None]], dim=1)
+        limits = [config.train_pre_nms_topk if k else config.test_pre_nms_topk for k in learned]
+        scores = _by_anchor(logits, 1)[..., 0].float().sigmoid()
+        rows, sizes, start = [], [level[0].numel() for level in logits], 0
+        for count in sizes:
+            if count > min(limits):
+                part = scores[:, start : start + count]
+                best = part.sort(dim=1, descending=True, stable=True).indices[:, : max(limits)]
+                rows.append(best + start)
+            else:
+                every = torch.arange(start, start + count, device=scores.device)
+                rows.append(every.expand(len(frames), -1))
+            start += count
+        chosen = torch.cat(rows, dim=1)
+        moves = _by_anchor(deltas, 4).take_along_dim(chosen[..., None], dim=1)
+        anchors = torch.cat(self.anchors(logits))[chosen]
+        size = _limits(frames, scores.device)[:, None] if config.clip_to_image else None
+        boxes = decode_deltas(anchors, moves[..., None, :], size=size)[..., 0, :]
+        ranks = [np.arange(part.shape[1]) for part in rows]
+        beyond = np.concatenate(ranks) >= np.array(limits)[:, None]
+        if beyond.any():
+            # Without an area, they are not kept.
+            boxes = boxes.masked_fill(on_device(beyond, boxes.device)[..., None], 0.0)
+        levels = np.repeat(np.arange(len(rows)), [len(rank) for rank in ranks])
+        return boxes, scores.gather(1, chosen), on_device(levels, boxes.device)
 
 
-def _by_anchor(maps: Tensor, values: int) -> Tensor:
-    """``(values * a, h, w)`` to ``(h * w * a, values)``, in the order of the anchors."""
-    return maps.permute(1, 2, 0).reshape(-1, values)
+def _by_anchor(maps: Maps, values: int) -> Tensor:
+    """Maps ``(b, values * a, h, w)`` as ``(b, n, values)``, in the order of the anchors."""
+    cells = [level.flatten(2).transpose(1, 2) for level in maps]
+    return torch.cat(cells, dim=1).reshape(len(maps[0]), -1, values)
+
+
+def _limits(frames: Sequence[Frame], device: torch.device, *, divisor: int = 1) -> Tensor:
+    """Width, height, width and height ``(b, 1, 4)`` of each image, padded to the divisor."""
+    sides = [[-(-side // divisor) * divisor for side in frame.size[::-1]] * 2 for frame in frames]
+    return on_device(np.array(sides, dtype=np.float32)[:, None], device)

@@ -173,18 +173,24 @@ class SELSA(nn.Module):
 
     def losses(self, clip: Clip) -> dict[str, Tensor]:
         """fp32 losses of the key frame; key and references share one pass through the backbone."""
-        features = self.features((clip.key, *clip.references))
+        frames = (clip.key, *clip.references)
+        features = self.features(frames)
         rpn, head = self.detector.rpn_head, self.detector.roi_head
         logits, deltas = rpn([features[:1]])
         losses = rpn.losses(logits, deltas, [clip.key])
-        proposals = rpn.proposals(logits, deltas, [clip.key], learned=True)
-        rois = head.sampler(proposals[0][:, :4], clip.key)
         # Where references come from needs no gradient; what is read there does.
-        references = self.propose(features[1:], clip.references)
-        memory = self.bbox_head.remember(self.embed(features[1:], references))
-        embedded = self.embed(features[:1], [rois.boxes_xyxy])
-        logits, deltas = self.bbox_head.aggregate(embedded, memory)
-        return losses | head.losses(logits, deltas, [rois])
+        with torch.no_grad():
+            lent = rpn([features[1:]])
+            maps = [
+                [torch.cat([*own, *more])] for own, more in zip((logits, deltas), lent, strict=True)
+            ]
+        learned = [True, *(False for _ in clip.references)]
+        key, *references = rpn.proposals(maps[0], maps[1], frames, learned=learned)
+        rois = head.sampler([key[:, :4]], [clip.key])
+        embedded = self.embed(features, [rois.boxes_xyxy, *(found[:, :4] for found in references)])
+        own, other = embedded.tensor_split([len(rois.boxes_xyxy)])
+        answer = self.bbox_head.aggregate(own, self.bbox_head.remember(other))
+        return losses | head.losses(*answer, rois)
 
     @property
     def bbox_head(self) -> SelsaBBoxHead:

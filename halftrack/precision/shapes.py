@@ -5,6 +5,7 @@ Counting live bytes needs no more: whether a step fits into a GPU is known befor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -25,9 +26,10 @@ __all__ = ["ShapesOnly"]
 class ShapesOnly(TorchDispatchMode):
     """Computes shapes alone while it is entered: results of tensors without values have none.
 
-    Where the size of a result depends on values, the largest is taken: ``nonzero`` and masks find
-    everything, non-maximum suppression keeps every box. A float that is read out is 1, so that a
-    step's gradients are finite. Ops on ordinary tensors are computed as usual.
+    Where the size of a result depends on values, the largest is taken: ``nonzero``,
+    ``count_nonzero`` and masks find everything, non-maximum suppression keeps every box. A float
+    that is read out is 1, so that a step's gradients are finite. Ops on ordinary tensors are
+    computed as usual.
 
     Raises:
         RuntimeError: if an op needs other values; names the op.
@@ -66,6 +68,14 @@ def _all_of(func: Any, mask: Tensor) -> Tensor:
     return mask.new_empty((mask.numel(), mask.dim()), dtype=torch.int64)
 
 
+def _all_counted(func: Any, mask: Tensor, dims: list[int]) -> Tensor:
+    """A count with values, for a tensor without a zero."""
+    kept = [
+        size for dim, size in enumerate(mask.shape) if dim not in {d % mask.dim() for d in dims}
+    ]
+    return torch.full(kept, mask.numel() // max(math.prod(kept), 1), device=mask.device)
+
+
 def _all_boxes(func: Any, boxes: Tensor, *_: Any) -> Tensor:
     return boxes.new_empty((len(boxes),), dtype=torch.int64)
 
@@ -89,6 +99,7 @@ def _one(func: Any, tensor: Tensor) -> float:
 
 _ANSWERS: dict[str, Callable[..., Any]] = {
     "aten::nonzero": _all_of,
+    "aten::count_nonzero.dim_IntList": _all_counted,
     "aten::index.Tensor": _indexed,
     "aten::_local_scalar_dense": _one,
     "torchvision::nms": _all_boxes,

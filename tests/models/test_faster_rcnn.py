@@ -130,7 +130,7 @@ def test_a_frame_padded_less_than_its_batch_teaches_no_anchor_beyond_its_own_pad
     maps = model.features([frame(0, size=(60, 60)), frame(1, size=(120, 150))])
     logits, _ = model.rpn_head(maps)
     (first, *_) = anchors = model.rpn_head.anchors(logits)
-    allowed = model.rpn_head._may_learn(torch.cat(anchors), frame(0, size=(60, 60)))
+    (allowed,) = model.rpn_head._may_learn(torch.cat(anchors), [frame(0, size=(60, 60))])
     centres = (first[:, :2] + first[:, 2:]) / 2
     # 60 is padded to 64: the 16 x 16 first cells of a stride-4 map.
     assert allowed[: len(first)].sum() == 16 * 16 * 3

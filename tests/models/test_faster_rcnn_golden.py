@@ -180,13 +180,12 @@ def test_the_second_stage_on_the_stored_proposals_equals_the_references(
     model.rpn_head.losses(logits, deltas, frames)
     for index, found in enumerate(model.rpn_head.proposals(logits, deltas, frames, learned=True)):
         same_proposals(found, stored[f"proposals_{index}"])
-    rois = [
-        model.roi_head.sampler(torch.from_numpy(stored[f"proposals_{index}"][:, :4]), each)
-        for index, each in enumerate(frames)
-    ]
-    assert_close(to_rois([each.boxes_xyxy for each in rois]), stored["rois"], share=0)
-    assert (torch.cat([each.labels for each in rois]).numpy() == stored["rcnn_labels"]).all()
-    assert_close(torch.cat([each.targets for each in rois]), stored["rcnn_targets_pos"])
-    scores, moves = model._second_stage(maps, [each.boxes_xyxy for each in rois])
+    rois = model.roi_head.sampler(
+        [torch.from_numpy(stored[f"proposals_{index}"][:, :4]) for index in (0, 1)], frames
+    )
+    assert_close(to_rois(rois.per_frame), stored["rois"], share=0)
+    assert (rois.labels.numpy() == stored["rcnn_labels"]).all()
+    assert_close(rois.targets, stored["rcnn_targets_pos"])
+    scores, moves = model._second_stage(maps, rois.per_frame)
     assert_close(scores, stored["cls_score"])
     assert_close(moves, stored["bbox_pred"])

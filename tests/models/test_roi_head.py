@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,9 +20,10 @@ class Background:
 
     label: int
 
-    def __call__(self, proposals_xyxy: Tensor, frame: Frame) -> SampledRoIs:
-        labels = torch.full((1,), self.label)
-        return SampledRoIs(proposals_xyxy[:1], labels, proposals_xyxy[:0])
+    def __call__(self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame]) -> SampledRoIs:
+        boxes = torch.cat([each[:1] for each in proposals_xyxy])
+        labels, nothing = torch.full((len(boxes),), self.label), torch.zeros(0, dtype=torch.int64)
+        return SampledRoIs(boxes, (1,) * len(frames), labels, nothing, boxes[:0])
 
 
 def test_a_detector_learns_the_rois_that_its_sampler_chooses() -> None:

@@ -175,7 +175,7 @@ def test_the_second_stage_on_the_stored_proposals_equals_the_references(
     torch.manual_seed(0)
     # Draws its own random numbers first, as in training.
     rpn.losses(*rpn([features[:1]]), [key])
-    rois = head.sampler(torch.from_numpy(stored["proposals"][:, :4]), key)
+    rois = head.sampler([torch.from_numpy(stored["proposals"][:, :4])], [key])
     assert_close(rois.boxes_xyxy, stored["rois"][:, 1:], share=0)
     assert (rois.labels.numpy() == stored["rcnn_labels"]).all()
     assert_close(rois.targets, stored["rcnn_bbox_targets_pos"])
@@ -184,7 +184,7 @@ def test_the_second_stage_on_the_stored_proposals_equals_the_references(
     scores, moves = model.bbox_head.aggregate(model.embed(features[:1], [rois.boxes_xyxy]), memory)
     assert_close(scores, stored["cls_score"])
     assert_close(moves[:, ::7], stored["bbox_pred_slice"])
-    losses = head.losses(scores, moves, [rois])
+    losses = head.losses(scores, moves, rois)
     for name, expected in (("loss_cls", 2), ("loss_bbox", 3)):
         assert losses[name].item() == pytest.approx(float(stored["losses"][expected]), rel=1e-4)
 

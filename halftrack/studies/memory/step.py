@@ -6,6 +6,7 @@ measurement less the arithmetic.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,6 +95,10 @@ class _PlacedSampler:
 
     sampler: Sampler
 
-    def __call__(self, proposals_xyxy: Tensor, frame: Frame) -> SampledRoIs:
-        rois = self.sampler(proposals_xyxy, frame)
-        return replace(rois, boxes_xyxy=spread_boxes(len(rois.boxes_xyxy), frame.size))
+    def __call__(self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame]) -> SampledRoIs:
+        rois = self.sampler(proposals_xyxy, frames)
+        places = [
+            spread_boxes(count, frame.size)
+            for count, frame in zip(rois.counts, frames, strict=True)
+        ]
+        return replace(rois, boxes_xyxy=torch.cat(places))
