@@ -28,9 +28,9 @@ __all__ = [
     "iou",
     "nms",
     "nms_by_class",
-    "start_box_fault",
     "on_device",
     "pad_rows",
+    "start_box_fault",
     "unsuppressed",
 ]
 

@@ -17,7 +17,9 @@ from halftrack.boxes import (
     iou,
     nms,
     nms_by_class,
+    pad_rows,
     start_box_fault,
+    unsuppressed,
 )
 from halftrack.precision import Precision
 
@@ -102,3 +104,27 @@ def test_a_tracker_starts_from_a_box_that_touches_its_image(box, fault) -> None:
     told = start_box_fault(torch.tensor(box), (80, 100))
     assert (told or "").startswith(fault or "")
     assert (told is None) == (fault is None)
+
+
+def test_images_are_suppressed_at_once_as_each_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand((3, 200, 2), generator=generator) * 300 - 50
+    sides = torch.rand((3, 200, 2), generator=generator) * 80
+    given, scores = torch.cat([corner, corner + sides], dim=2), torch.rand(3, 200)
+    given[0, 5] = given[1, 7, 0] = torch.nan
+    given[2, 9, 2:] = given[2, 9, :2]
+    labels = torch.arange(200) % 4
+    together = unsuppressed(given, scores, labels, 0.5)
+    for image in range(3):
+        (solid,) = (given[image, :, 2:] > given[image, :, :2]).all(dim=1).nonzero(as_tuple=True)
+        alone = nms_by_class(given[image][solid], scores[image][solid], labels[solid], 0.5)
+        assert together[image].nonzero().flatten().tolist() == solid[alone].sort().values.tolist()
+
+
+def test_padded_rows_are_found_again() -> None:
+    rows = [torch.ones(2, 4), torch.zeros(0, 4), 2 * torch.ones(3, 4)]
+    padded = pad_rows(rows)
+    assert padded.rows.shape == (3, 3, 4)
+    assert torch.equal(padded.rows[padded.present], torch.cat(rows))
+    assert padded.places.tolist() == [[0, 1, -1], [-1, -1, -1], [2, 3, 4]]
+    assert pad_rows([rows[1]]).rows.shape == (1, 1, 4)

@@ -18,7 +18,10 @@ NAMES = {
         "Ranges ShapesOnly StaticLossScale StepReport find_culprit find_islands fp32_island "
         "optimizer_step remove_islands"
     ),
-    "halftrack.boxes": "area clip decode_deltas encode_deltas iou nms nms_by_class start_box_fault",
+    "halftrack.boxes": (
+        "Padded area clip decode_deltas encode_deltas iou nms nms_by_class on_device pad_rows "
+        "start_box_fault unsuppressed"
+    ),
     "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch FrameTruth PairBatch Tracks",
     "halftrack.layers": (
         "AnchorGrid ChannelMapper ConvNorm FPN LinearMapper ResNet ResNetConfig SiameseGeometry "

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 BACKGROUND, NEITHER = -1, -2
-"""What is assigned to a box without an object: to learn as background, or not at all."""
+"""Marks of a box without an object: to learn as background, or not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)

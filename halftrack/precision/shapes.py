@@ -5,7 +5,6 @@ Counting live bytes needs no more: whether a step fits into a GPU is known befor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -68,12 +67,12 @@ def _all_of(func: Any, mask: Tensor) -> Tensor:
     return mask.new_empty((mask.numel(), mask.dim()), dtype=torch.int64)
 
 
-def _all_counted(func: Any, mask: Tensor, dims: list[int]) -> Tensor:
-    """A count with values, for a tensor without a zero."""
-    kept = [
-        size for dim, size in enumerate(mask.shape) if dim not in {d % mask.dim() for d in dims}
-    ]
-    return torch.full(kept, mask.numel() // max(math.prod(kept), 1), device=mask.device)
+def _all_counted(func: Any, mask: Tensor, dim: int | None = None) -> Tensor:
+    """A count along a dimension, with its values, of a tensor without a zero."""
+    if dim is None:
+        return torch.tensor(mask.numel(), device=mask.device)
+    rest = [size for place, size in enumerate(mask.shape) if place != dim % mask.dim()]
+    return torch.full(rest, mask.shape[dim], device=mask.device)
 
 
 def _all_boxes(func: Any, boxes: Tensor, *_: Any) -> Tensor:
@@ -99,7 +98,7 @@ def _one(func: Any, tensor: Tensor) -> float:
 
 _ANSWERS: dict[str, Callable[..., Any]] = {
     "aten::nonzero": _all_of,
-    "aten::count_nonzero.dim_IntList": _all_counted,
+    "aten::count_nonzero": _all_counted,
     "aten::index.Tensor": _indexed,
     "aten::_local_scalar_dense": _one,
     "torchvision::nms": _all_boxes,

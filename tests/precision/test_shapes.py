@@ -65,6 +65,8 @@ def test_where_values_decide_a_size_it_is_the_largest() -> None:
     boxes, scores = shapes.forget(torch.zeros(7, 4)), shapes.forget(torch.zeros(7))
     with shapes:
         assert torch.nonzero(scores > 0).shape == (7, 1)
+        assert torch.count_nonzero(boxes > 0, dim=1).tolist() == [4] * 7
+        assert torch.count_nonzero(boxes > 0).tolist() == 28
         assert boxes[scores > 0].shape == (7, 4)
         assert boxes[boxes > 0].shape == (28,)
         assert boxes[scores > 0, 2].shape == (7,)
