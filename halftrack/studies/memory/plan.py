@@ -233,8 +233,9 @@ def planned_precisions(recipe: TrainedRecipe) -> tuple[str, str, str]:
 
 def _assumptions(recipe: TrainedRecipe) -> Iterator[str]:
     yield from recipe.assumptions()
-    if recipe.training.channels_last is not False:
-        yield "not counted: a channels-last copy of the images, where they are kept so"
+    asked = recipe.training.channels_last
+    if recipe.precision.is_half if asked is None else asked:
+        yield "not counted: a channels-last copy of the images"
 
 
 def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:

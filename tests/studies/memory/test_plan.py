@@ -127,6 +127,9 @@ def test_what_is_assumed_of_a_recipe_is_said(monkeypatch: pytest.MonkeyPatch) ->
     assert "1000 individuals" in told
     assert "not counted: a channels-last copy" in told
     assert not planned("reid_tiny_sample", "model.num_identities=3").assumed
+    half = ("model.num_identities=3", "precision.name=fp16")  # which a GPU keeps channels-last
+    assert len(planned("reid_tiny_sample", *half).assumed) == 1
+    assert not planned("reid_tiny_sample", *half, "training.channels_last=False").assumed
 
 
 def test_frames_without_objects_are_refused() -> None:
