@@ -1,23 +1,39 @@
 # Everything runs inside .venv, which the first target that needs it creates.
 PYTHON ?= python3
-# The quickstart's task: vid, mot, or all of them.
+# The quickstart's task: vid, mot, sot, or all of them.
 TASK ?= all
 BIN := .venv/bin
+# What pip says is shown only where it fails.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
+LOG := .venv/install.log
+OR_TELL := > $(LOG) 2>&1 || { cat $(LOG) >&2; exit 1; }
 
-.PHONY: quickstart test check clean
+.PHONY: quickstart quickstart-full test check clean
 
 .venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
-	touch $@
+	@echo "installing halftrack and PyTorch into .venv: one to two minutes"
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) -e . $(OR_TELL)
+	@touch $@
 
+.venv/developing: .venv/installed
+	@echo "installing what checks it: pytest, ruff, mypy, import-linter, hypothesis"
+	@$(INSTALL) -e '.[dev]' $(OR_TELL)
+	@touch $@
+
+# Tiny recipes in fp32 and fp16 on synthetic video, and a page of all of it.
 quickstart: .venv/installed
-	$(BIN)/halftrack quickstart --out runs/quickstart --task $(TASK)
+	@$(BIN)/halftrack quickstart --out runs/quickstart --task $(TASK)
 
-test: .venv/installed
+# The same trained longer, and in bf16 too.
+quickstart-full: .venv/installed
+	@$(BIN)/halftrack quickstart --full --out runs/quickstart-full --task $(TASK)
+
+test: .venv/developing
 	$(BIN)/pytest
 
-check: .venv/installed
+check: .venv/developing
+	@echo "lint, format, types, who imports whom, tests"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

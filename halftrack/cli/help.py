@@ -15,7 +15,7 @@ GROUPS = {
     ),
     "Model": ("recipe", "checkpoint", "detector", "reid", "init", "trust", "settings"),
     "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every"),
-    "Run": ("steps", "seeds", "seed", "device", "resume", "data_changed", "task"),
+    "Run": ("steps", "seeds", "seed", "device", "resume", "data_changed", "task", "full"),
     "Output": ("out", "film", "overwrite"),
 }  # fmt: skip
 """Headings, and the parameters that stand beneath each."""
@@ -53,7 +53,7 @@ EXAMPLES = {
         "track street.mp4 --recipe tracktor_tiny_sample --detector D --reid R",
         "track a.mp4 --recipe siamese_rpn_tiny_sample --init-box 40,30,80,60",
     ),
-    "quickstart": ("quickstart", "quickstart --task vid --seed 1"),
+    "quickstart": ("quickstart", "quickstart --task vid --full"),
     "check": (
         "data check selsa_tiny_sample --data-root SYNTHETIC",
         "data check siamese_rpn_r50_20e_lasot --data-root DATA --decode",

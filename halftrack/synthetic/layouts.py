@@ -46,6 +46,8 @@ class SyntheticVideo:
     """Number of frames of each video."""
     size: tuple[int, int] = (192, 320)
     """Height and width in pixels."""
+    absences: bool = True
+    """Let the target of LaSOT's layout be hidden, or leave the image, in two videos of five."""
 
     def __post_init__(self) -> None:
         if self.layout not in LAYOUT_FOLDERS:
@@ -229,7 +231,7 @@ def _write_sot(base: Path, settings: SyntheticVideo) -> Iterator[None]:
             frames=settings.frames,
             size=settings.size,
             labels=labels,
-            absence=absences[number % len(absences)],
+            absence=absences[number % len(absences)] if settings.absences else "none",
         )
         for frame_number, shot in enumerate(shots, start=1):
             _save(shot, folder / "img" / f"{frame_number:08d}.jpg")

@@ -130,6 +130,7 @@ class Run:
             computes=computes,
             versions=code_versions(),
             lr_rule=lr_rule,
+            steps=self.learner.steps_per_epoch * config.epochs,
         )
         self.log.say(computes)
         self.log.say(lr_rule)

@@ -81,6 +81,16 @@ def test_the_sot_layout_flags_absence(tmp_path: Path) -> None:
     assert any(outside for _, outside in absent)
 
 
+def test_without_absences_every_target_of_the_sot_layout_can_be_seen(tmp_path: Path) -> None:
+    settings = SyntheticVideo(
+        layout="sot", train_videos=4, val_videos=0, frames=24, size=(96, 160), absences=False
+    )
+    root = write_synthetic(tmp_path, settings) / "LaSOTBenchmark"
+    for name in ("full_occlusion.txt", "out_of_view.txt"):
+        for file in root.rglob(name):
+            assert "1" not in file.read_text()
+
+
 def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError, match="choose another folder"):

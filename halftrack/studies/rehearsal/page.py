@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 
 from halftrack.precision import Histogram, LossScaleAdvice
 from halftrack.precision.sites import OUTERMOST
+from halftrack.report.html import COLOURS, document, figure, paragraph, table
 from halftrack.report.svg import curves, legend, octaves, stacked_bars
 from halftrack.studies.memory.plan import folded
 from halftrack.studies.rehearsal.answers import answers, memory_rows, module_rows, must_change
@@ -19,63 +20,6 @@ __all__ = ["page", "write_page"]
 _WORST = 2  # modules with charts of their own
 _LARGEST = 10  # modules among those that hold the most
 _SCALES = range(25)  # powers of two that a dynamic loss scale may reach
-_COLOURS = 6
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1d2330; --soft: #5c6675; --paper: #fff;
-  --box: #f5f6f8; --edge: #dcdfe5; --good: #1d7a4f; --bad: #b3372d; --fits: #2f6fb0;
-  --c0: #2f6fb0; --c1: #d9822b; --c2: #3a9a67; --c3: #8a5fb5; --c4: #c14f73; --c5: #7d8694; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e7ec; --soft: #9aa4b2; --paper: #14171c;
-  --box: #1c2027; --edge: #313741; --good: #58c08f; --bad: #ee7b70; --fits: #6aa7e0;
-  --c0: #6aa7e0; --c1: #eda65c; --c2: #68c595; --c3: #b795dc; --c4: #e58aa7;
-  --c5: #9aa4b2; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1120px; margin: 0 auto; padding: 28px 16px 56px; }
-h1 { font-size: 1.55rem; line-height: 1.25; margin: 0 0 .3rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 2.4rem 0 .6rem; padding-top: 1.2rem;
-  border-top: 1px solid var(--edge); }
-h3 { font-size: 1rem; margin: 0 0 .3rem; overflow-wrap: anywhere; }
-p, li { overflow-wrap: anywhere; }
-p { margin: 0 0 .7rem; max-width: 72ch; }
-.soft, figcaption { color: var(--soft); font-size: .88rem; }
-.verdict { border-left: 4px solid var(--good); background: var(--box); padding: .7rem 1rem;
-  margin: 1rem 0; border-radius: 0 6px 6px 0; }
-.verdict.bad { border-color: var(--bad); }
-.verdict ul { margin: .3rem 0 0; padding-left: 1.1rem; }
-.answers { display: grid; gap: 1.1rem 2rem; grid-template-columns: repeat(auto-fit,
-  minmax(min(100%, 420px), 1fr)); margin-top: 1.2rem; }
-.charts { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fit,
-  minmax(min(100%, 430px), 1fr)); margin-bottom: 1.4rem; }
-figure { margin: 0; background: var(--box); border: 1px solid var(--edge); border-radius: 8px;
-  padding: .8rem .9rem; min-width: 0; }
-figcaption { margin-top: .3rem; overflow-wrap: anywhere; }
-svg { display: block; width: 100%; max-width: 560px; height: auto; }
-svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
-.grid { stroke: var(--edge); } .axis { stroke: var(--soft); }
-.bracket { stroke: var(--fits); stroke-width: 2; } .cross { stroke: var(--bad); stroke-width: 2; }
-.fits { fill: var(--fits); opacity: .13; } .irrelevant { fill: var(--soft); opacity: .18; }
-.line { fill: none; stroke-width: 1.8; }
-.scroll { overflow-x: auto; max-height: 32rem; border: 1px solid var(--edge); border-radius: 8px;
-  margin: .8rem 0; }
-table { border-collapse: collapse; width: 100%; font-size: .86rem;
-  font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .34rem .7rem; border-bottom: 1px solid var(--edge);
-  white-space: nowrap; }
-th { position: sticky; top: 0; background: var(--box); font-weight: 600; }
-td:last-child { white-space: normal; min-width: 24ch; }
-tr:last-child td { border-bottom: 0; }
-code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
-.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem .9rem; margin: .4rem 0 0;
-  padding: 0; color: var(--soft); font-size: .84rem; }
-.key { display: inline-block; width: .75em; height: .75em; border-radius: 2px;
-  margin-right: .35em; }
-""" + "".join(
-    f".line.c{n} {{ stroke: var(--c{n}); }} .bar.c{n}, .dot.c{n} {{ fill: var(--c{n}); }} "
-    f".key.c{n} {{ background: var(--c{n}); }}\n"
-    for n in range(_COLOURS)
-)
 
 
 def write_page(rehearsal: Rehearsal, out: Path) -> Path:
@@ -93,10 +37,9 @@ def write_page(rehearsal: Rehearsal, out: Path) -> Path:
 
 def page(rehearsal: Rehearsal) -> str:
     """The page as text."""
-    title = f"Rehearsal of {rehearsal.recipe}"
-    body = "\n".join(
+    return document(
+        f"Rehearsal of {rehearsal.recipe}",
         [
-            f"<h1>{escape(title)}</h1>",
             *_about(rehearsal),
             *_verdict(rehearsal),
             *_answers(rehearsal),
@@ -104,29 +47,21 @@ def page(rehearsal: Rehearsal) -> str:
             *_steps(rehearsal),
             *_memory(rehearsal),
             _footer(rehearsal),
-        ]
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        # An empty icon: browsers would ask for one.
-        '<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        ],
     )
 
 
 def _about(rehearsal: Rehearsal) -> Iterator[str]:
     precision, (height, width) = rehearsal.precision, rehearsal.image
     scale = "" if precision.loss_scale is None else f", loss scale {precision.loss_scale}"
-    yield _paragraph(
+    yield paragraph(
         f"{precision.name}{scale}; {len(rehearsal.steps)} of {rehearsal.planned_steps} steps on "
         f"{rehearsal.data}, images of {height}x{width}, seed {rehearsal.seed}; a CPU with a GPU's "
         "arithmetic.",
         kind="soft",
     )
     for line in rehearsal.notes:
-        yield _paragraph(f"{line[:1].upper()}{line[1:]}.", kind="soft")
+        yield paragraph(f"{line[:1].upper()}{line[1:]}.", kind="soft")
 
 
 def _verdict(rehearsal: Rehearsal) -> Iterator[str]:
@@ -148,7 +83,7 @@ def _verdict(rehearsal: Rehearsal) -> Iterator[str]:
 def _answers(rehearsal: Rehearsal) -> Iterator[str]:
     yield '<div class="answers">'
     for answer in answers(rehearsal):
-        yield f"<div><h3>{escape(answer.question)}</h3>{_paragraph(answer.words)}</div>"
+        yield f"<div><h3>{escape(answer.question)}</h3>{paragraph(answer.words)}</div>"
     yield "</div>"
 
 
@@ -157,7 +92,7 @@ def _ranges(rehearsal: Rehearsal) -> Iterator[str]:
     scale = None if advice is None else advice.recommended
     yield "<h2>Ranges</h2>"
     sampled = ", ".join(map(str, rehearsal.sampled)) or "none"
-    yield _paragraph(
+    yield paragraph(
         f"Steps measured: {sampled}. Shares of the values that are not 0, by power of two, before "
         "they are rounded to half. Blue is what fp16 holds, for gradients at the recommended "
         "loss scale; grey, below 2^-27, is too small to matter."
@@ -181,7 +116,7 @@ def _ranges(rehearsal: Rehearsal) -> Iterator[str]:
         title = f"Gradients of {path or OUTERMOST}"
         yield _histogram(title, ranges.gradients[path], scale, gradient=True)
     yield "</div>"
-    yield _table(module_rows(rehearsal))
+    yield table(module_rows(rehearsal))
 
 
 def _histogram(
@@ -193,7 +128,7 @@ def _histogram(
         told += f", {100 * histogram.zeros / histogram.total:.1f}% of them exact zeros"
     if histogram.nonfinite:
         told += f", {histogram.nonfinite:,} not finite"
-    return _figure(name, chart, told)
+    return figure(name, chart, told)
 
 
 def _lost(advice: LossScaleAdvice | None) -> str:
@@ -215,7 +150,7 @@ def _lost(advice: LossScaleAdvice | None) -> str:
         percent=True,
         band=None if advice is None else advice.safe,
     )
-    return _figure("Gradients lost at any loss scale", chart + legend(lines), told)
+    return figure("Gradients lost at any loss scale", chart + legend(lines), told)
 
 
 def _steps(rehearsal: Rehearsal) -> Iterator[str]:
@@ -223,7 +158,7 @@ def _steps(rehearsal: Rehearsal) -> Iterator[str]:
     terms = ["loss", *(n for n in _terms(rehearsal) if n.startswith("loss") and n != "loss")]
     losses = {
         name: [(float(number), step.losses[name]) for number, step in numbered]
-        for name in terms[:_COLOURS]
+        for name in terms[:COLOURS]
         if numbered
     }
     scales = [(float(number), step.loss_scale) for number, step in numbered]
@@ -231,23 +166,23 @@ def _steps(rehearsal: Rehearsal) -> Iterator[str]:
     yield "<h2>Steps</h2>"
     yield '<div class="charts">'
     chart = curves(losses, title="Losses by step", x="step")
-    yield _figure("Losses", chart + legend(losses), "the terms and their sum")
+    yield figure("Losses", chart + legend(losses), "the terms and their sum")
     chart = curves(
         {"loss scale": scales}, title="Loss scale", x="step", marks=crosses, log2=(False, True)
     )
-    yield _figure("Loss scale", chart, "a cross is a skipped step")
+    yield figure("Loss scale", chart, "a cross is a skipped step")
     yield "</div>"
     yield "<h3>Skipped steps</h3>"
     ledger = [
         {"step": number, "loss scale": f"{step.loss_scale:g}", "why": step.why}
         for number, step in rehearsal.skipped.items()
     ]
-    yield _table(ledger) if ledger else _paragraph("No step was skipped.")
+    yield table(ledger) if ledger else paragraph("No step was skipped.")
 
 
 def _memory(rehearsal: Rehearsal) -> Iterator[str]:
     yield "<h2>Memory</h2>"
-    yield _paragraph(
+    yield paragraph(
         f"The peak of live tensors in a training step at {rehearsal.planned_sizes}, predicted "
         "without computing it, and what a GPU's allocator held in measured and published runs "
         "would make of it."
@@ -259,21 +194,21 @@ def _memory(rehearsal: Rehearsal) -> Iterator[str]:
     yield '<div class="charts">'
     chart = stacked_bars(kinds, title="Memory by kind", unit="MiB")
     names = next(iter(kinds.values()), {})
-    yield _figure("By kind", chart + legend(names), "alive at the peak")
+    yield figure("By kind", chart + legend(names), "alive at the peak")
     own = {step.precision: folded(step.by_module) for step in rehearsal.memory}
     sizes = own.get(rehearsal.precision.name, {})
     largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:_LARGEST]
     bars = {part: {"": sizes[part] / 2**20} for part in largest}
     chart = stacked_bars(bars, title="Memory by module", unit="MiB", names=170)
     told = f"activations and cast weights alive at the peak, {rehearsal.precision.name}"
-    yield _figure("By module", chart, told)
+    yield figure("By module", chart, told)
     yield "</div>"
-    yield _table(memory_rows(rehearsal))
+    yield table(memory_rows(rehearsal))
 
 
 def _footer(rehearsal: Rehearsal) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in rehearsal.versions.items())
-    return _paragraph(
+    return paragraph(
         f"{versions}; {rehearsal.seconds:.0f} s. All numbers: rehearsal.json beside this page.",
         kind="soft",
     )
@@ -294,26 +229,3 @@ def _most_lost(advice: LossScaleAdvice | None) -> list[str]:
 
 def _sum(found: Mapping[str, Histogram]) -> Histogram:
     return sum(found.values(), start=Histogram())
-
-
-def _figure(name: str, chart: str, told: str) -> str:
-    return f"<figure><h3>{escape(name)}</h3>{chart}<figcaption>{escape(told)}</figcaption></figure>"
-
-
-def _paragraph(text: str, *, kind: str = "") -> str:
-    mark = f' class="{kind}"' if kind else ""
-    return f"<p{mark}>{escape(text)}</p>"
-
-
-def _table(rows: Sequence[Mapping[str, object]]) -> str:
-    if not rows:
-        return _paragraph("Nothing to list.", kind="soft")
-    head = "".join(f"<th>{escape(column)}</th>" for column in rows[0])
-    lines = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row.values()) + "</tr>"
-        for row in rows
-    )
-    return (
-        '<div class="scroll" tabindex="0"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>"
-    )

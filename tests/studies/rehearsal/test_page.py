@@ -6,13 +6,11 @@ import dataclasses
 import json
 import math
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import torch
+from pages import CHROMIUM, WellFormed, widths_in_a_browser
 
 from halftrack.precision import Histogram, Precision, Ranges
 from halftrack.precision.memory import KINDS
@@ -28,39 +26,6 @@ QUESTIONS = (
     "Which modules must stay in fp32?",
     "How much memory does a step take?",
 )
-VOID = {"meta", "link", "br"}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-class WellFormed(HTMLParser):
-    """Fails at a tag that does not close the last one open; keeps text and attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.tags: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
 
 
 def memory(precision: str, size: int) -> StepMemory:
@@ -172,41 +137,6 @@ def test_all_numbers_are_beside_it(tmp_path: Path) -> None:
 def test_a_browser_shows_it_without_complaint_or_overflow(
     tmp_path: Path, width: int, rehearsal: Rehearsal
 ) -> None:
-    shown = write_page(rehearsal, tmp_path)
-    # A window narrower than a browser allows is made by a frame; it tells its own widths.
-    probe = tmp_path / "probe.html"
-    probe.write_text(
-        f'<iframe src="{shown.name}" style="width:{width}px;height:900px;border:0"></iframe>'
-        "<script>onload = () => { const page = document.querySelector('iframe').contentDocument;"
-        "const root = page.documentElement; document.body.dataset.widths ="
-        "`${root.scrollWidth} ${root.clientWidth} ${page.querySelectorAll('svg').length}`; }"
-        "</script>",
-        encoding="utf-8",
-    )
-    told = subprocess.run(
-        [
-            str(CHROMIUM),
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",  # one would take 15 px of the width
-            "--allow-file-access-from-files",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--window-size=1400,1000",
-            "--virtual-time-budget=3000",
-            "--enable-logging=stderr",
-            "--dump-dom",
-            probe.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert "CONSOLE" not in told.stderr
-    widths = re.search(r'data-widths="(\d+) (\d+) (\d+)"', told.stdout)
-    assert widths is not None, told.stdout[:500]
-    content, window, charts = map(int, widths.groups())
+    content, window = widths_in_a_browser(write_page(rehearsal, tmp_path), width)
     assert window == width
     assert content <= window
-    assert charts >= 6
