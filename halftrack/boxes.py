@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _MAX_LOG_RATIO = math.log(1000 / 16)
+# Time and memory of a suppression grow with the square of its boxes: a GPU takes 128 MiB for these.
+_MOST_SUPPRESSED = 2**15
 
 
 def on_device(values: ArrayLike, device: torch.device) -> Tensor:
@@ -199,7 +201,7 @@ def start_box_fault(box_xyxy: Tensor, size: tuple[int, int]) -> str | None:
 
 @fp32_island
 def unsuppressed(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """Suppress boxes within each class of each of several images, in one call.
+    """Suppress boxes within each class of each of several images, many images a call.
 
     Args:
         boxes_xyxy: ``(b, n, 4)``; those without an area, or that are not finite, are not kept.
@@ -218,6 +220,13 @@ def unsuppressed(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, threshold: 
     least, most = shifted.aminmax()
     images = torch.arange(len(boxes), device=boxes.device)[:, None, None]
     apart = shifted + images * (most - least + 1)
-    kept = torchvision.ops.nms(apart.flatten(0, 1), scores.double().flatten(), threshold)
-    flags = torch.zeros_like(solid).flatten().index_fill_(0, kept, True)
-    return flags.view_as(solid) & solid
+    at_once = max(1, _MOST_SUPPRESSED // max(1, boxes.shape[1]))
+    flags = [
+        torch.zeros_like(score).index_fill_(0, torchvision.ops.nms(box, score, threshold), 1.0)
+        for box, score in zip(
+            (part.flatten(0, 1) for part in apart.split(at_once)),
+            (part.flatten() for part in scores.double().split(at_once)),
+            strict=True,
+        )
+    ]
+    return torch.cat(flags).view_as(solid).bool() & solid

@@ -106,11 +106,12 @@ def test_a_tracker_starts_from_a_box_that_touches_its_image(box, fault) -> None:
     assert (told is None) == (fault is None)
 
 
-def test_images_are_suppressed_at_once_as_each_alone() -> None:
+def test_images_are_suppressed_at_once_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     corner = torch.rand((3, 200, 2), generator=generator) * 300 - 50
     sides = torch.rand((3, 200, 2), generator=generator) * 80
-    given, scores = torch.cat([corner, corner + sides], dim=2), torch.rand(3, 200)
+    given = torch.cat([corner, corner + sides], dim=2)
+    scores = torch.rand((3, 200), generator=generator)
     given[0, 5] = given[1, 7, 0] = torch.nan
     given[2, 9, 2:] = given[2, 9, :2]
     labels = torch.arange(200) % 4
@@ -119,6 +120,8 @@ def test_images_are_suppressed_at_once_as_each_alone() -> None:
         (solid,) = (given[image, :, 2:] > given[image, :, :2]).all(dim=1).nonzero(as_tuple=True)
         alone = nms_by_class(given[image][solid], scores[image][solid], labels[solid], 0.5)
         assert together[image].nonzero().flatten().tolist() == solid[alone].sort().values.tolist()
+    monkeypatch.setattr("halftrack.boxes._MOST_SUPPRESSED", given.shape[1] + 1)
+    assert torch.equal(unsuppressed(given, scores, labels, 0.5), together)
 
 
 def test_padded_rows_are_found_again() -> None:
