@@ -126,6 +126,6 @@ def test_a_refused_file_is_told_by_what_it_holds_not_in_torchs_words(tmp_path: P
         read_checkpoint(path)
     assert "Re-running" not in str(told.value)
     path.write_text("You are no checkpoint")
-    with pytest.raises(ValueError, match="or is no checkpoint") as told:
+    with pytest.raises(ValueError, match="neither a zip archive nor a pickle") as told:
         read_checkpoint(path)
     assert "\n" not in str(told.value)
