@@ -3,6 +3,8 @@ PYTHON ?= python3
 # The quickstart's task: vid, mot, sot, or all of them.
 TASK ?= all
 BIN := .venv/bin
+# Every process would compile PyTorch's Python files anew.
+unexport PYTHONDONTWRITEBYTECODE
 # What pip says is shown only where it fails.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 LOG := .venv/install.log
