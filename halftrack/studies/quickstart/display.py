@@ -113,7 +113,9 @@ class Display:
 
 
 def progress(logs: Mapping[str, Path]) -> tuple[tuple[str, ...], str, float]:
-    """The scores of a job's trainings so far, what it does now, and the share that is done.
+    """The scores of a job's parts so far, what it does now, and the share that is done.
+
+    A job of one training has no parts: its score is the job's own.
 
     Args:
         logs: the ``log.jsonl`` of each training by its name, in their order.
@@ -128,7 +130,7 @@ def progress(logs: Mapping[str, Path]) -> tuple[tuple[str, ...], str, float]:
         words = f"{part} {step}/{steps}"
         if last["mode"] == "val":
             best = first["recipe"]["training"]["best_metric"]
-            scores.append(f"{part} {best} {float(last[best]):.3f}")
+            scores += [f"{part} {best} {float(last[best]):.3f}"] * (len(logs) > 1)
             words = "scoring"
         elif step == steps:
             words = f"{part} trained, scoring"

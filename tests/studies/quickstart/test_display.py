@@ -57,8 +57,13 @@ def test_a_job_without_a_log_is_at_work(tmp_path: Path) -> None:
     assert progress({"reid": tmp_path / "none"}) == ((), "starting", 0.0)
 
 
-def test_a_score_is_told_once_as_soon_as_it_is_there(tmp_path: Path) -> None:
-    text, logs = io.StringIO(), {"reid": log(tmp_path / "1", [META, SCORED])}
+def test_a_job_of_one_training_leaves_the_score_to_its_result(tmp_path: Path) -> None:
+    assert progress({"selsa": log(tmp_path / "1", [META, SCORED])}) == ((), "scoring", 0.85)
+
+
+def test_a_score_of_a_part_is_told_once_as_soon_as_it_is_there(tmp_path: Path) -> None:
+    logs = {"reid": log(tmp_path / "1", [META, SCORED]), "detector": tmp_path / "2"}
+    text = io.StringIO()
     job = Job(name="Tracktor", task="mot", work=dict, typical=1.0, logs=logs)
     with Display([job], processes=2, console=Console(file=text)) as display:
         display.begun("Tracktor")
