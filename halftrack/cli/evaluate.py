@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halftrack.cli.checks import check_device, check_folder, check_output
+from halftrack.cli.checks import check_device, check_folder, check_output, number
 from halftrack.cli.console import console, progress_bar, tell
 from halftrack.cli.options import (
     DataRoot,
@@ -57,6 +57,15 @@ def evaluate(
             "runs/RECIPE_PRECISION.",
         ),
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=number(int, 1, 1000),
+            help="Give N frames of a video to the model at once. Scores stay the same but for "
+            "rounding; the memory needed grows with N. Default: 1 (data.test_batch).",
+        ),
+    ] = None,
     precision: PrecisionName = None,
     device: Device = None,
     trust: Trust = False,
@@ -64,10 +73,10 @@ def evaluate(
 ) -> None:
     """Score a checkpoint or result files on the validation videos."""
     check_recipe(recipe, precision, settings)
-    if results is not None and any((checkpoint, detector, reid, precision, device, trust)):
+    if results is not None and any((checkpoint, detector, reid, batch, precision, device, trust)):
         raise UserError(
             "--results scores files, not a model: leave out --checkpoint, --detector, --reid, "
-            "--precision, --device and --trust"
+            "--batch, --precision, --device and --trust"
         )
     check_parts(checkpoint, detector, reid)
     check_folder("--data-root", data_root)
@@ -75,6 +84,8 @@ def evaluate(
     check_output(out)
     check_device(device)
     chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
+    if batch is not None:
+        chosen = chosen.with_test_batch(batch)
     if checkpoint is None and results is None and chosen.needs_checkpoint:
         raise UserError(f"--checkpoint is missing: give the weights of {chosen.name} to score")
     if out is None:

@@ -15,7 +15,7 @@ GROUPS = {
     ),
     "Model": ("recipe", "checkpoint", "detector", "reid", "init", "trust", "settings"),
     "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every"),
-    "Run": ("steps", "seeds", "seed", "device", "resume", "data_changed", "task", "full"),
+    "Run": ("steps", "seeds", "seed", "batch", "device", "resume", "data_changed", "task", "full"),
     "Output": ("out", "film", "overwrite"),
 }  # fmt: skip
 """Headings, and the parameters that stand beneath each."""

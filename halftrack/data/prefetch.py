@@ -1,4 +1,7 @@
-"""Items read ahead by threads, in order; bad ones end the pass or are skipped and listed."""
+"""Items read ahead by threads, in order, and test frames gathered into passes of a model.
+
+Bad items end the reading or are skipped and listed.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ from functools import partial
 from typing import TypeVar
 
 from halftrack.data.problems import DataError, OnBadSample, Problem, SkipLedger
+from halftrack.frames import Frame
 
-__all__ = ["read_ahead"]
+__all__ = ["passes", "read_ahead"]
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
@@ -68,3 +72,22 @@ def _results(
             yield waiting.popleft().result
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def passes(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
+    """Frames of a video in their order, up to ``most`` of one size at a time.
+
+    A pass ends where the size changes: padded to another one, an image has anchors that it has not
+    alone, and its detections would depend on the other images.
+    """
+    waiting: list[Frame] = []
+    for frame in frames:
+        if waiting and frame.size != waiting[0].size:
+            yield waiting
+            waiting = []
+        waiting.append(frame)
+        if len(waiting) == most:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting

@@ -99,10 +99,14 @@ class FasterRCNN(nn.Module):
         self.neck = FPN(in_channels=config.backbone.out_channels, out_channels=channels)
         self.rpn_head = RPN(config.rpn, channels=channels)
         self.roi_head = RoIHead(config.roi_head, BBoxHead(config.roi_head, in_channels=channels))
-        self._seen: tuple[Frame, list[Tensor]] | None = None
+        self._seen: list[tuple[Frame, list[Tensor]]] = []
 
-    def forward(self, inputs: FrameBatch | Frame) -> dict[str, Tensor] | Detections:
+    def forward(
+        self, inputs: FrameBatch | Frame | Sequence[Frame]
+    ) -> dict[str, Tensor] | Detections | list[Detections]:
         """Losses of a ``FrameBatch`` in training mode, ``Detections`` of a ``Frame`` in evaluation.
+
+        Several frames in evaluation mode share a pass, and each has its own ``Detections``.
 
         Raises:
             TypeError: if the mode and the inputs do not go together.
@@ -111,6 +115,8 @@ class FasterRCNN(nn.Module):
             return self.losses(inputs)
         if not self.training and isinstance(inputs, Frame):
             return self.detect(inputs)
+        if not self.training and isinstance(inputs, Sequence):
+            return self.detect_all(inputs)
         wanted = "a FrameBatch in training mode" if self.training else "a Frame in evaluation mode"
         raise TypeError(f"FasterRCNN takes {wanted}, got a {type(inputs).__name__}")
 
@@ -130,23 +136,39 @@ class FasterRCNN(nn.Module):
         answer = self._second_stage(maps, rois.per_frame)
         return losses | self.roi_head.losses(*answer, rois)
 
-    @torch.no_grad()
     def detect(self, frame: Frame) -> Detections:
         """Detections in a frame, in original pixels; public boxes serve as proposals."""
-        maps = self.features([frame])
-        self._seen = frame, maps
-        proposals = frame.public_xyxy
-        if proposals is None:
+        return self.detect_all([frame])[0]
+
+    @torch.no_grad()
+    def detect_all(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Detections in each of several frames, all of one size, in one pass.
+
+        Either all of the frames have public boxes or none.
+        """
+        maps = self.features(frames)
+        self._seen = [
+            (frame, [level[i : i + 1] for level in maps]) for i, frame in enumerate(frames)
+        ]
+        proposals = [frame.public_xyxy for frame in frames if frame.public_xyxy is not None]
+        if not proposals:
             logits, deltas = self.rpn_head(maps)
-            proposals = self.rpn_head.proposals(logits, deltas, [frame], learned=False)[0][:, :4]
-        answer = self._second_stage(maps, [proposals])
-        return self.roi_head.detect(*answer, proposals, frame)
+            ranked = self.rpn_head.proposals(logits, deltas, frames, learned=False)
+            proposals = [boxes[:, :4] for boxes in ranked]
+        counts = [len(boxes) for boxes in proposals]
+        logits, deltas = self._second_stage(maps, proposals)
+        return [
+            self.roi_head.detect(*each)
+            for each in zip(
+                logits.split(counts), deltas.split(counts), proposals, frames, strict=True
+            )
+        ]
 
     @torch.no_grad()
     def regress(self, frame: Frame, boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
         """The second stage on given boxes, neither suppressed nor thresholded.
 
-        The pyramid of the frame just detected is used again.
+        The pyramid of a frame of the last pass of ``detect`` or ``detect_all`` is used again.
 
         Args:
             frame: where to look.
@@ -157,9 +179,10 @@ class FasterRCNN(nn.Module):
 
         Source: MMTracking 0.14, Tracktor's use of mmdet's simple_test_bboxes.
         """
-        if self._seen is None or self._seen[0] is not frame:
-            self._seen = frame, self.features([frame])
-        maps = self._seen[1]
+        maps = next((maps for seen, maps in self._seen if seen is frame), None)
+        if maps is None:
+            maps = self.features([frame])
+            self._seen = [(frame, maps)]
         boxes = boxes_xyxy.to(maps[0].device, torch.float32)
         boxes = boxes * boxes.new_tensor(frame.scale_xy * 2)
         return self.roi_head.decode(*self._second_stage(maps, [boxes]), boxes, frame)

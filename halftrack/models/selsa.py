@@ -20,11 +20,9 @@ from halftrack.frames import Clip, Detections, Frame
 from halftrack.layers import ChannelMapper, ResNet, ResNetConfig, normalise_and_pad, roi_align
 from halftrack.models.roi_head import BBoxHead, RoIHead, RoIHeadConfig, to_rois, xavier_linear
 from halftrack.models.rpn import RPN, RPNConfig
+from halftrack.models.selsa_memory import Memory, StreamMemory, split_memory
 
-__all__ = ["SELSA", "Memory", "SelsaConfig"]
-
-Memory = tuple[tuple[Tensor, Tensor], ...]
-"""Keys and values of the references, for each of the shared FCs."""
+__all__ = ["SELSA", "SelsaConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +147,14 @@ class SELSA(nn.Module):
         super().__init__()
         self.config = config
         self.detector = _Detector(config)
-        self._memory: _StreamMemory | None = None
+        self._memory: StreamMemory | None = None
 
-    def forward(self, inputs: Clip | Frame) -> dict[str, Tensor] | Detections:
+    def forward(
+        self, inputs: Clip | Frame | Sequence[Frame]
+    ) -> dict[str, Tensor] | Detections | list[Detections]:
         """Losses of a ``Clip`` in training mode, ``Detections`` of a ``Frame`` in evaluation mode.
+
+        Several frames in evaluation mode share a pass, and each has its own ``Detections``.
 
         Raises:
             TypeError: if the mode and the inputs do not go together.
@@ -162,6 +164,8 @@ class SELSA(nn.Module):
             return self.losses(inputs)
         if not self.training and isinstance(inputs, Frame):
             return self.detect(inputs)
+        if not self.training and isinstance(inputs, Sequence):
+            return self.detect_all(inputs)
         wanted = "a Clip in training mode" if self.training else "a Frame in evaluation mode"
         raise TypeError(f"SELSA takes {wanted}, got a {type(inputs).__name__}")
 
@@ -248,42 +252,29 @@ class SELSA(nn.Module):
                 known[frame.sample_id] = self.embed(features, self.propose(features, [frame]))
         embedded = torch.cat([known[frame.sample_id] for frame in video_references])
         memory = self.bbox_head.remember(embedded)
-        self._memory = _StreamMemory(memory, self.config.rpn.test_post_nms_topk)
+        self._memory = StreamMemory(memory, self.config.rpn.test_post_nms_topk)
 
-    @torch.no_grad()
     def detect(self, frame: Frame) -> Detections:
         """Detections in a frame of the video that ``start`` was given, in original pixels."""
+        return self.detect_all([frame])[0]
+
+    @torch.no_grad()
+    def detect_all(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Detections in each of several frames of the video, all of one size, in one pass.
+
+        Each frame attends to the references and to itself, as if it came alone.
+        """
         if self._memory is None:
             raise RuntimeError("call model.start(references) before the first frame of a video")
-        head = self.detector.roi_head
-        features = self.features([frame])
-        proposals = self.propose(features, [frame])
+        features = self.features(frames)
+        proposals = self.propose(features, frames)
         embedded = self.embed(features, proposals)
-        memory = self._memory.with_key_frame(self.bbox_head.remember(embedded))
-        logits, deltas = self.bbox_head.aggregate(embedded, memory)
-        return head.detect(logits, deltas, proposals[0], frame)
-
-
-class _StreamMemory:
-    """The references' keys and values, with room behind them for the key frame's own."""
-
-    def __init__(self, memory: Memory, room: int) -> None:
-        self._references = memory[0][0].shape[1]
-        self._buffers = [tuple(self._with_room(part, room) for part in layer) for layer in memory]
-
-    @staticmethod
-    def _with_room(part: Tensor, room: int) -> Tensor:
-        heads, length, width = part.shape
-        buffer = part.new_empty((heads, length + room, width))
-        buffer[:, :length] = part
-        return buffer
-
-    def with_key_frame(self, memory: Memory) -> Memory:
-        """All keys and values; the references' are not copied."""
-        end = self._references + memory[0][0].shape[1]
-        joined = []
-        for buffers, own in zip(self._buffers, memory, strict=True):
-            for buffer, part in zip(buffers, own, strict=True):
-                buffer[:, self._references : end] = part
-            joined.append((buffers[0][:, :end], buffers[1][:, :end]))
-        return tuple(joined)
+        counts = [len(boxes) for boxes in proposals]
+        own = split_memory(self.bbox_head.remember(embedded), counts)
+        found = []
+        for rois, memory, boxes, frame in zip(
+            embedded.split(counts), own, proposals, frames, strict=True
+        ):
+            answer = self.bbox_head.aggregate(rois, self._memory.with_key_frame(memory))
+            found.append(self.detector.roi_head.detect(*answer, boxes, frame))
+        return found

@@ -24,8 +24,7 @@ class Detector(Protocol):
     def regress(self, frame: Frame, boxes_xyxy: Tensor, /) -> tuple[Tensor, Tensor]:
         """Find given boxes again with the second stage.
 
-        Called at most once a frame, right after ``detect`` of that frame, whose features it may
-        reuse.
+        Called at most once a frame, after ``detect`` of that frame, whose features it may reuse.
 
         Args:
             frame: the frame just detected.

@@ -114,12 +114,16 @@ class Tracktor:
         return tuple(self._tracks)
 
     @torch.no_grad()
-    def step(self, frame: Frame) -> Tracks:
+    def step(self, frame: Frame, found: Detections | None = None) -> Tracks:
         """Track the objects into the next frame.
 
         Only tracks seen in the frame before (``frame_index - 1``) are regressed; after frames that
         were left out, a track continues through its embedding alone. A step that raises an error
         changes no track.
+
+        Args:
+            frame: the next frame.
+            found: the detections in it, where they are known already; None asks the detector.
 
         Returns:
             The tracks seen in this frame, on the CPU: regressed ones, best first, then new and
@@ -132,7 +136,7 @@ class Tracktor:
         Source: MMTracking 0.14, TracktorTracker.track.
         """
         self._check_follows(frame)
-        found = self._detected(frame)
+        found = self._counted(frame, self.detector.detect(frame) if found is None else found)
         paths = self._carried(frame)
         carried = (
             torch.stack([p[-1] for p in paths]) if paths else torch.zeros((0, 4), device="cpu")
@@ -161,9 +165,9 @@ class Tracktor:
                 "call reset() between videos"
             )
 
-    def _detected(self, frame: Frame) -> Detections:
+    def _counted(self, frame: Frame, found: Detections) -> Detections:
         """The detections that count."""
-        found = self.detector.detect(frame).to("cpu")  # host sync
+        found = found.to("cpu")  # host sync
         boxes = _finite(found.boxes_xyxy, "detected boxes", frame)
         scores = _finite(found.scores, "detection scores", frame)
         found = replace(found, boxes_xyxy=boxes, scores=scores)

@@ -41,7 +41,7 @@ def test_sample_check_train_and_eval_follow_on_each_other(
     assert "already holds a run: resume it" in capsys.readouterr().err
     assert halftrack(*train, "--resume") == 0
     best = out / "best.pth"
-    assert halftrack("eval", TINY, "--data-root", data, "--checkpoint", best) == 0
+    assert halftrack("eval", TINY, "--data-root", data, "--checkpoint", best, "--batch", 3) == 0
     told = capsys.readouterr().out
     assert "box AP@50" in told
     assert "AP50 by class" in told

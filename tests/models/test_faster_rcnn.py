@@ -109,6 +109,31 @@ def test_regressing_uses_the_pyramid_of_the_frame_just_detected(
     assert torch.equal(boxes, again)
 
 
+@pytest.mark.parametrize("public", [False, True])
+def test_frames_of_a_pass_are_detected_and_regressed_as_one_by_one(
+    model: FasterRCNN, public: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = frame().boxes_xyxy
+    frames = [frame(seed) for seed in range(3)]
+    if public:
+        frames = [replace(each, public_xyxy=boxes[:i]) for i, each in enumerate(frames)]
+    alone = [(model.eval()(each), model.regress(each, boxes)) for each in frames]
+    passes: list[int] = []
+    original = model.backbone.forward
+    monkeypatch.setattr(
+        model.backbone, "forward", lambda x: (passes.append(len(x)), original(x))[1]
+    )
+    found = model(frames)
+    regressed = [model.regress(each, boxes) for each in frames]
+    assert passes == [3]
+    for (one, again), other, once_more in zip(alone, found, regressed, strict=True):
+        assert torch.equal(one.labels, other.labels)
+        assert torch.allclose(one.boxes_xyxy, other.boxes_xyxy, rtol=0, atol=1e-4)
+        assert torch.allclose(one.scores, other.scores, rtol=0, atol=1e-4)
+        for expected, values in zip(again, once_more, strict=True):
+            assert torch.allclose(expected, values, rtol=0, atol=1e-4)
+
+
 def test_boxes_are_regressed_in_original_pixels(model: FasterRCNN) -> None:
     plain, doubled = frame(0), replace(frame(0), scale_xy=(2.0, 2.0))
     boxes = frame().boxes_xyxy

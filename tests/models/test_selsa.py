@@ -62,6 +62,26 @@ def test_detecting_before_start_says_what_to_do(model: SELSA) -> None:
         model.eval()(frame())
 
 
+def test_frames_of_a_pass_are_detected_as_one_by_one(
+    model: SELSA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [frame(seed) for seed in range(3)]
+    model.eval().start([frame(8), frame(9)])
+    alone = [model(each) for each in frames]
+    passes: list[int] = []
+    original = model.detector.backbone.forward
+    monkeypatch.setattr(
+        model.detector.backbone, "forward", lambda x: (passes.append(len(x)), original(x))[1]
+    )
+    together = model(frames)
+    assert passes == [3]
+    for one, other in zip(alone, together, strict=True):
+        assert len(one) > 0
+        assert torch.equal(one.labels, other.labels)
+        assert torch.allclose(one.boxes_xyxy, other.boxes_xyxy, rtol=0, atol=1e-4)
+        assert torch.allclose(one.scores, other.scores, rtol=0, atol=1e-4)
+
+
 def test_mode_and_sample_must_go_together(model: SELSA) -> None:
     with pytest.raises(TypeError, match="takes a Clip in training mode, got a Frame"):
         model.train()(frame())

@@ -68,6 +68,11 @@ class MotDetectionConfig:
     """Training frames that share a pass."""
     public: bool = False
     """Give test frames the boxes of the public detector, from ``det/det.txt``."""
+    test_batch: Annotated[int, Bounds(least=1, most=1000)] = field(
+        default=1, metadata={"free": True}
+    )
+    """Test frames of a video that share a pass; detections stay the same but for rounding, and the
+    memory needed grows with it."""
     on_bad_sample: OnBadSample = field(default="error", metadata={"free": True})
     """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it. Free to
     change when a run is resumed, for a run that a bad file stopped."""

@@ -78,6 +78,11 @@ class VidDataConfig:
     """In training, ``image_scale`` is multiplied by a number from this range, one a clip."""
     min_size: Annotated[int, Bounds(least=1, most=16_384)] = 32
     """Images with a smaller side are not trained on."""
+    test_batch: Annotated[int, Bounds(least=1, most=1000)] = field(
+        default=1, metadata={"free": True}
+    )
+    """Test frames of a video that share a pass; detections stay the same but for rounding, and the
+    memory needed grows with it."""
     on_bad_sample: OnBadSample = field(default="error", metadata={"free": True})
     """``error`` stops at a file that cannot be used; ``skip`` leaves it out and lists it. Free to
     change when a run is resumed, for a run that a bad file stopped."""

@@ -16,6 +16,7 @@ from halftrack.data import DataError, Progress, SkipLedger
 from halftrack.data.check import DataReport, check
 from halftrack.data.mot import FrameBatches, MotDetectionConfig, MotRows, MotSequences, learned_rows
 from halftrack.data.mot.scoring import nothing_to_detect
+from halftrack.data.prefetch import passes
 from halftrack.data.vid import TestVideos, TrainingClips, VidDataConfig
 from halftrack.errors import UserError
 from halftrack.evaluation import FrameDetections, score_detections
@@ -34,6 +35,9 @@ __all__ = [
     "VideoDetectionRecipe",
     "left_out",
 ]
+
+
+_Pass = tuple[list[Frame], list[FrameTruth]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +72,13 @@ class VideoDetectionRecipe(BackboneRecipe):
         """Streams every validation video through the model, references once a video."""
         videos = TestVideos.open(self.data, data_root)
 
-        def frames(model: nn.Module, clock: Stopwatch) -> Iterator[tuple[Frame, FrameTruth]]:
+        def frames(model: nn.Module, clock: Stopwatch) -> Iterator[_Pass]:
             for done, video in enumerate(videos, start=1):
                 references = [frame.to(device) for frame in video.references]
                 with clock:
                     model.start(references)  # type: ignore[operator]
-                for frame in video.frames():
-                    yield frame, video.truth(frame.frame_index)
+                for each in passes(video.frames(), self.data.test_batch):
+                    yield each, [video.truth(frame.frame_index) for frame in each]
                 if progress is not None:
                     progress(done, len(videos))
 
@@ -169,7 +173,7 @@ class FrameDetectionRecipe(BackboneRecipe):
             raise DataError(nothing.file, nothing.reason)
 
         def score(model: nn.Module) -> DetectionEvaluation:
-            frames = _truths(sequences, rows, progress)
+            frames = _truths(sequences, rows, self.data.test_batch, progress)
             return _score(model, frames, Stopwatch(), self, device, sequences.skipped)
 
         return Scorer(score, sequences.facts())
@@ -231,29 +235,31 @@ def _planned_frame(
 
 
 def _truths(
-    sequences: MotSequences, rows: Mapping[str, MotRows], progress: Progress | None
-) -> Iterator[tuple[Frame, FrameTruth]]:
+    sequences: MotSequences, rows: Mapping[str, MotRows], batch: int, progress: Progress | None
+) -> Iterator[_Pass]:
     """Every frame of the sequences and the pedestrians in it."""
     for done, sequence in enumerate(sequences, start=1):
-        for frame in sequence.frames():
-            inside = rows[sequence.name].in_frame(sequence.frame_numbers[frame.frame_index])
-            yield (
-                frame,
-                FrameTruth(
-                    video=sequence.name,
-                    boxes_xyxy=inside.boxes_xyxy,
-                    labels=np.zeros(len(inside), dtype=np.int64),
-                    track_ids=inside.ids,
-                    ignored=np.zeros(len(inside), dtype=np.bool_),
-                ),
-            )
+        for frames in passes(sequence.frames(), batch):
+            numbers = [sequence.frame_numbers[frame.frame_index] for frame in frames]
+            inside = [rows[sequence.name].in_frame(number) for number in numbers]
+            yield frames, [_pedestrians(sequence.name, each) for each in inside]
         if progress is not None:
             progress(done, len(sequences))
 
 
+def _pedestrians(video: str, rows: MotRows) -> FrameTruth:
+    return FrameTruth(
+        video=video,
+        boxes_xyxy=rows.boxes_xyxy,
+        labels=np.zeros(len(rows), dtype=np.int64),
+        track_ids=rows.ids,
+        ignored=np.zeros(len(rows), dtype=np.bool_),
+    )
+
+
 def _score(
     model: nn.Module,
-    frames: Iterable[tuple[Frame, FrameTruth]],
+    passes: Iterable[_Pass],
     clock: Stopwatch,
     recipe: VideoDetectionRecipe | FrameDetectionRecipe,
     device: torch.device,
@@ -264,11 +270,12 @@ def _score(
     found: list[Detections] = []
     precision = recipe.precision
     with precision.inference(device):
-        for frame, truth in frames:
+        for frames, inside in passes:
             with clock:
+                answers = model([frame.to(device) for frame in frames])
                 # The copy to the CPU waits for the device, so the time is the model's.
-                found.append(model(frame.to(device)).to("cpu"))
-            truths.append(truth)
+                found += [each.to("cpu") for each in answers]
+            truths += inside
     arrays = [
         FrameDetections(
             boxes_xyxy=each.boxes_xyxy.double().numpy(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
@@ -14,9 +14,10 @@ from torch import nn
 from halftrack.data import Progress, SourceFrame, VideoSource
 from halftrack.data.check import DataReport, check
 from halftrack.data.mot import MotDetectionConfig, MotSequences
+from halftrack.data.prefetch import passes
 from halftrack.errors import MissingFileError, UserError
 from halftrack.evaluation import TrackRows, read_result_folder, score_tracks
-from halftrack.frames import Tracks
+from halftrack.frames import Frame, Tracks
 from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
 from halftrack.recipes.kinds.detection import Stopwatch, left_out
 from halftrack.recipes.kinds.evaluation import TrackingEvaluation
@@ -193,6 +194,7 @@ class TrackingRecipe(Recipe):
         scored = has_truth(sequences)
 
         def score(model: nn.Module) -> TrackingEvaluation:
+            assert isinstance(model, TracktorParts)
             clock, precision, tracker = Stopwatch(), self.precision, self.new_tracker(model)
             results: dict[str, TrackRows] = {}
             came: dict[str, list[int]] = {}
@@ -201,10 +203,9 @@ class TrackingRecipe(Recipe):
                 for sequence in sequences:
                     tracker.reset()
                     rows, came[sequence.name] = CollectedTracks(), []
-                    for frame in sequence.frames():
-                        with clock:
-                            tracks = tracker.step(frame.to(device))
-                        number = sequence.frame_numbers[frame.frame_index]
+                    ahead = passes(sequence.frames(), self.data.test_batch)
+                    for index, tracks in _tracked(tracker, model.detector, ahead, clock, device):
+                        number = sequence.frame_numbers[index]
                         came[sequence.name].append(number)
                         rows.add(number, tracks)
                         frames += 1
@@ -248,6 +249,24 @@ class TrackingRecipe(Recipe):
             seconds=0.0,
             skipped=(*left_out(sequences.skipped), *sequences.notes, *odd, *found.notes()),
         )
+
+
+def _tracked(
+    tracker: Tracktor,
+    detector: FasterRCNN,
+    passes: Iterable[Sequence[Frame]],
+    clock: Stopwatch,
+    device: torch.device,
+) -> Iterator[tuple[int, Tracks]]:
+    """Index and tracks of each frame; the detector sees the frames of a pass at once."""
+    for frames in passes:
+        with clock:
+            moved = [frame.to(device) for frame in frames]
+            found = detector.detect_all(moved)
+        for frame, detections in zip(moved, found, strict=True):
+            with clock:
+                tracks = tracker.step(frame, detections)
+            yield frame.frame_index, tracks
 
 
 class _VideoTracker:

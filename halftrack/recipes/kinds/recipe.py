@@ -115,6 +115,19 @@ class Recipe(ABC):
         """
         raise UserError(f"{self.name} has no training step: {self.summary}")
 
+    def with_test_batch(self, frames: int) -> Self:
+        """The same recipe with so many test frames of a video in a pass (``data.test_batch``).
+
+        Raises:
+            ValueError: for a recipe whose frames cannot share a pass.
+        """
+        if not hasattr(self.data, "test_batch"):
+            raise UserError(
+                f"--batch {frames}: {self.name} does not detect in whole frames, so they cannot "
+                "share a pass: leave it out"
+            )
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, test_batch=frames))
+
     def with_parts(self, *, detector: str | None, reid: str | None) -> Self:
         """The same recipe with other weights for its parts.
 

@@ -240,6 +240,20 @@ def test_a_video_is_tracked_frame_by_frame_as_a_sequence_is(
     assert count == 10
 
 
+def test_a_detector_that_looks_ahead_gives_the_same_tracks(
+    tracker: TrackingRecipe, data_root: Path
+) -> None:
+    alone = evaluate(tracker, data_root=data_root, checkpoint=None)
+    ahead = evaluate(tracker.with_test_batch(4), data_root=data_root, checkpoint=None)
+    assert isinstance(alone, TrackingEvaluation)
+    assert isinstance(ahead, TrackingEvaluation)
+    ((name, rows),) = alone.results.items()
+    assert ahead.frames == 10
+    assert len(rows) > 0
+    assert np.array_equal(ahead.results[name].ids, rows.ids)
+    assert np.allclose(ahead.results[name].boxes_xyxy, rows.boxes_xyxy, rtol=0, atol=1e-3)
+
+
 def test_the_callers_precision_is_untouched_between_frames(
     tracker: TrackingRecipe, data_root: Path
 ) -> None:
