@@ -31,6 +31,7 @@ __all__ = ["RunLog", "peak_memory_mb"]
 BatchT = TypeVar("BatchT")
 
 _NEWLINE = b"\n"
+_MUCH_WAITING = 0.25  # share of the time that a run waits for data from which on it is told
 
 
 def peak_memory_mb(device: torch.device) -> float:
@@ -71,6 +72,8 @@ class RunLog:
         self._sample_ids: list[str] = []
         self._steps_in_window = 0
         self._data_time = 0.0
+        self._windows = 0
+        self._told_waiting = False
         self._window_start = time.perf_counter()
         self._skipped = 0
         self._unwritten = b""
@@ -226,8 +229,19 @@ class RunLog:
                 f"epoch {epoch}  step {step}/{self._total_steps}  {shown}  "
                 f"{fields['time']:.3f} s/step  {fields['memory']} MB  {left / 60:.1f} min left"
             )
+        self._tell_waiting(self._data_time / seconds if seconds else 0.0, step)
         self._data_time, self._steps_in_window = 0.0, 0
         self._window_start = time.perf_counter()
+
+    def _tell_waiting(self, share: float, step: int) -> None:
+        """Say, once a run, that data are the bottleneck; the first window starts the workers."""
+        self._windows += 1
+        if self._windows > 1 and share >= _MUCH_WAITING and not self._told_waiting:
+            self._told_waiting = True
+            self.say(
+                f"step {step}: data are the bottleneck: {share:.0%} of the time since the last "
+                "line went by waiting for them; more training.workers may help"
+            )
 
     def _mean_losses(self) -> dict[str, float]:
         """Means over the window, read from the device at once (host sync, once a window)."""

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from rich.console import Console
+
+from halftrack.precision import StepReport
+from halftrack.training.log import RunLog
 
 FIELDS = {
     "mode",
@@ -62,3 +71,46 @@ def test_without_a_terminal_progress_is_plain_lines(
     words = " ".join(shown.split())
     for part in ("step 3/8", "loss", "lr", "scale", "s/step", "MB", "min left"):
         assert part in words
+
+
+@pytest.mark.parametrize(
+    ("waits", "told"),
+    [
+        ((0, 0, 0, 0), []),
+        ((1, 1, 1, 1), []),  # 10% of a step of 10 seconds
+        ((9, 9, 0, 0), []),  # the first window starts the workers
+        ((0, 0, 5, 6), ["step 4: data are the bottleneck: 55% of the time"]),
+        ((9, 9, 4, 4, 9, 9), ["step 4: data are the bottleneck: 40% of the time"]),
+    ],
+)
+def test_a_run_that_waits_for_data_is_told_so_once(
+    waits: tuple[int, ...], told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("halftrack.training.log.time", SimpleNamespace(perf_counter=lambda: now))
+    console = Console(file=io.StringIO())
+    log = RunLog(
+        tmp_path / "log.jsonl",
+        every=2,
+        device=torch.device("cpu"),
+        total_steps=len(waits),
+        console=console,
+    )
+
+    def loader() -> Iterator[int]:
+        nonlocal now
+        for seconds in waits:
+            now += seconds
+            yield seconds
+
+    report = StepReport(
+        skipped=False, found_inf=False, grad_norm=1.0, loss_scale=1.0, consecutive_skips=0
+    )
+    with log:
+        for step, waited in enumerate(log.timed(loader()), start=1):
+            now += 10 - waited
+            log.record(report, lr=0.1, epoch=1, iteration=step, step=step)
+    lines = console.file.getvalue().splitlines()
+    found = [line for line in lines if "data are the bottleneck" in line]
+    assert len(found) == len(told)
+    assert all(line.startswith(start) for line, start in zip(found, told, strict=True))
