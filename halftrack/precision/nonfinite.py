@@ -147,6 +147,8 @@ class NonFiniteTrace(TorchDispatchMode):
         if func in _OF_EACH:
             single, rows = _OF_EACH[func], zip(*args, strict=True)
             results = [self.__torch_dispatch__(single, types, row, kwargs) for row in rows]
+            if single is _aten.copy_.default:
+                self._mark_joined(args[0])
             return None if func._schema.is_mutable else results
         flat, structure = tree_flatten((args, kwargs or {}))
         given = [value for value in flat if isinstance(value, Tensor)]
@@ -270,6 +272,12 @@ class NonFiniteTrace(TorchDispatchMode):
             ):
                 storage = value.untyped_storage()
                 self._batched.setdefault(storage._cdata, StorageWeakRef(storage))
+
+    def _mark_joined(self, parts: Sequence[Tensor]) -> None:
+        """Tensors that are written into one, as many as there are samples, make it a batch."""
+        storages = {part.untyped_storage()._cdata for part in parts}
+        if len(storages) == 1 and len(parts) == len(self._sample_ids):
+            self._batched.setdefault(storages.pop(), StorageWeakRef(parts[0].untyped_storage()))
 
     def _is_batched(self, tensor: Tensor) -> bool:
         return self._counts(tensor) and tensor.untyped_storage()._cdata in self._batched

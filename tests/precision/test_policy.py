@@ -291,7 +291,7 @@ def test_the_islands_made_are_told() -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_refused_with_the_nearest_path() -> None:
-    with pytest.raises(ValueError, match=r"'haed' matches no module; the nearest is 'head'"):
+    with pytest.raises(ValueError, match=r"'haed' matches no module; the nearest are head"):
         islands("head", "haed")
 
 
