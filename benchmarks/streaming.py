@@ -3,7 +3,8 @@
     python benchmarks/streaming.py [--rounds 10]
 
 The reference implementation takes 13.1 cal_inf for the same frame. The streamed detections are also
-held against the computation without any reuse.
+held against the computation without any reuse, and kernels and waits a frame are counted alone and
+with four frames in a pass.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from measure import calibration_inference, golden_selsa, golden_video, machine, 
 
 from halftrack.frames import Detections, Frame
 from halftrack.models import SELSA
+from halftrack.precision import Launches
 
 
 @torch.no_grad()
@@ -52,6 +54,11 @@ def main() -> None:
         f"{len(streamed)} detections equal the uncached ones within "
         f"{scores:.1e} in scores and {boxes:.1e} px"
     )
+    for count in (1, 4):
+        with Launches() as launches:
+            model(frames[:count])
+        kernels, waits = launches.kernels / count, launches.waits / count
+        print(f"{count} a pass: {kernels:.0f} kernels and {waits:.3g} waits a frame")
     rows = paired([lambda: model(key), calibration_inference()], rounds=rounds)
     print(f"a streamed frame takes {spread([a / b for a, b in rows])} cal_inf")
     print(machine())

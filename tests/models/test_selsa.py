@@ -8,7 +8,7 @@ from device_guard import DeviceGuard
 
 from halftrack.frames import Clip, Detections, Frame
 from halftrack.models import SELSA
-from halftrack.precision import NonFiniteGradientError, Precision, optimizer_step
+from halftrack.precision import Launches, NonFiniteGradientError, Precision, optimizer_step
 from halftrack.recipes import load_recipe
 
 LOSSES = {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"}
@@ -80,6 +80,20 @@ def test_frames_of_a_pass_are_detected_as_one_by_one(
         assert torch.equal(one.labels, other.labels)
         assert torch.allclose(one.boxes_xyxy, other.boxes_xyxy, rtol=0, atol=1e-4)
         assert torch.allclose(one.scores, other.scores, rtol=0, atol=1e-4)
+
+
+def test_a_frame_of_a_pass_of_four_launches_less_than_half_as_much(model: SELSA) -> None:
+    frames = [frame(seed) for seed in range(4)]
+    counts = []
+    with torch.inference_mode():
+        model.eval().start(frames[:2])
+        for each in (frames[:1], frames):
+            with Launches() as launches:
+                model(each)
+            counts.append(launches)
+    alone, together = counts
+    assert together.kernels < 2 * alone.kernels
+    assert together.waits < 4 * alone.waits
 
 
 def test_mode_and_sample_must_go_together(model: SELSA) -> None:
