@@ -16,6 +16,7 @@ from torch import Tensor
 
 __all__ = [
     "Clip",
+    "ClipBatch",
     "CropBatch",
     "Detections",
     "Frame",
@@ -23,6 +24,7 @@ __all__ = [
     "FrameTruth",
     "PairBatch",
     "Tracks",
+    "batches_of",
 ]
 
 
@@ -103,6 +105,12 @@ class Clip:
     """Frames of the same video whose features are added to the key frame's."""
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Greatest height and width of its images."""
+        sizes = [frame.size for frame in (self.key, *self.references)]
+        return max(height for height, _ in sizes), max(width for _, width in sizes)
+
+    @property
     def sample_ids(self) -> tuple[str, ...]:
         """Names of all frames, the key frame first."""
         return (self.key.sample_id, *(frame.sample_id for frame in self.references))
@@ -113,17 +121,47 @@ class Clip:
 
     def to(self, device: torch.device | str) -> Clip:
         """The same clip with its tensors on ``device``."""
-        return Clip(
-            key=self.key.to(device),
-            references=tuple(frame.to(device) for frame in self.references),
-        )
+        references = tuple(frame.to(device) for frame in self.references)
+        return Clip(key=self.key.to(device), references=references)
 
     def pin_memory(self) -> Clip:
         """The same clip in page-locked memory (called by a pinning DataLoader)."""
-        return Clip(
-            key=self.key.pin_memory(),
-            references=tuple(frame.pin_memory() for frame in self.references),
-        )
+        references = tuple(frame.pin_memory() for frame in self.references)
+        return Clip(key=self.key.pin_memory(), references=references)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipBatch:
+    """Clips that share a training pass, each with the seed of its own random draws."""
+
+    clips: tuple[Clip, ...]
+    """The clips; padding changes none of them where their images are equally large."""
+    seeds: tuple[int, ...]
+    """Seed of what is drawn for each clip: it learns from what it would alone."""
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The key frames of all clips, then their reference frames, clip after clip."""
+        references = [frame for clip in self.clips for frame in clip.references]
+        return (*(clip.key for clip in self.clips), *references)
+
+    @property
+    def sample_ids(self) -> tuple[str, ...]:
+        """Names of all frames, in the order of ``frames``."""
+        return tuple(frame.sample_id for frame in self.frames)
+
+    def faulty_targets(self) -> tuple[str, ...]:
+        """Names of the key frames of which a box has no area or is not finite (host sync)."""
+        return _with_faults([clip.key for clip in self.clips])
+
+    def to(self, device: torch.device | str) -> ClipBatch:
+        """The same clips with their tensors on ``device``."""
+        return replace(self, clips=tuple(clip.to(device) for clip in self.clips))
+
+
+def batches_of(batch: object) -> int:
+    """The number of a step's batches that a pass takes: its clips, or 1."""
+    return len(batch.clips) if isinstance(batch, ClipBatch) else 1
 
 
 @dataclass(frozen=True, kw_only=True)

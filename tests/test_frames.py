@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from halftrack.frames import Clip, Frame, FrameBatch, PairBatch
+from halftrack.frames import Clip, ClipBatch, Frame, FrameBatch, PairBatch
 
 NAN, INF = float("nan"), float("inf")
 BOXES = {
@@ -38,6 +38,10 @@ def test_faulty_targets_are_named(story: str) -> None:
     assert Clip(key=tried, references=(good,)).faulty_targets() == named
     # References lend features; their boxes are not learned.
     assert Clip(key=good, references=(tried,)).faulty_targets() == ()
+    clips = (Clip(key=good, references=()), Clip(key=tried, references=(empty,)))
+    batch = ClipBatch(clips=clips, seeds=(0, 1))
+    assert batch.faulty_targets() == named
+    assert batch.sample_ids == ("good", "tried", "no")
     pairs = PairBatch(
         templates=torch.zeros(2, 3, 7, 7),
         searches=torch.zeros(2, 3, 15, 15),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from halftrack.frames import Clip, Frame, FrameBatch
+from halftrack.frames import Clip, ClipBatch, Frame, FrameBatch
 from halftrack.precision import Launches, Precision
 from halftrack.recipes import load_recipe
 from halftrack.training import Learner
@@ -47,11 +47,15 @@ def trained(request: pytest.FixtureRequest) -> tuple[str, Learner]:
     return request.param, Learner(model, config, Precision(), device=device, batches_per_epoch=1)
 
 
-def counted(name: str, learner: Learner, images: int, **how: Any) -> Launches:
-    """A step of so many images; one of SELSA's is the key frame."""
+def counted(
+    name: str, learner: Learner, images: int, clips: int | None = None, **how: Any
+) -> Launches:
+    """A step of so many images, or clips of them; one of a clip's is the key frame."""
     given = frames(images, **how)
     clip = Clip(key=given[0], references=tuple(given[1:]))
-    batch = clip if name == "SELSA" else FrameBatch(frames=tuple(given))
+    batch: Any = clip if name == "SELSA" else FrameBatch(frames=tuple(given))
+    if clips is not None:
+        batch = ClipBatch(clips=(clip,) * clips, seeds=tuple(range(clips)))
     # The first step lays the anchors of its size, which are kept.
     for _ in range(2):
         with Launches() as launches:
@@ -72,6 +76,8 @@ def test_a_step_launches_and_waits_alike_whatever_is_in_it(trained: tuple[str, L
         "twice the objects": counted(name, learner, images, size=(160, 256), objects=8),
         "no objects": counted(name, learner, images, size=(96, 160), objects=0),
     }
+    if name == "SELSA":
+        others["twice the clips"] = counted(name, learner, images, 2, size=(160, 256), objects=4)
     for what, other in others.items():
         assert other.waits == usual.waits, what
         assert other.kernels <= 1.1 * usual.kernels, what

@@ -22,7 +22,10 @@ NAMES = {
         "Padded area clip decode_deltas encode_deltas iou nms nms_by_class on_device pad_rows "
         "start_box_fault unsuppressed"
     ),
-    "halftrack.frames": "Clip CropBatch Detections Frame FrameBatch FrameTruth PairBatch Tracks",
+    "halftrack.frames": (
+        "Clip ClipBatch CropBatch Detections Frame FrameBatch FrameTruth PairBatch Tracks "
+        "batches_of"
+    ),
     "halftrack.layers": (
         "AnchorGrid ChannelMapper ConvNorm FPN LinearMapper ResNet ResNetConfig SiameseGeometry "
         "depthwise_correlation normalise_and_pad one_thread roi_align roi_align_pyramid"

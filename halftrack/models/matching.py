@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
@@ -23,16 +23,18 @@ from halftrack.frames import Frame
 
 __all__ = [
     "NEITHER",
+    "Draws",
     "MatchingConfig",
     "Objects",
-    "Sample",
     "Samples",
-    "assign",
     "assign_objects",
+    "mean_loss",
     "require_area",
-    "sample",
     "sample_boxes",
 ]
+
+Draws = Sequence[torch.Generator] | None
+"""Random numbers of each image of a batch; None: torch's own, image after image."""
 
 BACKGROUND, NEITHER = -1, -2
 """Marks of a box without an object: to learn as background, or not at all."""
@@ -55,45 +57,6 @@ class MatchingConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Indices of the sampled boxes, ascending, and the object of each positive one."""
-
-    positive: Tensor
-    """int64 ``(p,)``."""
-    negative: Tensor
-    """int64 ``(n,)``."""
-    objects: Tensor
-    """int64 ``(p,)`` index of the object each positive box is assigned to."""
-
-
-def assign(boxes_xyxy: Tensor, objects_xyxy: Tensor, config: MatchingConfig) -> Tensor:
-    """int64 ``(n,)``: the object of each box, -1 for background, -2 for boxes that are neither."""
-    if not len(objects_xyxy) or not len(boxes_xyxy):
-        return boxes_xyxy.new_full((len(boxes_xyxy),), -1, dtype=torch.int64)
-    overlaps = iou(objects_xyxy, boxes_xyxy)
-    best, assigned = overlaps.max(dim=0)
-    result = torch.full_like(assigned, -2)
-    result = torch.where(best < config.negative_iou, -1, result)
-    result = torch.where(best >= config.positive_iou, assigned, result)
-    if config.low_quality_iou is not None:
-        best_of_object = overlaps.max(dim=1).values
-        # Later objects win shared boxes, as in the reference.
-        for index in range(len(objects_xyxy)):
-            ties = overlaps[index] == best_of_object[index]
-            ties &= best_of_object[index] >= config.low_quality_iou
-            result = torch.where(ties, index, result)
-    return result
-
-
-def sample(assigned: Tensor, config: MatchingConfig) -> Sample:
-    """Draw from the assignment ``(n,)``: positives up to their share, negatives for the rest."""
-    wanted = int(config.num_samples * config.positive_fraction)
-    positive = _draw(torch.nonzero(assigned >= 0).flatten(), wanted)
-    negative = _draw(torch.nonzero(assigned == -1).flatten(), config.num_samples - len(positive))
-    return Sample(positive, negative, assigned[positive])
 
 
 @dataclass(frozen=True)
@@ -166,14 +129,24 @@ def assign_objects(
 
 
 @torch.no_grad()
-def sample_boxes(assigned: Tensor, config: MatchingConfig) -> Samples:
+def sample_boxes(assigned: Tensor, config: MatchingConfig, draws: Draws = None) -> Samples:
     """Draw from the assignment ``(b, n)``: positives up to their share, negatives for the rest.
 
     The host waits once, for the candidates' numbers in all images (host sync).
+
+    Args:
+        assigned: to each box.
+        config: the size of the sample.
+        draws: random numbers of each image.
     """
     kinds = torch.stack([assigned >= 0, assigned == BACKGROUND], dim=1)
     counts = np.array(kinds.count_nonzero(dim=2).tolist())
-    drawn = [ranks for found in counts for ranks in _draw_image(found[0], found[1], config)]
+    generators = [None] * len(counts) if draws is None else draws
+    drawn = [
+        ranks
+        for (positive, negative), own in zip(counts, generators, strict=True)
+        for ranks in _draw_image(positive, negative, config, own)
+    ]
     sizes = np.array([len(ranks) for ranks in drawn])
     # The candidates of all images are numbered through, from 1: positives, negatives, the next.
     before = np.cumsum(counts) - counts.flatten()
@@ -191,6 +164,32 @@ def sample_boxes(assigned: Tensor, config: MatchingConfig) -> Samples:
         objects=assigned.flatten()[rows[places]],
         counts=tuple((int(p), int(n)) for p, n in sizes.reshape(-1, 2)),
     )
+
+
+class Loss(Protocol):
+    """A loss of torch.nn.functional."""
+
+    def __call__(self, given: Tensor, wanted: Tensor, /, *, reduction: str) -> Tensor:
+        """The loss of rows, reduced."""
+
+
+def mean_loss(
+    loss: Loss, given: Tensor, wanted: Tensor, rows: Sequence[int], counts: Sequence[int]
+) -> Tensor:
+    """The mean over parts of a batch of each part's summed loss over its own count.
+
+    Args:
+        loss: of given and wanted rows.
+        given: ``(n, ...)``, part after part.
+        wanted: likewise.
+        rows: number of rows of each part.
+        counts: number that each part's sum is divided by.
+    """
+    if len(rows) == 1:
+        return loss(given, wanted, reduction="sum") / counts[0]
+    parts = loss(given, wanted, reduction="none").split(rows)
+    sums = [own.sum() / count for own, count in zip(parts, counts, strict=True)]
+    return torch.stack(sums).mean()
 
 
 def require_area(corners: Sequence[Sequence[float]], sample_ids: Sequence[str]) -> None:
@@ -211,25 +210,18 @@ def require_area(corners: Sequence[Sequence[float]], sample_ids: Sequence[str]) 
             )
 
 
-def _draw(candidates: Tensor, wanted: int) -> Tensor:
-    if len(candidates) <= wanted:
-        return candidates
-    # Drawn on the CPU on every device, so that a seed means the same sample everywhere.
-    order = torch.randperm(len(candidates), device="cpu")[:wanted].to(candidates.device)
-    return candidates[order].sort().values
-
-
 def _draw_image(
-    positive: int, negative: int, config: MatchingConfig
+    positive: int, negative: int, config: MatchingConfig, draws: torch.Generator | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ranks of the candidates drawn of an image that has so many of both kinds."""
     wanted = int(config.num_samples * config.positive_fraction)
-    positives = _draw_ranks(positive, wanted)
-    return positives, _draw_ranks(negative, config.num_samples - len(positives))
+    positives = _draw_ranks(positive, wanted, draws)
+    return positives, _draw_ranks(negative, config.num_samples - len(positives), draws)
 
 
-def _draw_ranks(candidates: int, wanted: int) -> NDArray[np.int64]:
+def _draw_ranks(candidates: int, wanted: int, draws: torch.Generator | None) -> NDArray[np.int64]:
     if candidates <= wanted:
         return np.arange(candidates)
     # Drawn on the CPU on every device, so that a seed means the same sample everywhere.
-    return np.sort(torch.randperm(candidates, device="cpu")[:wanted].numpy())
+    order = torch.randperm(candidates, generator=draws, device="cpu")
+    return np.sort(order[:wanted].numpy())

@@ -20,9 +20,11 @@ from halftrack.boxes import decode_deltas, encode_deltas, nms_by_class, on_devic
 from halftrack.frames import Detections, Frame
 from halftrack.models.matching import (
     NEITHER,
+    Draws,
     MatchingConfig,
     Objects,
     assign_objects,
+    mean_loss,
     sample_boxes,
 )
 
@@ -86,6 +88,8 @@ class SampledRoIs:
     """``(n, 4)``."""
     counts: tuple[int, ...]
     """Number of boxes of each frame."""
+    positives: tuple[int, ...]
+    """Number of them that are on an object."""
     labels: Tensor
     """int64 ``(n,)``; the background is the last."""
     positive: Tensor
@@ -103,8 +107,10 @@ class SampledRoIs:
 class Sampler(Protocol):
     """Chooses the rois of each frame that the second stage learns from."""
 
-    def __call__(self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame]) -> SampledRoIs:
-        """Rois of frames with their objects and the proposals ``(k, 4)`` of each."""
+    def __call__(
+        self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame], draws: Draws = None
+    ) -> SampledRoIs:
+        """Rois of frames with their objects, proposals ``(k, 4)`` and random numbers."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,9 @@ class RandomSampler:
     config: RoIHeadConfig
 
     @torch.no_grad()
-    def __call__(self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame]) -> SampledRoIs:
+    def __call__(
+        self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame], draws: Draws = None
+    ) -> SampledRoIs:
         """Rois drawn from each frame's objects and proposals ``(k, 4)``, in this order."""
         config, objects = self.config, Objects.of(frames)
         proposals = pad_rows(proposals_xyxy)
@@ -124,12 +132,13 @@ class RandomSampler:
         # Of the candidates the objects come first, each assigned to itself.
         own = torch.where(objects.places >= 0, objects.places, NEITHER)
         candidates = torch.cat([objects.padded_xyxy, proposals.rows], dim=1).flatten(0, 1)
-        chosen = sample_boxes(torch.cat([own, assigned], dim=1), config.matching)
+        chosen = sample_boxes(torch.cat([own, assigned], dim=1), config.matching, draws)
         boxes, positive = candidates[chosen.rows], chosen.positive
         background = objects.labels.new_full((len(boxes),), config.num_classes)
         return SampledRoIs(
             boxes_xyxy=boxes,
             counts=tuple(map(sum, chosen.counts)),
+            positives=tuple(found for found, _ in chosen.counts),
             labels=background.index_copy_(0, positive, objects.labels[chosen.objects]),
             positive=positive,
             targets=encode_deltas(
@@ -177,18 +186,29 @@ class RoIHead(nn.Module):
             nn.init.normal_(layer.weight, std=std)
             nn.init.zeros_(layer.bias)
 
-    def losses(self, logits: Tensor, deltas: Tensor, rois: SampledRoIs) -> dict[str, Tensor]:
-        """Losses over the rois of all frames, and the share ``acc`` (percent) of right classes."""
+    def losses(
+        self, logits: Tensor, deltas: Tensor, rois: SampledRoIs, *, each: bool = False
+    ) -> dict[str, Tensor]:
+        """Losses over the rois of all frames, and the share ``acc`` (percent) of right classes.
+
+        Args:
+            logits: of the rois.
+            deltas: of the rois.
+            rois: of all frames, with what they are to learn.
+            each: average the losses that each frame has alone, not those of all rois.
+        """
         labels, positive = rois.labels, rois.positive
-        count = max(len(labels), 1)
+        rows, positives = (
+            (rois.counts, rois.positives) if each else ((len(labels),), (len(positive),))
+        )
+        counts = [max(count, 1) for count in rows]
         logits = logits.float()
         by_class = deltas.view(len(deltas), self.config.num_classes, 4)
-        moves = by_class[positive, labels[positive]]
-        correct = (logits.argmax(dim=1) == labels).sum()
+        moves = by_class[positive, labels[positive]].float()
         return {
-            "loss_cls": F.cross_entropy(logits, labels, reduction="sum") / count,
-            "loss_bbox": F.smooth_l1_loss(moves.float(), rois.targets, reduction="sum") / count,
-            "acc": correct * (100.0 / count),
+            "loss_cls": mean_loss(F.cross_entropy, logits, labels, rows, counts),
+            "loss_bbox": mean_loss(F.smooth_l1_loss, moves, rois.targets, positives, counts),
+            "acc": mean_loss(_percent_right, logits, labels, rows, counts),
         }
 
     def decode(
@@ -211,6 +231,12 @@ class RoIHead(nn.Module):
         kept = nms_by_class(boxes, scores, labels, self.config.nms_iou)
         kept = kept[: self.config.max_detections]
         return Detections(boxes_xyxy=boxes[kept], scores=scores[kept], labels=labels[kept])
+
+
+def _percent_right(logits: Tensor, labels: Tensor, *, reduction: str) -> Tensor:
+    """100 for each roi whose class is right; their mean is what ``acc`` logs."""
+    right = logits.detach().argmax(dim=1) == labels
+    return right.sum() * 100.0 if reduction == "sum" else right * 100.0
 
 
 def to_rois(boxes_xyxy: Sequence[Tensor]) -> Tensor:

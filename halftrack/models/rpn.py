@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -20,7 +21,14 @@ from halftrack.boxes import decode_deltas, encode_deltas, on_device, unsuppresse
 from halftrack.errors import UserError
 from halftrack.frames import Frame
 from halftrack.layers import AnchorGrid
-from halftrack.models.matching import MatchingConfig, Objects, assign_objects, sample_boxes
+from halftrack.models.matching import (
+    Draws,
+    MatchingConfig,
+    Objects,
+    assign_objects,
+    mean_loss,
+    sample_boxes,
+)
 
 __all__ = ["RPN", "RPNConfig"]
 
@@ -138,20 +146,29 @@ class RPN(nn.Module):
             row[: min(count, limit)] for row, count, limit in zip(rows, counts, limits, strict=True)
         ]
 
-    def losses(self, logits: Maps, deltas: Maps, frames: Sequence[Frame]) -> dict[str, Tensor]:
+    def losses(
+        self,
+        logits: Maps,
+        deltas: Maps,
+        frames: Sequence[Frame],
+        *,
+        each: bool = False,
+        draws: Draws = None,
+    ) -> dict[str, Tensor]:
         """Losses over a sample of each frame's anchors; zero, not NaN, without any.
 
         Args:
             logits: of the batch.
             deltas: of the batch.
             frames: what the batch was made of, with their objects.
+            each: average the losses that each frame has alone, not those of all samples.
+            draws: random numbers of each frame.
         """
         anchors, objects = torch.cat(self.anchors(logits)), Objects.of(frames)
         may_learn = self._may_learn(anchors, frames)
         matching = self.config.matching
-        chosen = sample_boxes(
-            assign_objects(anchors, objects, matching, allowed=may_learn), matching
-        )
+        assigned = assign_objects(anchors, objects, matching, allowed=may_learn)
+        chosen = sample_boxes(assigned, matching, draws)
         positive = chosen.rows[chosen.positive]
         scores = _by_anchor(logits, 1).flatten()[chosen.rows].float()
         wanted = torch.zeros_like(scores).index_fill_(0, chosen.positive, 1.0)
@@ -160,14 +177,16 @@ class RPN(nn.Module):
             anchors[positive % len(anchors)], objects.boxes_xyxy[chosen.objects]
         )
         # None of a kind counts as one of it, in the reference too.
-        count = sum(max(found, 1) for image in chosen.counts for found in image)
+        counts = [sum(max(found, 1) for found in image) for image in chosen.counts]
+        sampled, found = [sum(image) for image in chosen.counts], [p for p, _ in chosen.counts]
+        if not each:
+            counts, sampled, found = [sum(counts)], [sum(sampled)], [sum(found)]
+        smooth_l1 = partial(F.smooth_l1_loss, beta=self.config.smooth_l1_beta)
         # Sums of nothing are 0 and keep the graph, so an image without objects trains the scores
         # alone.
-        score_loss = F.binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
-        move_loss = F.smooth_l1_loss(
-            moves, targets, beta=self.config.smooth_l1_beta, reduction="sum"
-        )
-        return {"loss_rpn_cls": score_loss / count, "loss_rpn_bbox": move_loss / count}
+        score_loss = mean_loss(F.binary_cross_entropy_with_logits, scores, wanted, sampled, counts)
+        move_loss = mean_loss(smooth_l1, moves, targets, found, counts)
+        return {"loss_rpn_cls": score_loss, "loss_rpn_bbox": move_loss}
 
     def _may_learn(self, anchors: Tensor, frames: Sequence[Frame]) -> Tensor:
         """Which anchors ``(b, n)`` a frame may teach anything."""

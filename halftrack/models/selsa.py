@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
-from halftrack.frames import Clip, Detections, Frame
+from halftrack.frames import Clip, ClipBatch, Detections, Frame
 from halftrack.layers import ChannelMapper, ResNet, ResNetConfig, normalise_and_pad, roi_align
+from halftrack.models.matching import Draws
 from halftrack.models.roi_head import BBoxHead, RoIHead, RoIHeadConfig, to_rois, xavier_linear
 from halftrack.models.rpn import RPN, RPNConfig
-from halftrack.models.selsa_memory import Memory, StreamMemory, split_memory
+from halftrack.models.selsa_memory import Memory, Shares, StreamMemory, shares_of, split_memory
 
 __all__ = ["SELSA", "SelsaConfig"]
 
@@ -74,14 +75,22 @@ class Aggregator(nn.Module):
         """Keys and values of reference rois ``(m, d)``."""
         return self._split(self.ref_fc_embed(references)), self._split(self.ref_fc(references))
 
-    def forward(self, rois: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Features of the references, aggregated for each roi: ``(n, d)``."""
+    def forward(
+        self, rois: Tensor, keys: Tensor, values: Tensor, shares: Shares | None = None
+    ) -> Tensor:
+        """Features of the references, aggregated for each roi: ``(n, d)``.
+
+        Several clips come one after the other, each with its ``shares`` of rois and references.
+        """
         # The query is scaled before the product: 64-term products of fp16 features pass 65504 from
         # |q| = 33 on.
         queries = self._split(self.fc_embed(rois)) * (keys.shape[-1] ** -0.5)
-        # fp32: the softmax sums thousands of terms of which a few matter.
-        weights = torch.bmm(queries, keys.transpose(1, 2)).softmax(dim=2, dtype=torch.float32)
-        gathered = torch.bmm(weights.to(values.dtype), values)
+        if shares is None:
+            gathered = _attend(queries, keys, values)
+        else:
+            lent = (keys.split(shares[1], 1), values.split(shares[1], 1))
+            clips = zip(queries.split(shares[0], 1), *lent, strict=True)
+            gathered = torch.cat([_attend(*clip) for clip in clips], dim=1)
         answer: Tensor = self.fc(gathered.transpose(0, 1).flatten(1))
         return answer
 
@@ -89,6 +98,13 @@ class Aggregator(nn.Module):
         # Not -1: without any roi (features that are not finite give none) it could not be told.
         width = features.shape[1] // self._heads
         return features.view(len(features), self._heads, width).transpose(0, 1)
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """The values ``(heads, n, d / heads)`` that the rois of one clip gather."""
+    # fp32: the softmax sums thousands of terms of which a few matter.
+    weights = torch.bmm(queries, keys.transpose(1, 2)).softmax(dim=2, dtype=torch.float32)
+    return torch.bmm(weights.to(values.dtype), values)
 
 
 class SelsaBBoxHead(BBoxHead):
@@ -115,12 +131,17 @@ class SelsaBBoxHead(BBoxHead):
             memory.append(aggregator.remember(embedded))
         return tuple(memory)
 
-    def aggregate(self, embedded: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Logits and deltas of embedded rois, aggregated before each activation."""
+    def aggregate(
+        self, embedded: Tensor, memory: Memory, shares: Shares | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits and deltas of embedded rois, aggregated before each activation.
+
+        Several clips come one after the other, each with its ``shares`` of rois and references.
+        """
         for index, (keys, values) in enumerate(memory):
             if index:
                 embedded = self.shared_fcs[index](embedded)
-            embedded = (embedded + self.aggregator[index](embedded, keys, values)).relu()
+            embedded = (embedded + self.aggregator[index](embedded, keys, values, shares)).relu()
         return self.fc_cls(embedded), self.fc_reg(embedded)
 
 
@@ -141,7 +162,7 @@ class _Detector(nn.Module):
 
 
 class SELSA(nn.Module):
-    """In training a clip gives losses; in evaluation a video streams, after ``start``."""
+    """In training clips give losses; in evaluation a video streams, after ``start``."""
 
     def __init__(self, config: SelsaConfig) -> None:
         super().__init__()
@@ -150,9 +171,9 @@ class SELSA(nn.Module):
         self._memory: StreamMemory | None = None
 
     def forward(
-        self, inputs: Clip | Frame | Sequence[Frame]
+        self, inputs: Clip | ClipBatch | Frame | Sequence[Frame]
     ) -> dict[str, Tensor] | Detections | list[Detections]:
-        """Losses of a ``Clip`` in training mode, ``Detections`` of a ``Frame`` in evaluation mode.
+        """Losses of clips in training mode, ``Detections`` of a ``Frame`` in evaluation mode.
 
         Several frames in evaluation mode share a pass, and each has its own ``Detections``.
 
@@ -161,13 +182,16 @@ class SELSA(nn.Module):
             RuntimeError: in evaluation mode before ``start``.
         """
         if self.training and isinstance(inputs, Clip):
-            return self.losses(inputs)
+            return self.losses([inputs])
+        if self.training and isinstance(inputs, ClipBatch):
+            draws = [torch.Generator("cpu").manual_seed(seed) for seed in inputs.seeds]
+            return self.losses(inputs.clips, draws)
         if not self.training and isinstance(inputs, Frame):
             return self.detect(inputs)
         if not self.training and isinstance(inputs, Sequence):
             return self.detect_all(inputs)
-        wanted = "a Clip in training mode" if self.training else "a Frame in evaluation mode"
-        raise TypeError(f"SELSA takes {wanted}, got a {type(inputs).__name__}")
+        wanted = "a Clip or ClipBatch in training" if self.training else "a Frame in evaluation"
+        raise TypeError(f"SELSA takes {wanted} mode, got a {type(inputs).__name__}")
 
     def features(self, frames: Sequence[Frame]) -> Tensor:
         """The neck's output ``(b, c, h, w)`` for frames of any sizes, padded to a common one."""
@@ -175,26 +199,37 @@ class SELSA(nn.Module):
         mapped: Tensor = self.detector.neck(self.detector.backbone(images)[-1])
         return mapped
 
-    def losses(self, clip: Clip) -> dict[str, Tensor]:
-        """fp32 losses of the key frame; key and references share one pass through the backbone."""
-        frames = (clip.key, *clip.references)
+    def losses(self, clips: Sequence[Clip], draws: Draws = None) -> dict[str, Tensor]:
+        """fp32 losses of the key frames, each clip's own averaged over the clips.
+
+        All frames share one pass through backbone, neck and RPN; attention stays within its clip.
+
+        Args:
+            clips: what is learned.
+            draws: random numbers of each clip; None: torch's own.
+        """
+        keys = [clip.key for clip in clips]
+        frames = [*keys, *(frame for clip in clips for frame in clip.references)]
         features = self.features(frames)
         rpn, head = self.detector.rpn_head, self.detector.roi_head
-        logits, deltas = rpn([features[:1]])
-        losses = rpn.losses(logits, deltas, [clip.key])
+        logits, deltas = rpn([features[: len(keys)]])
+        losses = rpn.losses(logits, deltas, keys, each=True, draws=draws)
         # Where references come from needs no gradient; what is read there does.
         with torch.no_grad():
-            lent = rpn([features[1:]])
+            lent = rpn([features[len(keys) :]])
             maps = [
                 [torch.cat([*own, *more])] for own, more in zip((logits, deltas), lent, strict=True)
             ]
-        learned = [True, *(False for _ in clip.references)]
-        key, *references = rpn.proposals(maps[0], maps[1], frames, learned=learned)
-        rois = head.sampler([key[:, :4]], [clip.key])
-        embedded = self.embed(features, [rois.boxes_xyxy, *(found[:, :4] for found in references)])
+        learned = [place < len(keys) for place in range(len(frames))]
+        proposals = rpn.proposals(maps[0], maps[1], frames, learned=learned)
+        found = [boxes[:, :4] for boxes in proposals]
+        rois = head.sampler(found[: len(keys)], keys, draws)
+        references = found[len(keys) :]
+        embedded = self.embed(features, [*rois.per_frame, *references])
         own, other = embedded.tensor_split([len(rois.boxes_xyxy)])
-        answer = self.bbox_head.aggregate(own, self.bbox_head.remember(other))
-        return losses | head.losses(*answer, rois)
+        shares = shares_of(clips, rois.counts, references) if len(clips) > 1 else None
+        answer = self.bbox_head.aggregate(own, self.bbox_head.remember(other), shares)
+        return losses | head.losses(*answer, rois, each=True)
 
     @property
     def bbox_head(self) -> SelsaBBoxHead:

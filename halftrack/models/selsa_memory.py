@@ -6,13 +6,18 @@ Shapes: keys and values ``(heads, m, d / heads)`` over m rois.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from torch import Tensor
 
-__all__ = ["Memory", "StreamMemory", "split_memory"]
+from halftrack.frames import Clip
+
+__all__ = ["Memory", "Shares", "StreamMemory", "shares_of", "split_memory"]
 
 Memory = tuple[tuple[Tensor, Tensor], ...]
 """Keys and values of rois, for each of the shared FCs."""
+Shares = tuple[Sequence[int], Sequence[int]]
+"""Numbers of rois and of reference rois of each clip of a pass."""
 
 
 def split_memory(memory: Memory, counts: Sequence[int]) -> list[Memory]:
@@ -47,3 +52,15 @@ class StreamMemory:
                 buffer[:, self._references : end] = part
             joined.append((buffers[0][:, :end], buffers[1][:, :end]))
         return tuple(joined)
+
+
+def shares_of(clips: Sequence[Clip], rois: Sequence[int], references: Sequence[Tensor]) -> Shares:
+    """Numbers of rois and of reference rois of each clip of a pass.
+
+    Args:
+        clips: of the pass.
+        rois: number of each key frame's.
+        references: rois ``(k, 4)`` of each reference frame, clip after clip.
+    """
+    counts = iter(map(len, references))
+    return rois, [sum(islice(counts, len(clip.references))) for clip in clips]

@@ -49,7 +49,10 @@ class TrainingConfig:
     scale_lr: bool = True
     """Scale the rate in proportion to the batches in a step."""
     accumulate: Annotated[int, Bounds(least=1, most=10_000)] = 1
-    """Batches accumulated into one step."""
+    """Batches in a step (of SELSA: clips), taken one after the other."""
+    clips_per_pass: Annotated[int, Bounds(least=1, most=10_000)] = 1
+    """Clips of one size among them that share a pass, which is faster on a GPU; only SELSA has
+    clips."""
     evaluate_every: Annotated[int, Bounds(least=1, most=100_000)] = 1
     """Epochs between evaluations; the last epoch is always evaluated."""
     best_metric: str = field(metadata=_FREE)
@@ -85,8 +88,19 @@ class TrainingConfig:
             return self.lr
         return self.lr * self.accumulate / self.published_batches_per_step
 
+    @property
+    def accumulates(self) -> bool:
+        """True if gradients of several passes add up to a step's."""
+        return self.accumulate > self.clips_per_pass
+
     def __post_init__(self) -> None:
         check_bounds(self)
+        if self.accumulate % self.clips_per_pass:
+            raise UserError(
+                f"training.accumulate={self.accumulate}, training.clips_per_pass="
+                f"{self.clips_per_pass}: a step holds training.accumulate clips; expected a "
+                "multiple of training.clips_per_pass"
+            )
         if self.milestones and self.gamma == 1:
             raise UserError(
                 f"training.milestones={self.milestones!r} change nothing with training.gamma=1"

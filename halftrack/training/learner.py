@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halftrack.errors import UserError
+from halftrack.frames import batches_of
 from halftrack.precision import NonFiniteGradientError, Precision, StepReport, optimizer_step
 from halftrack.training.batches import Batch
 from halftrack.training.config import TrainingConfig
@@ -77,7 +78,7 @@ class Learner:
         apply_phases(self.model, self._config.phases, epoch)
 
     def gradients(self, batch: Batch, seed: int) -> dict[str, Tensor]:
-        """Forward and backward of one batch; its gradients add up to those of the step under way.
+        """Forward and backward pass; its gradients add up to those of the step under way.
 
         The losses come back as the model named them, fp32 scalars without the loss scale.
 
@@ -90,7 +91,8 @@ class Learner:
         with self.precision.arithmetic(self.device):
             with self.precision.autocast(self.device):
                 losses: dict[str, Tensor] = self.model(batch)
-            self.loss_scale.scale(total_loss(losses) / self._config.accumulate).backward()
+            passes = self._config.accumulate / batches_of(batch)
+            self.loss_scale.scale(total_loss(losses) / passes).backward()
         return losses
 
     def step(self) -> StepReport:
@@ -178,9 +180,8 @@ class StepSchedule:
         self._optimizers = list(optimizers)
         self._base_rates = [float(group["lr"]) for group in self._groups()]
         self._milestones = [epoch * steps_per_epoch for epoch in milestones]
-        self._gamma = gamma
         self._warmup_steps, self._warmup_ratio = warmup_steps, warmup_ratio
-        self._steps_per_epoch = steps_per_epoch
+        self._steps_per_epoch, self._gamma = steps_per_epoch, gamma
         self._ramped = [ramp.factor(epoch) for ramp in ramps for epoch in range(ramp.epochs)]
         self.taken_steps = 0
         self._apply()
@@ -235,8 +236,7 @@ class WeightAverage:
     def __init__(self, model: nn.Module, *, decay: float | None) -> None:
         if decay is not None and not 0.0 < decay < 1.0:
             raise UserError(f"ema_decay must lie between 0 and 1 or be None, got {decay}")
-        self._decay = decay
-        self._updates = 0
+        self._decay, self._updates = decay, 0
         self._average: dict[str, Tensor] = {}
         if decay is not None:
             state = model.state_dict()

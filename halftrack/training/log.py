@@ -167,9 +167,17 @@ class RunLog:
             self._data_time += time.perf_counter() - start
             yield batch
 
-    def batch(self, losses: Mapping[str, Tensor], sample_ids: Sequence[str]) -> None:
-        """Remember one batch's losses, without waiting for the device."""
-        self._losses.append({name: value.detach() for name, value in losses.items()})
+    def batch(
+        self, losses: Mapping[str, Tensor], sample_ids: Sequence[str], *, batches: int = 1
+    ) -> None:
+        """Remember a pass's losses, without waiting for the device.
+
+        Args:
+            losses: of the pass.
+            sample_ids: of the pass.
+            batches: how many it took; its losses are their means.
+        """
+        self._losses += [{name: value.detach() for name, value in losses.items()}] * batches
         self._sample_ids += sample_ids
 
     def record(

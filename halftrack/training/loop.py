@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,15 +18,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from halftrack.frames import batches_of
 from halftrack.precision import NonFiniteGradientError, Precision
-from halftrack.training.batches import Batch, BatchSource
+from halftrack.training.batches import BatchSource
 from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner
+from halftrack.training.passes import Pass, passes
 from halftrack.training.placement import placed
 from halftrack.training.run import Run, TrainingResult
 from halftrack.training.same_run import DataFacts
 
-__all__ = ["batch_seed", "train"]
+__all__ = ["batch_seed", "steps", "train"]
 
 
 def train(
@@ -84,14 +87,12 @@ def train(
         run.begin(resume=resume, data_changed=data_changed)
         for epoch in range(run.epochs_finished, config.epochs):
             learner.begin_epoch(epoch)
-            step: list[tuple[Batch, int]] = []  # batches of the step under way, and their seeds
-            for index, batch in _batches(batches, run, seed=seed, epoch=epoch, device=device):
-                step.append((batch, batch_seed(seed, epoch, index)))
-                losses = learner.gradients(*step[-1])
-                run.log.batch(losses, batch.sample_ids)
-                run.batches_done += 1
-                if len(step) < config.accumulate:
-                    continue
+            rest = _batches(batches, run, seed=seed, epoch=epoch, device=device)
+            for step in steps(rest, config):
+                for batch, drawn in step:
+                    losses = learner.gradients(batch, drawn)
+                    run.log.batch(losses, batch.sample_ids, batches=batches_of(batch))
+                run.batches_done += config.accumulate
                 lr = learner.schedule.lr
                 try:
                     report = learner.step()
@@ -105,7 +106,8 @@ def train(
                     report,
                     lr=lr,
                     epoch=epoch + 1,
-                    iteration=(index + 1) // config.accumulate,
+                    iteration=run.batches_done // config.accumulate
+                    - epoch * learner.steps_per_epoch,
                     step=result.steps,
                     why=run.explain(report, step, epoch=epoch) if report.skipped else None,
                 )
@@ -120,8 +122,8 @@ def train(
 
 def _batches(
     source: BatchSource, run: Run, *, seed: int, epoch: int, device: torch.device
-) -> Iterator[tuple[int, Batch]]:
-    """The rest of an epoch: each batch with its place in it, on the device."""
+) -> Iterator[Pass]:
+    """The rest of an epoch: each batch, on the device, with its seed."""
     first = run.batches_done - epoch * run.batches_per_epoch
     loader = source.batches(
         seed=seed,
@@ -132,7 +134,19 @@ def _batches(
         pin=device.type == "cuda",
     )
     for index, batch in enumerate(run.log.timed(loader), start=first):
-        yield index, batch.to(device)
+        yield batch.to(device), batch_seed(seed, epoch, index)
+
+
+def steps(batches: Iterable[Pass], config: TrainingConfig) -> Iterator[list[Pass]]:
+    """The whole steps that batches make up, each as its passes.
+
+    Args:
+        batches: in their order, with their seeds.
+        config: says how many a step holds and a pass takes.
+    """
+    source, together = iter(batches), config.clips_per_pass
+    while len(step := list(islice(source, config.accumulate))) == config.accumulate:
+        yield passes(step, together) if together > 1 else step
 
 
 def batch_seed(seed: int, epoch: int, index: int) -> int:

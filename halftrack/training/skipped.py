@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from halftrack.frames import batches_of
 from halftrack.precision import Culprit, Precision, find_culprit
 from halftrack.training.batches import Batch
 from halftrack.training.bundle import ReplayBundle, write_bundle
@@ -52,11 +53,12 @@ def explain(
         device: where it computed.
     """
     remaining = iter(seeds)
+    taken = sum(map(batches_of, batches))
 
     def losses(batch: Batch) -> dict[str, Tensor]:
         torch.manual_seed(next(remaining))
-        named = model(batch).items()
-        return {name: loss / len(batches) for name, loss in named if name.startswith("loss")}
+        passes, named = taken / batches_of(batch), model(batch).items()
+        return {name: loss / passes for name, loss in named if name.startswith("loss")}
 
     return find_culprit(
         model, batches, losses, precision=precision, loss_scale=loss_scale, device=device

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from halftrack.boxes import iou
 from halftrack.frames import Frame
-from halftrack.models.matching import MatchingConfig, Objects, assign_objects, sample_boxes
+from halftrack.models.matching import (
+    MatchingConfig,
+    Objects,
+    assign_objects,
+    mean_loss,
+    sample_boxes,
+)
 
 
 def boxes(count: int, seed: int) -> Tensor:
@@ -88,3 +95,23 @@ def test_draws_are_those_of_each_image_alone_in_their_order() -> None:
     positive = found.rows[found.positive]
     assert torch.equal(positive, torch.cat(rows[::2]))
     assert torch.equal(found.objects, assigned.flatten()[positive])
+
+
+GIVEN, WANTED = torch.tensor([1.0, 2.0, 3.0, 10.0]), torch.zeros(4)
+
+
+def test_one_part_is_its_sum_over_its_count() -> None:
+    assert mean_loss(F.l1_loss, GIVEN, WANTED, [4], [8]) == 2.0
+
+
+def test_parts_are_averaged_whatever_their_rows() -> None:
+    assert mean_loss(F.l1_loss, GIVEN, WANTED, [3, 1], [3, 2]) == (2.0 + 5.0) / 2
+
+
+@pytest.mark.parametrize("rows", [[4], [4, 0]])
+def test_parts_without_rows_count_as_zero_and_keep_the_graph(rows: list[int]) -> None:
+    given = GIVEN.clone().requires_grad_()
+    loss = mean_loss(F.l1_loss, given, WANTED, rows, [1] * len(rows))
+    loss.backward()
+    assert loss == 16.0 / len(rows)
+    assert (given.grad == 1 / len(rows)).all()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from halftrack.frames import Frame, FrameBatch
 from halftrack.models import FasterRCNNConfig
+from halftrack.models.matching import Draws
 from halftrack.models.roi_head import SampledRoIs
 
 
@@ -20,10 +21,13 @@ class Background:
 
     label: int
 
-    def __call__(self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame]) -> SampledRoIs:
+    def __call__(
+        self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame], draws: Draws = None
+    ) -> SampledRoIs:
         boxes = torch.cat([each[:1] for each in proposals_xyxy])
         labels, nothing = torch.full((len(boxes),), self.label), torch.zeros(0, dtype=torch.int64)
-        return SampledRoIs(boxes, (1,) * len(frames), labels, nothing, boxes[:0])
+        one, none = (1,) * len(frames), (0,) * len(frames)
+        return SampledRoIs(boxes, one, none, labels, nothing, boxes[:0])
 
 
 def test_a_detector_learns_the_rois_that_its_sampler_chooses() -> None:

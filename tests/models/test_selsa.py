@@ -6,10 +6,12 @@ import pytest
 import torch
 from device_guard import DeviceGuard
 
-from halftrack.frames import Clip, Detections, Frame
+from halftrack.frames import Clip, ClipBatch, Detections, Frame
 from halftrack.models import SELSA
+from halftrack.models.roi_head import RoIHeadConfig
+from halftrack.models.selsa import SelsaBBoxHead
 from halftrack.precision import Launches, NonFiniteGradientError, Precision, optimizer_step
-from halftrack.recipes import load_recipe
+from halftrack.recipes import load_recipe, override
 
 LOSSES = {"loss_rpn_cls", "loss_rpn_bbox", "loss_cls", "loss_bbox"}
 
@@ -97,7 +99,7 @@ def test_a_frame_of_a_pass_of_four_launches_less_than_half_as_much(model: SELSA)
 
 
 def test_mode_and_sample_must_go_together(model: SELSA) -> None:
-    with pytest.raises(TypeError, match="takes a Clip in training mode, got a Frame"):
+    with pytest.raises(TypeError, match="takes a Clip or ClipBatch in training mode, got a Frame"):
         model.train()(frame())
 
 
@@ -177,3 +179,53 @@ def test_what_is_kept_in_fp32_computes_in_fp32(pattern: str) -> None:
     kept = losses(Precision("bf16", None, (pattern,)))
     assert kept != losses(Precision("bf16"))
     assert (kept == losses(Precision("fp32"))) == (pattern == "detector")
+
+
+def test_clips_that_share_a_pass_teach_what_each_teaches_alone() -> None:
+    # So few samples that not all are taken: the draws decide.
+    few = ("model.rpn.matching.num_samples=16", "model.roi_head.matching.num_samples=8")
+    fields = ["model.backbone.frozen_bn=True", *few]
+    model = override(load_recipe("selsa_tiny_sample"), fields).build_model(seed=0).train()
+    clips = (
+        Clip(key=frame(0), references=(frame(1), frame(2))),
+        Clip(key=frame(3, objects=0), references=(frame(4),)),
+        Clip(key=frame(5, objects=1), references=(frame(6), frame(7))),
+    )
+    seeds = (11, 7, 5)
+
+    def gradient() -> torch.Tensor:
+        found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        model.zero_grad()
+        return torch.cat(found)
+
+    apart = dict.fromkeys(LOSSES, 0.0)
+    for clip, seed in zip(clips, seeds, strict=True):
+        torch.manual_seed(seed)
+        losses = model(clip)
+        (sum(losses[name] for name in LOSSES) / len(clips)).backward()
+        for name in LOSSES:
+            apart[name] += losses[name].item() / len(clips)
+    accumulated = gradient()
+    losses = model(ClipBatch(clips=clips, seeds=seeds))
+    sum(losses[name] for name in LOSSES).backward()
+    for name in LOSSES:
+        assert losses[name].item() == pytest.approx(apart[name], rel=1e-4)
+    difference = (gradient() - accumulated).norm() / accumulated.norm()
+    assert difference < 1e-4
+    other = model(ClipBatch(clips=clips, seeds=(1, 2, 3)))
+    assert other["loss_rpn_cls"].item() != pytest.approx(apart["loss_rpn_cls"], rel=1e-4)
+
+
+def test_clips_of_a_pass_attend_to_their_own_references_alone() -> None:
+    torch.manual_seed(0)
+    counts = (5, 0, 3), (4, 2, 7)
+    config = RoIHeadConfig(num_classes=3, fc_out_channels=16, roi_feat_size=1)
+    head = SelsaBBoxHead(config, in_channels=8, heads=2)
+    own, lent = torch.randn(sum(counts[0]), 16), torch.randn(sum(counts[1]), 16)
+    together = head.aggregate(own, head.remember(lent), counts)
+    apart = [
+        head.aggregate(rois, head.remember(references))
+        for rois, references in zip(own.split(counts[0]), lent.split(counts[1]), strict=True)
+    ]
+    for joined, parts in zip(together, zip(*apart, strict=True), strict=True):
+        torch.testing.assert_close(joined, torch.cat(parts))

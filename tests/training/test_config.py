@@ -23,3 +23,11 @@ def test_a_task_has_to_state_its_numbers() -> None:
 def test_milestones_that_change_nothing_are_refused(tiny: ModuleType) -> None:
     with pytest.raises(ValueError, match=r"milestones=\(1,\) change nothing with .*gamma=1"):
         dataclasses.replace(tiny.SHORT, gamma=1.0)
+
+
+def test_a_step_holds_whole_passes(tiny: ModuleType) -> None:
+    with pytest.raises(ValueError, match=r"accumulate=4, .*clips_per_pass=3: .* multiple of"):
+        dataclasses.replace(tiny.SHORT, accumulate=4, clips_per_pass=3)
+    for clips, accumulates in ((1, True), (2, True), (4, False)):
+        config = dataclasses.replace(tiny.SHORT, accumulate=4, clips_per_pass=clips)
+        assert config.accumulates == accumulates

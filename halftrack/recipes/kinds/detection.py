@@ -21,7 +21,7 @@ from halftrack.data.vid import TestVideos, TrainingClips, VidDataConfig
 from halftrack.errors import UserError
 from halftrack.evaluation import FrameDetections, score_detections
 from halftrack.evaluation.detection import DETECTION_SCORES
-from halftrack.frames import Clip, Detections, Frame, FrameBatch, FrameTruth
+from halftrack.frames import Clip, ClipBatch, Detections, Frame, FrameBatch, FrameTruth
 from halftrack.models import FasterRCNNConfig, SelsaConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
 from halftrack.recipes.kinds.evaluation import DetectionEvaluation
@@ -46,7 +46,7 @@ class VideoDetectionRecipe(BackboneRecipe):
 
     method: ClassVar[str] = "SELSA"
     backbone_path: ClassVar[str] = "detector.backbone"
-    batch_types: ClassVar[tuple[type, ...]] = (Clip, Frame)
+    batch_types: ClassVar[tuple[type, ...]] = (Clip, ClipBatch, Frame)
     any_image_size: ClassVar[bool] = True
     measured: ClassVar[tuple[str, ...]] = DETECTION_SCORES
     synthetic_layout: ClassVar[Layout | None] = "vid"
@@ -107,17 +107,24 @@ class VideoDetectionRecipe(BackboneRecipe):
         scale = max(size), min(size)
         return [f"data.image_scale={scale}", *["data.scale_jitter=(1.0, 1.0)"] * jitters]
 
-    def sharing(self) -> Sharing:
-        """The number of reference frames, on both sides of the key frame, each of its own."""
-        data = self.data
-        return Sharing("data.num_references", data.num_references, 2, 2 * data.frame_range)
+    def sharing(self) -> tuple[Sharing, ...]:
+        """Numbers of reference frames, on both sides of the key frame, and of clips in a pass."""
+        data, training = self.data, self.training
+        return (
+            Sharing("data.num_references", data.num_references, 2, 2 * data.frame_range),
+            Sharing("training.clips_per_pass", training.clips_per_pass, step=training.accumulate),
+        )
 
     def planned_batch(
         self, *, objects: int, forget: Callable[[Tensor], Tensor] = lambda x: x
     ) -> Batch:
-        """A clip of the recipe's largest size, black, with so many boxes in each frame."""
+        """Clips of the recipe's largest size, black, with so many boxes in each frame."""
         frame = _planned_frame(self.image_size, torch.uint8, objects, forget)
-        return Clip(key=frame, references=(frame,) * self.data.num_references)
+        clip = Clip(key=frame, references=(frame,) * self.data.num_references)
+        together = self.training.clips_per_pass
+        if together == 1:
+            return clip
+        return ClipBatch(clips=(clip,) * together, seeds=(0,) * together)
 
     def reading_synthetic(self) -> Self:
         """The recipe with synthetic video in the place of its data sets.

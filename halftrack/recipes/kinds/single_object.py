@@ -85,6 +85,7 @@ class SingleObjectRecipe(BackboneRecipe):
         return PairBatches.open(self.data, data_root, geometry=geometry, progress=progress)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.data.check_geometry(self.model.geometry)
 
     def new_tracker(self, model: nn.Module) -> SiameseTracker:
@@ -124,11 +125,10 @@ class SingleObjectRecipe(BackboneRecipe):
         targets = TestTargets(sequences=sequences)
 
         def score(model: nn.Module) -> SingleObjectEvaluation:
-            precision = self.precision
             tracker = self.new_tracker(model)
             results: dict[str, Boxes] = {}
             seconds: dict[str, Seconds] = {}
-            with precision.inference(device):
+            with self.precision.inference(device):
                 for done, target in enumerate(targets, start=1):
                     results[target.name], seconds[target.name] = _follow(tracker, target)
                     if progress is not None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from halftrack.data import Progress, SkipLedger
 from halftrack.errors import UserError
+from halftrack.frames import ClipBatch
 from halftrack.recipes.kinds.evaluation import Evaluation
 from halftrack.recipes.kinds.recipe import Recipe, seeded
 from halftrack.synthetic import Layout, SyntheticVideo, write_synthetic
@@ -82,9 +83,16 @@ class Sharing:
     """It is a multiple of this."""
     most: int | None = None
     """Largest number that the recipe allows; None for any."""
+    step: int = 0
+    """Clips in a step, which is a multiple of it; 0 if the step does not depend on it."""
 
     def __str__(self) -> str:
         return f"{self.field}={self.value}"
+
+    def fields(self, value: int) -> list[str]:
+        """The assignments, as ``override`` takes them, that set it: a step may have to grow."""
+        step = -(-self.step // value) * value
+        return [f"{self.field}={value}", *[f"training.accumulate={step}"] * (step != self.step)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +117,13 @@ class TrainedRecipe(Recipe):
     """Architecture and its loss, sampling and test settings."""
     training: TrainingConfig
     """Length, learning rate and care of the training."""
+
+    def __post_init__(self) -> None:
+        if self.training.clips_per_pass > 1 and ClipBatch not in self.batch_types:
+            raise UserError(
+                f"training.clips_per_pass={self.training.clips_per_pass}: {self.method} has no "
+                f"clips; expected 1, and more samples a pass by {self.batch_size_field}"
+            )
 
     def build_model(self, *, seed: int = 0) -> nn.Module:
         """The model with random weights, a function of ``seed`` alone, on the CPU.
@@ -201,10 +216,10 @@ class TrainedRecipe(Recipe):
         height, width = self.image_size
         raise UserError(f"images of {self.name} are {height}x{width}: no other size can be set")
 
-    def sharing(self) -> Sharing:
-        """Number of samples that share a pass, which decides how much memory a step takes."""
+    def sharing(self) -> tuple[Sharing, ...]:
+        """Numbers of what shares a pass, which decide how much memory a step takes."""
         field = self.batch_size_field
-        return Sharing(field=field, value=attrgetter(field)(self))
+        return (Sharing(field=field, value=attrgetter(field)(self)),)
 
     @abstractmethod
     def planned_batch(

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from halftrack.recipes import TrainedRecipe, override
+from halftrack.recipes import Sharing, TrainedRecipe, override
 
 __all__ = ["Largest", "largest_image", "largest_that_fits", "most_samples"]
 
@@ -29,18 +29,18 @@ class Largest:
     """True if the search ended at its bound: larger ones may fit, or the recipe has none."""
 
 
-def most_samples(recipe: TrainedRecipe, peak: Peak, budget: float) -> Largest:
-    """The largest number of samples (of SELSA: reference frames) that can share a pass.
+def most_samples(recipe: TrainedRecipe, own: Sharing, peak: Peak, budget: float) -> Largest:
+    """The largest number of samples (of SELSA: clips, or reference frames) that can share a pass.
 
     Args:
         recipe: all else.
+        own: the number that grows.
         peak: predicts the live bytes of a recipe's step.
         budget: live bytes there may be.
     """
-    own = recipe.sharing()
 
     def fields(times: int) -> list[str]:
-        return [f"{own.field}={own.unit * times}"]
+        return own.fields(own.unit * times)
 
     start = own.value // own.unit
     most = start * _MOST if own.most is None else own.most // own.unit

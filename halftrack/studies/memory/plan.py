@@ -56,7 +56,7 @@ class MemoryPlan:
     image: tuple[int, int]
     """Height and width of the largest image."""
     sharing: str
-    """The field that says how many samples share a pass, and its value."""
+    """The fields that say how much shares a pass, and their values."""
     objects: int
     """Boxes to learn in each frame of a detector."""
     steps: tuple[StepMemory, ...]
@@ -205,7 +205,7 @@ def plan_memory(
     return MemoryPlan(
         recipe=recipe.name,
         image=recipe.image_size,
-        sharing=str(recipe.sharing()),
+        sharing=", ".join(map(str, recipe.sharing())),
         objects=objects,
         steps=steps,
         as_given=tuple(
@@ -213,7 +213,7 @@ def plan_memory(
             for step in steps
             if step.precision == recipe.precision.name
             and step.recompute == recipe.recompute
-            and step.accumulates == (recipe.training.accumulate > 1)
+            and step.accumulates == recipe.training.accumulates
         ),
         gpu_memory=gpu_memory,
         largest=tuple(largest),
@@ -243,7 +243,8 @@ def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:
     for first_epoch in (0, *(phase.first_epoch for phase in recipe.training.phases)):
         for name in planned_precisions(recipe):
             for recompute in recipe.recompute_choices():
-                for accumulate in (1, max(recipe.training.accumulate, 2)):
+                together = recipe.training.clips_per_pass
+                for accumulate in (together, max(recipe.training.accumulate, 2 * together)):
                     variant = replace(
                         recipe.with_precision(name).with_recompute(recompute),
                         training=replace(recipe.training, accumulate=accumulate),
@@ -253,7 +254,7 @@ def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:
                         precision=name,
                         first_epoch=first_epoch,
                         recompute=recompute,
-                        accumulates=accumulate > 1,
+                        accumulates=variant.training.accumulates,
                         peak=meter.peak,
                         by_kind=meter.peak_by_kind,
                         by_module=meter.peak_by_module,
@@ -273,7 +274,8 @@ def _all_largest(
         def peak(sized: TrainedRecipe, epoch: int = epoch) -> int:
             return predicted_step(sized, epoch=epoch, objects=objects).peak
 
-        yield most_samples(chosen, peak, budget)
+        for shared in chosen.sharing():
+            yield most_samples(chosen, shared, peak, budget)
         if recipe.any_image_size:
             yield largest_image(chosen, peak, budget)
 

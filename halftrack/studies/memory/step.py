@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from halftrack.frames import Frame
+from halftrack.models.matching import Draws
 from halftrack.models.roi_head import RoIHead, SampledRoIs, Sampler
 from halftrack.precision import LiveBytes, ShapesOnly
 from halftrack.recipes import TrainedRecipe, spread_boxes
 from halftrack.training import Batch, Learner
+from halftrack.training.passes import passes
 
 __all__ = ["metered_step", "predicted_step", "resting_learner", "step_memory"]
 
@@ -25,17 +27,19 @@ _CPU = torch.device("cpu")
 
 
 def step_memory(recipe: TrainedRecipe, data_root: Path) -> int:
-    """Peak live bytes of a training step on the data's first batch."""
+    """Peak live bytes of a training step on the data's first pass."""
     recipe = recipe.settled(data_root)
     source = recipe.training_source(data_root)
-    batches = source.batches(seed=0, epoch=0, start=0, stop=1, workers=0, pin=False)
-    return metered_step(resting_learner(recipe, recipe.build_model()), next(iter(batches))).peak
+    together = recipe.training.clips_per_pass
+    batches = source.batches(seed=0, epoch=0, start=0, stop=together, workers=0, pin=False)
+    batch, _ = passes([(each, 0) for each in batches], together)[0]
+    return metered_step(resting_learner(recipe, recipe.build_model()), batch).peak
 
 
 def resting_learner(recipe: TrainedRecipe, model: nn.Module, *, epoch: int = 0) -> Learner:
     """A learner on the CPU in the middle of a run, whose steps leave the weights as they are.
 
-    The optimizer has its state and, where a step accumulates batches, the gradients of an earlier
+    The optimizer has its state and, where a step takes several passes, the gradients of an earlier
     one. Weights move as on a GPU, all at once: the copies that takes are counted.
 
     Args:
@@ -52,7 +56,7 @@ def resting_learner(recipe: TrainedRecipe, model: nn.Module, *, epoch: int = 0) 
             if parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
     learner.optimizer.step()
-    if config.accumulate == 1:
+    if not config.accumulates:
         learner.optimizer.zero_grad(set_to_none=True)
     return learner
 
@@ -95,8 +99,10 @@ class _PlacedSampler:
 
     sampler: Sampler
 
-    def __call__(self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame]) -> SampledRoIs:
-        rois = self.sampler(proposals_xyxy, frames)
+    def __call__(
+        self, proposals_xyxy: Sequence[Tensor], frames: Sequence[Frame], draws: Draws = None
+    ) -> SampledRoIs:
+        rois = self.sampler(proposals_xyxy, frames, draws)
         places = [
             spread_boxes(count, frame.size)
             for count, frame in zip(rois.counts, frames, strict=True)

@@ -192,7 +192,7 @@ def rehearse(
         seed=seed,
         data=data,
         image=recipe.image_size,
-        planned_sizes=f"{height}x{width} ({planned.sharing()})",
+        planned_sizes=f"{height}x{width} ({', '.join(map(str, planned.sharing()))})",
         planned_steps=steps,
         memory=tuple(_memory(planned)),
     )
@@ -247,7 +247,7 @@ def _memory(recipe: TrainedRecipe) -> Iterator[StepMemory]:
             precision=name,
             first_epoch=epoch,
             recompute=recipe.recompute,
-            accumulates=recipe.training.accumulate > 1,
+            accumulates=recipe.training.accumulates,
             peak=meter.peak,
             by_kind=meter.peak_by_kind,
             by_module=meter.peak_by_module,

@@ -12,12 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from halftrack.frames import batches_of
 from halftrack.precision import Culprit, NonFiniteGradientError, RangeMeter, Ranges
 from halftrack.precision.islands import Islands
 from halftrack.recipes import TrainedRecipe, prepare_model
 from halftrack.studies.rehearsal.islands import islands_of
 from halftrack.training import Batch, Learner, total_loss
 from halftrack.training.loop import batch_seed
+from halftrack.training.loop import steps as whole_steps
+from halftrack.training.passes import Pass
 from halftrack.training.placement import placed
 from halftrack.training.skipped import SkippedSteps
 
@@ -81,14 +84,12 @@ class RehearsedRun:
 
     def take(self, steps: int) -> Iterator[int]:
         """Attempt so many steps; yields how many were attempted, after each."""
-        accumulate = self._recipe.training.accumulate
-        step: list[tuple[Batch, int]] = []  # batches and their seeds
-        for index, batch in enumerate(self._batches(steps * accumulate)):
-            step.append((batch, batch_seed(self._seed, 0, index)))
-            if len(step) == accumulate:
-                self._step(step)
-                step = []
-                yield len(self.steps)
+        config = self._recipe.training
+        batches = enumerate(self._batches(steps * config.accumulate))
+        seeded = ((batch, batch_seed(self._seed, 0, index)) for index, batch in batches)
+        for step in whole_steps(seeded, config):
+            self._step(step)
+            yield len(self.steps)
 
     def islands(self, loss_scale: float | None) -> Islands:
         """The smallest set that makes the first steps clean with the weights of now.
@@ -106,14 +107,18 @@ class RehearsedRun:
             model=self._bare,
         )
 
-    def _step(self, batches: list[tuple[Batch, int]]) -> None:
+    def _step(self, passes: list[Pass]) -> None:
         learner, number = self._learner, len(self.steps) + 1
         scale = learner.loss_scale.value
         meter = None
         if learner.precision.is_half and number >= self._next_sample:
             meter = RangeMeter(learner.model, loss_scale=scale)
         with meter or nullcontext():
-            losses = [_numbers(learner.gradients(batch, seed)) for batch, seed in batches]
+            losses = [
+                row
+                for batch, seed in passes
+                for row in [_numbers(learner.gradients(batch, seed))] * batches_of(batch)
+            ]
         means = {name: sum(row[name] for row in losses) / len(losses) for name in losses[0]}
         stopped, norm, skipped = None, math.nan, True
         try:
@@ -124,7 +129,7 @@ class RehearsedRun:
             stopped = error
         why = None
         if skipped:
-            why = self._skips.explain(batches, loss_scale=scale, epoch=0, step=number)
+            why = self._skips.explain(passes, loss_scale=scale, epoch=0, step=number)
         self.steps.append(
             RehearsedStep(
                 losses=means,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from halftrack.frames import Clip, CropBatch, FrameBatch, PairBatch
+from halftrack.frames import Clip, ClipBatch, CropBatch, FrameBatch, PairBatch
 from halftrack.recipes import RECIPES, TrainedRecipe, load_recipe, override, spread_boxes
 from halftrack.training.bundle import flatten, unflatten
 
@@ -58,6 +58,18 @@ def test_batch_types_are_all_that_a_bundle_needs(name: str) -> None:
     recipe = recipe_of(name)
     tree, tensors = flatten(recipe.planned_batch(objects=2), "batch")
     assert type(unflatten(tree, tensors, recipe.batch_types)) is recipe.batch_types[0]
+
+
+def test_clips_that_share_a_pass_are_a_batch_of_their_own() -> None:
+    fields = ["training.accumulate=4", "training.clips_per_pass=2"]
+    recipe = override(recipe_of(SELSA), fields)
+    batch = recipe.planned_batch(objects=2)
+    assert isinstance(batch, ClipBatch)
+    assert len(batch.clips) == 2
+    tree, tensors = flatten(batch, "batch")
+    assert unflatten(tree, tensors, recipe.batch_types).sample_ids == batch.sample_ids
+    with pytest.raises(ValueError, match=r"clips_per_pass=2: Faster R-CNN FPN has no clips"):
+        override(recipe_of(DETECTOR), fields)
 
 
 def test_the_plan_searches_images_only_where_any_size_can_be() -> None:

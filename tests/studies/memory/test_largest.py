@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from halftrack.recipes import TrainedRecipe, load_recipe
+from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.studies.memory.largest import largest_image, largest_that_fits, most_samples
 
 
@@ -56,23 +56,41 @@ def recipe_of(name: str) -> TrainedRecipe:
 
 def test_references_come_in_pairs() -> None:
     recipe = recipe_of("selsa_faster_rcnn_r50_dc5_fp16_1x_imagenetvid")
-    found = most_samples(recipe, lambda sized: sized.data.num_references, 13)
+    found = most_samples(recipe, recipe.sharing()[0], lambda sized: sized.data.num_references, 13)
     assert found.settings == ("data.num_references=12",)
     assert (found.precision, found.peak, found.bounded) == ("fp16", 12, False)
 
 
+@pytest.mark.parametrize(
+    ("accumulate", "budget", "settings"),
+    [
+        (1, 5, ("training.clips_per_pass=5", "training.accumulate=5")),
+        (8, 5, ("training.clips_per_pass=5", "training.accumulate=10")),
+        (8, 8, ("training.clips_per_pass=8",)),
+    ],
+)
+def test_clips_share_a_pass_and_fill_the_step(
+    accumulate: int, budget: int, settings: tuple[str, ...]
+) -> None:
+    name = "selsa_faster_rcnn_r50_dc5_1x_imagenetvid"
+    recipe = override(recipe_of(name), [f"training.accumulate={accumulate}"])
+    shared = recipe.sharing()[1]
+    found = most_samples(recipe, shared, lambda sized: sized.training.clips_per_pass, budget)
+    assert found.settings == settings
+
+
 def test_nothing_fits_and_more_was_not_looked_for_are_said() -> None:
     recipe = recipe_of("siamese_rpn_r50_20e_lasot")
-    nothing = most_samples(recipe, lambda sized: 10, 9)
+    nothing = most_samples(recipe, recipe.sharing()[0], lambda sized: 10, 9)
     assert (nothing.settings, nothing.peak, nothing.bounded) == ((), 0, False)
-    anything = most_samples(recipe, lambda sized: 10, 11)
+    anything = most_samples(recipe, recipe.sharing()[0], lambda sized: 10, 11)
     assert anything.settings == (f"data.pairs_per_batch={28 * 16}",)
     assert anything.bounded
 
 
 def test_references_stay_within_the_recipes_frames() -> None:
     recipe = recipe_of("selsa_faster_rcnn_r50_dc5_1x_imagenetvid")
-    found = most_samples(recipe, lambda sized: sized.data.num_references, 1000)
+    found = most_samples(recipe, recipe.sharing()[0], lambda sized: sized.data.num_references, 1000)
     assert found.settings == ("data.num_references=18",)
     assert found.bounded
 

@@ -89,7 +89,7 @@ def test_the_largest_is_that_of_the_phase_that_holds_the_most() -> None:
 
 def test_images_are_searched_too_but_for_search_regions() -> None:
     found = planned(SELSA, gpu_memory=GIB).largest
-    assert [each.settings for each in found] == [()] * 6
+    assert [each.settings for each in found] == [()] * 9
 
 
 def test_a_plan_is_shown_and_written_in_full() -> None:

@@ -71,6 +71,16 @@ def test_accumulation_and_recomputation_are_predicted_too(field: str) -> None:
     assert (predicted > plain) == field.startswith("training")
 
 
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_clips_that_share_a_pass_are_predicted_too(accumulate: int) -> None:
+    plain = predicted_step(sized("selsa_tiny_sample"), objects=OBJECTS).peak
+    fields = (f"training.accumulate={accumulate}", "training.clips_per_pass=2")
+    recipe = sized("selsa_tiny_sample", FP32, *fields)
+    predicted = predicted_step(recipe, objects=OBJECTS).peak
+    assert predicted == pytest.approx(measured_peak(recipe), rel=0.01)
+    assert predicted > 1.25 * plain
+
+
 def test_the_phase_decides_what_is_trained() -> None:
     recipe = sized("siamese_rpn_tiny_sample")
     later = Phase(first_epoch=1, trainable=("head.*",))

@@ -53,5 +53,5 @@ def test_a_search_region_that_cannot_be_is_refused(image: str) -> None:
 )
 def test_clips_share_a_pass_but_selsas(name: str, field: str) -> None:
     recipe = resized(recipe_of(name), samples=3)
-    assert str(recipe.sharing()) == field
+    assert str(recipe.sharing()[0]) == field
     assert recipe.training.accumulate == (3 if name == SELSA else 1)
