@@ -15,7 +15,7 @@ from halftrack.data.mot import MotDetectionConfig, ReIDDataConfig
         ("test_split", "val", "'val': expected one of 'train', 'test', 'half-train', 'half-val'"),
         ("on_bad_sample", "drop", "'drop': expected one of 'error', 'skip'"),
         ("ratio_range", (1.2, 0.8), r"\(1.2, 0.8\): expected low <= high"),
-        ("image_scale", (0, 4), r"\(0, 4\): expected a whole number at least 1"),
+        ("image_scale", (0, 4), r"\(0, 4\): expected 2 whole numbers at least 1"),
         ("images_per_batch", 0, "0: expected a whole number at least 1"),
         ("flip_probability", 1.5, "1.5: expected a number at least 0, at most 1"),
         ("hue", 400.0, "400.0: expected a number at least 0, at most 180"),
