@@ -39,7 +39,7 @@ def resized(recipe: RecipeT, *, image: str | None = None, samples: int | None = 
     Args:
         recipe: all else.
         image: as ``parse_image`` takes it.
-        samples: of a step; SELSA's clips are passed one by one and accumulated.
+        samples: of a step; SELSA's clips share a pass only by ``training.clips_per_pass``.
 
     Raises:
         ValueError: for a size that is none or that the recipe cannot have.
