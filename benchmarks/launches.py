@@ -29,7 +29,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from tracktor import crop_batch, frame_batch
 
-from halftrack.frames import Clip, CropBatch, FrameBatch, PairBatch
+from halftrack.frames import Clip, ClipBatch, CropBatch, FrameBatch, PairBatch
 from halftrack.precision import Launches
 from halftrack.recipes import choose_device, load_recipe
 from halftrack.training import Learner
@@ -39,7 +39,9 @@ Step = Callable[[], None]
 
 
 def ours(
-    model: nn.Module, batch: Clip | CropBatch | FrameBatch | PairBatch, device: torch.device
+    model: nn.Module,
+    batch: Clip | ClipBatch | CropBatch | FrameBatch | PairBatch,
+    device: torch.device,
 ) -> Step:
     """A whole step of ours."""
     phases = load_recipe("siamese_rpn_r50_20e_lasot").for_training().training.phases
@@ -53,6 +55,11 @@ def ours(
         taught.step()
 
     return step
+
+
+def clips(count: int) -> ClipBatch:
+    """So many clips that share a pass."""
+    return ClipBatch(clips=(training_clip(*SIZE),) * count, seeds=tuple(range(count)))
 
 
 class _Losses(nn.Module):
@@ -88,6 +95,8 @@ def main() -> None:
     device = parser.parse_args().device
     steps: dict[str, Callable[[], Step]] = {
         "SELSA, key + 2 references": lambda: ours(golden_selsa(), training_clip(*SIZE), device),
+        "SELSA, 2 clips in a pass": lambda: ours(golden_selsa(), clips(2), device),
+        "SELSA, 4 clips in a pass": lambda: ours(golden_selsa(), clips(4), device),
         "detector, 2 images": lambda: ours(golden_detector(), frame_batch(*SIZE), device),
         "detector, 4 images": lambda: ours(
             golden_detector(), FrameBatch(frames=frame_batch(*SIZE).frames * 2), device
