@@ -31,11 +31,12 @@ quickstart: .venv/installed
 quickstart-full: .venv/installed
 	@$(BIN)/halftrack quickstart --full --out runs/quickstart-full --task $(TASK)
 
+# All tests but those marked slow.
 test: .venv/developing
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow"
 
 check: .venv/developing
-	@echo "lint, format, types, who imports whom, tests"
+	@echo "lint, format, types, who imports whom, all tests"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -17,6 +17,8 @@ from halftrack.precision import Launches, Precision
 from halftrack.recipes import load_recipe
 from halftrack.training import Learner
 
+pytestmark = pytest.mark.slow
+
 RECIPES = {
     "SELSA": "selsa_faster_rcnn_r50_dc5_1x_imagenetvid",
     "detector": "faster-rcnn_r50_fpn_4e_mot17-half",

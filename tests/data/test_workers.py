@@ -94,7 +94,7 @@ def test_a_stopped_worker_is_named_and_ended_at_last(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(workers, "NAMED_AFTER", 0.5)
-    monkeypatch.setattr(workers, "ENDED_AFTER", 2.0)
+    monkeypatch.setattr(workers, "ENDED_AFTER", 5.0)
 
     def stops(key: int) -> dict[str, Tensor]:
         if key == 3:

@@ -24,6 +24,8 @@ from halftrack.recipes import TrainedRecipe, load_recipe, replay
 from halftrack.training.bundle import ReplayBundle, write_bundle
 from halftrack.training.skipped import explain
 
+pytestmark = pytest.mark.slow
+
 SEED = 7
 FP16, FP32, BF16 = Precision("fp16", "dynamic"), Precision(), Precision("bf16")
 THE_MODEL = "the model itself"

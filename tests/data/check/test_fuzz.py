@@ -13,6 +13,8 @@ from small_trees import change_tree
 
 from halftrack.recipes import evaluate, train
 
+pytestmark = pytest.mark.slow
+
 TREES = 40
 layouts = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 

@@ -20,6 +20,8 @@ from halftrack.recipes import TrainedRecipe, load_recipe
 from halftrack.studies.rehearsal.islands import islands_of
 from halftrack.training import Phase
 
+pytestmark = pytest.mark.slow
+
 LOSS_SCALE = 512.0
 
 
