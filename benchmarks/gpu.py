@@ -115,21 +115,25 @@ def gradients(
     )
 
 
-def arithmetic(device: torch.device) -> None:
-    """A step on the device against the same rehearsed."""
-    cpu = torch.device("cpu")
-    models: Mapping[str, tuple[Callable[[], nn.Module], Any]] = {
+def models_and_batches() -> Mapping[str, tuple[Callable[[], nn.Module], Any]]:
+    """The builder of each R50 model, and what it learns from."""
+    return {
         "ReID R50, 16 crops": (golden_reid, crop_batch(16)),
         "SiamRPN++ R50, 4 pairs": (golden_siamrpn, pairs(4)),
         "SELSA R50, 3x320x512": (golden_selsa, training_clip(320, 512)),
         "Faster R-CNN R50-FPN, 2x320x512": (golden_detector, frame_batch(320, 512)),
     }
+
+
+def arithmetic(device: torch.device) -> None:
+    """A step on the device against the same rehearsed."""
+    cpu = torch.device("cpu")
     print(
         "| model | precision | losses: GPU to CPU | CPU to fp32 | gradients: GPU to CPU | "
         "CPU to fp32 | lost, CPU (%) | lost, GPU (%) | overflowed parameters, CPU / GPU |"
     )
     print("|---" * 9 + "|")
-    for name, (build, batch) in models.items():
+    for name, (build, batch) in models_and_batches().items():
         exact = gradients(build, batch, FP32, cpu)
         ways = {"fp32": FP32, "tf32": TF32, "bf16": BF16}
         ways |= {f"fp16 at {scale:g}": Precision("fp16", scale) for scale in SCALES}

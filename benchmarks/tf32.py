@@ -15,25 +15,16 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from gpu import FP32, TF32, gradients
-from measure import (
-    golden_detector,
-    golden_reid,
-    golden_selsa,
-    golden_siamrpn,
-    machine,
-    training_clip,
-)
+from gpu import FP32, TF32, gradients, models_and_batches
+from measure import machine
 from rounding import Product, products, three
-from siamrpn import pairs
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from tracktor import crop_batch, frame_batch
 
 from halftrack.precision import tf32
 from halftrack.precision.tensor_cores import TensorCores
@@ -125,18 +116,12 @@ def convolutions_alone() -> Iterator[None]:
 
 def tell_steps() -> None:
     """A row for each model."""
-    models: Mapping[str, tuple[Callable[[], nn.Module], Any]] = {
-        "ReID R50, 16 crops": (golden_reid, crop_batch(16)),
-        "SiamRPN++ R50, 4 pairs": (golden_siamrpn, pairs(4)),
-        "SELSA R50, 3x320x512": (golden_selsa, training_clip(320, 512)),
-        "Faster R-CNN R50-FPN, 2x320x512": (golden_detector, frame_batch(320, 512)),
-    }
     print(
         "| model | losses: tf32 | convolutions alone | the H200's, convolutions alone "
         "| gradients: tf32 | convolutions alone | the H200's |"
     )
     print("|---" * 7 + "|")
-    for name, (build, batch) in models.items():
+    for name, (build, batch) in models_and_batches().items():
         exact = gradients(build, batch, FP32, CPU)
         rehearsed = gradients(build, batch, TF32, CPU)
         with convolutions_alone():

@@ -28,7 +28,9 @@ __all__ = [
     "Objects",
     "Samples",
     "assign_objects",
+    "draw_ranks",
     "mean_loss",
+    "permuted_ranks",
     "require_area",
     "sample_boxes",
 ]
@@ -145,7 +147,7 @@ def sample_boxes(assigned: Tensor, config: MatchingConfig, draws: Draws = None) 
     drawn = [
         ranks
         for (positive, negative), own in zip(counts, generators, strict=True)
-        for ranks in _draw_image(positive, negative, config, own)
+        for ranks in draw_ranks(positive, negative, config, own)
     ]
     sizes = np.array([len(ranks) for ranks in drawn])
     # The candidates of all images are numbered through, from 1: positives, negatives, the next.
@@ -210,18 +212,28 @@ def require_area(corners: Sequence[Sequence[float]], sample_ids: Sequence[str]) 
             )
 
 
-def _draw_image(
-    positive: int, negative: int, config: MatchingConfig, draws: torch.Generator | None
+def draw_ranks(
+    positive: int, negative: int, config: MatchingConfig, draws: torch.Generator | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ranks of the candidates drawn of an image that has so many of both kinds."""
+    """Ranks of the candidates drawn of an image that has so many of both kinds, ascending.
+
+    Random numbers are taken only where there is a choice.
+    """
     wanted = int(config.num_samples * config.positive_fraction)
-    positives = _draw_ranks(positive, wanted, draws)
-    return positives, _draw_ranks(negative, config.num_samples - len(positives), draws)
+    positives = _drawn(positive, wanted, draws)
+    return positives, _drawn(negative, config.num_samples - len(positives), draws)
 
 
-def _draw_ranks(candidates: int, wanted: int, draws: torch.Generator | None) -> NDArray[np.int64]:
-    if candidates <= wanted:
-        return np.arange(candidates)
+def permuted_ranks(
+    candidates: int, wanted: int, draws: torch.Generator | None = None
+) -> NDArray[np.int64]:
+    """Up to so many ranks, drawn at random and ascending."""
     # Drawn on the CPU on every device, so that a seed means the same sample everywhere.
     order = torch.randperm(candidates, generator=draws, device="cpu")
     return np.sort(order[:wanted].numpy())
+
+
+def _drawn(candidates: int, wanted: int, draws: torch.Generator | None) -> NDArray[np.int64]:
+    if candidates <= wanted:
+        return np.arange(candidates)
+    return permuted_ranks(candidates, wanted, draws)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from halftrack.boxes import encode_deltas, iou
-from halftrack.models.matching import MatchingConfig, require_area
+from halftrack.boxes import encode_deltas, iou, on_device
+from halftrack.models.matching import MatchingConfig, draw_ranks, permuted_ranks, require_area
 
 __all__ = ["PairTargets", "assign_pairs"]
 
@@ -73,9 +73,7 @@ def assign_pairs(
         require_area(boxes_xyxy.t().tolist(), sample_ids)
     drawn = list(_draws(zip(flags, *counts, strict=True), matching, num_negatives))
     ranks, shares = _in_one_row(drawn, counts)
-    ranks, shares = torch.from_numpy(np.stack([ranks, shares])).to(
-        boxes_xyxy.device, non_blocking=True
-    )
+    ranks, shares = on_device(np.stack([ranks, shares]), boxes_xyxy.device)
     # The candidate of a rank is where so many have been counted.
     places = torch.searchsorted(candidates.flatten().cumsum(dim=0), ranks + 1)
     sampled = places % near.numel()
@@ -93,7 +91,7 @@ def _candidates(
 ) -> Tensor:
     """Bool ``(2, b, n)``: anchors that may be drawn as positive, and as negative.
 
-    A pair has one object, so its overlaps ``(b, n)`` alone say what ``matching.assign`` says.
+    A pair has one object, so its overlaps ``(b, n)`` alone say what ``assign_objects`` says.
     """
     on_object = overlaps >= matching.positive_iou
     if matching.low_quality_iou is not None:
@@ -109,24 +107,13 @@ def _draws(
     pairs: Any, matching: MatchingConfig, num_negatives: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Ranks among its candidates of what each pair draws, on its object and off it, ascending."""
-    wanted = int(matching.num_samples * matching.positive_fraction)
     limit = int(matching.num_samples * (1 - matching.positive_fraction))
     for is_positive, on_object, background in pairs:
         if is_positive:
-            found = _drawn(on_object, wanted)
-            yield found, _drawn(background, matching.num_samples - len(found))[:limit]
+            found, off = draw_ranks(on_object, background, matching)
+            yield found, off[:limit]
         else:
-            yield _drawn(0, 0), _permuted(background, num_negatives)
-
-
-def _drawn(count: int, wanted: int) -> np.ndarray:
-    """As ``matching.sample``: random numbers are taken only where there is a choice."""
-    return np.arange(count) if count <= wanted else _permuted(count, wanted)
-
-
-def _permuted(count: int, wanted: int) -> np.ndarray:
-    # Drawn on the CPU on every device, so that a seed means the same sample everywhere.
-    return np.sort(torch.randperm(count, device="cpu")[:wanted].numpy())
+            yield np.arange(0), permuted_ranks(background, num_negatives)
 
 
 def _in_one_row(
