@@ -1,12 +1,17 @@
 """Models: modules that return losses in training mode and detections in evaluation mode."""
 
-from halftrack.models.faster_rcnn import FasterRCNN, FasterRCNNConfig
-from halftrack.models.matching import MatchingConfig
-from halftrack.models.reid import ReID, ReIDConfig
-from halftrack.models.roi_head import RoIHeadConfig
-from halftrack.models.rpn import RPNConfig
-from halftrack.models.selsa import SELSA, SelsaConfig
-from halftrack.models.siamrpn import SiamRPN, SiamRPNConfig
+from halftrack.models.detector_config import (
+    FasterRCNNConfig,
+    MatchingConfig,
+    RoIHeadConfig,
+    RPNConfig,
+    SelsaConfig,
+)
+from halftrack.models.faster_rcnn import FasterRCNN
+from halftrack.models.reid import ReID
+from halftrack.models.selsa import SELSA
+from halftrack.models.siamrpn import SiamRPN
+from halftrack.models.tracker_config import ReIDConfig, SiamRPNConfig
 
 __all__ = [
     "SELSA",

@@ -7,85 +7,17 @@ state-dict keys. Shapes: five maps ``(b, c, h, w)`` at strides 4 to 64.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from halftrack.bounds import Bounds, check_bounds
-from halftrack.errors import UserError
 from halftrack.frames import Detections, Frame, FrameBatch
-from halftrack.layers import FPN, ResNet, ResNetConfig, normalise_and_pad, roi_align_pyramid
-from halftrack.models.matching import MatchingConfig
-from halftrack.models.roi_head import BBoxHead, RoIHead, RoIHeadConfig, to_rois
-from halftrack.models.rpn import RPN, RPNConfig
+from halftrack.layers import FPN, ResNet, normalise_and_pad, roi_align_pyramid
+from halftrack.models.detector_config import FasterRCNNConfig
+from halftrack.models.roi_head import BBoxHead, RoIHead, to_rois
+from halftrack.models.rpn import RPN
 
-__all__ = ["FasterRCNN", "FasterRCNNConfig"]
-
-
-def _backbone() -> ResNetConfig:
-    return ResNetConfig(strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1), outputs=(1, 2, 3, 4))
-
-
-def _rpn() -> RPNConfig:
-    return RPNConfig(
-        strides=(4, 8, 16, 32, 64),
-        scales=(8.0,),
-        size_divisor=32,
-        allow_border=True,
-        clip_to_image=False,
-        train_pre_nms_topk=2000,
-        test_pre_nms_topk=1000,
-        train_post_nms_topk=1000,
-        test_post_nms_topk=1000,
-    )
-
-
-def _roi_head() -> RoIHeadConfig:
-    return RoIHeadConfig(
-        num_classes=1,
-        sampling_ratio=0,
-        delta_std=(0.1, 0.1, 0.2, 0.2),
-        clip_to_image=False,
-        matching=MatchingConfig(
-            positive_iou=0.5,
-            negative_iou=0.5,
-            low_quality_iou=None,
-            num_samples=512,
-            positive_fraction=0.25,
-        ),
-        score_threshold=0.05,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FasterRCNNConfig:
-    """The whole model; the defaults are the published R50-FPN for MOT17."""
-
-    backbone: ResNetConfig = field(default_factory=_backbone)
-    """The feature extractor."""
-    neck_channels: Annotated[int, Bounds(least=1, most=16_384)] = 256
-    """Channels of the pyramid."""
-    rpn: RPNConfig = field(default_factory=_rpn)
-    """First stage, on every map of the pyramid."""
-    roi_head: RoIHeadConfig = field(default_factory=_roi_head)
-    """Second stage, on all maps but the coarsest."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-        apart = self.backbone.feature_strides
-        pyramid = (*apart, 2 * apart[-1])
-        if self.rpn.strides != pyramid:
-            raise UserError(
-                f"rpn.strides={self.rpn.strides}: the pyramid of backbone.outputs="
-                f"{self.backbone.outputs} has {len(pyramid)} maps, their cells {pyramid} pixels "
-                "apart; expected the same"
-            )
-
-    def build(self) -> FasterRCNN:
-        """The model with random weights."""
-        return FasterRCNN(self)
+__all__ = ["FasterRCNN"]
 
 
 class FasterRCNN(nn.Module):

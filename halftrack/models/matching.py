@@ -9,22 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import iou, on_device, pad_rows
 from halftrack.errors import UserError
 from halftrack.frames import Frame
+from halftrack.models.detector_config import MatchingConfig
 
 __all__ = [
     "NEITHER",
     "Draws",
-    "MatchingConfig",
     "Objects",
     "Samples",
     "assign_objects",
@@ -40,25 +39,6 @@ Draws = Sequence[torch.Generator] | None
 
 BACKGROUND, NEITHER = -1, -2
 """Marks of a box without an object: to learn as background, or not at all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MatchingConfig:
-    """Thresholds of the assignment and size of the sample."""
-
-    positive_iou: Share
-    """Least IoU with an object of a positive box."""
-    negative_iou: Share
-    """IoU below which a box is negative."""
-    low_quality_iou: Annotated[float | None, Bounds(least=0, most=1)]
-    """Least IoU at which an object's best boxes are positive anyway; None: never."""
-    num_samples: Annotated[int, Bounds(least=1, most=1_000_000)] = 256
-    """Boxes sampled."""
-    positive_fraction: Share = 0.5
-    """Share of them that may be positive."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from halftrack.boxes import encode_deltas, iou, on_device
-from halftrack.models.matching import MatchingConfig, draw_ranks, permuted_ranks, require_area
+from halftrack.models.detector_config import MatchingConfig
+from halftrack.models.matching import draw_ranks, permuted_ranks, require_area
 
 __all__ = ["PairTargets", "assign_pairs"]
 

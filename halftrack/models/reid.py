@@ -6,58 +6,17 @@ et al. 2017 (arXiv 1703.07737). Shapes: crops ``(n, 3, h, w)``, embeddings ``(n,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from halftrack.bounds import Bounds, check_bounds
 from halftrack.frames import CropBatch, Frame
-from halftrack.layers import ResNet, ResNetConfig, normalise_and_pad
+from halftrack.layers import ResNet, normalise_and_pad
 from halftrack.layers.norms import BatchNorm1d, counted_together
+from halftrack.models.tracker_config import ReIDConfig
 from halftrack.precision import fp32_island
 
-__all__ = ["ReID", "ReIDConfig"]
-
-
-def _backbone() -> ResNetConfig:
-    return ResNetConfig(
-        strides=(1, 2, 2, 2), dilations=(1, 1, 1, 1), frozen_stages=-1, frozen_bn=False
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReIDConfig:
-    """The whole model; the defaults are the published R50."""
-
-    backbone: ResNetConfig = field(default_factory=_backbone)
-    """The feature extractor."""
-    hidden_channels: Annotated[int, Bounds(least=1, most=65_536)] = 1024
-    """Width of the hidden FC."""
-    out_channels: Annotated[int, Bounds(least=1, most=65_536)] = 128
-    """Dimensions of the embedding."""
-    num_identities: Annotated[int | None, Bounds(least=1, most=10_000_000)] = None
-    """Individuals told apart in training; None: as many as the data or the checkpoint hold."""
-    margin: Annotated[float, Bounds(least=0, most=1000)] = 0.3
-    """Margin of the triplet loss, as a distance of embeddings.
-
-    The farthest crop of the same individual must be nearer by it than the nearest of another.
-    """
-    crop_size: Annotated[tuple[int, int], Bounds(least=1, most=4096)] = (256, 128)
-    """Height and width that crops are resized to."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-
-    def build(self) -> ReID:
-        """The model with random weights.
-
-        Raises:
-            ValueError: if the number of identities is not settled.
-        """
-        return ReID(self)
+__all__ = ["ReID"]
 
 
 class ReID(nn.Module):

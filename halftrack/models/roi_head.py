@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import decode_deltas, encode_deltas, nms_by_class, on_device, pad_rows
 from halftrack.frames import Detections, Frame
+from halftrack.models.detector_config import RoIHeadConfig
 from halftrack.models.matching import (
     NEITHER,
     Draws,
-    MatchingConfig,
     Objects,
     assign_objects,
     mean_loss,
@@ -32,52 +31,11 @@ __all__ = [
     "BBoxHead",
     "RandomSampler",
     "RoIHead",
-    "RoIHeadConfig",
     "SampledRoIs",
     "Sampler",
     "to_rois",
     "xavier_linear",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoIHeadConfig:
-    """Size, matching and test settings; the defaults are SELSA's published ones."""
-
-    num_classes: Annotated[int, Bounds(least=1, most=100_000)] = 30
-    """Classes without the background."""
-    fc_out_channels: Annotated[int, Bounds(least=1, most=65_536)] = 1024
-    """Width of the shared FCs."""
-    roi_feat_size: Annotated[int, Bounds(least=1, most=64)] = 7
-    """Cells a side of a pooled roi."""
-    sampling_ratio: Annotated[int, Bounds(least=0, most=64)] = 2
-    """Points a side of each cell; 0 takes as many as the roi has map cells there."""
-    delta_std: Annotated[tuple[float, float, float, float], Bounds(above=0, most=100)] = (
-        0.2,
-        0.2,
-        0.2,
-        0.2,
-    )
-    """Units of the box deltas."""
-    clip_to_image: bool = True
-    """Detections are cut to the image."""
-    matching: MatchingConfig = MatchingConfig(
-        positive_iou=0.5,
-        negative_iou=0.5,
-        low_quality_iou=None,
-        num_samples=256,
-        positive_fraction=0.25,
-    )
-    """Matching of proposals to objects."""
-    score_threshold: Share = 1e-4
-    """Least score of a detection."""
-    nms_iou: Share = 0.5
-    """IoU above which the lesser of two detections of a class goes."""
-    max_detections: Annotated[int, Bounds(least=1, most=100_000)] = 100
-    """Most detections a frame."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
 
 
 @dataclass(frozen=True)

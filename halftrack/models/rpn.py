@@ -7,76 +7,28 @@ deltas ``(b, 4a, h, w)`` with a anchors a cell; n anchors on all maps of an imag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import decode_deltas, encode_deltas, on_device, unsuppressed
-from halftrack.errors import UserError
 from halftrack.frames import Frame
 from halftrack.layers import AnchorGrid
+from halftrack.models.detector_config import RPNConfig
 from halftrack.models.matching import (
     Draws,
-    MatchingConfig,
     Objects,
     assign_objects,
     mean_loss,
     sample_boxes,
 )
 
-__all__ = ["RPN", "RPNConfig"]
+__all__ = ["RPN"]
 
 Maps = Sequence[Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RPNConfig:
-    """Anchors, matching and proposals; the defaults are SELSA's published ones."""
-
-    strides: Annotated[tuple[int, ...], Bounds(least=1, most=1024)] = (16,)
-    """Pixels between anchors, for each map."""
-    scales: Annotated[tuple[float, ...], Bounds(above=0, most=1024)] = (4.0, 8.0, 16.0, 32.0)
-    """Sides of the anchors, in strides."""
-    ratios: Annotated[tuple[float, ...], Bounds(least=1 / 64, most=64)] = (0.5, 1.0, 2.0)
-    """Heights over widths."""
-    size_divisor: Annotated[int, Bounds(least=1, most=1024)] = 16
-    """Images are padded to a multiple of it."""
-    allow_border: bool = False
-    """Anchors that cross the image's border learn too, all but those beyond its padding."""
-    clip_to_image: bool = True
-    """Proposals are cut to the image."""
-    matching: MatchingConfig = MatchingConfig(
-        positive_iou=0.7,
-        negative_iou=0.3,
-        low_quality_iou=0.3,
-        num_samples=256,
-        positive_fraction=0.5,
-    )
-    """Matching of anchors to objects."""
-    smooth_l1_beta: Annotated[float, Bounds(above=0, most=100)] = 1 / 9
-    """Difference at which the smooth L1 loss turns from square to straight."""
-    train_pre_nms_topk: Annotated[int, Bounds(least=1, most=1_000_000)] = 6000
-    """Proposals of a map ranked before suppression where a frame is learned."""
-    test_pre_nms_topk: Annotated[int, Bounds(least=1, most=1_000_000)] = 6000
-    """The same of every other frame."""
-    nms_iou: Share = 0.7
-    """IoU above which the lesser of two proposals of a map goes."""
-    train_post_nms_topk: Annotated[int, Bounds(least=1, most=1_000_000)] = 600
-    """Proposals of a frame that is learned."""
-    test_post_nms_topk: Annotated[int, Bounds(least=1, most=1_000_000)] = 300
-    """Proposals of every other frame."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-        for name in ("strides", "scales", "ratios"):
-            if not getattr(self, name):
-                raise UserError(f"{name}=(): expected at least one number")
 
 
 class RPN(nn.Module):

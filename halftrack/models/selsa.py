@@ -8,56 +8,19 @@ Shapes: features ``(b, c, h, w)``, embedded rois ``(n, d)`` (the first FC's outp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from halftrack.bounds import Bounds, check_bounds
-from halftrack.errors import UserError
 from halftrack.frames import Clip, ClipBatch, Detections, Frame
-from halftrack.layers import ChannelMapper, ResNet, ResNetConfig, normalise_and_pad, roi_align
+from halftrack.layers import ChannelMapper, ResNet, normalise_and_pad, roi_align
+from halftrack.models.detector_config import RoIHeadConfig, SelsaConfig
 from halftrack.models.matching import Draws
-from halftrack.models.roi_head import BBoxHead, RoIHead, RoIHeadConfig, to_rois, xavier_linear
-from halftrack.models.rpn import RPN, RPNConfig
+from halftrack.models.roi_head import BBoxHead, RoIHead, to_rois, xavier_linear
+from halftrack.models.rpn import RPN
 from halftrack.models.selsa_memory import Memory, Shares, StreamMemory, shares_of, split_memory
 
-__all__ = ["SELSA", "SelsaConfig"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SelsaConfig:
-    """The whole model; the defaults are the published R50-DC5."""
-
-    backbone: ResNetConfig = field(default_factory=ResNetConfig)
-    """The feature extractor."""
-    neck_channels: Annotated[int, Bounds(least=1, most=16_384)] = 512
-    """Channels both stages see."""
-    rpn: RPNConfig = field(default_factory=RPNConfig)
-    """First stage."""
-    roi_head: RoIHeadConfig = field(default_factory=RoIHeadConfig)
-    """Second stage."""
-    attention_heads: Annotated[int, Bounds(least=1, most=1024)] = 16
-    """Heads of the attention behind each shared FC."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-        if self.roi_head.fc_out_channels % self.attention_heads:
-            raise UserError(
-                f"roi_head.fc_out_channels={self.roi_head.fc_out_channels}, attention_heads="
-                f"{self.attention_heads}: the channels cannot be split among the heads"
-            )
-        apart = self.backbone.feature_strides[-1]
-        if self.rpn.strides != (apart,):
-            raise UserError(
-                f"rpn.strides={self.rpn.strides}: the cells of the backbone's last map are {apart} "
-                f"pixels apart; expected ({apart},)"
-            )
-
-    def build(self) -> SELSA:
-        """The model with random weights."""
-        return SELSA(self)
+__all__ = ["SELSA"]
 
 
 class Aggregator(nn.Module):

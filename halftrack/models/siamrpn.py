@@ -7,87 +7,24 @@ Legend: n anchors in the order (row, column, anchor); boxes in pixels of their c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from halftrack.bounds import Bounds, check_bounds
-from halftrack.errors import UserError
 from halftrack.frames import PairBatch
 from halftrack.layers import (
     ConvNorm,
     LinearMapper,
     ResNet,
-    ResNetConfig,
-    SiameseGeometry,
     depthwise_correlation,
 )
 from halftrack.layers.norms import counted_together
-from halftrack.models.matching import MatchingConfig
 from halftrack.models.pair_targets import PairTargets, assign_pairs
+from halftrack.models.tracker_config import SiamRPNConfig
 from halftrack.precision import fp32_island
 
-__all__ = ["SiamRPN", "SiamRPNConfig"]
-
-
-def _backbone() -> ResNetConfig:
-    return ResNetConfig(
-        strides=(1, 2, 1, 1),
-        dilations=(1, 1, 2, 4),
-        siamese=True,
-        outputs=(2, 3, 4),
-        frozen_stages=4,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiamRPNConfig:
-    """The whole model; the defaults are the published R50."""
-
-    backbone: ResNetConfig = field(default_factory=_backbone)
-    """The feature extractor."""
-    neck_channels: Annotated[int, Bounds(least=1, most=16_384)] = 256
-    """Channels of every map behind the neck."""
-    norm: Literal["batch", "group"] = "batch"
-    """Norm of neck and head; ``group`` for training from scratch on few videos."""
-    geometry: SiameseGeometry = field(default_factory=SiameseGeometry)
-    """Sizes of template and search region, and the anchors; data and tracker take them too."""
-    matching: MatchingConfig = MatchingConfig(
-        positive_iou=0.6,
-        negative_iou=0.3,
-        low_quality_iou=None,
-        num_samples=64,
-        positive_fraction=0.25,
-    )
-    """Matching of anchors to the object of a positive pair."""
-    num_negatives: Annotated[int, Bounds(least=1, most=100_000)] = 16
-    """Anchors drawn of a negative pair."""
-    negative_cells: Annotated[int, Bounds(least=1, most=512)] = 7
-    """Cells a side, around the other object, that they are drawn from."""
-    box_weight: Annotated[float, Bounds(least=0, most=1000)] = 1.2
-    """Weight of the box loss."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-        backbone = self.backbone
-        if not backbone.siamese or set(backbone.feature_strides) != {self.geometry.stride}:
-            raise UserError(
-                f"backbone.siamese={backbone.siamese}, backbone.strides={backbone.strides}, "
-                f"backbone.outputs={backbone.outputs}: the cells of the geometry are "
-                f"{self.geometry.stride} pixels apart on every map"
-            )
-        if self.norm == "group" and self.neck_channels % 8:
-            raise UserError(
-                f"neck_channels={self.neck_channels}: norm='group' has 8 groups, expected a "
-                "multiple of 8"
-            )
-
-    def build(self) -> SiamRPN:
-        """The model with random weights."""
-        return SiamRPN(self)
+__all__ = ["SiamRPN"]
 
 
 class SiamRPN(nn.Module):

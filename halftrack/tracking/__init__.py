@@ -1,9 +1,10 @@
 """Trackers: they follow objects from frame to frame at inference, without gradients or models."""
 
-from halftrack.tracking.camera_motion import EccMotion, UncorrelatedFramesError, warp_boxes
+from halftrack.tracking.camera_motion import UncorrelatedFramesError, warp_boxes
+from halftrack.tracking.config import EccMotion, SiameseConfig, TracktorConfig
 from halftrack.tracking.protocols import CameraMotion, Detector, Embedder, SiameseModel
-from halftrack.tracking.siamese import SiameseConfig, SiameseTracker
-from halftrack.tracking.tracktor import Tracktor, TracktorConfig
+from halftrack.tracking.siamese import SiameseTracker
+from halftrack.tracking.tracktor import Tracktor
 
 __all__ = [
     "CameraMotion",

@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
 from halftrack.layers import one_thread
 from halftrack.precision import fp32_island
-from halftrack.tracking.motion_models import MOTIONS, MotionFamily, MotionModel
+from halftrack.tracking.config import BLURS, EccMotion
+from halftrack.tracking.motion_models import MOTIONS, MotionFamily
 
-__all__ = ["EccMotion", "UncorrelatedFramesError", "warp_boxes"]
+__all__ = ["UncorrelatedFramesError", "estimate_motion", "warp_boxes"]
 
 _RGB_TO_GREY = (0.299, 0.587, 0.114)
-_BLURS = {1: (1.0,), 3: (0.25, 0.5, 0.25), 5: (0.0625, 0.25, 0.375, 0.25, 0.0625)}
 _HALVED = ((2.0, 0.0, 0.5), (0.0, 2.0, 0.5), (0.0, 0.0, 1.0))  # pixel centres lie between four
 _CACHED_PIXELS = 32768  # a block on a CPU: its dozen temporaries stay near a core
 _SETTLED = 1 / 32  # pixels; OpenCV samples at multiples of it
@@ -35,122 +32,71 @@ class UncorrelatedFramesError(ValueError):
     """Two frames that no motion aligns: too little texture, no overlap, or a cut between them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class EccMotion:
-    """Estimates the camera motion between two frames by maximising their correlation.
+# fp32: sums over a million pixels of gradient times coordinate squared pass 65504 many times
+# over, and the 8 bits of bf16 tell coordinates above 256 px apart by whole pixels only.
+@fp32_island
+@torch.no_grad()
+def estimate_motion(settings: EccMotion, first_chw: Tensor, second_chw: Tensor) -> Tensor:
+    """The warp from first to second frame, with ``EccMotion``'s settings and errors."""
+    _check_frames(first_chw, second_chw, 2**settings.levels)
+    # Thousands of operators take microseconds each: waiting for a second thread costs more than
+    # it computes, up to twice the whole time on busy cores.
+    with one_thread():
+        warp = _estimate(settings, first_chw, second_chw)
+    rows = 3 if settings.model == "homography" else 2
+    return warp[:rows].to(first_chw.device, torch.float32)
 
-    The defaults are MMTracking 0.14's Tracktor: ``cv2.findTransformECC(first, second, identity,
-    cv2.MOTION_EUCLIDEAN, (EPS | COUNT, 100, 1e-5), None, 1)``.
 
-    Raises:
-        ValueError: for a setting out of its range.
-    """
-
-    model: MotionModel = "euclidean"
-    """``translation``, ``euclidean``, ``affine`` or ``homography``."""
-    iterations: Annotated[int, Bounds(least=1, most=100_000)] = 100
-    """Largest number of steps on each level of the pyramid."""
-    tolerance: Annotated[float, Bounds(least=0, most=1)] = 1e-5
-    """Change of the correlation below which a level is finished.
-
-    With several levels, a level is also finished when a step moves every corner by less than 1/32
-    of the distance between compared pixels: the next step, a tenth of that, would be noise.
-    """
-    blur: Annotated[int, Bounds(least=1, most=5)] = 1
-    """Side in pixels of the Gaussian that smooths both grey images: 1 (no smoothing), 3 or 5."""
-    levels: Annotated[int, Bounds(least=1, most=16)] = 1
-    """Levels of the image pyramid, each half as large; 1 uses the full size alone, as OpenCV does.
-
-    At 1080p, 4 levels are as exact as OpenCV and take between a fifteenth and nine tenths of its
-    time (benchmarks/ecc.md).
-    """
-    stride: Annotated[int, Bounds(least=1, most=1024)] = 1
-    """Distance between compared pixels of the first frame along x and y, at full size.
-
-    2 saves a third of the time at 1080p; small or noisy frames need 1 (2 costs 0.2 px at 320x192).
-    """
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-        if self.model not in MOTIONS:
-            raise UserError(f"motion model {self.model!r} is not one of {', '.join(MOTIONS)}")
-        if self.blur not in _BLURS:
-            raise UserError(f"blur {self.blur!r} is not one of {', '.join(map(str, _BLURS))}")
-
-    # fp32: sums over a million pixels of gradient times coordinate squared pass 65504 many times
-    # over, and the 8 bits of bf16 tell coordinates above 256 px apart by whole pixels only.
-    @fp32_island
-    @torch.no_grad()
-    def __call__(self, first_chw: Tensor, second_chw: Tensor) -> Tensor:
-        """Estimate the warp from pixels of the first frame to pixels of the second.
-
-        Args:
-            first_chw: ``(3, height, width)`` RGB or ``(1, height, width)`` grey. Brightness and
-                contrast may be anything: they do not change the correlation.
-            second_chw: an image of the same shape on the same device.
-
-        Returns:
-            float32 ``(2, 3)``, or ``(3, 3)`` for a homography, on the device of the frames.
-
-        Raises:
-            UncorrelatedFramesError: if no motion aligns the frames.
-            ValueError: if the frames have different shapes or are no such images.
-
-        Source: MMTracking 0.14, CameraMotionCompensation.get_warp_matrix.
-        """
-        _check_frames(first_chw, second_chw, 2**self.levels)
-        # Thousands of operators take microseconds each: waiting for a second thread costs more than
-        # it computes, up to twice the whole time on busy cores.
-        with one_thread():
-            warp = self._estimate(first_chw, second_chw)
-        rows = 3 if self.model == "homography" else 2
-        return warp[:rows].to(first_chw.device, torch.float32)
-
-    def _estimate(self, first_chw: Tensor, second_chw: Tensor) -> Tensor:
-        """The warp ``(3, 3)`` in float64 on the host, refined from level to level."""
-        pair = torch.stack([_grey(first_chw), _grey(second_chw)])[:, None]
-        # Inner products of pixels far from 0 cancel in fp32; correlation does not see the mean.
-        pyramid = [pair - pair.mean(dim=(2, 3), keepdim=True)]
-        for _ in range(1, self.levels):
-            pyramid.append(_halve(pyramid[-1]))
-        warp = torch.eye(3, dtype=torch.float64, device="cpu")
-        halved = torch.tensor(_HALVED, dtype=torch.float64, device="cpu")
-        for level in reversed(range(self.levels)):
-            pair = _blur(pyramid[level], _BLURS[self.blur])
-            warp = self._align(pair, warp, self._strides(level))
-            if level:
-                warp = halved @ warp @ torch.linalg.inv(halved)
-                warp = warp / warp[2, 2]  # 1 is what the step of a homography takes for granted
-        return warp
-
-    def _strides(self, level: int) -> tuple[int, ...]:
-        """Distances between the compared pixels of a level, one for each pass."""
+def _estimate(settings: EccMotion, first_chw: Tensor, second_chw: Tensor) -> Tensor:
+    """The warp ``(3, 3)`` in float64 on the host, refined from level to level."""
+    pair = torch.stack([_grey(first_chw), _grey(second_chw)])[:, None]
+    # Inner products of pixels far from 0 cancel in fp32; correlation does not see the mean.
+    pyramid = [pair - pair.mean(dim=(2, 3), keepdim=True)]
+    for _ in range(1, settings.levels):
+        pyramid.append(_halve(pyramid[-1]))
+    warp = torch.eye(3, dtype=torch.float64, device="cpu")
+    halved = torch.tensor(_HALVED, dtype=torch.float64, device="cpu")
+    for level in reversed(range(settings.levels)):
+        pair = _blur(pyramid[level], BLURS[settings.blur])
+        warp = _align(settings, pair, warp, _strides(settings, level))
         if level:
-            return (1,)
-        # A step of a pyramid's last level costs a quarter on every second pixel, and leaves so
-        # little to do that one step on all of them is enough.
-        return (self.stride,) if self.levels == 1 else (2 * self.stride, self.stride)
+            warp = halved @ warp @ torch.linalg.inv(halved)
+            warp = warp / warp[2, 2]  # 1 is what the step of a homography takes for granted
+    return warp
 
-    def _align(self, pair: Tensor, warp: Tensor, strides: tuple[int, ...]) -> Tensor:
-        """The warp ``(3, 3)`` improved on one level, from the two grey images ``(2, 1, h, w)``."""
-        layers = _with_gradients(pair[1:])
-        for stride in strides:
-            warp = self._climb(pair[0, 0, ::stride, ::stride], layers, warp, stride)
-        return warp
 
-    def _climb(self, template: Tensor, layers: Tensor, warp: Tensor, stride: int) -> Tensor:
-        """The warp ``(3, 3)`` after as many steps as it takes."""
-        model, size = MOTIONS[self.model], (int(layers.shape[2]), int(layers.shape[3]))
-        correlation = -1.0
-        for _ in range(self.iterations):
-            last = correlation
-            gram = _gram(template, stride, layers, warp, model).cpu().double()  # host sync
-            correlation, step = _ecc_step(gram)
-            before, warp = warp, model.advance(warp, step.tolist())
-            settled = self.levels > 1 and _corner_shift(before, warp, size) < stride * _SETTLED
-            if settled or abs(correlation - last) < self.tolerance:
-                break
-        return warp
+def _strides(settings: EccMotion, level: int) -> tuple[int, ...]:
+    """Distances between the compared pixels of a level, one for each pass."""
+    if level:
+        return (1,)
+    # A step of a pyramid's last level costs a quarter on every second pixel, and leaves so
+    # little to do that one step on all of them is enough.
+    return (settings.stride,) if settings.levels == 1 else (2 * settings.stride, settings.stride)
+
+
+def _align(settings: EccMotion, pair: Tensor, warp: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """The warp ``(3, 3)`` improved on one level, from the two grey images ``(2, 1, h, w)``."""
+    layers = _with_gradients(pair[1:])
+    for stride in strides:
+        warp = _climb(settings, pair[0, 0, ::stride, ::stride], layers, warp, stride)
+    return warp
+
+
+def _climb(
+    settings: EccMotion, template: Tensor, layers: Tensor, warp: Tensor, stride: int
+) -> Tensor:
+    """The warp ``(3, 3)`` after as many steps as it takes."""
+    model, size = MOTIONS[settings.model], (int(layers.shape[2]), int(layers.shape[3]))
+    correlation = -1.0
+    for _ in range(settings.iterations):
+        last = correlation
+        gram = _gram(template, stride, layers, warp, model).cpu().double()  # host sync
+        correlation, step = _ecc_step(gram)
+        before, warp = warp, model.advance(warp, step.tolist())
+        settled = settings.levels > 1 and _corner_shift(before, warp, size) < stride * _SETTLED
+        if settled or abs(correlation - last) < settings.tolerance:
+            break
+    return warp
 
 
 @fp32_island

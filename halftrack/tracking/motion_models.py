@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["MOTIONS", "MotionFamily", "MotionModel"]
-
-MotionModel = Literal["translation", "euclidean", "affine", "homography"]
-"""Names of the families."""
+__all__ = ["MOTIONS", "MotionFamily"]
 
 
 class MotionFamily(NamedTuple):

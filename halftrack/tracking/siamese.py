@@ -8,49 +8,21 @@ Legend: n anchors, in (row, column, anchor) order. State is kept on the CPU, in 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import decode_deltas, start_box_fault
 from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.frames import Tracks
 from halftrack.layers import SiameseGeometry
+from halftrack.tracking.config import SiameseConfig
 from halftrack.tracking.protocols import SiameseModel
 
-__all__ = ["SiameseConfig", "SiameseTracker"]
+__all__ = ["SiameseTracker"]
 
 _LEAST_SIDE = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiameseConfig:
-    """Penalties and smoothing of the tracker. The defaults are those published for LaSOT.
-
-    ===================== ========= ==== ================
-    published for         penalty_k lr   window_influence
-    ===================== ========= ==== ================
-    LaSOT and TrackingNet 0.05      0.38 0.42
-    OTB100                0.4       0.4  0.5
-    UAV123                0.1       0.5  0.1
-    VOT2018               0.04      0.33 0.44
-    ===================== ========= ==== ================
-
-    Raises:
-        ValueError: for a value out of its range.
-    """
-
-    penalty_k: Annotated[float, Bounds(least=0, most=1000)] = 0.05
-    """Strength of the penalty on the score of an anchor that changes size or shape."""
-    lr: Share = 0.38
-    """Largest share of the new size in the smoothed size of the box."""
-    window_influence: Share = 0.42
-    """Share of the Hanning window in an anchor's rank; the window prefers small motion."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
 
 
 @dataclass(frozen=True)

@@ -10,65 +10,22 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.boxes import iou, nms_by_class
 from halftrack.errors import NonFiniteOutputError
 from halftrack.frames import Detections, Frame, Tracks
 from halftrack.precision import fp32_island
 from halftrack.tracking.camera_motion import warp_boxes
+from halftrack.tracking.config import TracktorConfig
 from halftrack.tracking.protocols import CameraMotion, Detector, Embedder
 
-__all__ = ["Tracktor", "TracktorConfig"]
+__all__ = ["Tracktor"]
 
 _OUT_OF_REACH = 1e6
-
-
-@dataclass(frozen=True, kw_only=True)
-class TracktorConfig:
-    """Thresholds for continuing, starting and ending tracks. The defaults are the published ones.
-
-    Raises:
-        ValueError: for a value out of its range.
-    """
-
-    detection_score: Share = 0.5
-    """Score that a detection must exceed to be used."""
-    regression_score: Share = 0.5
-    """Score that a regressed box must exceed for its track to continue in this frame."""
-    regression_nms_iou: Share = 0.6
-    """IoU above which the lower-scored one of two regressed boxes of a class is removed."""
-    new_track_iou: Share = 0.3
-    """IoU with every regressed box below which a detection is new."""
-    reid_num_samples: Annotated[int, Bounds(least=1, most=100_000)] = 10
-    """Number of last embeddings of a lost track whose mean is compared with a detection's."""
-    reid_distance: Annotated[float, Bounds(least=0, most=1e6)] = 2.0
-    """Largest distance of embeddings at which a detection can be a lost track."""
-    reid_iou: Share = 0.2
-    """Smallest IoU with the last box of a lost track at which a detection can be that track."""
-    linear_motion: Annotated[int, Bounds(least=0, most=100_000)] = 0
-    """Number of last steps whose mean a track is expected to repeat, in addition to the camera's
-    motion (constant velocity, Bergmann et al. 2019, section 2.3); 0 expects no own motion."""
-    box_momentum: Annotated[float | None, Bounds(above=0, most=1)] = None
-    """Share of the new box in a track's running mean of boxes; None keeps the new box alone."""
-    embedding_momentum: Annotated[float | None, Bounds(above=0, most=1)] = None
-    """Share of the new embedding in a running mean; None keeps the last ``reid_num_samples``."""
-    num_frames_retain: Annotated[int, Bounds(least=1, most=1_000_000)] = 10
-    """Number of frames without a box after which a track ends."""
-    compatible: bool = False
-    """Repeat what MMTracking does, as its published numbers need it.
-
-    Camera motion, estimated in network pixels, moves boxes in original pixels as if both were the
-    same (a defect), and a recipe estimates it on normalised images instead of the images as read.
-    """
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
 
 
 @dataclass

@@ -2,10 +2,9 @@
 
 from halftrack.training.batches import Batch, BatchSource
 from halftrack.training.checkpoint import read_checkpoint
-from halftrack.training.config import TrainingConfig
+from halftrack.training.config import Phase, Ramp, TrainingConfig
 from halftrack.training.learner import Learner, StepSchedule, WeightAverage, total_loss
 from halftrack.training.loop import train
-from halftrack.training.optimiser import Phase, Ramp
 from halftrack.training.run import TrainingResult
 from halftrack.training.weights import LoadReport, load_weights
 

@@ -7,12 +7,48 @@ from typing import Annotated
 
 from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.errors import UserError
-from halftrack.training.optimiser import Phase, Ramp
 
-__all__ = ["TrainingConfig"]
+__all__ = ["Phase", "Ramp", "TrainingConfig"]
 
 # Metadata of a field on which no weight depends: a resumed run may change it.
 _FREE = {"free": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """From an epoch on, which modules train."""
+
+    first_epoch: Annotated[int, Bounds(least=0, most=100_000)]
+    """0-based epoch at whose start the phase begins."""
+    trainable: tuple[str, ...]
+    """Patterns (``fnmatch``) of parameter names that train; all others are frozen."""
+    batch_statistics: tuple[str, ...] = ()
+    """Patterns of module names whose batch norms, frozen until then, take statistics again."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp:
+    """Epochs over which the learning rate goes from one share of itself to another, as a power."""
+
+    epochs: Annotated[int, Bounds(least=1, most=100_000)]
+    """Length."""
+    start: Annotated[float, Bounds(above=0, most=1000)]
+    """Share of the rate in the first epoch."""
+    end: Annotated[float, Bounds(above=0, most=1000)]
+    """Share it goes to."""
+    arrives: bool = True
+    """The last epoch has the end's share; else the epoch after it would have."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
+    def factor(self, epoch: int) -> float:
+        """The share in an epoch of the ramp, counted from 0."""
+        way = self.epochs - 1 if self.arrives else self.epochs
+        return float(self.start * (self.end / self.start) ** (epoch / max(way, 1)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ from halftrack.errors import UserError
 from halftrack.frames import batches_of
 from halftrack.precision import NonFiniteGradientError, Precision, StepReport, optimizer_step
 from halftrack.training.batches import Batch
-from halftrack.training.config import TrainingConfig
-from halftrack.training.optimiser import Ramp, apply_phases, build_sgd
+from halftrack.training.config import Ramp, TrainingConfig
+from halftrack.training.optimiser import apply_phases, build_sgd
 
 __all__ = ["BatchStatistics", "Learner", "StepSchedule", "WeightAverage", "total_loss"]
 

@@ -4,60 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated
 
 from torch import nn
 from torch.optim import SGD
 
-from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
 from halftrack.precision.step import FusedSGD
+from halftrack.training.config import Phase
 
-__all__ = [
-    "Phase",
-    "Ramp",
-    "apply_phases",
-    "build_sgd",
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """From an epoch on, which modules train."""
-
-    first_epoch: Annotated[int, Bounds(least=0, most=100_000)]
-    """0-based epoch at whose start the phase begins."""
-    trainable: tuple[str, ...]
-    """Patterns (``fnmatch``) of parameter names that train; all others are frozen."""
-    batch_statistics: tuple[str, ...] = ()
-    """Patterns of module names whose batch norms, frozen until then, take statistics again."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ramp:
-    """Epochs over which the learning rate goes from one share of itself to another, as a power."""
-
-    epochs: Annotated[int, Bounds(least=1, most=100_000)]
-    """Length."""
-    start: Annotated[float, Bounds(above=0, most=1000)]
-    """Share of the rate in the first epoch."""
-    end: Annotated[float, Bounds(above=0, most=1000)]
-    """Share it goes to."""
-    arrives: bool = True
-    """The last epoch has the end's share; else the epoch after it would have."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-
-    def factor(self, epoch: int) -> float:
-        """The share in an epoch of the ramp, counted from 0."""
-        way = self.epochs - 1 if self.arrives else self.epochs
-        return float(self.start * (self.end / self.start) ** (epoch / max(way, 1)))
+__all__ = ["apply_phases", "build_sgd"]
 
 
 def build_sgd(

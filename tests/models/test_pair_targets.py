@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from halftrack.boxes import encode_deltas, iou
-from halftrack.models.matching import MatchingConfig
+from halftrack.models import MatchingConfig
 from halftrack.models.pair_targets import PairTargets, assign_pairs
 
 ANCHORS = torch.rand(400, 4, generator=torch.Generator().manual_seed(5)) * 200

@@ -7,8 +7,7 @@ import torch
 from device_guard import DeviceGuard
 
 from halftrack.frames import Clip, ClipBatch, Detections, Frame
-from halftrack.models import SELSA
-from halftrack.models.roi_head import RoIHeadConfig
+from halftrack.models import SELSA, RoIHeadConfig
 from halftrack.models.selsa import SelsaBBoxHead
 from halftrack.precision import Launches, NonFiniteGradientError, Precision, optimizer_step
 from halftrack.recipes import load_recipe, override

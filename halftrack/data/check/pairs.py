@@ -10,8 +10,8 @@ from halftrack.data.check.images import look_at_images
 from halftrack.data.check.report import SetReport
 from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
-from halftrack.data.sot.benchmarks import SotBenchmark, SotSplit, read_sot
-from halftrack.data.sot.config import PairDataConfig, PairSet
+from halftrack.data.sot.benchmarks import read_sot
+from halftrack.data.sot.config import PairDataConfig, PairSet, SotBenchmark, SotSplit
 from halftrack.data.sot.pair_objects import TrackedObjects
 from halftrack.data.sot.pair_sets import left_out_problems, read_pair_set
 from halftrack.data.sot.sequences import FIRST_IMAGE, SotSequence, odd_counts

@@ -1,7 +1,7 @@
 """Single-object tracking: pairs to learn from, sequences to track in."""
 
-from halftrack.data.sot.benchmarks import SotBenchmark, SotSplit, read_sot
-from halftrack.data.sot.config import PairDataConfig
+from halftrack.data.sot.benchmarks import read_sot
+from halftrack.data.sot.config import PairDataConfig, SotBenchmark, SotSplit
 from halftrack.data.sot.pair_objects import TrackedObjects
 from halftrack.data.sot.pair_sets import read_pair_set, read_pair_sets
 from halftrack.data.sot.pairs import PairBatches

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from halftrack.data.files import user_path
 from halftrack.data.problems import DataError, Problem, noting
+from halftrack.data.sot.config import SotBenchmark, SotSplit
 from halftrack.data.sot.folders import (
     by_number,
     count_images,
@@ -25,12 +26,8 @@ from halftrack.data.sot.sequences import SotSequence, trackable_sequence
 from halftrack.data.sot.text import read_boxes, read_flags, read_names
 from halftrack.errors import UserError
 
-__all__ = ["SotBenchmark", "SotSplit", "read_sot"]
+__all__ = ["read_sot"]
 
-SotBenchmark = Literal["LaSOT", "OTB100", "UAV123", "TrackingNet", "GOT-10k", "VOT2018"]
-"""A data set. VOT2018 is read for one-pass evaluation; it has no restarts here."""
-SotSplit = Literal["train", "val", "test"]
-"""OTB100, UAV123 and VOT2018 have only ``test``, LaSOT and TrackingNet no ``val``."""
 
 Problems = list[Problem] | None
 

@@ -1,4 +1,4 @@
-"""A recipe's configuration of the pairs that a single-object tracker learns from."""
+"""Configuration of single-object data: pairs to learn from, benchmarks to track in."""
 
 from __future__ import annotations
 
@@ -10,10 +10,21 @@ from halftrack.data.index import Classes
 from halftrack.data.problems import OnBadSample
 from halftrack.data.vid.config import IMAGENET_VID_CLASSES
 from halftrack.errors import UserError
-from halftrack.layers import SiameseGeometry
+from halftrack.layers.siamese import SiameseGeometry
 
-__all__ = ["BLUR_SIZES", "LasotSplit", "PairDataConfig", "PairSet"]
+__all__ = [
+    "BLUR_SIZES",
+    "LasotSplit",
+    "PairDataConfig",
+    "PairSet",
+    "SotBenchmark",
+    "SotSplit",
+]
 
+SotBenchmark = Literal["LaSOT", "OTB100", "UAV123", "TrackingNet", "GOT-10k", "VOT2018"]
+"""A data set. VOT2018 is read for one-pass evaluation; it has no restarts here."""
+SotSplit = Literal["train", "val", "test"]
+"""OTB100, UAV123 and VOT2018 have only ``test``, LaSOT and TrackingNet no ``val``."""
 PairSet = Literal["vid", "det", "coco", "lasot"]
 """A data set that pairs come from: ImageNet VID and DET, COCO, sequences in LaSOT's layout."""
 LasotSplit = Literal["train", "test", "all"]

@@ -21,8 +21,8 @@ from halftrack.data.index_cache import cached_index, fingerprint
 from halftrack.data.parsed_video import MAX_COORDINATE, assemble_index
 from halftrack.data.problems import DataError, Problem
 from halftrack.data.progress import Progress
-from halftrack.data.sot.benchmarks import SotSplit, read_sot
-from halftrack.data.sot.config import LasotSplit
+from halftrack.data.sot.benchmarks import read_sot
+from halftrack.data.sot.config import LasotSplit, SotSplit
 from halftrack.data.sot.sequences import FIRST_IMAGE, SotSequence, odd_counts
 from halftrack.data.vid.annotation_xml import XmlVideo, parse_videos
 from halftrack.data.vid.coco_vid import read_coco_vid
