@@ -85,7 +85,7 @@ def quick_plan() -> Plan:
         video={
             # As many frames in more videos teach more.
             "vid": SyntheticVideo(
-                layout="vid", train_videos=32, val_videos=10, frames=8, size=size
+                layout="vid", train_videos=48, val_videos=10, frames=8, size=size
             ),
             "mot": SyntheticVideo(
                 layout="mot", train_videos=10, val_videos=4, frames=24, size=size
@@ -98,7 +98,9 @@ def quick_plan() -> Plan:
             vid,
             model=replace(vid.model, rpn=replace(vid.model.rpn, scales=(1.5, 2.25, 3.4))),
             data=replace(vid.data, image_scale=(width, height)),
-            training=replace(vid.training, **_QUICK),
+            # As many steps over more videos: with fewer, each seen three times, what is learned
+            # depends on the seed (AP50 0.61 to 0.96).
+            training=replace(vid.training, epochs=2, milestones=(1,), evaluate_every=2, **_QUICK),
         ),
         detector=detector,
         embedder=replace(
