@@ -9,13 +9,6 @@ from halftrack.lazy import lazy_names
 if TYPE_CHECKING:
     from halftrack.recipes.kinds.backbone import BackboneRecipe
     from halftrack.recipes.kinds.detection import FrameDetectionRecipe, VideoDetectionRecipe
-    from halftrack.recipes.kinds.evaluation import (
-        DetectionEvaluation,
-        Evaluation,
-        RetrievalEvaluation,
-        SingleObjectEvaluation,
-        TrackingEvaluation,
-    )
     from halftrack.recipes.kinds.multi_object import TrackingRecipe
     from halftrack.recipes.kinds.recipe import Recipe, VideoTracker
     from halftrack.recipes.kinds.reid import ReIDRecipe
@@ -31,6 +24,13 @@ if TYPE_CHECKING:
         prepare_model,
         score_results,
         train,
+    )
+    from halftrack.recipes.scoring.evaluation import (
+        DetectionEvaluation,
+        Evaluation,
+        RetrievalEvaluation,
+        SingleObjectEvaluation,
+        TrackingEvaluation,
     )
     from halftrack.recipes.stream import track
 
@@ -67,22 +67,23 @@ __all__ = [
 ]
 
 _KINDS = f"{__name__}.kinds"
+_EVALUATION = f"{__name__}.scoring.evaluation"
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "RECIPES": f"{__name__}.names",
         "BackboneRecipe": f"{_KINDS}.backbone",
-        "DetectionEvaluation": f"{_KINDS}.evaluation",
-        "Evaluation": f"{_KINDS}.evaluation",
+        "DetectionEvaluation": _EVALUATION,
+        "Evaluation": _EVALUATION,
         "FrameDetectionRecipe": f"{_KINDS}.detection",
         "ReIDRecipe": f"{_KINDS}.reid",
         "Recipe": f"{_KINDS}.recipe",
         "Replay": f"{__name__}.replays",
-        "RetrievalEvaluation": f"{_KINDS}.evaluation",
+        "RetrievalEvaluation": _EVALUATION,
         "Sharing": f"{_KINDS}.trained",
-        "SingleObjectEvaluation": f"{_KINDS}.evaluation",
+        "SingleObjectEvaluation": _EVALUATION,
         "SingleObjectRecipe": f"{_KINDS}.single_object",
-        "TrackingEvaluation": f"{_KINDS}.evaluation",
+        "TrackingEvaluation": _EVALUATION,
         "TrackingRecipe": f"{_KINDS}.multi_object",
         "TrainedRecipe": f"{_KINDS}.trained",
         "TrainingSource": f"{_KINDS}.trained",

@@ -13,11 +13,11 @@ from torch import nn
 from halftrack.bounds import shown
 from halftrack.data import PrintedProgress, Progress
 from halftrack.errors import UserError
-from halftrack.recipes.kinds.detection import left_out
-from halftrack.recipes.kinds.evaluation import Evaluation
 from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
+from halftrack.recipes.scoring.evaluation import Evaluation
+from halftrack.recipes.scoring.scorer import left_out
 from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
 from halftrack.training.checkpoint import newest_checkpoint

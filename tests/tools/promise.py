@@ -31,9 +31,10 @@ from halftrack.evaluation import TrackRows, write_boxes, write_results
 from halftrack.frames import CropBatch, Detections, Frame
 from halftrack.recipes import Recipe, TrainedRecipe
 from halftrack.recipes.kinds.detection import FrameDetectionRecipe, VideoDetectionRecipe
-from halftrack.recipes.kinds.multi_object import TrackingRecipe, TracktorParts
+from halftrack.recipes.kinds.multi_object import TrackingRecipe
 from halftrack.recipes.kinds.reid import ReIDRecipe
 from halftrack.recipes.kinds.single_object import SingleObjectRecipe
+from halftrack.recipes.scoring.multi_object import TracktorParts
 
 CPU = torch.device("cpu")
 _ONLY_DECODED = "image cannot be decoded"

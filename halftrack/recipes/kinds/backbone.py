@@ -5,23 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, Self
-
-import torchvision
-from torch import nn
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 from halftrack.errors import UserError
-from halftrack.layers import ResNetConfig
+from halftrack.layers.config import ResNetConfig
 from halftrack.recipes.kinds.trained import ModelConfig, TrainedRecipe
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["BackboneRecipe"]
 
 _IMAGENET = {
-    (18, 1): torchvision.models.ResNet18_Weights.IMAGENET1K_V1,
-    (50, 1): torchvision.models.ResNet50_Weights.IMAGENET1K_V1,
-    (101, 1): torchvision.models.ResNet101_Weights.IMAGENET1K_V1,
-    (101, 64): torchvision.models.ResNeXt101_64X4D_Weights.IMAGENET1K_V1,
+    (18, 1): "ResNet18_Weights.IMAGENET1K_V1",
+    (50, 1): "ResNet50_Weights.IMAGENET1K_V1",
+    (101, 1): "ResNet101_Weights.IMAGENET1K_V1",
+    (101, 64): "ResNeXt101_64X4D_Weights.IMAGENET1K_V1",
 }
+"""Torchvision's names of weights, by depth and groups."""
 
 
 class BackboneModelConfig(ModelConfig, Protocol):
@@ -58,12 +59,15 @@ class BackboneRecipe(TrainedRecipe):
         if self.backbone_weights == "none":
             return
         backbone = self.model.backbone
-        weights = _IMAGENET.get((backbone.depth, backbone.groups))
-        if weights is None or backbone.siamese:  # whose shortcuts are of another size
+        name = _IMAGENET.get((backbone.depth, backbone.groups))
+        if name is None or backbone.siamese:  # whose shortcuts are of another size
             raise UserError(
                 f"torchvision has no ImageNet weights for {backbone.display_name}: give a file "
                 "with --init, or --init none for random weights"
             )
+        import torchvision
+
+        weights = torchvision.models.get_weight(name)
         try:
             state = weights.get_state_dict(progress=False, check_hash=True)
         except OSError as error:

@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import torch
-from torch import nn
-
-from halftrack.data import Progress, SourceFrame, VideoSource
-from halftrack.data.check import DataReport, check
-from halftrack.data.mot import MotDetectionConfig, MotSequences
-from halftrack.data.prefetch import passes
+from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.errors import MissingFileError, UserError
-from halftrack.evaluation import TrackRows, read_result_folder, score_tracks
-from halftrack.frames import Frame, Tracks
-from halftrack.models import FasterRCNN, FasterRCNNConfig, ReID, ReIDConfig
-from halftrack.recipes.kinds.detection import Stopwatch, left_out
-from halftrack.recipes.kinds.evaluation import TrackingEvaluation
-from halftrack.recipes.kinds.mot_tracks import (
-    CollectedTracks,
-    CountedMotion,
-    has_truth,
-    motion_notes,
-    result_notes,
-    sequence_truth,
-)
+from halftrack.models.detector_config import FasterRCNNConfig
+from halftrack.models.tracker_config import ReIDConfig
 from halftrack.recipes.kinds.recipe import Box, Recipe, VideoTracker, fill, seeded
 from halftrack.recipes.kinds.reid import identities_in
-from halftrack.recipes.kinds.trained import TrainedRecipe
-from halftrack.tracking import EccMotion, Tracktor, TracktorConfig
+from halftrack.tracking.config import EccMotion, TracktorConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from halftrack.data import Progress, VideoSource
+    from halftrack.data.check import DataReport
+    from halftrack.recipes.kinds.trained import TrainedRecipe
+    from halftrack.recipes.scoring.evaluation import TrackingEvaluation
+    from halftrack.recipes.scoring.multi_object import TracktorParts
+    from halftrack.tracking import Tracktor
 
 __all__ = ["TrackingRecipe"]
-
-
-class TracktorParts(nn.Module):
-    """Detector and ReID under the keys of MMTracking's tracker."""
-
-    def __init__(self, detector: FasterRCNN, reid: ReID | None) -> None:
-        super().__init__()
-        self.detector = detector
-        if reid is not None:
-            self.reid = reid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +88,8 @@ class TrackingRecipe(Recipe):
         return model
 
     def _build(self) -> TracktorParts:
+        from halftrack.recipes.scoring.multi_object import TracktorParts
+
         detector = self.detector.build()
         return TracktorParts(detector, None if self.reid is None else self.reid.build())
 
@@ -128,6 +113,8 @@ class TrackingRecipe(Recipe):
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
     ) -> DataReport:
         """Read every annotation of its parts' training sequences and of the test sequences."""
+        from halftrack.data.check import check
+
         return check(data_root, self.data, tracked=True, decode=decode, progress=progress)
 
     @property
@@ -160,7 +147,9 @@ class TrackingRecipe(Recipe):
                 f"{self.name} takes its boxes from a public detector, and a video has none: take "
                 "its private twin, or --set data.public=False"
             )
-        return lambda model, device: _VideoTracker(self.new_tracker(model), device)
+        from halftrack.recipes.scoring.multi_object import TracktorOnVideo
+
+        return lambda model, device: TracktorOnVideo(self.new_tracker(model), device)
 
     def video_source(self, source: VideoSource) -> VideoSource:
         """The video with its frames resized as the test sequences are, if no size was asked for."""
@@ -170,16 +159,9 @@ class TrackingRecipe(Recipe):
 
     def new_tracker(self, model: nn.Module) -> Tracktor:
         """The state machine around a model of this recipe, on the model's device."""
-        assert isinstance(model, TracktorParts)
-        motion = None
-        if self.camera_motion is not None:
-            motion = CountedMotion(self.camera_motion, normalised=self.tracker.compatible)
-        return Tracktor(
-            detector=model.detector,
-            embedder=None if self.reid is None else model.reid.embed,
-            camera_motion=motion,
-            config=self.tracker,
-        )
+        from halftrack.recipes.scoring.multi_object import new_tracker
+
+        return new_tracker(self, model)
 
     def scorer(
         self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
@@ -190,43 +172,9 @@ class TrackingRecipe(Recipe):
             DataError: if the data are not there or not readable, or if only some have ground truth.
             ValueError: if ground truth cannot be scored.
         """
-        sequences = MotSequences.open(self.data, data_root, scored=True)
-        scored = has_truth(sequences)
+        from halftrack.recipes.scoring.multi_object import track_scorer
 
-        def score(model: nn.Module) -> TrackingEvaluation:
-            assert isinstance(model, TracktorParts)
-            clock, precision, tracker = Stopwatch(), self.precision, self.new_tracker(model)
-            results: dict[str, TrackRows] = {}
-            came: dict[str, list[int]] = {}
-            frames = 0
-            with precision.inference(device):
-                for sequence in sequences:
-                    tracker.reset()
-                    rows, came[sequence.name] = CollectedTracks(), []
-                    ahead = passes(sequence.frames(), self.data.test_batch)
-                    for index, tracks in _tracked(tracker, model.detector, ahead, clock, device):
-                        number = sequence.frame_numbers[index]
-                        came[sequence.name].append(number)
-                        rows.add(number, tracks)
-                        frames += 1
-                        if progress is not None:
-                            progress(frames, sequences.num_frames)
-                    results[sequence.name] = rows.rows()
-            notes = [*left_out(sequences.skipped), *sequences.notes, *motion_notes(tracker)]
-            metrics = None
-            if scored:
-                # Of frames that could not be read nothing is asked.
-                truths = [sequence_truth(sequence, came[sequence.name]) for sequence in sequences]
-                metrics = score_tracks(truths, results, benchmark=self.data.benchmark)
-            return TrackingEvaluation(
-                metrics=metrics,
-                results=results,
-                frames=frames,
-                seconds=clock.seconds,
-                skipped=tuple(notes),
-            )
-
-        return score
+        return track_scorer(self, data_root, device, progress)
 
     def score_results(self, folder: str | Path, *, data_root: str | Path) -> TrackingEvaluation:
         """Score a folder of MOTChallenge result files on the validation sequences.
@@ -236,47 +184,6 @@ class TrackingRecipe(Recipe):
             ValueError: for sequences without ground truth, and files that are missing or malformed;
                 a file without rows is a sequence of which nothing was found.
         """
-        sequences, data = MotSequences.open(self.data, data_root, scored=True), self.data
-        if not has_truth(sequences):
-            raise UserError(f"{data.test_split} of {data.benchmark} has no ground truth")
-        truths = [sequence_truth(sequence) for sequence in sequences]
-        found = read_result_folder(Path(folder), sequences.names)
-        odd = result_notes(Path(folder), sequences, found.results)
-        return TrackingEvaluation(
-            metrics=score_tracks(truths, found.results, benchmark=data.benchmark),
-            results=found.results,
-            frames=sequences.num_frames,
-            seconds=0.0,
-            skipped=(*left_out(sequences.skipped), *sequences.notes, *odd, *found.notes()),
-        )
+        from halftrack.recipes.scoring.multi_object import result_scores
 
-
-def _tracked(
-    tracker: Tracktor,
-    detector: FasterRCNN,
-    passes: Iterable[Sequence[Frame]],
-    clock: Stopwatch,
-    device: torch.device,
-) -> Iterator[tuple[int, Tracks]]:
-    """Index and tracks of each frame; the detector sees the frames of a pass at once."""
-    for frames in passes:
-        with clock:
-            moved = [frame.to(device) for frame in frames]
-            found = detector.detect_all(moved)
-        for frame, detections in zip(moved, found, strict=True):
-            with clock:
-                tracks = tracker.step(frame, detections)
-            yield frame.frame_index, tracks
-
-
-class _VideoTracker:
-    """Tracktor over the frames of a video."""
-
-    def __init__(self, tracker: Tracktor, device: torch.device) -> None:
-        self._tracker, self._device = tracker, device
-
-    def step(self, frame: SourceFrame) -> Tracks:
-        return self._tracker.step(frame.frame.to(self._device))
-
-    def notes(self) -> list[str]:
-        return motion_notes(self._tracker)
+        return result_scores(self, folder, data_root)

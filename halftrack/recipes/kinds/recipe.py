@@ -15,27 +15,27 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
-import torch
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
-from torch import nn
 
-from halftrack.data import Problem, Progress, SourceFrame, VideoSource
-from halftrack.data.check import DataReport, SetReport
 from halftrack.errors import UserError
-from halftrack.frames import Tracks
 from halftrack.precision import Precision
 from halftrack.recipes import kinds as own
-from halftrack.recipes.kinds.evaluation import Evaluation
 from halftrack.recipes.kinds.settings import first_difference, first_error, plain
-from halftrack.training import load_weights
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from halftrack.data import Progress, SourceFrame, VideoSource
+    from halftrack.data.check import DataReport, SetReport
+    from halftrack.frames import Tracks
     from halftrack.recipes.kinds.trained import TrainedRecipe
+    from halftrack.recipes.scoring.evaluation import Evaluation
 
 __all__ = ["Recipe", "VideoTracker", "fill", "seeded"]
 
 
-ModelT = TypeVar("ModelT", bound=nn.Module)
+ModelT = TypeVar("ModelT", bound="nn.Module")
 Box = tuple[float, float, float, float]
 
 
@@ -166,6 +166,9 @@ class Recipe(ABC):
             folder: that of ``<sequence>.txt``.
             data_root: the folder that holds the data sets as downloaded.
         """
+        from halftrack.data import Problem
+        from halftrack.data.check import SetReport
+
         problems: tuple[Problem, ...] = ()
         counts = {}
         try:
@@ -267,6 +270,8 @@ class Recipe(ABC):
 
 def seeded(build: Callable[[], ModelT], seed: int) -> ModelT:
     """Returns what ``build`` makes on the CPU, its random numbers a function of ``seed`` alone."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
@@ -278,6 +283,8 @@ def fill(model: nn.Module, checkpoint: str | Path, what: str, *, trust: bool) ->
     Raises:
         ValueError: if a key is missing, left over or of another shape; says of ``what``.
     """
+    from halftrack.training import load_weights
+
     report = load_weights(model, checkpoint, trust=trust)
     # A larger model's file fills a smaller one and leaves keys over.
     if report.missing or report.mismatched or report.unexpected:

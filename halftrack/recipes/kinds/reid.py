@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-
-from halftrack.data import Progress, SkipLedger
-from halftrack.data.check import DataReport, check
-from halftrack.data.mot import CropBatches, Crops, ReIDDataConfig, crops_in_order, read_crops
+from halftrack.data.mot.config import ReIDDataConfig
 from halftrack.errors import UserError
-from halftrack.evaluation import retrieval_scores
 from halftrack.frames import CropBatch
-from halftrack.models import ReIDConfig
+from halftrack.models.tracker_config import ReIDConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
-from halftrack.recipes.kinds.detection import Stopwatch, left_out
-from halftrack.recipes.kinds.evaluation import RetrievalEvaluation
-from halftrack.recipes.kinds.trained import Scorer, TrainingSource
+from halftrack.recipes.kinds.trained import TrainingSource
 from halftrack.synthetic import Layout
-from halftrack.training import Batch, read_checkpoint
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from halftrack.data import Progress
+    from halftrack.data.check import DataReport
+    from halftrack.recipes.scoring.evaluation import RetrievalEvaluation
+    from halftrack.training import Batch
 
 __all__ = ["ReIDRecipe", "identities_in"]
 
@@ -51,6 +49,8 @@ class ReIDRecipe(BackboneRecipe):
         """With the number of identities the data hold."""
         if self.model.num_identities is not None:
             return self
+        from halftrack.data.mot import read_crops
+
         return self._with_identities(read_crops(self.data, data_root).num_identities)
 
     def load_model(
@@ -68,33 +68,17 @@ class ReIDRecipe(BackboneRecipe):
         self, data_root: str | Path, *, progress: Progress | None = None
     ) -> TrainingSource:
         """Batches of crops."""
+        from halftrack.data.mot import CropBatches
+
         return CropBatches.open(self.data, data_root, crop_size=self.model.crop_size)
 
     def scorer(
         self, data_root: str | Path, device: torch.device, *, progress: Progress | None = None
     ) -> Callable[[nn.Module], RetrievalEvaluation]:
         """Embeds the validation crops and looks for each among the others."""
-        crops = read_crops(self.data, data_root, validation=True)
+        from halftrack.recipes.scoring.retrieval import crop_scorer
 
-        def score(model: nn.Module) -> RetrievalEvaluation:
-            clock, precision, skipped = Stopwatch(), self.precision, SkipLedger()
-            embeddings: list[NDArray[np.float32]] = []
-            labels: list[int] = []
-            with precision.inference(device):
-                for batch in self._validation_batches(crops, skipped):
-                    with clock:
-                        embeddings.append(model(batch.to(device)).float().cpu().numpy())
-                    labels += batch.labels.tolist()
-                    if progress is not None:
-                        progress(len(labels), len(crops))
-            return RetrievalEvaluation(
-                metrics=retrieval_scores(np.concatenate(embeddings), np.array(labels)),
-                frames=len(labels),
-                seconds=clock.seconds,
-                skipped=left_out(skipped),
-            )
-
-        return Scorer(score, {self.data.benchmark: crops.facts()})
+        return crop_scorer(self, data_root, device, progress)
 
     def without_data(self) -> Self:
         """The recipe with more individuals than any MOTChallenge's training set has."""
@@ -110,6 +94,8 @@ class ReIDRecipe(BackboneRecipe):
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
     ) -> DataReport:
         """Read every annotation of the training sequences and count the crops in them."""
+        from halftrack.data.check import check
+
         return check(data_root, self.data, decode=decode, progress=progress)
 
     @property
@@ -125,6 +111,8 @@ class ReIDRecipe(BackboneRecipe):
         self, *, objects: int, forget: Callable[[Tensor], Tensor] = lambda x: x
     ) -> Batch:
         """A batch of black crops; with so many individuals as ``without_data`` says."""
+        import torch
+
         count = self.without_data().model.num_identities
         assert count is not None
         each = self.data.crops_per_identity
@@ -139,14 +127,6 @@ class ReIDRecipe(BackboneRecipe):
         """The recipe with synthetic video in the place of its benchmark."""
         return replace(self, data=replace(self.data, benchmark="MOT17", detectors="FRCNN"))
 
-    def _validation_batches(self, crops: Crops, skipped: SkipLedger) -> Iterator[CropBatch]:
-        return crops_in_order(
-            crops,
-            size=self.model.crop_size,
-            on_bad_sample=self.data.on_bad_sample,
-            skipped=skipped,
-        )
-
     def _with_identities(self, count: int) -> Self:
         model = replace(self.model, num_identities=count)
         return replace(self, model=model)
@@ -158,6 +138,8 @@ def identities_in(file: Path, *, trust: bool) -> int:
     Raises:
         ValueError: if the file holds no ReID model.
     """
+    from halftrack.training import read_checkpoint
+
     state = read_checkpoint(file, trust=trust)
     weights = state.get("state_dict", state)
     for key, value in weights.items():

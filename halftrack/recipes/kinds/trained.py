@@ -7,24 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
-import torch
-from torch import Tensor, nn
-
-from halftrack.data import Progress, SkipLedger
+from halftrack.data.problems import SkipLedger
 from halftrack.errors import UserError
 from halftrack.frames import ClipBatch
-from halftrack.recipes.kinds.evaluation import Evaluation
 from halftrack.recipes.kinds.recipe import Recipe, seeded
 from halftrack.synthetic import Layout, SyntheticVideo, write_synthetic
-from halftrack.training import Batch, BatchSource, TrainingConfig
-from halftrack.training.same_run import DataFacts
+from halftrack.training.batches import Batch, BatchSource
+from halftrack.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from halftrack.data import Progress
+    from halftrack.recipes.scoring.evaluation import Evaluation
 
 __all__ = [
     "SYNTHETIC_VIDEOS",
     "ModelConfig",
-    "Scorer",
     "Sharing",
     "TrainedRecipe",
     "TrainingSource",
@@ -52,23 +54,6 @@ class TrainingSource(BatchSource, Protocol):
     """Lines about what of the data is trained on and what is not."""
     skipped: SkipLedger
     """Ledger of what could not be read so far."""
-
-
-EvaluationT = TypeVar("EvaluationT", bound=Evaluation)
-
-
-@dataclass(frozen=True)
-class Scorer(Generic[EvaluationT]):
-    """A function that scores a model on data that are open already, with the facts of these."""
-
-    score: Callable[[nn.Module], EvaluationT]
-    """The function."""
-    facts: DataFacts
-    """Facts of the data; a resumed run must be scored on the same."""
-
-    def __call__(self, model: nn.Module) -> EvaluationT:
-        """The scores of a model."""
-        return self.score(model)
 
 
 @dataclass(frozen=True)
@@ -293,6 +278,8 @@ class TrainedRecipe(Recipe):
 
 def spread_boxes(count: int, size: tuple[int, int]) -> Tensor:
     """Boxes ``(count, 4)`` of all sizes, from half of an image to a thirtieth, inside it."""
+    import torch
+
     sides = torch.tensor(size[::-1]) * torch.logspace(-1, -5, count, base=2)[:, None]
     corners = (torch.tensor(size[::-1]) - sides) * torch.linspace(0, 1, count)[:, None]
     return torch.cat([corners, corners + sides], dim=1)

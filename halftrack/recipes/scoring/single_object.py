@@ -1,0 +1,209 @@
+"""SiamRPN++ run over sequences from their first boxes on, and scored by one-pass evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import torch
+from torch import nn
+
+from halftrack.data import DataError, Progress, SourceFrame
+from halftrack.data.sot import SotSequence, TestTarget, TestTargets, read_sot
+from halftrack.data.sot.targets import partly_published
+from halftrack.errors import UserError
+from halftrack.evaluation import (
+    OpeMetrics,
+    OpeRule,
+    TargetTruth,
+    pack_got10k,
+    pack_trackingnet,
+    read_box_folder,
+    score_ope,
+)
+from halftrack.frames import Tracks
+from halftrack.recipes.scoring.evaluation import Boxes, Seconds, SingleObjectEvaluation
+from halftrack.recipes.scoring.scorer import Scorer, Stopwatch
+from halftrack.tracking import SiameseTracker
+
+if TYPE_CHECKING:
+    from halftrack.recipes.kinds.single_object import SingleObjectRecipe
+
+__all__ = [
+    "SiameseOnVideo",
+    "packed_results",
+    "result_scores",
+    "target_scorer",
+    "validation_scorer",
+]
+
+_SERVERS = {"GOT-10k": 180, "TrackingNet": 511}  # test sequences, all of which are to be uploaded
+
+
+def target_scorer(
+    recipe: SingleObjectRecipe,
+    data_root: str | Path,
+    device: torch.device,
+    progress: Progress | None,
+) -> Scorer[SingleObjectEvaluation]:
+    """Scorer that tracks every sequence once, from its first box on.
+
+    Raises:
+        DataError: if the data are not there or not readable, or if only some have ground truth.
+    """
+    sequences = _sequences(recipe, data_root)
+    return _scorer(recipe, sequences, _truths(sequences), device, progress)
+
+
+def validation_scorer(
+    recipe: SingleObjectRecipe, data_root: str | Path, device: torch.device
+) -> Scorer[SingleObjectEvaluation] | None:
+    """The same scorer; None of sequences without ground truth, as TrackingNet's tests."""
+    sequences = _sequences(recipe, data_root)
+    truths = _truths(sequences)
+    return _scorer(recipe, sequences, truths, device, None) if truths else None
+
+
+def _scorer(
+    recipe: SingleObjectRecipe,
+    sequences: Sequence[SotSequence],
+    truths: Sequence[TargetTruth],
+    device: torch.device,
+    progress: Progress | None,
+) -> Scorer[SingleObjectEvaluation]:
+    targets = TestTargets(sequences=sequences)
+
+    def score(model: nn.Module) -> SingleObjectEvaluation:
+        tracker = recipe.new_tracker(model)
+        results: dict[str, Boxes] = {}
+        seconds: dict[str, Seconds] = {}
+        with recipe.precision.inference(device):
+            for done, target in enumerate(targets, start=1):
+                results[target.name], seconds[target.name] = _follow(tracker, target)
+                if progress is not None:
+                    progress(done, len(targets))
+        return SingleObjectEvaluation(
+            metrics=_metrics(recipe.rule, truths, results),
+            results=results,
+            frame_seconds=seconds,
+            frames=sum(map(len, results.values())),
+            seconds=float(sum(each.sum() for each in seconds.values())),
+        )
+
+    return Scorer(score, targets.facts())
+
+
+def result_scores(
+    recipe: SingleObjectRecipe, folder: str | Path, data_root: str | Path
+) -> SingleObjectEvaluation:
+    """Scores of a folder of ``<sequence>.txt``, ``x,y,w,h`` a line, on the test sequences.
+
+    Raises:
+        DataError: if the data are not there or not readable.
+        ValueError: for sequences without ground truth, and files that are missing, empty, malformed
+            or of another length than their sequence.
+    """
+    sequences = _sequences(recipe, data_root)
+    truths = _truths(sequences)
+    if not truths:
+        raise UserError(
+            f"benchmark={recipe.benchmark!r}, split={recipe.split!r}: only the first box of each "
+            "sequence is published, so nothing can be scored here; a server scores the "
+            "package that eval writes of a checkpoint"
+        )
+    found = read_box_folder(Path(folder), [each.name for each in truths])
+    for each in sequences:
+        each.refuse_corners(Path(folder, f"{each.name}.txt"), found.results[each.name])
+    return SingleObjectEvaluation(
+        metrics=_metrics(recipe.rule, truths, found.results),
+        results=found.results,
+        frame_seconds={},
+        frames=sum(map(len, found.results.values())),
+        seconds=0.0,
+        skipped=found.notes(),
+    )
+
+
+def packed_results(
+    recipe: SingleObjectRecipe, out: Path, evaluation: SingleObjectEvaluation
+) -> list[str]:
+    """Write the zip file that the benchmark's server takes, if it has one; returns lines on it."""
+    if recipe.split != "test" or recipe.benchmark not in _SERVERS:
+        return []
+    file = out / f"{recipe.benchmark}_{recipe.split}.zip"
+    if recipe.benchmark == "GOT-10k":
+        pack_got10k(file, evaluation.results, evaluation.frame_seconds)
+    else:
+        pack_trackingnet(file, evaluation.results)
+    packed, expected = len(evaluation.results), _SERVERS[recipe.benchmark]
+    if packed != expected:
+        return [f"{file} has {packed} sequences, {recipe.benchmark}'s server scores {expected}"]
+    return [f"{file} is ready for {recipe.benchmark}'s server"]
+
+
+def _sequences(recipe: SingleObjectRecipe, data_root: str | Path) -> tuple[SotSequence, ...]:
+    return read_sot(data_root, recipe.benchmark, recipe.split, attributes=recipe.attributes)
+
+
+def _metrics(
+    rule: OpeRule, truths: Sequence[TargetTruth], results: dict[str, Boxes]
+) -> dict[OpeRule, OpeMetrics]:
+    """By both rules, the recipe's first; nothing without ground truth."""
+    rules = sorted(get_args(OpeRule), key=lambda each: each != rule) if truths else ()
+    return {each: score_ope(truths, results, rule=each) for each in rules}
+
+
+def _follow(tracker: SiameseTracker, target: TestTarget) -> tuple[Boxes, Seconds]:
+    """The box of every frame, the first as given, and what each took."""
+    first = torch.from_numpy(np.asarray(target.first_box_xyxy, dtype=np.float32))
+    boxes, seconds = [], []
+    for number, image in enumerate(target.frames()):
+        clock = Stopwatch()
+        with clock:
+            tracks = tracker.step(image) if number else tracker.start(image, first)
+        boxes.append(tracks.boxes_xyxy)
+        seconds.append(clock.seconds)
+    return torch.cat(boxes).double().numpy(), np.asarray(seconds)
+
+
+def _truths(sequences: Sequence[SotSequence]) -> list[TargetTruth]:
+    """The ground truth of every sequence, or of none where only first boxes are published.
+
+    Raises:
+        DataError: if only some have it.
+    """
+    for problem in partly_published(sequences):
+        raise DataError(problem.file, problem.reason)
+    return [
+        TargetTruth(
+            name=sequence.name,
+            boxes_xyxy=sequence.truth(),
+            absent=sequence.absent,
+            attributes=sequence.attributes,
+        )
+        for sequence in sequences
+        if sequence.boxes_xyxy is not None
+    ]
+
+
+class SiameseOnVideo:
+    """SiamRPN++ over the frames of a video, the object's box given in the first."""
+
+    def __init__(self, tracker: SiameseTracker, first_box_xyxy: Sequence[float]) -> None:
+        self._tracker = tracker
+        self._first_xyxy = torch.tensor(first_box_xyxy, device="cpu")
+        self._started = False
+
+    def step(self, frame: SourceFrame) -> Tracks:
+        """The track in the next frame; the first frame starts it."""
+        if self._started:
+            return self._tracker.step(frame.image)
+        tracks = self._tracker.start(frame.image, self._first_xyxy)
+        self._started = True
+        return tracks
+
+    def notes(self) -> list[str]:
+        """Nothing: whatever was amiss was an error."""
+        return []
