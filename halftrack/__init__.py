@@ -18,11 +18,5 @@ __all__ = ["__version__", "evaluate", "load_recipe", "load_weights", "track", "t
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {
-        "evaluate": "halftrack.recipes",
-        "load_recipe": "halftrack.recipes",
-        "load_weights": "halftrack.training",
-        "track": "halftrack.recipes",
-        "train": "halftrack.recipes",
-    },
+    {"recipes": ("evaluate", "load_recipe", "track", "train"), "training": ("load_weights",)},
 )

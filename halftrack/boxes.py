@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torchvision
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -163,6 +162,12 @@ def nms(boxes_xyxy: Tensor, scores: Tensor, threshold: float) -> Tensor:
     Returns:
         Indices ``(k,)`` of the boxes that are kept, best first.
     """
+    return _kept(boxes_xyxy, scores, threshold)
+
+
+def _kept(boxes_xyxy: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    import torchvision  # here, for it takes as long as torch: weights are read without it
+
     kept: Tensor = torchvision.ops.nms(boxes_xyxy, scores, threshold)
     return kept
 
@@ -222,7 +227,7 @@ def unsuppressed(boxes_xyxy: Tensor, scores: Tensor, labels: Tensor, threshold: 
     apart = shifted + images * (most - least + 1)
     at_once = max(1, _MOST_SUPPRESSED // max(1, boxes.shape[1]))
     flags = [
-        torch.zeros_like(score).index_fill_(0, torchvision.ops.nms(box, score, threshold), 1.0)
+        torch.zeros_like(score).index_fill_(0, _kept(box, score, threshold), 1.0)
         for box, score in zip(
             (part.flatten(0, 1) for part in apart.split(at_once)),
             (part.flatten() for part in scores.double().split(at_once)),

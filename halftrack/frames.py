@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
 
 __all__ = [
     "Clip",
@@ -28,12 +31,10 @@ __all__ = [
 ]
 
 
-def _no_boxes() -> Tensor:
-    return torch.zeros((0, 4), dtype=torch.float32, device="cpu")
+def _empty(dtype: str, *shape: int) -> Tensor:
+    import torch
 
-
-def _no_labels() -> Tensor:
-    return torch.zeros((0,), dtype=torch.int64, device="cpu")
+    return torch.zeros(shape, dtype=getattr(torch, dtype), device="cpu")
 
 
 def _has_no_area(boxes_xyxy: Tensor) -> Tensor:
@@ -60,9 +61,9 @@ class Frame:
     """Network pixels per original pixel, horizontally and vertically."""
     flipped: bool = False
     """Image and boxes were mirrored left to right."""
-    boxes_xyxy: Tensor = field(default_factory=_no_boxes)
+    boxes_xyxy: Tensor = field(default_factory=partial(_empty, "float32", 0, 4))
     """float32 ``(n, 4)`` ground truth in network pixels; empty at test time."""
-    labels: Tensor = field(default_factory=_no_labels)
+    labels: Tensor = field(default_factory=partial(_empty, "int64", 0))
     """int64 ``(n,)`` class of each box, 0-based."""
     public_xyxy: Tensor | None = None
     """float32 ``(n, 4)`` boxes of a public detector in network pixels; None without one."""

@@ -1,30 +1,31 @@
 """Names that a package shows and imports when they are first used.
 
-So ``import halftrack`` and the command line start without torch.
+So what describes a run, a recipe and its configurations, is loaded without torch.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 __all__ = ["lazy_names"]
 
 
 def lazy_names(
-    package: str, files: Mapping[str, str]
+    package: str, files: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Returns ``__getattr__`` and ``__dir__`` for a package's ``__init__``.
 
     Args:
-        package: the package's name, for its errors.
-        files: the module that defines each name.
+        package: the package's name.
+        files: the names that it shows, by the module below it that defines them.
     """
+    file_of = {name: file for file, names in files.items() for name in names}
 
     def get(name: str) -> Any:
-        if name not in files:
-            raise AttributeError(f"{package} has no {name!r}; it has {', '.join(files)}")
-        return getattr(importlib.import_module(files[name]), name)
+        if name not in file_of:
+            raise AttributeError(f"{package} has no {name!r}; it has {', '.join(file_of)}")
+        return getattr(importlib.import_module(f"{package}.{file_of[name]}"), name)
 
-    return get, lambda: sorted(files)
+    return get, lambda: sorted(file_of)

@@ -92,10 +92,10 @@ def evaluate(
         kind = chosen.precision.name if results is None else "results"
         out = checkpoint.parent if checkpoint else Path("runs") / f"{chosen.name}_{kind}"
     check_output(out)
+    evaluation = _evaluation(chosen, data_root, checkpoint, results, device=device, trust=trust)
     from halftrack.report import published_row, render_table
     from halftrack.report.eval_files import write_evaluation
 
-    evaluation = _evaluation(chosen, data_root, checkpoint, results, device=device, trust=trust)
     memory = None if checkpoint is None else _training_memory(checkpoint)
     row = published_row(chosen, evaluation, memory_mb=memory, checkpoint=checkpoint)
     console.print(render_table([row]))

@@ -24,11 +24,11 @@ BAD_VERDICT = 3
 
 # Rooms that import nothing of ours; one that is not loaded raised nothing.
 _USERS_ELSEWHERE = {
-    "halftrack.precision": ("PrecisionError",),
+    "halftrack.precision.errors": ("PrecisionError",),
     "halftrack.synthetic": ("SyntheticVideoError",),
 }
 _FAILURES = {
-    "halftrack.precision": ("NonFiniteGradientError",),
+    "halftrack.precision.step": ("NonFiniteGradientError",),
     "halftrack.data.workers": ("DataWorkerError",),
     "torch": ("OutOfMemoryError",),
 }

@@ -79,9 +79,9 @@ def parity(
     check_file("--init", None if init == "none" else init)
     check_output(out)
     check_device(device)
+    chosen = choose_recipe(recipe, None, settings).for_training()
     from halftrack.studies.parity import run_parity
 
-    chosen = choose_recipe(recipe, None, settings)
     against = "" if baseline == "fp32" else f"_{baseline}"
     out = out or Path("runs") / f"{chosen.name}_parity_{precision}{against}"
     found = run_parity(

@@ -61,11 +61,11 @@ def plan(
 
     if image is not None:
         parse_image(image)
+    chosen = choose_recipe(recipe, None, settings).for_training()
+    chosen = resized(chosen, image=image, samples=samples)
     from halftrack.report import render_table
     from halftrack.studies.memory.plan import plan_memory
 
-    chosen = choose_recipe(recipe, None, settings).for_training()
-    chosen = resized(chosen, image=image, samples=samples)
     found = plan_memory(chosen, gpu_memory=memory, objects=objects)
     for title, rows in found.tables().items():
         console.print(render_table(rows, title=title))

@@ -93,12 +93,14 @@ def rehearse(
     if image is not None:
         parse_image(image)
     from halftrack.recipes import load_recipe, override
-    from halftrack.studies.rehearsal import rehearse as study
+    from halftrack.studies.rehearsal.rehearsable import rehearsable
 
-    chosen = override(study.rehearsable(load_recipe(recipe), precision), settings or ())
+    chosen = override(rehearsable(load_recipe(recipe), precision), settings or ())
+    from halftrack.studies.rehearsal.rehearse import rehearse as rehearse_recipe
+
     out = out or Path("runs") / f"{chosen.name}_rehearsal_{chosen.precision.name}"
     with progress_bar("rehearsing", steps) as progress:
-        found = study.rehearse(
+        found = rehearse_recipe(
             chosen,
             data_root=data_root,
             out=out,

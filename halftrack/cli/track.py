@@ -85,10 +85,10 @@ def track(
     check_output(out)
     check_device(device)
     box = None if init_box is None else first_box(init_box)
-    from halftrack.report.track_video import track_video
-
     chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
     chosen.video_tracker(box)  # refuses a recipe that does not track, and a box it does not take
+    from halftrack.report.track_video import track_video
+
     try:
         with progress_bar("tracking") as progress:
             tracked = track_video(

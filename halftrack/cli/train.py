@@ -76,9 +76,9 @@ def train(
         )
     if data_changed and not resume:
         raise UserError("--data-changed is for a resumed run: add --resume")
+    chosen = choose_recipe(recipe, precision, settings).for_training()
     from halftrack.recipes import train as train_recipe
 
-    chosen = choose_recipe(recipe, precision, settings)
     seeded = f"_seed{seed}" if seed else ""
     out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"
     result = train_recipe(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from halftrack.data.images import load_image
-from halftrack.data.index import Classes, VideoIndex
-from halftrack.data.ordered_batches import OrderedBatches
-from halftrack.data.problems import DataError, Problem, SkipLedger
-from halftrack.data.progress import PrintedProgress, Progress
-from halftrack.data.video_source import SourceFrame, VideoSource, open_video
+from typing import TYPE_CHECKING
+
+from halftrack.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from halftrack.data.images import load_image
+    from halftrack.data.index import Classes, VideoIndex
+    from halftrack.data.ordered_batches import OrderedBatches
+    from halftrack.data.problems import DataError, Problem, SkipLedger
+    from halftrack.data.progress import PrintedProgress, Progress
+    from halftrack.data.video_source import SourceFrame, VideoSource, open_video
 
 __all__ = [
     "Classes",
@@ -23,3 +28,29 @@ __all__ = [
     "load_image",
     "open_video",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "images": ("load_image",),
+        "index": (
+            "Classes",
+            "VideoIndex",
+        ),
+        "ordered_batches": ("OrderedBatches",),
+        "problems": (
+            "DataError",
+            "Problem",
+            "SkipLedger",
+        ),
+        "progress": (
+            "PrintedProgress",
+            "Progress",
+        ),
+        "video_source": (
+            "SourceFrame",
+            "VideoSource",
+            "open_video",
+        ),
+    },
+)

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import trackeval
 from numpy.typing import NDArray
-from trackeval.utils import TrackEvalException
 
 from halftrack.errors import UserError
 
@@ -39,6 +37,8 @@ def run_trackeval(
     folder: Path, lengths: dict[str, int], *, benchmark: str, preprocess: bool
 ) -> dict[str, Any]:
     """Run TrackEval without files and prints; its numbers by sequence, class and metric."""
+    import trackeval  # here, for it imports scipy: results are read and checked without it
+
     silent = {"PRINT_CONFIG": False}
     data = {
         **silent,
@@ -70,7 +70,7 @@ def run_trackeval(
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             kit = trackeval.datasets.MotChallenge2DBox(data)
             scored, _ = trackeval.Evaluator(evaluation).evaluate([kit], metrics)
-    except TrackEvalException as error:
+    except trackeval.utils.TrackEvalException as error:
         raise UserError(f"TrackEval cannot score this: {error}") from error
     found: dict[str, Any] = scored["MotChallenge2DBox"]["it"]
     return found

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torchvision
 from torch import Tensor
 
 from halftrack.boxes import area
@@ -90,6 +89,8 @@ def _pool_wide(
     if broken:
         lost = ~rois.isfinite().all(dim=1)
         rois = rois.masked_fill(lost[:, None], 0.0)
+    import torchvision  # here, for it takes as long as torch: weights are read without it
+
     pooled: Tensor = torchvision.ops.roi_align(
         features_bchw, rois, (size, size), 1.0 / stride, sampling_ratio, True
     )

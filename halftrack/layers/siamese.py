@@ -7,13 +7,14 @@ tracker take the same value, so none of them can be out of step with the others.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from halftrack.bounds import Bounds, check_bounds
 from halftrack.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 __all__ = ["SiameseGeometry"]
 
@@ -106,6 +107,8 @@ class SiameseGeometry:
         Returns:
             fp32 ``(rows * columns * ratios, 4)`` xyxy, in (row, column, anchor) order.
         """
+        import torch
+
         stretch = torch.tensor(self.anchor_ratios, device=device).sqrt()
         widths = (self.stride * (1 / stretch)).long() * self.anchor_scale
         heights = (self.stride * stretch).long() * self.anchor_scale

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from halftrack.precision.errors import PrecisionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["DynamicLossScale", "LossScale", "NoLossScale", "StaticLossScale"]
 

@@ -1,6 +1,7 @@
 """The precision of a run, a small immutable value, and the fp32 islands that models mark.
 
-Models never ask which precision they run in.
+Models never ask which precision they run in. A precision is made and checked without torch, which
+is imported where it is computed with.
 """
 
 from __future__ import annotations
@@ -12,12 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Generic, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar
 
-import torch
-from torch import Tensor, nn
-
-from halftrack.precision.dtypes import HALF
 from halftrack.precision.errors import PrecisionError
 from halftrack.precision.loss_scale import (
     DynamicLossScale,
@@ -25,8 +22,10 @@ from halftrack.precision.loss_scale import (
     NoLossScale,
     StaticLossScale,
 )
-from halftrack.precision.rehearsal import forget_cast_weights, rehearsal
-from halftrack.precision.tf32 import tf32_rehearsal
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 __all__ = ["Precision", "fp32_island", "remove_islands"]
 
@@ -35,19 +34,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MOST_SCALE = 2.0**32  # far beyond it every loss of a half-precision run overflows
-_DTYPES = {
-    "fp32": torch.float32,
-    "tf32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
-
-# Torch's switches of TF32, set in this file alone. A CPU's library may shorten operands too, where
-# the user has asked torch for it.
-_cudnn: Any = torch.backends.cudnn
-_onednn: Any = torch.backends.mkldnn
-_GPU_SWITCHES = (torch.backends.cuda.matmul, _cudnn.conv, _cudnn.rnn)
-_CPU_SWITCHES = (_onednn.matmul, _onednn.conv)
+_DTYPES = {"fp32": "float32", "tf32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +94,10 @@ class Precision:
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of convolutions and matrix products."""
-        return _DTYPES[self.name]
+        import torch
+
+        dtype: torch.dtype = getattr(torch, _DTYPES[self.name])
+        return dtype
 
     def new_loss_scale(self) -> LossScale:
         """A new loss scale for a run, which changes as it is used."""
@@ -121,11 +111,11 @@ class Precision:
     @property
     def is_half(self) -> bool:
         """True for ``bf16`` and ``fp16``."""
-        return self.dtype in HALF
+        return self.name in ("bf16", "fp16")
 
     def is_rehearsed(self, device: torch.device | str) -> bool:
         """True if the device does not compute in this precision itself: a CPU in all but fp32."""
-        return self.name != "fp32" and torch.device(device).type == "cpu"
+        return self.name != "fp32" and str(device).startswith("cpu")
 
     @contextmanager
     def arithmetic(self, device: torch.device | str) -> Iterator[None]:
@@ -134,12 +124,19 @@ class Precision:
             rehearsed = self.is_rehearsed(device)
             stack.enter_context(_tf32_switched(self.name == "tf32" and not rehearsed))
             if rehearsed:
+                from halftrack.precision.rehearsal import rehearsal
+                from halftrack.precision.tf32 import tf32_rehearsal
+
                 stack.enter_context(rehearsal() if self.is_half else tf32_rehearsal())
             yield
 
     @contextmanager
     def autocast(self, device: torch.device | str) -> Iterator[None]:
         """Context for the forward pass: CUDA autocast's choice of dtypes, on a CPU as well."""
+        import torch
+
+        from halftrack.precision.rehearsal import forget_cast_weights
+
         with ExitStack() as stack:
             stack.enter_context(self.arithmetic(device))
             if self.is_half:
@@ -152,6 +149,8 @@ class Precision:
     @contextmanager
     def inference(self, device: torch.device | str) -> Iterator[None]:
         """Context for inference: no gradients, this precision's arithmetic and its autocast."""
+        import torch
+
         with torch.no_grad(), self.arithmetic(device), self.autocast(device):
             yield
 
@@ -187,12 +186,18 @@ class Precision:
 def _tf32_switched(on: bool) -> Iterator[None]:
     """Let a GPU use TF32 in all convolutions and matrix products, or in none, inside the context.
 
-    A CPU's own products are fp32 either way. The switches are the process's; they are put back.
+    A CPU's own products are fp32 either way, unless the user has asked torch to shorten operands.
+    The switches are the process's, set in this file alone; they are put back.
     """
-    before = [(switch, switch.fp32_precision) for switch in (*_GPU_SWITCHES, *_CPU_SWITCHES)]
+    import torch
+
+    cudnn: Any = torch.backends.cudnn
+    onednn: Any = torch.backends.mkldnn
+    of_gpu = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [(each, each.fp32_precision) for each in (*of_gpu, onednn.matmul, onednn.conv)]
     try:
         for switch, _ in before:
-            switch.fp32_precision = "tf32" if on and switch in _GPU_SWITCHES else "ieee"
+            switch.fp32_precision = "tf32" if on and switch in of_gpu else "ieee"
         yield
     finally:
         for switch, precision in before:
@@ -213,6 +218,8 @@ def fp32_island(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def island(*args: P.args, **kwargs: P.kwargs) -> R:
+        import torch
+
         with ExitStack() as stack:
             for kind in _device_kinds():
                 stack.enter_context(torch.autocast(kind, enabled=False))
@@ -253,6 +260,7 @@ def _make_island(module: nn.Module) -> None:
 @functools.cache
 def _island_class(plain: type[nn.Module]) -> type[nn.Module]:
     """The subclass of a class of modules whose every method is an island, forward or not."""
+    from torch import nn
 
     class Island(plain):  # type: ignore[misc, valid-type]
         _island_of = plain
@@ -268,16 +276,16 @@ def _island_class(plain: type[nn.Module]) -> type[nn.Module]:
     own = plain.__mro__[: plain.__mro__.index(nn.Module)]
     for name in {name for cls in own for name in vars(cls)}:
         method = inspect.getattr_static(plain, name)
-        if _computes(name) and _is_method(method):
+        if _computes(name, nn.Module) and _is_method(method):
             setattr(Island, name, fp32_island(method))
     if becomes := getattr(plain, "cls_to_become", None):  # a lazy module, once it has its weights
         Island.cls_to_become = _island_class(becomes)
     return Island
 
 
-def _computes(name: str) -> bool:
+def _computes(name: str, every: type) -> bool:
     """True unless the name is of a method that every module has; ``forward`` computes."""
-    bookkeeping = name.startswith("__") or name == "reset_parameters" or hasattr(nn.Module, name)
+    bookkeeping = name.startswith("__") or name == "reset_parameters" or hasattr(every, name)
     return name == "forward" or not bookkeeping
 
 
@@ -297,14 +305,16 @@ def _restore_island(make: Callable[..., nn.Module], *args: Any) -> nn.Module:
 @functools.cache
 def _device_kinds() -> tuple[str, ...]:
     """The kinds of device on this machine."""
+    import torch
+
     accelerator = torch.accelerator.current_accelerator()
     return ("cpu",) if accelerator is None else ("cpu", accelerator.type)
 
 
 def _widen(value: Any) -> Any:
     """An island's argument in fp32, in lists and tuples too."""
-    if isinstance(value, Tensor):
-        return value.float() if value.dtype in HALF else value
+    from halftrack.precision.dtypes import widen
+
     if type(value) in (list, tuple):
         return type(value)(_widen(item) for item in value)
-    return value
+    return widen(value)

@@ -1,12 +1,19 @@
 """Training: the loop in sight, what moves the weights, checkpoints and the log. Knows no task."""
 
-from halftrack.training.batches import Batch, BatchSource
-from halftrack.training.checkpoint import read_checkpoint
-from halftrack.training.config import Phase, Ramp, TrainingConfig
-from halftrack.training.learner import Learner, StepSchedule, WeightAverage, total_loss
-from halftrack.training.loop import train
-from halftrack.training.run import TrainingResult
-from halftrack.training.weights import LoadReport, load_weights
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from halftrack.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from halftrack.training.batches import Batch, BatchSource
+    from halftrack.training.checkpoint import read_checkpoint
+    from halftrack.training.config import Phase, Ramp, TrainingConfig
+    from halftrack.training.learner import Learner, StepSchedule, WeightAverage, total_loss
+    from halftrack.training.loop import train
+    from halftrack.training.run import TrainingResult
+    from halftrack.training.weights import LoadReport, load_weights
 
 __all__ = [
     "Batch",
@@ -24,3 +31,31 @@ __all__ = [
     "total_loss",
     "train",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "batches": (
+            "Batch",
+            "BatchSource",
+        ),
+        "checkpoint": ("read_checkpoint",),
+        "config": (
+            "Phase",
+            "Ramp",
+            "TrainingConfig",
+        ),
+        "learner": (
+            "Learner",
+            "StepSchedule",
+            "WeightAverage",
+            "total_loss",
+        ),
+        "loop": ("train",),
+        "run": ("TrainingResult",),
+        "weights": (
+            "LoadReport",
+            "load_weights",
+        ),
+    },
+)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Batch", "BatchSource"]
 

@@ -147,9 +147,13 @@ class TrackingRecipe(Recipe):
                 f"{self.name} takes its boxes from a public detector, and a video has none: take "
                 "its private twin, or --set data.public=False"
             )
-        from halftrack.recipes.scoring.multi_object import TracktorOnVideo
 
-        return lambda model, device: TracktorOnVideo(self.new_tracker(model), device)
+        def tracker(model: nn.Module, device: torch.device) -> VideoTracker:
+            from halftrack.recipes.scoring.multi_object import TracktorOnVideo
+
+            return TracktorOnVideo(self.new_tracker(model), device)
+
+        return tracker
 
     def video_source(self, source: VideoSource) -> VideoSource:
         """The video with its frames resized as the test sequences are, if no size was asked for."""

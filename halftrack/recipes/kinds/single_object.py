@@ -152,9 +152,13 @@ class SingleObjectRecipe(BackboneRecipe):
         """
         if init_box_xyxy is None:
             raise UserError(f"{self.name} needs the first box of its object (--init-box)")
-        from halftrack.recipes.scoring.single_object import SiameseOnVideo
 
-        return lambda model, _: SiameseOnVideo(self.new_tracker(model), init_box_xyxy)
+        def tracker(model: nn.Module, _: torch.device) -> VideoTracker:
+            from halftrack.recipes.scoring.single_object import SiameseOnVideo
+
+            return SiameseOnVideo(self.new_tracker(model), init_box_xyxy)
+
+        return tracker
 
     @property
     def image_size(self) -> tuple[int, int]:

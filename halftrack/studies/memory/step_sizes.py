@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from halftrack.bounds import shown
 from halftrack.errors import UserError
+from halftrack.recipes import override
 
 if TYPE_CHECKING:
     from halftrack.recipes import TrainedRecipe
@@ -44,8 +45,6 @@ def resized(recipe: RecipeT, *, image: str | None = None, samples: int | None = 
     Raises:
         ValueError: for a size that is none or that the recipe cannot have.
     """
-    from halftrack.recipes import override  # imports torch, which parse_image does without
-
     fields = [] if image is None else recipe.image_fields(parse_image(image))
     if samples is not None:
         fields.append(f"{recipe.batch_size_field}={samples}")

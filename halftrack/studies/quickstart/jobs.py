@@ -26,7 +26,8 @@ from halftrack.studies.memory.step import step_memory
 from halftrack.studies.quickstart.plan import Plan
 from halftrack.studies.rehearsal.answers import must_change
 from halftrack.studies.rehearsal.page import write_page
-from halftrack.studies.rehearsal.rehearse import rehearsable, rehearse
+from halftrack.studies.rehearsal.rehearsable import rehearsable
+from halftrack.studies.rehearsal.rehearse import rehearse
 from halftrack.synthetic import write_synthetic
 from halftrack.training import TrainingResult
 

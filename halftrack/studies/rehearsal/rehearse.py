@@ -19,7 +19,7 @@ from halftrack.errors import UserError
 from halftrack.precision import LossScaleAdvice, NonFiniteGradientError, Precision, Ranges
 from halftrack.precision.histogram import exponent_of
 from halftrack.precision.islands import Islands
-from halftrack.recipes import Recipe, TrainedRecipe
+from halftrack.recipes import TrainedRecipe
 from halftrack.studies.memory.plan import StepMemory, planned_precisions
 from halftrack.studies.memory.step import predicted_step
 from halftrack.studies.memory.step_sizes import resized
@@ -27,7 +27,7 @@ from halftrack.studies.rehearsal.island_cost import island_cost
 from halftrack.studies.rehearsal.rehearsed_run import RehearsedRun, RehearsedStep
 from halftrack.training.checkpoint import code_versions
 
-__all__ = ["Rehearsal", "rehearsable", "rehearse"]
+__all__ = ["Rehearsal", "rehearse"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,20 +106,6 @@ class Rehearsal:
             },
             "ranges": self.ranges.to_dict(),
         }
-
-
-def rehearsable(recipe: Recipe, precision: str | None = None) -> TrainedRecipe:
-    """The recipe in the precision that is asked for, else its own, which fp16 replaces if fp32.
-
-    Raises:
-        ValueError: for a recipe without a training step, and for fp32.
-    """
-    trained = recipe.for_training()
-    if precision is None:
-        precision = "fp16" if recipe.precision.name == "fp32" else recipe.precision.name
-    if precision == "fp32":
-        raise UserError("precision 'fp32' has nothing to rehearse; choose tf32, bf16 or fp16")
-    return trained.with_precision(precision)
 
 
 def rehearse(

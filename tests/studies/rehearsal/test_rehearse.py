@@ -19,7 +19,8 @@ from halftrack.studies.rehearsal import rehearse as rehearse_module
 from halftrack.studies.rehearsal import rehearsed_run
 from halftrack.studies.rehearsal.answers import answers, module_rows, must_change
 from halftrack.studies.rehearsal.page import page, write_page
-from halftrack.studies.rehearsal.rehearse import rehearsable, rehearse
+from halftrack.studies.rehearsal.rehearsable import rehearsable
+from halftrack.studies.rehearsal.rehearse import rehearse
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 from halftrack.training import learner
 

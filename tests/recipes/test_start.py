@@ -1,0 +1,71 @@
+"""A recipe is loaded, changed, checked and shown without what computes: torch above all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+COMPUTING = ("torch", "torchvision", "scipy", "trackeval", "pycocotools", "matplotlib", "av")
+
+# In a process of its own: here torch is loaded already.
+EACH_RECIPE = """
+from halftrack.errors import UserError
+from halftrack.recipes import RECIPES, load_recipe, override
+for name in RECIPES:
+    recipe = load_recipe(name)
+    right, wrong = "precision.keep_fp32=neck", "precision.loss_scale=True"
+    assert override(recipe, [right]).to_dict()["precision"]["keep_fp32"] == ["neck"]
+    assert recipe.from_dict(recipe.to_dict()) == recipe
+    for assignment in (wrong, "data.image_scale=x", "data.crop_size=x", "nothing=1"):
+        try:
+            override(recipe, [assignment])
+        except UserError:
+            pass
+        else:
+            raise AssertionError(f"{name} took {assignment}")
+"""
+EACH_COMMAND = """
+import sys, halftrack.cli
+sys.argv = ["halftrack", *{arguments!r}]
+try:
+    halftrack.cli.main()
+except SystemExit as end:
+    assert end.code in {codes!r}, end.code
+"""
+
+
+def found_after(code: str) -> list[str]:
+    """Runs the code in a process of its own; what computes and is loaded in the end."""
+    code += f"\nimport sys\nprint([each for each in {COMPUTING!r} if each in sys.modules])"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded: list[str] = eval(answer.stdout.splitlines()[-1])
+    return loaded
+
+
+def test_every_published_recipe_is_a_value_that_needs_no_torch() -> None:
+    assert found_after(EACH_RECIPE) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "show selsa_tiny_sample",
+        "show siamese_rpn_tiny_sample --precision fp16 --set training.lr=0.1",
+        "show tracktor_tiny_sample --set tracker.reid_iou=2",
+        "train selsa_tiny_sample --data-root . --set training.lr=x",
+        "train tracktor_tiny_sample --data-root .",
+        "eval reid_tiny_sample --data-root . --set data.max_crops=no",
+        "plan faster-rcnn_tiny_sample --set model.neck_channels=0",
+        "rehearse selsa_tiny_sample --set model.rpn.nms_iou=7",
+        "parity selsa_tiny_sample --data-root . --seeds 2 --set data.frame_range=0",
+        "track . --recipe siamese_rpn_tiny_sample",
+        "data check selsa_tiny_sample --data-root . --set data.min_size=x",
+    ],
+)
+def test_a_mistake_in_a_recipe_is_told_without_torch(words: str) -> None:
+    arguments = words.split()
+    assert found_after(EACH_COMMAND.format(arguments=arguments, codes=(None, 0, 2))) == []
