@@ -88,6 +88,8 @@ def evaluate(
         chosen = chosen.with_test_batch(batch)
     if checkpoint is None and results is None and chosen.needs_checkpoint:
         raise UserError(f"--checkpoint is missing: give the weights of {chosen.name} to score")
+    if results is None:
+        chosen.check_checkpoint(checkpoint)
     if out is None:
         kind = chosen.precision.name if results is None else "results"
         out = checkpoint.parent if checkpoint else Path("runs") / f"{chosen.name}_{kind}"
@@ -118,11 +120,10 @@ def _evaluation(
     trust: bool,
 ) -> Evaluation:
     """The scores of result files, or else of a model."""
-    from halftrack.recipes import evaluate as evaluate_recipe
-    from halftrack.recipes import score_results
-
     if results is not None:
-        return score_results(recipe, results, data_root=data_root)
+        return recipe.score_results(results, data_root=data_root)
+    from halftrack.recipes import evaluate as evaluate_recipe
+
     with progress_bar("scoring") as progress:
         return evaluate_recipe(
             recipe,

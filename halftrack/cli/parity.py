@@ -18,7 +18,7 @@ from halftrack.cli.checks import (
 from halftrack.cli.console import console, tell
 from halftrack.cli.exits import BAD_VERDICT, end_interrupted
 from halftrack.cli.options import DataRoot, Device, Init, RecipeName, Settings, Trust
-from halftrack.cli.recipe import check_recipe, choose_recipe
+from halftrack.cli.recipe import check_recipe, choose_trained
 
 __all__ = ["parity"]
 
@@ -79,7 +79,7 @@ def parity(
     check_file("--init", None if init == "none" else init)
     check_output(out)
     check_device(device)
-    chosen = choose_recipe(recipe, None, settings).for_training()
+    chosen = choose_trained(recipe, None, settings)
     from halftrack.studies.parity import run_parity
 
     against = "" if baseline == "fp32" else f"_{baseline}"

@@ -12,15 +12,22 @@ from halftrack.errors import UserError
 from halftrack.recipes.names import find_entry
 
 if TYPE_CHECKING:
-    from halftrack.recipes import Recipe
+    from halftrack.recipes import Recipe, TrainedRecipe
 
-__all__ = ["PRECISIONS", "check_parts", "check_recipe", "choose_recipe", "with_parts"]
+__all__ = [
+    "PRECISIONS",
+    "check_parts",
+    "check_recipe",
+    "choose_recipe",
+    "choose_trained",
+    "with_parts",
+]
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
 def check_recipe(name: str, precision: str | None, settings: Sequence[str] | None) -> None:
-    """Refuse a recipe, a precision or a setting that cannot be, without importing torch."""
+    """Refuse a recipe, a precision or a setting that cannot be, without building a recipe."""
     find_entry(name)
     check_name("--precision", precision, PRECISIONS)
     for setting in settings or ():
@@ -36,6 +43,15 @@ def choose_recipe(name: str, precision: str | None, settings: Sequence[str] | No
     if precision is not None:
         recipe = recipe.with_precision(precision)
     return override(recipe, settings) if settings else recipe
+
+
+def choose_trained(
+    name: str, precision: str | None, settings: Sequence[str] | None
+) -> TrainedRecipe:
+    """The same, of a recipe that has a training step, and as right as can be known without data."""
+    recipe = choose_recipe(name, precision, settings).for_training()
+    recipe.check_before_data()
+    return recipe
 
 
 def check_parts(checkpoint: Path | None, detector: str | None, reid: str | None) -> None:

@@ -87,6 +87,8 @@ def track(
     box = None if init_box is None else first_box(init_box)
     chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
     chosen.video_tracker(box)  # refuses a recipe that does not track, and a box it does not take
+    if checkpoint is None and chosen.needs_checkpoint:
+        raise UserError(f"--checkpoint is missing: {chosen.name} needs weights to track with")
     from halftrack.report.track_video import track_video
 
     try:

@@ -25,7 +25,7 @@ from halftrack.cli.options import (
     Settings,
     Trust,
 )
-from halftrack.cli.recipe import check_recipe, choose_recipe
+from halftrack.cli.recipe import check_recipe, choose_trained
 from halftrack.errors import UserError
 
 __all__ = ["replay", "train"]
@@ -76,7 +76,7 @@ def train(
         )
     if data_changed and not resume:
         raise UserError("--data-changed is for a resumed run: add --resume")
-    chosen = choose_recipe(recipe, precision, settings).for_training()
+    chosen = choose_trained(recipe, precision, settings)
     from halftrack.recipes import train as train_recipe
 
     seeded = f"_seed{seed}" if seed else ""

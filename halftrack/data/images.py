@@ -13,8 +13,6 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode
-from torchvision.transforms.v2 import functional as transforms
 
 from halftrack.data.image_header import (
     ImageHeader,
@@ -77,11 +75,14 @@ def decode_image(content: bytearray, header: ImageHeader, name: str) -> Tensor:
 
 
 def _decode_jpeg(content: bytearray, name: str) -> Tensor:
+    import torchvision  # here, for it takes as long as torch: annotations are read without it
+
     try:
         encoded = torch.frombuffer(content, dtype=torch.uint8)
         # torchvision 0.29 warns in the Python wrapper that its decoders will move; this is the
         # kernel below it, the fastest that needs no further dependency.
-        image: Tensor = torch.ops.image.decode_jpeg(encoded, ImageReadMode.RGB.value, False)
+        rgb = torchvision.io.ImageReadMode.RGB.value
+        image: Tensor = torch.ops.image.decode_jpeg(encoded, rgb, False)
     except RuntimeError as error:
         # torchvision's message starts with its own source file; the reason is the last part.
         reason = str(error).splitlines()[0].rsplit(".cpp:", 1)[-1].partition(", ")[2] or str(error)
@@ -199,6 +200,8 @@ def prepare_image(
     if image_scale is not None:
         height, width = network_size(old_height, old_width, image_scale)
     if (height, width) != (old_height, old_width):
+        from torchvision.transforms.v2 import functional as transforms
+
         # antialias off is OpenCV's INTER_LINEAR; the uint8 kernel rounds once.
         image = transforms.resize_image(image, [height, width], antialias=False)
     scale_xy = (width / old_width, height / old_height)

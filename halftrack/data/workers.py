@@ -6,6 +6,7 @@ memory is too small, and says which worker died or fell silent.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import pickle
@@ -167,8 +168,8 @@ class SampleWorkers(Generic[Key, Item]):
     def _pass(self, keys: Sequence[Key], workers: int, pin: bool) -> Iterator[Item]:
         if self._loader is None or self._settings != (workers, pin):
             self.close()
-            self._keys = _Keys()
-            self._settings = (workers, pin)
+            importlib.import_module("torchvision.transforms.v2")  # once, not in each worker
+            self._keys, self._settings = _Keys(), (workers, pin)
             self._loader = DataLoader(
                 _Function(self._function, packed=workers > 0),
                 batch_size=None,

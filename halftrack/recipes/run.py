@@ -21,6 +21,7 @@ from halftrack.recipes.scoring.scorer import left_out
 from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
 from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.optimiser import apply_phases
 from halftrack.training.run_folder import check_single_process, own_folder
 from halftrack.training.same_run import (
     SCORED,
@@ -225,11 +226,9 @@ def _check_model(recipe: TrainedRecipe, *, init: str | Path | None, trust: bool)
     recipe = recipe.without_data()
     model = prepare_model(recipe, init=init, trust=trust, say=lambda _: None)
     config = replace(recipe.training, ema_decay=None)
-    learner = Learner(
-        model, config, recipe.precision, device=torch.device("cpu"), batches_per_epoch=1
-    )
     for phase in config.phases:
-        learner.begin_epoch(phase.first_epoch)
+        apply_phases(model, config.phases, phase.first_epoch)
+    Learner(model, config, recipe.precision, device=torch.device("cpu"), batches_per_epoch=1)
 
 
 def evaluate(

@@ -63,6 +63,10 @@ def test_every_published_recipe_is_a_value_that_needs_no_torch() -> None:
         "rehearse selsa_tiny_sample --set model.rpn.nms_iou=7",
         "parity selsa_tiny_sample --data-root . --seeds 2 --set data.frame_range=0",
         "track . --recipe siamese_rpn_tiny_sample",
+        "track . --recipe siamese_rpn_tiny_sample --init-box 1,2,3,4",
+        "eval tracktor_tiny_sample --data-root .",
+        "eval selsa_tiny_sample --data-root . --results .",
+        "train selsa_tiny_sample --data-root . --set training.best_metric=mota",
         "data check selsa_tiny_sample --data-root . --set data.min_size=x",
     ],
 )

@@ -68,15 +68,8 @@ class TrackingRecipe(Recipe):
             FileNotFoundError: if a file is missing; says which recipe makes it.
             ValueError: if one does not fit.
         """
-        files = {"detector": Path(checkpoint or self.detector_checkpoint)}
-        if self.reid is not None:
-            files["reid"] = Path(checkpoint or self.reid_checkpoint)
-        for part, file in files.items():
-            if not file.is_file():
-                raise MissingFileError(
-                    f"no weights of the {part} at {file}: train {getattr(self, f'{part}_recipe')}, "
-                    f"or name a file with --{part} or {part}_checkpoint"
-                )
+        self.check_checkpoint(checkpoint)
+        files = self._files(checkpoint)
         recipe = self
         if self.reid is not None and self.reid.num_identities is None:
             count = identities_in(files["reid"], trust=trust)
@@ -86,6 +79,26 @@ class TrackingRecipe(Recipe):
         for part, file in files.items():
             fill(getattr(model, part), file, f"the {part} of {self.name}", trust=trust)
         return model
+
+    def check_checkpoint(self, checkpoint: str | Path | None) -> None:
+        """Make sure that the weights of both parts are there.
+
+        Raises:
+            FileNotFoundError: if a file is missing; says which recipe makes it.
+        """
+        for part, file in self._files(checkpoint).items():
+            if not file.is_file():
+                raise MissingFileError(
+                    f"no weights of the {part} at {file}: train {getattr(self, f'{part}_recipe')}, "
+                    f"or name a file with --{part} or {part}_checkpoint"
+                )
+
+    def _files(self, checkpoint: str | Path | None) -> dict[str, Path]:
+        """The file of each part's weights: one of both, or those that the recipe names."""
+        files = {"detector": Path(checkpoint or self.detector_checkpoint)}
+        if self.reid is not None:
+            files["reid"] = Path(checkpoint or self.reid_checkpoint)
+        return files
 
     def _build(self) -> TracktorParts:
         from halftrack.recipes.scoring.multi_object import TracktorParts

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, Type
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
-from halftrack.errors import UserError
+from halftrack.errors import MissingFileError, UserError
 from halftrack.precision import Precision
 from halftrack.recipes import kinds as own
 from halftrack.recipes.kinds.settings import first_difference, first_error, plain
@@ -93,6 +93,15 @@ class Recipe(ABC):
         if checkpoint is not None:
             fill(model, checkpoint, self.name, trust=trust)
         return model
+
+    def check_checkpoint(self, checkpoint: str | Path | None) -> None:
+        """Make sure that weights are there, those of a file or with ``None`` the recipe's own.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+        """
+        if checkpoint is not None and not Path(checkpoint).is_file():
+            raise MissingFileError(f"{checkpoint}: there is no such file")
 
     def with_precision(self, name: str) -> Self:
         """The same recipe in another precision, its fp32 islands kept.
