@@ -27,8 +27,9 @@ NAMES = {
         "batches_of"
     ),
     "halftrack.layers": (
-        "AnchorGrid ChannelMapper ConvNorm FPN LinearMapper ResNet ResNetConfig SiameseGeometry "
-        "depthwise_correlation normalise_and_pad one_thread roi_align roi_align_pyramid"
+        "AnchorGrid ChannelMapper Compilable ConvNorm FPN LinearMapper ResNet ResNetConfig "
+        "SiameseGeometry depthwise_correlation fixed_shapes normalise_and_pad one_thread roi_align "
+        "roi_align_pyramid"
     ),
     "halftrack.models": (
         "FasterRCNN FasterRCNNConfig MatchingConfig RPNConfig ReID ReIDConfig RoIHeadConfig SELSA "

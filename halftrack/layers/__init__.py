@@ -8,6 +8,7 @@ from halftrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from halftrack.layers.anchors import AnchorGrid
+    from halftrack.layers.compilable import Compilable, fixed_shapes
     from halftrack.layers.config import ResNetConfig
     from halftrack.layers.correlation import depthwise_correlation
     from halftrack.layers.necks import FPN, ChannelMapper, ConvNorm, LinearMapper
@@ -21,12 +22,14 @@ __all__ = [
     "FPN",
     "AnchorGrid",
     "ChannelMapper",
+    "Compilable",
     "ConvNorm",
     "LinearMapper",
     "ResNet",
     "ResNetConfig",
     "SiameseGeometry",
     "depthwise_correlation",
+    "fixed_shapes",
     "normalise_and_pad",
     "one_thread",
     "roi_align",
@@ -39,6 +42,10 @@ __getattr__, __dir__ = lazy_names(
         "anchors": ("AnchorGrid",),
         "config": ("ResNetConfig",),
         "correlation": ("depthwise_correlation",),
+        "compilable": (
+            "Compilable",
+            "fixed_shapes",
+        ),
         "necks": (
             "FPN",
             "ChannelMapper",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from weakref import ref
 
 import torch
@@ -70,11 +70,13 @@ def fold(layers: Sequence[tuple[FoldingConv2d, Norm]]) -> Folds:
     The results are in the dtype that autocast would cast them to. What needs no gradient and has
     not changed is taken as it was kept.
     """
+    if torch.compiler.is_compiling():
+        return {conv: _traced(conv, bn) for conv, bn in layers if _is_frozen(bn)}
     folds: Folds = {}
     learned: list[tuple[FoldingConv2d, nn.BatchNorm2d]] = []
     changed: list[tuple[FoldingConv2d, nn.BatchNorm2d]] = []
     for conv, bn in layers:
-        if isinstance(bn, nn.GroupNorm) or bn.training:
+        if not _is_frozen(bn):
             continue
         sources = _sources(conv, bn)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in sources):
@@ -92,6 +94,19 @@ def fold(layers: Sequence[tuple[FoldingConv2d, Norm]]) -> Folds:
             conv._kept = _Kept(_versions(_sources(conv, bn)), *made[conv])
         folds |= made
     return folds
+
+
+def _is_frozen(bn: Norm) -> TypeGuard[nn.BatchNorm2d]:
+    return isinstance(bn, nn.BatchNorm2d) and not bn.training
+
+
+def _traced(conv: FoldingConv2d, bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """The fold in ops that a compiler can read and join; nothing is kept."""
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
+    scale = bn.weight * (bn.running_var + bn.eps).rsqrt()
+    weight, bias = conv.weight * scale[:, None, None, None], bn.bias - bn.running_mean * scale
+    return weight.to(conv.product_dtype()), bias.to(conv.product_dtype())
 
 
 def _folded(layers: Sequence[tuple[FoldingConv2d, nn.BatchNorm2d]]) -> Folds:

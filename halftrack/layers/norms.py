@@ -33,7 +33,8 @@ class _CountingLater(nn.modules.batchnorm._BatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         # Without a momentum the counter is the average's weight, and must move first.
-        if not _waiting or not self.training or self.momentum is None:
+        later = _waiting and not torch.compiler.is_compiling()
+        if not later or not self.training or self.momentum is None:
             return super().forward(x)
         self._check_input_dim(x)  # type: ignore[no-untyped-call]
         assert self.num_batches_tracked is not None

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from halftrack.frames import Detections, Frame, FrameBatch
 from halftrack.layers import FPN, ResNet, normalise_and_pad, roi_align_pyramid
+from halftrack.layers.compilable import Compilable, coarse, fixed_shapes
 from halftrack.models.detector_config import FasterRCNNConfig
 from halftrack.models.roi_head import BBoxHead, RoIHead, to_rois
 from halftrack.models.rpn import RPN
@@ -20,7 +22,7 @@ from halftrack.models.rpn import RPN
 __all__ = ["FasterRCNN"]
 
 
-class FasterRCNN(nn.Module):
+class FasterRCNN(Compilable):
     """In training a batch of frames gives losses; in evaluation a frame gives detections."""
 
     def __init__(self, config: FasterRCNNConfig) -> None:
@@ -54,14 +56,23 @@ class FasterRCNN(nn.Module):
 
     def features(self, frames: Sequence[Frame]) -> list[Tensor]:
         """The pyramid of frames of any sizes, padded to a common one."""
-        images = normalise_and_pad([f.image for f in frames], divisor=self.config.rpn.size_divisor)
-        maps: list[Tensor] = self.neck(self.backbone(images))
+        maps: list[Tensor] = self.neck(self.backbone(self._images(frames)))
         return maps
+
+    def _images(self, frames: Sequence[Frame]) -> Tensor:
+        divisor, few = self.config.rpn.size_divisor, self.is_compiled
+        return normalise_and_pad([f.image for f in frames], divisor=divisor, few_sizes=few)
+
+    @fixed_shapes
+    def _dense(self, images_bchw: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """The pyramid of images, and the RPN's answers on it."""
+        maps: list[Tensor] = self.neck(self.backbone(images_bchw))
+        logits, deltas = self.rpn_head(maps)
+        return maps, logits, deltas
 
     def losses(self, batch: FrameBatch) -> dict[str, Tensor]:
         """fp32 losses of both stages."""
-        maps = self.features(batch.frames)
-        logits, deltas = self.rpn_head(maps)
+        maps, logits, deltas = self._dense(self._images(batch.frames))
         losses: dict[str, Tensor] = self.rpn_head.losses(logits, deltas, batch.frames)
         proposals = self.rpn_head.proposals(logits, deltas, batch.frames, learned=True)
         rois = self.roi_head.sampler([boxes[:, :4] for boxes in proposals], batch.frames)
@@ -130,5 +141,13 @@ class FasterRCNN(nn.Module):
             size=self.config.roi_head.roi_feat_size,
             sampling_ratio=self.config.roi_head.sampling_ratio,
         )
-        logits, deltas = self.roi_head.bbox_head(pooled)
+        if not self.is_compiled:
+            return self._judge(pooled)
+        rows = len(pooled)
+        logits, deltas = self._judge(F.pad(pooled, (0, 0) * 3 + (0, coarse(rows) - rows)))
+        return logits[:rows], deltas[:rows]
+
+    @fixed_shapes
+    def _judge(self, roi_features: Tensor) -> tuple[Tensor, Tensor]:
+        logits, deltas = self.roi_head.bbox_head(roi_features)
         return logits, deltas

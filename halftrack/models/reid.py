@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from halftrack.frames import CropBatch, Frame
 from halftrack.layers import ResNet, normalise_and_pad
+from halftrack.layers.compilable import Compilable, fixed_shapes
 from halftrack.layers.norms import BatchNorm1d, counted_together
 from halftrack.models.tracker_config import ReIDConfig
 from halftrack.precision import fp32_island
@@ -19,7 +20,7 @@ from halftrack.precision import fp32_island
 __all__ = ["ReID"]
 
 
-class ReID(nn.Module):
+class ReID(Compilable):
     """In training a batch of crops gives losses; in evaluation it gives their embeddings."""
 
     def __init__(self, config: ReIDConfig) -> None:
@@ -34,6 +35,7 @@ class ReID(nn.Module):
         embeddings = self.embed_images(normalise_and_pad(list(crops.images), divisor=1))
         return self.head.losses(embeddings, crops.labels) if self.training else embeddings
 
+    @fixed_shapes
     def embed_images(self, images_bchw: Tensor) -> Tensor:
         """Embeddings ``(n, d)`` of normalised crops, before BN, not normalised."""
         # fp32: half precision would round a mean of many cells to three digits.

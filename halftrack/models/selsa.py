@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from halftrack.frames import Clip, ClipBatch, Detections, Frame
 from halftrack.layers import ChannelMapper, ResNet, normalise_and_pad, roi_align
+from halftrack.layers.compilable import Compilable, fixed_shapes
 from halftrack.models.detector_config import RoIHeadConfig, SelsaConfig
 from halftrack.models.matching import Draws
 from halftrack.models.roi_head import BBoxHead, RoIHead, to_rois, xavier_linear
@@ -21,6 +22,9 @@ from halftrack.models.rpn import RPN
 from halftrack.models.selsa_memory import Memory, Shares, StreamMemory, shares_of, split_memory
 
 __all__ = ["SELSA"]
+
+_Answers = tuple[list[Tensor], list[Tensor]]
+"""Logits and deltas of the RPN, one map each."""
 
 
 class Aggregator(nn.Module):
@@ -124,7 +128,7 @@ class _Detector(nn.Module):
         self.roi_head = RoIHead(config.roi_head, bbox_head)
 
 
-class SELSA(nn.Module):
+class SELSA(Compilable):
     """In training clips give losses; in evaluation a video streams, after ``start``."""
 
     def __init__(self, config: SelsaConfig) -> None:
@@ -158,9 +162,23 @@ class SELSA(nn.Module):
 
     def features(self, frames: Sequence[Frame]) -> Tensor:
         """The neck's output ``(b, c, h, w)`` for frames of any sizes, padded to a common one."""
-        images = normalise_and_pad([f.image for f in frames], divisor=self.config.rpn.size_divisor)
-        mapped: Tensor = self.detector.neck(self.detector.backbone(images)[-1])
+        mapped: Tensor = self.detector.neck(self.detector.backbone(self._images(frames))[-1])
         return mapped
+
+    def _images(self, frames: Sequence[Frame]) -> Tensor:
+        divisor, few = self.config.rpn.size_divisor, self.is_compiled
+        return normalise_and_pad([f.image for f in frames], divisor=divisor, few_sizes=few)
+
+    @fixed_shapes
+    def _dense(self, images_bchw: Tensor, keys: int) -> tuple[Tensor, _Answers, _Answers]:
+        """The neck's output, the RPN's answers on the first images, and those on all of them."""
+        features: Tensor = self.detector.neck(self.detector.backbone(images_bchw)[-1])
+        own: _Answers = self.detector.rpn_head([features[:keys]])
+        # Where references come from needs no gradient; what is read there does.
+        with torch.no_grad():
+            lent: _Answers = self.detector.rpn_head([features[keys:]])
+            logits, deltas = ([torch.cat([*a, *b])] for a, b in zip(own, lent, strict=True))
+        return features, own, (logits, deltas)
 
     def losses(self, clips: Sequence[Clip], draws: Draws = None) -> dict[str, Tensor]:
         """fp32 losses of the key frames, each clip's own averaged over the clips.
@@ -173,25 +191,18 @@ class SELSA(nn.Module):
         """
         keys = [clip.key for clip in clips]
         frames = [*keys, *(frame for clip in clips for frame in clip.references)]
-        features = self.features(frames)
         rpn, head = self.detector.rpn_head, self.detector.roi_head
-        logits, deltas = rpn([features[: len(keys)]])
-        losses = rpn.losses(logits, deltas, keys, each=True, draws=draws)
-        # Where references come from needs no gradient; what is read there does.
-        with torch.no_grad():
-            lent = rpn([features[len(keys) :]])
-            maps = [
-                [torch.cat([*own, *more])] for own, more in zip((logits, deltas), lent, strict=True)
-            ]
+        features, own, every = self._dense(self._images(frames), len(keys))
+        losses = rpn.losses(*own, keys, each=True, draws=draws)
         learned = [place < len(keys) for place in range(len(frames))]
-        proposals = rpn.proposals(maps[0], maps[1], frames, learned=learned)
+        proposals = rpn.proposals(*every, frames, learned=learned)
         found = [boxes[:, :4] for boxes in proposals]
         rois = head.sampler(found[: len(keys)], keys, draws)
         references = found[len(keys) :]
         embedded = self.embed(features, [*rois.per_frame, *references])
-        own, other = embedded.tensor_split([len(rois.boxes_xyxy)])
+        rois_of_keys, others = embedded.tensor_split([len(rois.boxes_xyxy)])
         shares = shares_of(clips, rois.counts, references) if len(clips) > 1 else None
-        answer = self.bbox_head.aggregate(own, self.bbox_head.remember(other), shares)
+        answer = self.bbox_head.aggregate(rois_of_keys, self.bbox_head.remember(others), shares)
         return losses | head.losses(*answer, rois, each=True)
 
     @property

@@ -19,6 +19,7 @@ from halftrack.layers import (
     ResNet,
     depthwise_correlation,
 )
+from halftrack.layers.compilable import Compilable, fixed_shapes
 from halftrack.layers.norms import counted_together
 from halftrack.models.pair_targets import PairTargets, assign_pairs
 from halftrack.models.tracker_config import SiamRPNConfig
@@ -27,7 +28,7 @@ from halftrack.precision import fp32_island
 __all__ = ["SiamRPN"]
 
 
-class SiamRPN(nn.Module):
+class SiamRPN(Compilable):
     """In training pairs give losses; in evaluation a template is embedded and compared."""
 
     def __init__(self, config: SiamRPNConfig) -> None:
@@ -56,10 +57,14 @@ class SiamRPN(nn.Module):
             )
         # First, while there is nothing that the host would wait for.
         targets = self.assign(pairs.boxes_xyxy, pairs.positive, pairs.sample_ids)
-        logits, deltas = self.head(
-            self._centres(self.features(pairs.templates)), self.features(pairs.searches)
-        )
+        logits, deltas = self._answers(pairs.templates, pairs.searches)
         return self._losses(_by_anchor(logits, 2), _by_anchor(deltas, 4), targets)
+
+    @fixed_shapes
+    def _answers(self, templates: Tensor, searches: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``(b, 2a, h, w)`` and deltas ``(b, 4a, h, w)`` of pairs."""
+        logits, deltas = self.head(self._centres(self.features(templates)), self.features(searches))
+        return logits, deltas
 
     def features(self, images_bchw: Tensor) -> list[Tensor]:
         """Maps ``(b, c, h, w)`` of raw RGB images."""

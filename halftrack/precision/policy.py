@@ -218,13 +218,9 @@ def fp32_island(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def island(*args: P.args, **kwargs: P.kwargs) -> R:
-        import torch
+        from halftrack.precision.dtypes import call_in_fp32
 
-        with ExitStack() as stack:
-            for kind in _device_kinds():
-                stack.enter_context(torch.autocast(kind, enabled=False))
-            widened = [_widen(value) for value in args]
-            return function(*widened, **{k: _widen(v) for k, v in kwargs.items()})
+        return call_in_fp32(function, args, kwargs)
 
     return island
 
@@ -300,21 +296,3 @@ def _restore_island(make: Callable[..., nn.Module], *args: Any) -> nn.Module:
     module = make(*args)
     _make_island(module)
     return module
-
-
-@functools.cache
-def _device_kinds() -> tuple[str, ...]:
-    """The kinds of device on this machine."""
-    import torch
-
-    accelerator = torch.accelerator.current_accelerator()
-    return ("cpu",) if accelerator is None else ("cpu", accelerator.type)
-
-
-def _widen(value: Any) -> Any:
-    """An island's argument in fp32, in lists and tuples too."""
-    from halftrack.precision.dtypes import widen
-
-    if type(value) in (list, tuple):
-        return type(value)(_widen(item) for item in value)
-    return widen(value)

@@ -21,6 +21,7 @@ from halftrack.recipes.scoring.scorer import left_out
 from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
 from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.compilation import check_compilation, compiled
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.run_folder import check_single_process, own_folder
 from halftrack.training.same_run import (
@@ -135,6 +136,7 @@ def train(
         raise UserError("init (--init) is for a new run: a resumed one has weights; leave it out")
     if data_changed and not resume:
         raise UserError("data_changed (--data-changed) is for a resumed run: add --resume")
+    check_compilation(trained.training, trained.precision, device)
     with own_folder(out):
         # A resumed run gets its weights from the checkpoint.
         init = "none" if resume else init
@@ -225,6 +227,7 @@ def _check_model(recipe: TrainedRecipe, *, init: str | Path | None, trust: bool)
     recipe.check_before_data()
     recipe = recipe.without_data()
     model = prepare_model(recipe, init=init, trust=trust, say=lambda _: None)
+    model = compiled(model, recipe.training)
     config = replace(recipe.training, ema_decay=None)
     for phase in config.phases:
         apply_phases(model, config.phases, phase.first_epoch)

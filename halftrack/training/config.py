@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from halftrack.bounds import Bounds, Share, check_bounds
 from halftrack.errors import UserError
@@ -111,6 +111,9 @@ class TrainingConfig:
     """Steps between train lines in the log."""
     channels_last: bool | None = None
     """Keep convolution weights and images channels-last; None: in half precision on a GPU."""
+    compile: Literal["none", "default", "reduce-overhead"] = "none"
+    """Mode in which ``torch.compile`` takes backbone, neck, RPN and heads in training: minutes for
+    each padded image size, of which there are few. Needs a C++ compiler, on a GPU Triton."""
     phases: tuple[Phase, ...] = ()
     """Phases: which parameters train from which epoch on; without one, the model says so."""
 

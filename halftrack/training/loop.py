@@ -21,6 +21,7 @@ from torch import nn
 from halftrack.frames import batches_of
 from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.training.batches import BatchSource
+from halftrack.training.compilation import check_compilation
 from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner
 from halftrack.training.passes import Pass, passes
@@ -76,6 +77,7 @@ def train(
         ValueError: ``resume`` with a checkpoint of another recipe, seed or other data, or a folder
             in use.
     """
+    check_compilation(config, precision, device)
     out.mkdir(parents=True, exist_ok=True)
     model = placed(model, config, precision, device)
     learner = Learner(model, config, precision, device=device, batches_per_epoch=len(batches))

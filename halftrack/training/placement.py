@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from halftrack.precision import Precision
+from halftrack.training.compilation import compiled
 from halftrack.training.config import TrainingConfig
 
 __all__ = ["computation", "placed"]
@@ -14,11 +15,15 @@ __all__ = ["computation", "placed"]
 def placed(
     model: nn.Module, config: TrainingConfig, precision: Precision, device: torch.device
 ) -> nn.Module:
-    """The model on its device, in the memory layout it trains in, and in training mode."""
+    """The model on its device, in the memory layout it trains in, compiled, and in training mode.
+
+    Raises:
+        UserError: if it is to be compiled and no part of it can be.
+    """
     last = _is_channels_last(config, precision, device)
     layout = torch.channels_last if last else torch.preserve_format
     moved: nn.Module = model.to(device, memory_format=layout)  # type: ignore[call-overload]
-    return moved.train()
+    return compiled(moved.train(), config)
 
 
 def computation(config: TrainingConfig, precision: Precision, device: torch.device) -> str:
@@ -27,7 +32,8 @@ def computation(config: TrainingConfig, precision: Precision, device: torch.devi
     tf32 = "on" if precision.name == "tf32" else "off"
     last = _is_channels_last(config, precision, device)
     layout = "channels last" if last else "channels first"
-    return f"computes on {device} in {precision.name}{rehearsed}; TF32 {tf32}; {layout}"
+    mode = "" if config.compile == "none" else f"; compiled ({config.compile})"
+    return f"computes on {device} in {precision.name}{rehearsed}; TF32 {tf32}; {layout}{mode}"
 
 
 def _is_channels_last(config: TrainingConfig, precision: Precision, device: torch.device) -> bool:

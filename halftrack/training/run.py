@@ -17,6 +17,7 @@ from halftrack.training.checkpoint import (
     prune,
     write_checkpoint,
 )
+from halftrack.training.compilation import Compilations
 from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner
 from halftrack.training.log import RunLog
@@ -63,6 +64,7 @@ class Run:
         data: DataFacts | None,
     ) -> None:
         self.learner, self.config = learner, config
+        self._compilations = Compilations(learner.model)
         self._out, self._seed = out, seed
         self._recipe, self._free, self._init = dict(recipe or {}), free, init
         self.skips = SkippedSteps(
@@ -171,6 +173,7 @@ class Run:
     def finish_epoch(self, evaluate: Callable[[nn.Module], dict[str, float]] | None) -> None:
         """Save, evaluate where that is due, and save the score with it."""
         self.save()
+        self._compilations.tell(self.log.say, epoch=self.epochs_finished)
         epoch = self.epochs_finished + 1
         if evaluate and (epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs):
             self.evaluate(evaluate)

@@ -19,6 +19,7 @@ from halftrack.precision import Culprit, Precision, find_culprit
 from halftrack.training.batches import Batch
 from halftrack.training.bundle import ReplayBundle, write_bundle
 from halftrack.training.checkpoint import code_versions
+from halftrack.training.compilation import eagerly
 
 __all__ = ["Explanation", "SkippedSteps", "explain"]
 
@@ -60,9 +61,10 @@ def explain(
         passes, named = taken / batches_of(batch), model(batch).items()
         return {name: loss / passes for name, loss in named if name.startswith("loss")}
 
-    return find_culprit(
-        model, batches, losses, precision=precision, loss_scale=loss_scale, device=device
-    )
+    with eagerly(model):
+        return find_culprit(
+            model, batches, losses, precision=precision, loss_scale=loss_scale, device=device
+        )
 
 
 class SkippedSteps:

@@ -242,3 +242,21 @@ def test_what_is_kept_is_kept_in_the_dtype_that_is_computed_in() -> None:
         assert folded(layer)[0] is half
     assert half.dtype == torch.float16
     assert folded(layer)[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_compiler_reads_the_same_fold(autocast: bool) -> None:
+    eager = Layer().eval()
+    read = copy.deepcopy(eager)
+    torch._dynamo.reset()
+    compiled = torch.compile(read.forward, backend="aot_eager", fullgraph=True, dynamic=False)
+    found = []
+    for layer, forward in ((eager, eager.forward), (read, compiled)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            out = forward(IMAGES)
+        out.float().square().sum().backward()
+        found.append([out, *(parameter.grad for parameter in layer.parameters())])
+    for mine, exact in zip(*found, strict=True):
+        torch.testing.assert_close(mine, exact, rtol=1e-6 if not autocast else 2**-7, atol=1e-5)
+    assert found[1][0].dtype == (torch.bfloat16 if autocast else torch.float32)
+    torch._dynamo.reset()

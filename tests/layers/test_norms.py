@@ -69,3 +69,14 @@ def test_without_a_momentum_the_average_is_over_all_batches() -> None:
 def test_maps_of_another_rank_are_refused_as_torch_does() -> None:
     with counted_together(), pytest.raises(ValueError, match="expected 4D input"):
         BatchNorm2d(3)(ROWS)
+
+
+def test_a_compiled_norm_counts_at_once() -> None:
+    norm, plain = BatchNorm2d(3), nn.BatchNorm2d(3)
+    torch._dynamo.reset()
+    compiled = torch.compile(norm.forward, backend="eager", fullgraph=True, dynamic=False)
+    with counted_together():
+        assert torch.equal(compiled(MAPS), plain(MAPS))
+        assert int(norm.num_batches_tracked) == 1
+    assert all(map(torch.equal, norm.state_dict().values(), plain.state_dict().values()))
+    torch._dynamo.reset()

@@ -16,6 +16,19 @@ def test_images_are_normalised_first_and_padded_with_zeros_after() -> None:
     assert batch[0, :, 20:].abs().sum() == batch[1, :, :, 16:].abs().sum() == 0
 
 
+def test_images_of_a_scale_are_padded_to_few_sizes() -> None:
+    sizes = set()
+    for number in range(20):
+        # As SELSA resizes images of all shapes from 6:5 to 12:5.
+        shape = 1.2 + 1.2 * number / 19
+        size = round(min(600, 1000 / shape)), round(min(1000, 600 * shape))
+        batch = normalise_and_pad([torch.full((3, *size), 255.0)], divisor=16, few_sizes=True)
+        sizes.add(tuple(batch.shape[2:]))
+        assert batch[:, :, size[0] :].abs().sum() == batch[:, :, :, size[1] :].abs().sum() == 0
+        assert (batch[:, :, : size[0], : size[1]] > 0).all()
+    assert sizes == {(640, 768), (640, 896), (640, 1024), (512, 1024), (448, 1024)}
+
+
 def test_rois_are_pooled_in_fp32_and_kept_in_half() -> None:
     features = torch.rand(1, 2, 80, 80, generator=torch.Generator().manual_seed(0))
     # 1024 px and a bit: half precision would lose the fraction.

@@ -390,3 +390,19 @@ def test_the_switches_are_put_back_after_an_error_too() -> None:
     with pytest.raises(KeyError), Precision("tf32").arithmetic("cuda"):
         raise KeyError
     assert switches() == before
+
+
+def test_a_compiler_reads_islands_of_functions_and_modules() -> None:
+    @fp32_island
+    def product(x: torch.Tensor) -> torch.Tensor:
+        return x @ x
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    Precision("bf16", keep_fp32=("1",)).keep_in_fp32(model)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x: product(model(x)), backend="eager", fullgraph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = compiled(torch.ones(4, 4))
+        assert found.dtype == torch.float32
+        assert torch.equal(found, product(model(torch.ones(4, 4))))
+    torch._dynamo.reset()

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from halftrack.data import Progress
 from halftrack.errors import UserError
 from halftrack.precision import LossScaleAdvice, NonFiniteGradientError, Precision, Ranges
@@ -26,6 +28,7 @@ from halftrack.studies.memory.step_sizes import resized
 from halftrack.studies.rehearsal.island_cost import island_cost
 from halftrack.studies.rehearsal.rehearsed_run import RehearsedRun, RehearsedStep
 from halftrack.training.checkpoint import code_versions
+from halftrack.training.compilation import check_compilation
 
 __all__ = ["Rehearsal", "rehearse"]
 
@@ -148,10 +151,11 @@ def rehearse(
     Raises:
         DataError: if the data are not there or not readable.
         ValueError: for sizes or weights that do not fit, less than one step, a loss scale that is
-            no power of two, and islands of tf32.
+            no power of two, islands of tf32, and a recipe with ``training.compile``.
     """
     if islands and not recipe.precision.is_half:
         raise UserError(f"--islands: {recipe.precision.name} has fp32's range and needs none")
+    check_compilation(recipe.training, recipe.precision, torch.device("cpu"))
     for name, value in (("steps", steps), ("every", every)):
         if value < 1:
             raise UserError(f"{name}={value}: expected at least 1")

@@ -303,6 +303,7 @@ def test_half_is_chosen_where_the_recipe_has_none() -> None:
         ({"steps": 0}, "training.epochs=1", "steps=0: expected at least 1"),
         ({"every": 0}, "training.epochs=1", "every=0: expected at least 1"),
         ({}, "precision.loss_scale=1000.0", "is not a power of two, e.g. 512.0"),
+        ({}, "training.compile=default", "compile='default': fp16 is rehearsed on a CPU, and a"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_filmed(
