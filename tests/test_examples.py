@@ -39,7 +39,7 @@ def names(value: float = 1.0) -> dict[str, Any]:
     batch = SimpleNamespace(images=torch.full((2, 4), value), sample_ids=("a", "b"))
     precision = Precision("fp16", 2.0)
     return {
-        **vars(halftrack.precision),
+        **{name: getattr(halftrack.precision, name) for name in halftrack.precision.__all__},
         "Tensor": Tensor,
         "batch": batch,
         "device": "cpu",
