@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halftrack.cli.checks import check_device, check_folder, check_output, number
+from halftrack.cli.checks import check_device, check_folder, check_output
 from halftrack.cli.console import console, progress_bar, tell
 from halftrack.cli.options import (
     DataRoot,
@@ -17,6 +17,7 @@ from halftrack.cli.options import (
     RecipeName,
     ReIDFile,
     Settings,
+    TestBatch,
     Trust,
 )
 from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
@@ -57,15 +58,7 @@ def evaluate(
             "runs/RECIPE_PRECISION.",
         ),
     ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            parser=number(int, 1, 1000),
-            help="Give N frames of a video to the model at once. Scores stay the same but for "
-            "rounding; the memory needed grows with N. Default: 1 (data.test_batch).",
-        ),
-    ] = None,
+    batch: TestBatch = None,
     precision: PrecisionName = None,
     device: Device = None,
     trust: Trust = False,

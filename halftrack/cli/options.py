@@ -20,6 +20,7 @@ __all__ = [
     "Samples",
     "Seed",
     "Settings",
+    "TestBatch",
     "Trust",
 ]
 
@@ -91,6 +92,16 @@ Trust = Annotated[
         "--trust",
         help="Load checkpoints that contain arbitrary Python objects. This runs code from the "
         "file: use it only for files you trust.",
+    ),
+]
+TestBatch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        metavar="N",
+        parser=number(int, 1, 1000),
+        help="Give N frames of a video to the model at once. Results stay the same but for "
+        "rounding; the memory needed grows with N. Default: 1 (data.test_batch).",
     ),
 ]
 Samples = Annotated[

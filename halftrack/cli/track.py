@@ -17,6 +17,7 @@ from halftrack.cli.options import (
     PrecisionName,
     ReIDFile,
     Settings,
+    TestBatch,
     Trust,
 )
 from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
@@ -68,6 +69,7 @@ def track(
     film: Annotated[
         bool, typer.Option(help="Write the film with boxes, ids and trails, or leave it out.")
     ] = True,
+    batch: TestBatch = None,
     precision: PrecisionName = None,
     device: Device = None,
     trust: Trust = False,
@@ -86,6 +88,8 @@ def track(
     check_device(device)
     box = None if init_box is None else first_box(init_box)
     chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
+    if batch is not None:
+        chosen = chosen.with_test_batch(batch)
     chosen.video_tracker(box)  # refuses a recipe that does not track, and a box it does not take
     if checkpoint is None and chosen.needs_checkpoint:
         raise UserError(f"--checkpoint is missing: {chosen.name} needs weights to track with")

@@ -10,15 +10,22 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from halftrack.data.problems import DataError, OnBadSample, Problem, SkipLedger
-from halftrack.frames import Frame
 
 __all__ = ["passes", "read_ahead"]
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
+
+
+class _Sized(Protocol):
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+
+SizedT = TypeVar("SizedT", bound=_Sized)
 
 
 def read_ahead(
@@ -74,20 +81,29 @@ def _results(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def passes(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
+def passes(frames: Iterable[SizedT], most: int) -> Iterator[list[SizedT]]:
     """Frames of a video in their order, up to ``most`` of one size at a time.
 
     A pass ends where the size changes: padded to another one, an image has anchors that it has not
-    alone, and its detections would depend on the other images.
+    alone, and its detections would depend on the other images. Frames before one that cannot be
+    read are a pass too.
+
+    Raises:
+        DataError: at a frame that cannot be read.
     """
-    waiting: list[Frame] = []
-    for frame in frames:
-        if waiting and frame.size != waiting[0].size:
+    waiting: list[SizedT] = []
+    try:
+        for frame in frames:
+            if waiting and frame.size != waiting[0].size:
+                yield waiting
+                waiting = []
+            waiting.append(frame)
+            if len(waiting) == most:
+                yield waiting
+                waiting = []
+    except DataError:
+        if waiting:
             yield waiting
-            waiting = []
-        waiting.append(frame)
-        if len(waiting) == most:
-            yield waiting
-            waiting = []
+        raise
     if waiting:
         yield waiting

@@ -27,7 +27,6 @@ from halftrack.frames import Frame
 
 __all__ = ["SourceFrame", "VideoSource", "open_video"]
 
-_AHEAD = 2  # frames made in a thread while the caller is busy with the one before
 _DEFAULT_RATE = 30.0
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 _ALLOWED = (
@@ -48,6 +47,11 @@ class SourceFrame:
     """The same image at network size."""
     time: float | None = None
     """Seconds after the first frame; None where the source does not say."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width at network size."""
+        return self.frame.size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +76,16 @@ class VideoSource:
     """True where the first seconds of a file show frames at uneven times."""
     notes: tuple[str, ...] = ()
     """Whatever is odd about the source, a line each."""
+    ahead: int = 2
+    """Frames decoded by a thread, that which the caller is busy with among them."""
 
     def __iter__(self) -> Iterator[SourceFrame]:
-        """Every frame in turn; two more at most are decoded ahead.
+        """Every frame in turn; up to ``ahead`` are decoded at once.
 
         Raises:
             DataError: at a frame that cannot be decoded or is not of the first one's size.
         """
-        return _ahead(self._frames(), _AHEAD)
+        return _ahead(self._frames(), self.ahead)
 
     def _frames(self) -> Generator[SourceFrame]:
         for index, picture in enumerate(self.pictures()):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from halftrack.data import SourceFrame, VideoSource, open_video
+from halftrack.data.prefetch import passes
 from halftrack.errors import UserError
 from halftrack.frames import Tracks
 from halftrack.recipes.kinds.recipe import Recipe, VideoTracker
@@ -27,6 +28,9 @@ def track(
     say: Callable[[str], None] = print,
 ) -> Iterator[tuple[SourceFrame, Tracks]]:
     """Each frame of a video and the tracks seen in it; memory does not grow with its length.
+
+    With ``data.test_batch=N`` the detector sees N frames at once: the first of them is answered
+    when all are there, so a live source, which should not wait, takes 1.
 
     Args:
         recipe: a recipe that tracks all objects, or one of single-object tracking.
@@ -80,10 +84,12 @@ def _steps(
     say: Callable[[str], None],
 ) -> Iterator[tuple[SourceFrame, Tracks]]:
     precision = recipe.precision
-    for each in source:
-        # Entered for each frame: between two the caller's own code runs, in its own precision.
-        with precision.inference(device):
-            tracks = tracker.step(each)
-        yield each, tracks
+    for frames in passes(source, tracker.batch):
+        answers = tracker.steps(frames)
+        for each in frames:
+            # Entered for each frame: between two the caller's own code runs, in its own precision.
+            with precision.inference(device):
+                tracks = next(answers)
+            yield each, tracks
     for line in (*source.notes, *tracker.notes()):
         say(line)

@@ -99,7 +99,7 @@ def test_detector_reid_and_tracker_follow_on_each_other(
     (data / "MOT17/train/MOT17-60-FRCNN/gt/gt.txt").unlink()
     assert halftrack("data", "check", "faster-rcnn_tiny_sample", "--data-root", data) == 3
     assert "gt.txt: ground truth is missing" in capsys.readouterr().out
-    film = ("track", sequence, "--recipe", tracker, *parts[:4], "--out", out)
+    film = ("track", sequence, "--recipe", tracker, *parts[:4], "--out", out, "--batch", 3)
     assert halftrack(*film) == 0
     assert "tracks in 8 frames" in capsys.readouterr().out
     assert len((out / f"{sequence.name}.jsonl").read_text().splitlines()) == 8

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
+from halftrack.data import DataError
 from halftrack.data.prefetch import passes
 from halftrack.frames import Frame
 
@@ -36,3 +39,14 @@ def test_a_full_pass_does_not_wait_for_the_next_frame() -> None:
     frames = iter(film(8, 8, 8))
     assert len(next(passes(frames, 2))) == 2
     assert next(frames).frame_index == 2
+
+
+def test_frames_before_one_that_cannot_be_read_are_a_pass() -> None:
+    def cut_short() -> Iterator[Frame]:
+        yield from film(8, 8, 8)
+        raise DataError("film.mp4", "frame 3 cannot be decoded")
+
+    found: list[list[int]] = []
+    with pytest.raises(DataError, match="frame 3"):
+        found.extend([frame.frame_index for frame in each] for each in passes(cut_short(), 2))
+    assert found == [[0, 1], [2]]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -254,6 +256,27 @@ def test_leaving_early_stops_decoding(tmp_path: Path, monkeypatch: pytest.Monkey
             break
     del each
     assert made <= 1 + 4 + 2
+
+
+def test_as_many_frames_as_asked_for_are_decoded_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = 7
+    decoded = threading.Semaphore(0)
+
+    def load(_: Path, *, upright: bool) -> Tensor:
+        decoded.release()
+        return torch.zeros((3, 8, 8), dtype=torch.uint8)
+
+    write_images(tmp_path, [f"{number}.png" for number in range(20)], size=(8, 8))
+    source = replace(open_video(tmp_path), ahead=ahead)
+    monkeypatch.setattr(video_source, "load_image", load)
+    frames = iter(source)
+    assert next(frames).frame.frame_index == 0
+    # The caller has not asked for a second one.
+    assert all(decoded.acquire(timeout=60) for _ in range(ahead))
+    assert next(frames).frame.frame_index == 1
+    del frames
 
 
 @pytest.mark.parametrize("turned", [3, 6, 8])

@@ -89,6 +89,7 @@ FILES = {
     "public detections of a video": row("track frames --recipe PUBLIC", "data.public=False"),
     "a box nobody asked for": row("track frames --recipe MOT --init-box 1,2,3,4", "first box"),
     "no box": row("track frames --recipe SOT", "--init-box"),
+    "a target's frames in a pass": row(f"{_BOX} 1,2,3,4 --batch 4", "--batch 4", "leave it out"),
     "weights to track with": row(f"{_BOX} 1,2,3,4", "needs weights"),
     "three numbers": row(f"{_BOX} 1,2,3", "--init-box '1,2,3'", "x,y,w,h"),
     "words for a box": row(f"{_BOX} left,top,1,2", "--init-box 'left,top,1,2'", "x,y,w,h"),

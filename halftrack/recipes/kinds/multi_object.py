@@ -164,15 +164,20 @@ class TrackingRecipe(Recipe):
         def tracker(model: nn.Module, device: torch.device) -> VideoTracker:
             from halftrack.recipes.scoring.multi_object import TracktorOnVideo
 
-            return TracktorOnVideo(self.new_tracker(model), device)
+            return TracktorOnVideo(self, model, device)
 
         return tracker
 
     def video_source(self, source: VideoSource) -> VideoSource:
-        """The video with its frames resized as the test sequences are, if no size was asked for."""
-        if source.image_scale is not None:
-            return source
-        return dataclasses.replace(source, image_scale=self.data.image_scale)
+        """The video with its frames resized as the test sequences are, if no size was asked for.
+
+        A whole pass of frames is decoded ahead.
+        """
+        return dataclasses.replace(
+            source,
+            image_scale=source.image_scale or self.data.image_scale,
+            ahead=max(source.ahead, self.data.test_batch),
+        )
 
     def new_tracker(self, model: nn.Module) -> Tracktor:
         """The state machine around a model of this recipe, on the model's device."""

@@ -11,7 +11,7 @@ import importlib
 import inspect
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
@@ -40,10 +40,13 @@ Box = tuple[float, float, float, float]
 
 
 class VideoTracker(Protocol):
-    """Tracks the objects of one video, a frame at a time."""
+    """Tracks the objects of one video, one pass of frames after the other."""
 
-    def step(self, frame: SourceFrame) -> Tracks:
-        """The tracks seen in the next frame."""
+    batch: int
+    """Frames of a pass, which must all be there before the first of them is tracked."""
+
+    def steps(self, frames: Sequence[SourceFrame]) -> Iterator[Tracks]:
+        """The tracks seen in each of the next frames, up to ``batch`` of one size, in order."""
 
     def notes(self) -> list[str]:
         """Lines on what was amiss so far."""

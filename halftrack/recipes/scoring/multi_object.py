@@ -138,26 +138,41 @@ def _tracked(
     clock: Stopwatch,
     device: torch.device,
 ) -> Iterator[tuple[int, Tracks]]:
-    """Index and tracks of each frame; the detector sees the frames of a pass at once."""
+    """Index and tracks of each frame."""
     for frames in passes:
-        with clock:
-            moved = [frame.to(device) for frame in frames]
-            found = detector.detect_all(moved)
-        for frame, detections in zip(moved, found, strict=True):
+        answers = _steps(tracker, detector, frames, device)
+        for frame in frames:
             with clock:
-                tracks = tracker.step(frame, detections)
+                tracks = next(answers)
             yield frame.frame_index, tracks
+
+
+def _steps(
+    tracker: Tracktor, detector: FasterRCNN, frames: Sequence[Frame], device: torch.device
+) -> Iterator[Tracks]:
+    """Tracks of each frame; the detector sees all frames at once.
+
+    ReID does not: which boxes it is to embed depends on the tracks of the frame before.
+    """
+    moved = [frame.to(device) for frame in frames]
+    found = detector.detect_all(moved)
+    for frame, detections in zip(moved, found, strict=True):
+        yield tracker.step(frame, detections)
 
 
 class TracktorOnVideo:
     """Tracktor over the frames of a video."""
 
-    def __init__(self, tracker: Tracktor, device: torch.device) -> None:
-        self._tracker, self._device = tracker, device
+    def __init__(self, recipe: TrackingRecipe, model: nn.Module, device: torch.device) -> None:
+        assert isinstance(model, TracktorParts)
+        self.batch = recipe.data.test_batch
+        self._tracker, self._detector = recipe.new_tracker(model), model.detector
+        self._device = device
 
-    def step(self, frame: SourceFrame) -> Tracks:
-        """The tracks seen in the next frame."""
-        return self._tracker.step(frame.frame.to(self._device))
+    def steps(self, frames: Sequence[SourceFrame]) -> Iterator[Tracks]:
+        """The tracks seen in each of the next frames."""
+        given = [each.frame for each in frames]
+        return _steps(self._tracker, self._detector, given, self._device)
 
     def notes(self) -> list[str]:
         """A line on frames whose camera motion was not found, if there are any."""

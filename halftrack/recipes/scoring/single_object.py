@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from halftrack.data import DataError, Progress, SourceFrame
 from halftrack.data.sot import SotSequence, TestTarget, TestTargets, read_sot
@@ -189,20 +190,21 @@ def _truths(sequences: Sequence[SotSequence]) -> list[TargetTruth]:
 
 
 class SiameseOnVideo:
-    """SiamRPN++ over the frames of a video, the object's box given in the first."""
+    """SiamRPN++ over a video's frames, each searched around the box found in the one before."""
+
+    batch = 1
 
     def __init__(self, tracker: SiameseTracker, first_box_xyxy: Sequence[float]) -> None:
         self._tracker = tracker
-        self._first_xyxy = torch.tensor(first_box_xyxy, device="cpu")
-        self._started = False
+        first = torch.tensor(first_box_xyxy, device="cpu")
+        self._next: Callable[[Tensor], Tracks] = partial(tracker.start, box_xyxy=first)
 
-    def step(self, frame: SourceFrame) -> Tracks:
-        """The track in the next frame; the first frame starts it."""
-        if self._started:
-            return self._tracker.step(frame.image)
-        tracks = self._tracker.start(frame.image, self._first_xyxy)
-        self._started = True
-        return tracks
+    def steps(self, frames: Sequence[SourceFrame]) -> Iterator[Tracks]:
+        """The track in each of the next frames; the first frame starts it."""
+        for frame in frames:
+            tracks = self._next(frame.image)
+            self._next = self._tracker.step
+            yield tracks
 
     def notes(self) -> list[str]:
         """Nothing: whatever was amiss was an error."""

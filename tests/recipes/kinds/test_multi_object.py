@@ -254,6 +254,36 @@ def test_a_detector_that_looks_ahead_gives_the_same_tracks(
     assert np.allclose(ahead.results[name].boxes_xyxy, rows.boxes_xyxy, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("together", [3, 16])
+def test_frames_of_a_video_that_share_a_pass_have_the_same_tracks(
+    tracker: TrackingRecipe, data_root: Path, together: int
+) -> None:
+    folder = next((data_root / "MOT17/test").iterdir())
+    alone = list(halftrack.track(tracker, folder))
+    shared = list(halftrack.track(tracker.with_test_batch(together), folder))
+    assert [each.frame.frame_index for each, _ in shared] == list(range(10))
+    assert sum(len(tracks) for _, tracks in alone) > 0
+    for (_, one), (_, other) in zip(alone, shared, strict=True):
+        assert torch.equal(one.ids, other.ids)
+        assert torch.equal(one.labels, other.labels)
+        assert torch.allclose(one.boxes_xyxy, other.boxes_xyxy, rtol=1e-4, atol=1e-4)
+        assert torch.allclose(one.scores, other.scores, rtol=0, atol=1e-4)
+
+
+def test_frames_of_a_pass_before_a_damaged_one_are_tracked(
+    tracker: TrackingRecipe, data_root: Path, tmp_path: Path
+) -> None:
+    folder = next((data_root / "MOT17/test").iterdir())
+    for number, file in enumerate(sorted((folder / "img1").iterdir())[:7], start=1):
+        content = file.read_bytes()
+        (tmp_path / f"{number}.jpg").write_bytes(content if number < 7 else content[:200])
+    tracked: list[int] = []
+    steps = halftrack.track(tracker.with_test_batch(4), tmp_path)
+    with pytest.raises(DataError, match=r"7\.jpg"):
+        tracked.extend(each.frame.frame_index for each, _ in steps)
+    assert tracked == list(range(6))
+
+
 def test_the_callers_precision_is_untouched_between_frames(
     tracker: TrackingRecipe, data_root: Path
 ) -> None:
