@@ -1,8 +1,9 @@
 """Log of a run: one JSON object a line in ``log.jsonl``, and progress on the terminal.
 
 Field names are MMTracking's (mode, epoch, iter, lr, memory, data_time, time, loss_*, loss,
-grad_norm), plus step, loss_scale and skipped. The line of a skipped step has its culprit, and so
-has the ``stop`` line of a run that ended at one. Times are seconds, memory is MB.
+grad_norm), plus data_share (data_time of time), samples_per_second (frames, crops or pairs), step,
+loss_scale and skipped. The line of a skipped step has its culprit, and so has the ``stop`` line of
+a run that ended at one. Times are seconds, memory is MB.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class RunLog:
         self._losses: list[dict[str, Tensor]] = []
         self._sample_ids: list[str] = []
         self._steps_in_window = 0
+        self._samples_in_window = 0
         self._data_time = 0.0
         self._windows = 0
         self._told_waiting = False
@@ -195,6 +197,7 @@ class RunLog:
         ``why`` explains a skipped one.
         """
         self._steps_in_window += 1
+        self._samples_in_window += len(self._sample_ids)
         sample_ids, self._sample_ids = self._sample_ids, []
         if self._progress is not None:
             self._progress.update(self._task, completed=step)
@@ -216,10 +219,14 @@ class RunLog:
             return
         means = self._mean_losses()
         seconds = time.perf_counter() - self._window_start
+        share = self._data_time / seconds if seconds else 0.0
+        speed = self._samples_in_window / seconds if seconds else 0.0
         fields = {
             **place,
             "memory": round(peak_memory_mb(self._device)),
             "data_time": self._data_time / self._steps_in_window,
+            "data_share": share,
+            "samples_per_second": speed,
             "time": seconds / self._steps_in_window,
             **means,
             **precision,
@@ -235,20 +242,22 @@ class RunLog:
             left = (self._total_steps - step) * seconds / self._steps_in_window
             self.say(
                 f"epoch {epoch}  step {step}/{self._total_steps}  {shown}  "
-                f"{fields['time']:.3f} s/step  {fields['memory']} MB  {left / 60:.1f} min left"
+                f"{fields['time']:.3f} s/step  {speed:.1f} samples/s  data {share:.0%}  "
+                f"{fields['memory']} MB  {left / 60:.1f} min left"
             )
-        self._tell_waiting(self._data_time / seconds if seconds else 0.0, step)
-        self._data_time, self._steps_in_window = 0.0, 0
+        self._tell_waiting(share, speed, step)
+        self._data_time, self._steps_in_window, self._samples_in_window = 0.0, 0, 0
         self._window_start = time.perf_counter()
 
-    def _tell_waiting(self, share: float, step: int) -> None:
+    def _tell_waiting(self, share: float, speed: float, step: int) -> None:
         """Say, once a run, that data are the bottleneck; the first window starts the workers."""
         self._windows += 1
         if self._windows > 1 and share >= _MUCH_WAITING and not self._told_waiting:
             self._told_waiting = True
             self.say(
                 f"step {step}: data are the bottleneck: {share:.0%} of the time since the last "
-                "line went by waiting for them; more training.workers may help"
+                f"line went by waiting for them: {speed:.1f} samples/s came, steps could take "
+                f"{_without_waiting(speed, share)}; more training.workers may help"
             )
 
     def _mean_losses(self) -> dict[str, float]:
@@ -262,6 +271,11 @@ class RunLog:
         means = dict(zip(names, table.mean(0).tolist(), strict=True))
         self._losses = []
         return means | {"loss": sum(v for name, v in means.items() if name.startswith("loss"))}
+
+
+def _without_waiting(speed: float, share: float) -> str:
+    """The samples a second of steps that never wait for data."""
+    return f"{speed / (1 - share):.1f}" if share < 1 else "more"
 
 
 def _finite(fields: Mapping[str, Any]) -> dict[str, Any]:

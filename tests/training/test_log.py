@@ -21,6 +21,8 @@ FIELDS = {
     "lr",
     "memory",
     "data_time",
+    "data_share",
+    "samples_per_second",
     "time",
     "loss_fit",
     "loss_size",
@@ -69,7 +71,17 @@ def test_without_a_terminal_progress_is_plain_lines(
     shown = capfd.readouterr().err
     assert "\x1b" not in shown
     words = " ".join(shown.split())
-    for part in ("step 3/8", "loss", "lr", "scale", "s/step", "MB", "min left"):
+    for part in (
+        "step 3/8",
+        "loss",
+        "lr",
+        "scale",
+        "s/step",
+        "samples/s",
+        "data",
+        "MB",
+        "min left",
+    ):
         assert part in words
 
 
@@ -109,8 +121,15 @@ def test_a_run_that_waits_for_data_is_told_so_once(
     with log:
         for step, waited in enumerate(log.timed(loader()), start=1):
             now += 10 - waited
+            log.batch({"loss": torch.zeros(())}, ["a frame", "another", "a third"])
             log.record(report, lr=0.1, epoch=1, iteration=step, step=step)
     lines = console.file.getvalue().splitlines()
     found = [line for line in lines if "data are the bottleneck" in line]
     assert len(found) == len(told)
     assert all(line.startswith(start) for line, start in zip(found, told, strict=True))
+    # 3 samples in a step of 10 seconds, 4.5 or 4 of which it computed.
+    taken = ["steps could take 0.7;", "steps could take 0.5;"]
+    assert all(any(need in line for need in taken) for line in found)
+    shares = [row["data_share"] for row in rows(tmp_path)]
+    assert shares == [sum(waits[at : at + 2]) / 20 for at in range(0, len(waits), 2)]
+    assert {row["samples_per_second"] for row in rows(tmp_path)} == {0.3}

@@ -13,17 +13,18 @@ import torch
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint
 
+MEASURED = {"time", "data_time", "data_share", "samples_per_second", "memory"}
+"""Fields of the log that depend on the clock and on the process."""
+
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 def timeless(out: Path) -> list[dict[str, object]]:
-    """The log without what depends on the clock and on the process."""
+    """The log without what was measured."""
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return [
-        {k: v for k, v in row.items() if k not in ("time", "data_time", "memory")} for row in rows
-    ]
+    return [{name: value for name, value in row.items() if name not in MEASURED} for row in rows]
 
 
 @pytest.fixture(scope="module")
