@@ -1,7 +1,8 @@
 """Training samples a second: halftrack's clips against the same steps written plainly with OpenCV.
 
-Usage: ``python benchmarks/data.py DATA_ROOT [--rounds 10] [--clips 200]``. Both read the same clips
-with two DataLoader workers of one thread each; rounds are interleaved.
+Usage: ``python benchmarks/data.py DATA_ROOT [--rounds 10] [--clips 200]``. All read the same clips
+with two DataLoader workers of one thread each; rounds are interleaved. First comes the time of each
+pass over an image's pixels.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
+from measure import machine
 from torch.utils.data import DataLoader, Dataset
 
-from halftrack.data.images import network_size
+from halftrack.data.images import load_image, network_size
 from halftrack.data.ordered_batches import epoch_order, sample_random
 from halftrack.data.vid import TrainingClips, VidDataConfig
 from halftrack.data.vid.frames import bilateral_uniform
+from halftrack.frames import resized
 
 MEAN = np.array((123.675, 116.28, 103.53), dtype=np.float32)
 STD = np.array((58.395, 57.12, 57.375), dtype=np.float32)
@@ -77,6 +81,37 @@ def one_thread(worker: int) -> None:
     cv2.setNumThreads(1)
 
 
+def milliseconds(work: Callable[[], object]) -> float:
+    """Processor time of a piece of work, the median of ten."""
+    taken = []
+    for _ in range(10):
+        begin = time.process_time()
+        work()
+        taken.append(time.process_time() - begin)
+    return 1000 * statistics.median(taken)
+
+
+def tell_passes(clips: TrainingClips, numbers: np.ndarray) -> None:
+    """Print the mean time of each pass over an image's pixels, in the order in which they come."""
+    index, rows = clips.indexes[0], []
+    keys = index.training_keys(min_size=32)
+    for number in numbers.tolist():
+        path = index.path(int(keys[number]))
+        image = load_image(path)
+        size = network_size(*image.shape[1:], (1000, 600))
+        prepared = resized(image, size)
+        works = (
+            lambda path=path: load_image(path),
+            lambda image=image, size=size: resized(image, size),
+            lambda prepared=prepared: prepared.flip(-1),
+            lambda prepared=prepared: prepared.clone(),
+        )
+        rows.append([milliseconds(work) for work in works])
+    names = ("read and decode", "resize", "mirror (every second)", "copy to shared memory")
+    for name, column in zip(names, zip(*rows, strict=True), strict=True):
+        print(f"{name:22s} {statistics.mean(column):5.2f} ms an image")
+
+
 def rate(run: Callable[[], int]) -> float:
     """Samples a second of one pass, the start of its workers left out by a warm-up pass."""
     begin = time.perf_counter()
@@ -92,8 +127,10 @@ def main() -> None:
     torch.set_num_threads(1)
     config = VidDataConfig(training_sets=("vid",), key_frames="all")
     clips = TrainingClips.open(config, options.data_root)
+    decoded = TrainingClips.open(replace(config, resize_on="device"), options.data_root)
     count = min(options.clips, len(clips))
     order = epoch_order(0, 0, len(clips))[:count]
+    tell_passes(clips, order[:20])
     plain = DataLoader(
         Plain(clips, order),
         batch_size=None,
@@ -104,23 +141,29 @@ def main() -> None:
         collate_fn=list,
     )
 
-    def ours() -> int:
-        return sum(1 for _ in clips.batches(seed=0, epoch=0, stop=count, workers=WORKERS))
+    def ours(source: TrainingClips) -> int:
+        return sum(1 for _ in source.batches(seed=0, epoch=0, stop=count, workers=WORKERS))
 
-    def theirs() -> int:
-        return sum(1 for _ in plain)
-
-    ours(), theirs()
-    pairs = [(rate(ours), rate(theirs)) for _ in range(options.rounds)]
-    for name, column in (("halftrack", 0), ("plain OpenCV", 1)):
-        values = [pair[column] for pair in pairs]
+    runs: dict[str, Callable[[], int]] = {
+        "halftrack": lambda: ours(clips),
+        "halftrack, resize_on=device": lambda: ours(decoded),
+        "plain OpenCV": lambda: sum(1 for _ in plain),
+    }
+    for run in runs.values():
+        run()
+    rounds = [[rate(run) for run in runs.values()] for _ in range(options.rounds)]
+    for name, values in zip(runs, zip(*rounds, strict=True), strict=True):
         print(
-            f"{name:13s} median {statistics.median(values):6.1f} clips/s "
+            f"{name:27s} median {statistics.median(values):6.1f} clips/s "
             f"(min {min(values):.1f}, max {max(values):.1f}, {len(values)} rounds)"
         )
-    ratios = [a / b for a, b in pairs]
-    print(f"ratio median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    for name, over, under in (("halftrack / plain", 0, 2), ("resize_on=device / cpu", 1, 0)):
+        ratios = [row[over] / row[under] for row in rounds]
+        middle = statistics.median(ratios)
+        print(f"{name}: median {middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(machine())
     clips.close()
+    decoded.close()
 
 
 if __name__ == "__main__":

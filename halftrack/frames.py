@@ -6,10 +6,12 @@ on the device. They are uint8, or float32 (0 to 255) after steps whose fractions
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from halftrack.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +30,10 @@ __all__ = [
     "PairBatch",
     "Tracks",
     "batches_of",
+    "resized",
 ]
+
+_NounT = TypeVar("_NounT", "Frame", "CropBatch", "PairBatch", "Detections", "Tracks")
 
 
 def _empty(dtype: str, *shape: int) -> Tensor:
@@ -47,12 +52,35 @@ def _with_faults(frames: Sequence[Frame]) -> tuple[str, ...]:
     return tuple(each.sample_id for each in frames if bool(_has_no_area(each.boxes_xyxy).any()))
 
 
+def _changed(noun: _NounT, change: Callable[[Tensor], Tensor]) -> _NounT:
+    """The same noun with each of its tensors changed."""
+    import torch
+
+    changed: Any = {k: change(v) for k, v in vars(noun).items() if isinstance(v, torch.Tensor)}
+    return replace(noun, **changed)
+
+
+def resized(image: Tensor, size: tuple[int, int], *, flipped: bool = False) -> Tensor:
+    """A uint8 image ``(3, height, width)`` at another size, mirrored left to right if ``flipped``.
+
+    It stays on its device; a GPU's values are at most 1 away from a CPU's.
+    """
+    if image.shape[-2:] != size:
+        from torchvision.transforms.v2 import functional as transforms
+
+        # antialias off is OpenCV's INTER_LINEAR; the uint8 kernel rounds once.
+        image = transforms.resize_image(image, list(size), antialias=False)
+    return image.flip(-1) if flipped else image
+
+
 @dataclass(frozen=True, kw_only=True)
 class Frame:
     """One image of a video, with its ground truth where training needs it."""
 
     image: Tensor
     """uint8 or float32 ``(3, height, width)``, RGB, resized to network size, not padded."""
+    resize_to: tuple[int, int] | None = None
+    """Height and width that ``to`` resizes it to, before it mirrors it; None if that is done."""
     sample_id: str
     """Name of the frame in errors and ledgers, e.g. ``val/ILSVRC2015_val_00000000/000003``."""
     frame_index: int = 0
@@ -71,29 +99,26 @@ class Frame:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the image in network pixels, padding excluded."""
-        return int(self.image.shape[-2]), int(self.image.shape[-1])
+        return self.resize_to or (int(self.image.shape[-2]), int(self.image.shape[-1]))
+
+    @property
+    def pixels(self) -> Tensor:
+        """The image, which must have its network size; raises ValueError if it has not."""
+        if self.resize_to is not None:
+            raise UserError(f"{self.sample_id}: data.resize_on='device' needs frame.to(device)")
+        return self.image
 
     def to(self, device: torch.device | str) -> Frame:
-        """The same frame with its tensors on ``device``."""
-        public = self.public_xyxy
-        return replace(
-            self,
-            image=self.image.to(device, non_blocking=True),
-            boxes_xyxy=self.boxes_xyxy.to(device, non_blocking=True),
-            labels=self.labels.to(device, non_blocking=True),
-            public_xyxy=None if public is None else public.to(device, non_blocking=True),
-        )
+        """The same frame with its tensors on ``device``, the image at network size."""
+        frame = _changed(self, lambda tensor: tensor.to(device, non_blocking=True))
+        if frame.resize_to is None:
+            return frame
+        image = resized(frame.image, frame.resize_to, flipped=frame.flipped)
+        return replace(frame, image=image, resize_to=None)
 
     def pin_memory(self) -> Frame:
         """The same frame in page-locked memory (called by a pinning DataLoader)."""
-        public = self.public_xyxy
-        return replace(
-            self,
-            image=self.image.pin_memory(),
-            boxes_xyxy=self.boxes_xyxy.pin_memory(),
-            labels=self.labels.pin_memory(),
-            public_xyxy=None if public is None else public.pin_memory(),
-        )
+        return _changed(self, lambda tensor: tensor.pin_memory())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,14 +228,11 @@ class CropBatch:
 
     def to(self, device: torch.device | str) -> CropBatch:
         """The same batch with its tensors on ``device``."""
-        images = self.images.to(device, non_blocking=True)
-        labels = self.labels.to(device, non_blocking=True)
-        return CropBatch(images=images, labels=labels, sample_ids=self.sample_ids)
+        return _changed(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> CropBatch:
         """The same batch in page-locked memory (called by a pinning DataLoader)."""
-        images, labels = self.images.pin_memory(), self.labels.pin_memory()
-        return CropBatch(images=images, labels=labels, sample_ids=self.sample_ids)
+        return _changed(self, lambda tensor: tensor.pin_memory())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,23 +257,11 @@ class PairBatch:
 
     def to(self, device: torch.device | str) -> PairBatch:
         """The same batch with its tensors on ``device``."""
-        return replace(
-            self,
-            templates=self.templates.to(device, non_blocking=True),
-            searches=self.searches.to(device, non_blocking=True),
-            boxes_xyxy=self.boxes_xyxy.to(device, non_blocking=True),
-            positive=self.positive.to(device, non_blocking=True),
-        )
+        return _changed(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> PairBatch:
         """The same batch in page-locked memory (called by a pinning DataLoader)."""
-        return replace(
-            self,
-            templates=self.templates.pin_memory(),
-            searches=self.searches.pin_memory(),
-            boxes_xyxy=self.boxes_xyxy.pin_memory(),
-            positive=self.positive.pin_memory(),
-        )
+        return _changed(self, lambda tensor: tensor.pin_memory())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,11 +296,7 @@ class Detections:
 
     def to(self, device: torch.device | str) -> Detections:
         """The same detections on ``device``."""
-        return Detections(
-            boxes_xyxy=self.boxes_xyxy.to(device),
-            scores=self.scores.to(device),
-            labels=self.labels.to(device),
-        )
+        return _changed(self, lambda tensor: tensor.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,9 +317,4 @@ class Tracks:
 
     def to(self, device: torch.device | str) -> Tracks:
         """The same tracks on ``device``."""
-        return Tracks(
-            ids=self.ids.to(device),
-            boxes_xyxy=self.boxes_xyxy.to(device),
-            scores=self.scores.to(device),
-            labels=self.labels.to(device),
-        )
+        return _changed(self, lambda tensor: tensor.to(device))

@@ -1,11 +1,11 @@
-"""Batches know which of their samples have a target that cannot be learned."""
+"""Frames are resized where they lie; batches know which targets cannot be learned."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from halftrack.frames import Clip, ClipBatch, Frame, FrameBatch, PairBatch
+from halftrack.frames import Clip, ClipBatch, Frame, FrameBatch, PairBatch, resized
 
 NAN, INF = float("nan"), float("inf")
 BOXES = {
@@ -50,3 +50,16 @@ def test_faulty_targets_are_named(story: str) -> None:
         sample_ids=("good", "tried"),
     )
     assert pairs.faulty_targets() == named
+
+
+@pytest.mark.parametrize("size", [(90, 121), (31, 44), (60, 80)])
+def test_a_gpus_way_of_resizing_is_one_level_away_at_most(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (3, 60, 80), generator=generator, dtype=torch.uint8)
+    here = resized(image, size, flipped=True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
+    there = resized(image, size, flipped=True)
+    assert here.shape == there.shape == (3, *size)
+    assert int((here.int() - there.int()).abs().max()) <= 1

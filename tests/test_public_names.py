@@ -24,7 +24,7 @@ NAMES = {
     ),
     "halftrack.frames": (
         "Clip ClipBatch CropBatch Detections Frame FrameBatch FrameTruth PairBatch Tracks "
-        "batches_of"
+        "batches_of resized"
     ),
     "halftrack.layers": (
         "AnchorGrid ChannelMapper Compilable ConvNorm FPN LinearMapper ResNet ResNetConfig "

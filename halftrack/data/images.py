@@ -21,7 +21,7 @@ from halftrack.data.image_header import (
     read_header,
 )
 from halftrack.data.problems import DataError
-from halftrack.frames import Frame
+from halftrack.frames import Frame, resized
 
 __all__ = ["decode_image", "load_image", "network_size", "prepare_frame", "prepare_image"]
 
@@ -183,6 +183,7 @@ def prepare_image(
     flipped: bool = False,
     boxes_xyxy: Tensor | None = None,
     labels: Tensor | None = None,
+    on_device: bool = False,
 ) -> Frame:
     """Resize and perhaps mirror one decoded image, and its boxes with it.
 
@@ -194,16 +195,12 @@ def prepare_image(
         flipped: mirror left to right.
         boxes_xyxy: float32 ``(n, 4)`` in original pixels; clipped to the image here.
         labels: int64 ``(n,)``.
+        on_device: leave the image as it is until the frame is moved to its device.
     """
     old_height, old_width = image.shape[-2:]
     height, width = old_height, old_width
     if image_scale is not None:
         height, width = network_size(old_height, old_width, image_scale)
-    if (height, width) != (old_height, old_width):
-        from torchvision.transforms.v2 import functional as transforms
-
-        # antialias off is OpenCV's INTER_LINEAR; the uint8 kernel rounds once.
-        image = transforms.resize_image(image, [height, width], antialias=False)
     scale_xy = (width / old_width, height / old_height)
     if boxes_xyxy is None or labels is None:
         boxes_xyxy = torch.zeros((0, 4), dtype=torch.float32, device="cpu")
@@ -212,11 +209,11 @@ def prepare_image(
     boxes_xyxy = boxes_xyxy * torch.tensor(scale_xy * 2, dtype=torch.float32, device="cpu")
     boxes_xyxy = boxes_xyxy.clamp(min=0).minimum(limit)
     if flipped:
-        image = image.flip(-1)
         x1, y1, x2, y2 = boxes_xyxy.unbind(-1)
         boxes_xyxy = torch.stack([width - x2, y1, width - x1, y2], dim=-1)
     return Frame(
-        image=image,
+        image=image if on_device else resized(image, (height, width), flipped=flipped),
+        resize_to=(height, width) if on_device else None,
         sample_id=sample_id,
         frame_index=frame_index,
         scale_xy=scale_xy,

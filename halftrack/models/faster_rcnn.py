@@ -61,7 +61,7 @@ class FasterRCNN(Compilable):
 
     def _images(self, frames: Sequence[Frame]) -> Tensor:
         divisor, few = self.config.rpn.size_divisor, self.is_compiled
-        return normalise_and_pad([f.image for f in frames], divisor=divisor, few_sizes=few)
+        return normalise_and_pad([f.pixels for f in frames], divisor=divisor, few_sizes=few)
 
     @fixed_shapes
     def _dense(self, images_bchw: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:

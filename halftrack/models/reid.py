@@ -49,7 +49,7 @@ class ReID(Compilable):
 
         Source: MMTracking 0.14, BaseTracker.crop_imgs.
         """
-        image = normalise_and_pad([frame.image], divisor=1)
+        image = normalise_and_pad([frame.pixels], divisor=1)
         height, width = frame.size
         scale = boxes_xyxy.new_tensor(frame.scale_xy * 2)
         limit = boxes_xyxy.new_tensor([width, height, width, height])

@@ -15,7 +15,7 @@ from halftrack.data.index_cache import contents_hash
 from halftrack.data.ordered_batches import OrderedBatches, sample_random
 from halftrack.data.problems import DataError, Problem, SkipLedger, counted, settle_problems
 from halftrack.data.progress import Progress
-from halftrack.data.vid.config import VidDataConfig
+from halftrack.data.vid.config import ResizeOn, VidDataConfig
 from halftrack.data.vid.frames import bilateral_uniform, load_frame
 from halftrack.data.vid.indexes import read_training_indexes
 from halftrack.frames import Clip, Frame
@@ -129,6 +129,7 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
             references=[video_start + reference for reference in references],
             flipped=flipped,
             image_scale=(round(long_side * factor), round(short_side * factor)),
+            resize_on=config.resize_on,
         )
 
     def collate(self, samples: Sequence[Clip]) -> Clip:
@@ -153,6 +154,7 @@ def load_clip(
     references: Sequence[int],
     flipped: bool,
     image_scale: tuple[int, int],
+    resize_on: ResizeOn = "cpu",
 ) -> Clip:
     """Prepare one clip, all choices made; an image that is asked for twice is read once.
 
@@ -162,6 +164,7 @@ def load_clip(
         references: the reference frames, likewise.
         flipped: mirror all frames left to right.
         image_scale: greatest long and short side at network size.
+        resize_on: where the frames are resized and mirrored.
 
     Raises:
         DataError: if an image cannot be used.
@@ -171,6 +174,11 @@ def load_clip(
         if number in frames:
             continue
         frames[number] = load_frame(
-            index, number, image_scale=image_scale, flipped=flipped, learned=True
+            index,
+            number,
+            image_scale=image_scale,
+            flipped=flipped,
+            learned=True,
+            resize_on=resize_on,
         )
     return Clip(key=frames[key], references=tuple(frames[number] for number in references))

@@ -10,10 +10,12 @@ from halftrack.data.index import Classes
 from halftrack.data.problems import OnBadSample
 from halftrack.errors import UserError
 
-__all__ = ["IMAGENET_VID_CLASSES", "KeyFrames", "VidDataConfig"]
+__all__ = ["IMAGENET_VID_CLASSES", "KeyFrames", "ResizeOn", "VidDataConfig"]
 
 KeyFrames = Literal["listed", "all"]
 """The frames that are trained on: those of ``VID_train_15frames.txt``, or every frame."""
+ResizeOn = Literal["cpu", "device"]
+"""The place where frames are resized: by the workers, or where the model computes."""
 
 IMAGENET_VID_CLASSES: Classes = (
     ("airplane", "n02691156"),
@@ -66,6 +68,9 @@ class VidDataConfig:
     """A CocoVID file below ILSVRC to read instead of the validation XML."""
     image_scale: Annotated[tuple[int, int], Bounds(least=1, most=16_384)] = (1000, 600)
     """Greatest long and short side at network size, in pixels."""
+    resize_on: ResizeOn = "cpu"
+    """``cpu``: the workers resize and mirror frames; ``device``: they only decode them, and a GPU
+    does the rest, values at most 1 of 255 away."""
     num_references: Annotated[int, Bounds(least=2, most=1000)] = 2
     """Reference frames of a training clip, half from each side of the key frame."""
     frame_range: Annotated[int, Bounds(least=1, most=100_000)] = 9
@@ -91,6 +96,8 @@ class VidDataConfig:
         check_bounds(self)
         if self.on_bad_sample not in ("error", "skip"):
             raise UserError(f"on_bad_sample={self.on_bad_sample!r}: expected 'error' or 'skip'")
+        if self.resize_on not in ("cpu", "device"):
+            raise UserError(f"resize_on={self.resize_on!r}: expected 'cpu' or 'device'")
         if self.scale_jitter[0] > self.scale_jitter[1]:
             raise UserError(f"scale_jitter={self.scale_jitter!r}: expected low <= high")
         if self.num_references % 2:

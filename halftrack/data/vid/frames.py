@@ -12,6 +12,7 @@ import torch
 from halftrack.data.annotated_image import load_annotated_image
 from halftrack.data.images import prepare_image
 from halftrack.data.index import VideoIndex
+from halftrack.data.vid.config import ResizeOn
 from halftrack.frames import Frame
 
 __all__ = ["ANNOTATION", "adaptive_stride", "bilateral_uniform", "load_frame"]
@@ -27,6 +28,7 @@ def load_frame(
     image_scale: tuple[int, int],
     flipped: bool = False,
     learned: bool = False,
+    resize_on: ResizeOn = "cpu",
 ) -> Frame:
     """Read, resize and perhaps mirror a frame, and the boxes to learn from with it.
 
@@ -36,6 +38,7 @@ def load_frame(
         image_scale: greatest long and short side at network size.
         flipped: mirror left to right.
         learned: with its boxes, crowds left out.
+        resize_on: where it is resized and mirrored.
 
     Raises:
         DataError: if the image cannot be used, or has another size than annotated.
@@ -55,6 +58,7 @@ def load_frame(
         flipped=flipped,
         boxes_xyxy=boxes,
         labels=labels,
+        on_device=resize_on == "device",
     )
 
 

@@ -100,8 +100,12 @@ class TestVideo:
         return self._index.path(self._start + frame_index)
 
     def _load(self, frame_index: int) -> Frame:
-        scale = self._config.image_scale
-        return load_frame(self._index, self._start + frame_index, image_scale=scale)
+        return load_frame(
+            self._index,
+            self._start + frame_index,
+            image_scale=self._config.image_scale,
+            resize_on=self._config.resize_on,
+        )
 
     def _prefetched(self, frame_indices: range | list[int]) -> Iterator[Frame]:
         return read_ahead(

@@ -13,7 +13,7 @@ import torch
 from halftrack.data import DataError
 from halftrack.data.check import check
 from halftrack.data.images import network_size
-from halftrack.data.vid import TrainingClips, VidDataConfig, read_test_index
+from halftrack.data.vid import TestVideos, TrainingClips, VidDataConfig, read_test_index
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CONFIG = VidDataConfig(image_scale=(80, 60), scale_jitter=(0.7, 1.3))
@@ -115,6 +115,35 @@ def test_boxes_follow_the_image(fake: Path) -> None:
         assert bool((clip.key.boxes_xyxy <= limit).all())
 
 
+def test_frames_resized_on_the_device_are_those_of_the_workers(fake: Path) -> None:
+    there = TrainingClips.open(replace(CONFIG, resize_on="device"), fake)
+    for ours, theirs in zip(
+        there.batches(seed=0, epoch=0),
+        TrainingClips.open(CONFIG, fake).batches(seed=0, epoch=0),
+        strict=True,
+    ):
+        assert ours.size == theirs.size == ours.to("cpu").size
+        for frame, expected in zip(
+            (ours.key, *ours.references), (theirs.key, *theirs.references), strict=True
+        ):
+            assert frame.image.shape[1:] != frame.size
+            with pytest.raises(ValueError, match=r"='device' needs frame\.to\(device\)"):
+                frame.pixels  # noqa: B018
+            moved = frame.to("cpu")
+            assert torch.equal(moved.image, expected.image)
+            assert torch.equal(moved.to("cpu").image, expected.image)
+            assert torch.equal(moved.boxes_xyxy, expected.boxes_xyxy)
+            assert (moved.resize_to, moved.flipped) == (None, expected.flipped)
+
+
+def test_test_frames_resized_on_the_device_are_those_read(fake: Path) -> None:
+    there = TestVideos.open(replace(CONFIG, resize_on="device"), fake)[0]
+    here = TestVideos.open(CONFIG, fake)[0]
+    read, expected = [*there.references, *there.frames()], [*here.references, *here.frames()]
+    for frame, prepared in zip(read, expected, strict=True):
+        assert torch.equal(frame.to("cpu").image, prepared.image)
+
+
 @pytest.mark.parametrize(
     ("original", "expected"), [((48, 64), (600, 800)), ((360, 640), (563, 1000))]
 )
@@ -143,7 +172,13 @@ def test_converted_json_needs_no_xml(fake: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"num_references": 3}, {"frame_range": 0}, {"test_references": 1}]
+    "change",
+    [
+        {"num_references": 3},
+        {"frame_range": 0},
+        {"test_references": 1},
+        {"resize_on": "gpu"},
+    ],
 )
 def test_sampling_that_cannot_be_is_refused_at_once(change: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
