@@ -1,4 +1,4 @@
-"""Passes of a training step: a batch each, or several clips of one size at once."""
+"""Passes of a training step that takes several clips of one size at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Pass = tuple[Batch, int]
 
 
 def passes(step: Sequence[Pass], clips_per_pass: int) -> list[Pass]:
-    """The passes of a step: its batches as they are, or up to so many clips of one size together.
+    """The passes of a step: up to so many of its clips, all of one size, in each.
 
     Clips of other sizes go apart: padded to a common one they would teach something else, and need
     more memory than was planned.
@@ -23,8 +23,6 @@ def passes(step: Sequence[Pass], clips_per_pass: int) -> list[Pass]:
     Raises:
         UserError: if batches that are no clips are to share a pass.
     """
-    if clips_per_pass == 1:
-        return list(step)
     by_size: dict[tuple[int, int], list[tuple[Clip, int]]] = {}
     for batch, seed in step:
         if not isinstance(batch, Clip):

@@ -19,7 +19,7 @@ from halftrack.models.roi_head import RoIHead, SampledRoIs, Sampler
 from halftrack.precision import LiveBytes, ShapesOnly
 from halftrack.recipes import TrainedRecipe, spread_boxes
 from halftrack.training import Batch, Learner
-from halftrack.training.passes import passes
+from halftrack.training.loop import steps
 
 __all__ = ["metered_step", "predicted_step", "resting_learner", "step_memory"]
 
@@ -32,7 +32,8 @@ def step_memory(recipe: TrainedRecipe, data_root: Path) -> int:
     source = recipe.training_source(data_root)
     together = recipe.training.clips_per_pass
     batches = source.batches(seed=0, epoch=0, start=0, stop=together, workers=0, pin=False)
-    batch, _ = passes([(each, 0) for each in batches], together)[0]
+    one_pass = replace(recipe.training, accumulate=together)
+    (batch, _), *_ = next(steps(((each, 0) for each in batches), one_pass))
     return metered_step(resting_learner(recipe, recipe.build_model()), batch).peak
 
 

@@ -42,7 +42,7 @@ def islands_of(
 
     Args:
         recipe: with what only the data can tell filled in.
-        batches: what is learned from, a batch each step.
+        batches: what is learned from, a pass each step.
         steps: how many of the batches each rehearsal takes; it ends at the first that is not clean.
         loss_scale: what the loss is multiplied by.
         epoch: 0-based; decides which parameters train.

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -99,9 +99,12 @@ class RehearsedRun:
         """
         # The search has a model that never had any islands.
         self._bare.load_state_dict(self._learner.model.state_dict())
+        together = self._recipe.training.clips_per_pass
+        one_pass = replace(self._recipe.training, accumulate=together)
+        seeded = ((batch, 0) for batch in self._batches(_SEARCHED * together))
         return islands_of(
             self._recipe,
-            self._batches(_SEARCHED),
+            (batch for step in whole_steps(seeded, one_pass) for batch, _ in step),
             steps=_SEARCHED,
             loss_scale=loss_scale or self._learner.loss_scale.value,
             model=self._bare,

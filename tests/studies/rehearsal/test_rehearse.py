@@ -10,7 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
+from halftrack.frames import batches_of
 from halftrack.precision import RangeMeter
 from halftrack.recipes import RECIPES, TrainedRecipe, load_recipe, override, train
 from halftrack.recipes.kinds import trained
@@ -145,6 +147,24 @@ def test_tf32_is_rehearsed_without_ranges_or_islands(rehearsed, tmp_path: Path) 
     assert "Ranges" not in page(found)
     with pytest.raises(ValueError, match="tf32 has fp32's range and needs none"):
         rehearse(recipe, data_root=None, out=tmp_path, islands=True)
+
+
+def test_islands_are_searched_in_passes_as_training_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films = SyntheticVideo(layout="vid", train_videos=1, val_videos=1, frames=8)
+    data_root = write_synthetic(tmp_path / "data", films)
+    fields = ["training.accumulate=6", "training.clips_per_pass=3"]
+    recipe = rehearsable(override(load_recipe("selsa_tiny_sample"), fields))
+    run = rehearsed_run.RehearsedRun(recipe, data_root, tmp_path, seed=0, every=1)
+    run._bare, run._learner = nn.Identity(), SimpleNamespace(model=nn.Identity())
+    searched = []
+    monkeypatch.setattr(
+        rehearsed_run, "islands_of", lambda _, batches, **how: searched.extend(batches)
+    )
+    run.islands(1.0)
+    assert [batches_of(batch) for batch in searched] == [3, 3]
+    assert len({batch.sample_ids for batch in searched}) == 2
 
 
 def test_a_planted_overflow_is_found_and_islands_mend_it(
