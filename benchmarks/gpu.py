@@ -49,6 +49,11 @@ FP32, TF32, BF16 = Precision(), Precision("tf32"), Precision("bf16")
 SCALES = (1.0, 512.0, 65536.0)
 MIB = 2**20
 PAIRS = "data.pairs_per_batch=28"
+# A published step is eight GPUs' work, one clip or two images each.
+WHOLE_STEP = {
+    "SELSA": ("training.accumulate=8", "training.clips_per_pass=8"),
+    "Faster R-CNN FPN": ("data.images_per_batch=16",),
+}
 
 
 @dataclass
@@ -237,7 +242,7 @@ def memory(device: torch.device) -> None:
 
 
 def time(device: torch.device, *, rounds: int) -> None:
-    """Whole steps in each precision, in turn."""
+    """Whole steps in each precision, in turn: of a GPU's share, and of all in one pass."""
     ways = {
         "tf32": (TF32, ()),
         "bf16": (BF16, ()),
@@ -247,8 +252,14 @@ def time(device: torch.device, *, rounds: int) -> None:
     columns = " | ".join(f"{way} (ms)" for way in ways)
     print(f"| recipe | {columns} | tf32 / fp16 | launches, waits |")
     print("|---" * (len(ways) + 3) + "|")
-    for case in CASES:
-        steps = [Training(case, published(case, p, *more), device) for p, more in ways.values()]
+    shares: list[tuple[Case, tuple[str, ...]]] = [(case, ()) for case in CASES]
+    methods = [(case, published(case, FP32).method) for case in CASES]
+    shares += [(case, WHOLE_STEP[name]) for case, name in methods if name in WHOLE_STEP]
+    for case, larger in shares:
+        steps = [
+            Training(case, published(case, precision, *larger, *more), device)
+            for precision, more in ways.values()
+        ]
         rows = paired(steps, rounds=rounds, warm_up=3)
         seen = [profiled(step) for step in steps]
         cells = " | ".join(
@@ -257,7 +268,8 @@ def time(device: torch.device, *, rounds: int) -> None:
         )
         faster = sorted(row[0] / row[2] for row in rows)
         ratio = f"{statistics.median(faster):.2f} ({faster[0]:.2f} to {faster[-1]:.2f})"
-        print(f"| {title(case)} | {cells} | {ratio} | {seen[2][1]}, {seen[2][2]} |", flush=True)
+        name = ", ".join((title(case), *larger))
+        print(f"| {name} | {cells} | {ratio} | {seen[2][1]}, {seen[2][2]} |", flush=True)
         del steps
         torch.cuda.empty_cache()
 
