@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from halftrack.boxes import area
+from halftrack.layers.roi_gradient import roi_align_on_cpu
 from halftrack.precision import fp32_island
 
 __all__ = ["roi_align", "roi_align_pyramid"]
@@ -89,9 +90,14 @@ def _pool_wide(
     if broken:
         lost = ~rois.isfinite().all(dim=1)
         rois = rois.masked_fill(lost[:, None], 0.0)
-    import torchvision  # here, for it takes as long as torch: weights are read without it
+    if rois.is_cpu:
+        pooled = roi_align_on_cpu(
+            features_bchw, rois, size=size, scale=1.0 / stride, sampling_ratio=sampling_ratio
+        )
+    else:
+        import torchvision  # here, for it takes as long as torch: weights are read without it
 
-    pooled: Tensor = torchvision.ops.roi_align(
-        features_bchw, rois, (size, size), 1.0 / stride, sampling_ratio, True
-    )
+        pooled = torchvision.ops.roi_align(
+            features_bchw, rois, (size, size), 1.0 / stride, sampling_ratio, True
+        )
     return pooled.masked_fill(lost[:, None, None, None], float("nan")) if broken else pooled

@@ -147,6 +147,11 @@ class TensorCores(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._kernels, self._dtypes = kernels, dtypes
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Nothing is compiled within a rehearsal; to say so at each op would take longer than most.
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

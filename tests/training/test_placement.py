@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -44,3 +47,16 @@ def test_a_cpu_keeps_channels_last_only_where_it_is_asked_to(name: str, asked: b
     model = placed(nn.Conv2d(3, 4, 3).eval(), chosen, Precision.named(name), CPU)
     assert model.training
     assert model.weight.is_contiguous(memory_format=torch.channels_last) == (asked is True)
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_on_a_cpu_the_c_library_is_asked_to_keep_what_is_freed(
+    has_it: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    answers = SimpleNamespace(mallopt=lambda *option: asked.append(option))
+    library = answers if has_it else SimpleNamespace()
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    placed(nn.Conv2d(3, 4, 3), config(), Precision(), CPU)
+    # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h.
+    assert asked == ([(-1, 2**31 - 1), (-3, 32 * 2**20)] if has_it else [])
