@@ -154,7 +154,7 @@ def test_islands_are_searched_in_passes_as_training_takes_them(
 ) -> None:
     films = SyntheticVideo(layout="vid", train_videos=1, val_videos=1, frames=8)
     data_root = write_synthetic(tmp_path / "data", films)
-    fields = ["training.accumulate=6", "training.clips_per_pass=3"]
+    fields = ["training.accumulate=6", "training.clips_per_pass=3", "data.resize_on=device"]
     recipe = rehearsable(override(load_recipe("selsa_tiny_sample"), fields))
     run = rehearsed_run.RehearsedRun(recipe, data_root, tmp_path, seed=0, every=1)
     run._bare, run._learner = nn.Identity(), SimpleNamespace(model=nn.Identity())
@@ -165,6 +165,7 @@ def test_islands_are_searched_in_passes_as_training_takes_them(
     run.islands(1.0)
     assert [batches_of(batch) for batch in searched] == [3, 3]
     assert len({batch.sample_ids for batch in searched}) == 2
+    assert all(frame.resize_to is None for batch in searched for frame in batch.frames)
 
 
 def test_a_planted_overflow_is_found_and_islands_mend_it(
