@@ -12,13 +12,13 @@ from functools import partial
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from halftrack.layers.config import BLOCKS, ResNetConfig
 from halftrack.layers.folding import FoldingConv2d, Folds, Norm, conv_bn, fold
 from halftrack.layers.norms import BatchNorm2d
+from halftrack.layers.pooling import pool_stem
 
 __all__ = ["ResNet"]
 
@@ -217,7 +217,7 @@ class ResNet(nn.Module):
         if self.conv1.weight.is_contiguous(memory_format=torch.channels_last):
             images_bchw = images_bchw.contiguous(memory_format=torch.channels_last)
         x = conv_bn(images_bchw, self.conv1, self.bn1).relu_()
-        x = F.max_pool2d(x, 3, 2, 1)
+        x = pool_stem(x)
         features = []
         for number, stage in enumerate(self.stages, start=1):
             if number in self.config.recompute and torch.is_grad_enabled():
