@@ -89,7 +89,9 @@ def prepare_model(
     """
     model = recipe.build_model(seed=seed)
     if init is not None and str(init) != "none":
-        say(f"weights from {init}: {load_weights(model, init, trust=trust)}")
+        report = load_weights(model, init, trust=trust)
+        for line in (f"weights from {init}: {report}", *report.table()):
+            say(line)
     elif init is None:
         recipe.load_start_weights(model, say=say)
     return model

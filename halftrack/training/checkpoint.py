@@ -16,10 +16,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
+from safetensors import safe_open
 
 from halftrack.errors import MissingFileError, UserError
-from halftrack.training.integrity import check_intact, seal
+from halftrack.pickles import as_plain, read_arrays
+from halftrack.training.admitted import admitted
+from halftrack.training.integrity import check_intact, is_safetensors, seal
 
 __all__ = [
     "code_versions",
@@ -28,6 +32,9 @@ __all__ = [
     "read_checkpoint",
     "write_checkpoint",
 ]
+
+# What torch.save pickled before it wrote zip archives: the protocol, then a magic number.
+_TORCH_PICKLE = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
 
 
 def code_versions() -> dict[str, str | None]:
@@ -83,12 +90,14 @@ def _save(state: dict[str, Any], file: BinaryIO) -> None:
 
 
 def read_checkpoint(path: Path, *, trust: bool = False) -> dict[str, Any]:
-    """Read a checkpoint on the CPU.
+    """Read a checkpoint on the CPU: of ``torch.save``, safetensors, or a pickle of numpy arrays.
+
+    Beside tensors it may hold what published files do: plain values, numpy's numbers and arrays,
+    time stamps and the dicts of config files. They arrive as plain values.
 
     Args:
         path: the file.
-        trust: unpickle arbitrary objects too, as some published files need; runs code the file
-            holds.
+        trust: unpickle arbitrary objects too; runs code the file holds.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -98,9 +107,25 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> dict[str, Any]:
     if not path.is_file():
         raise MissingFileError(f"no checkpoint at {path}{', a folder' * path.is_dir()}")
     check_intact(path)
+    with path.open("rb") as file:
+        head = file.read(len(_TORCH_PICKLE))
+    if is_safetensors(head):
+        return _of_safetensors(path)
+    if head.startswith(b"\x80") and head != _TORCH_PICKLE:
+        state = _with_tensors(read_arrays(path))
+    else:
+        state = _of_torch(path, trust=trust)
+    if not isinstance(state, dict):
+        raise UserError(
+            f"{path} holds a {type(state).__name__}, expected a dict of tensors or of parts"
+        )
+    return state
+
+
+def _of_torch(path: Path, *, trust: bool) -> Any:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of pickles that then fail, or are read
-            state = torch.load(path, map_location="cpu", weights_only=not trust)
+        with warnings.catch_warnings(action="ignore"), admitted():  # of pickles that then fail
+            return as_plain(torch.load(path, map_location="cpu", weights_only=not trust))
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} cannot be read safely: {_unsafe(error)}. "
@@ -112,19 +137,45 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> dict[str, Any]:
             "save the file's tensors alone where it is: torch.save(checkpoint['state_dict'], ...)"
         ) from error
     except Exception as error:  # damage shows as errors of every kind
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise UserError(f"{path} is not a readable checkpoint: {reason}") from error
+        raise UserError(f"{path} is not a readable checkpoint: {_reason(error)}") from error
+
+
+def _of_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return {"meta": dict(file.metadata() or {}), "state_dict": tensors}
+    except Exception as error:  # its own error is no class of Python's
+        raise UserError(f"{path} is not a readable checkpoint: {_reason(error)}") from error
+
+
+def _with_tensors(state: Any) -> Any:
+    """Tensors in the place of a dict's arrays, and of those of the dicts in it."""
     if not isinstance(state, dict):
-        raise UserError(
-            f"{path} holds a {type(state).__name__}, expected a dict of tensors or of parts"
-        )
-    return state
+        return state
+    parts = {
+        key: {name: _tensor(value) for name, value in part.items()} if type(part) is dict else part
+        for key, part in state.items()
+    }
+    return {key: _tensor(value) for key, value in parts.items()}
+
+
+def _tensor(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
+    return value
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).partition("\n")[0] or type(error).__name__)[:300]
 
 
 def _unsafe(error: pickle.UnpicklingError) -> str:
     """The object or code that was refused, without torch's advice to load it all the same."""
     found = re.search(
-        r"WeightsUnpickler error:\s*(?:Unsupported global: )?(.+?)(?: was not|\n|$)", str(error)
+        r"(?:WeightsUnpickler error:\s*(?:Unsupported global: )?|Trying to load unsupported )(.+?)"
+        r"(?: was not| whose module|\n|$)",
+        str(error),
     )
     refused = str(error).splitlines()[0] if found is None else found[1]
     return f"it holds more than tensors and plain values, or is no checkpoint ({refused})"

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from halftrack.errors import UserError
 
-__all__ = ["check_intact", "seal"]
+__all__ = ["check_intact", "is_safetensors", "seal"]
 
 _MARK = b"halftrack blake2b "
 _LENGTH = len(_MARK) + 32
@@ -51,7 +51,8 @@ def check_intact(path: Path) -> None:
         if kind is not None:
             raise UserError(f"{path} is not a readable checkpoint: it is {kind}")
         if not _is_sealed(tail):
-            _check_records(path)
+            if head.startswith(b"PK"):
+                _check_records(path)
             return
         file.seek(0)
         found = _digest(file, size - _LENGTH)
@@ -60,6 +61,11 @@ def check_intact(path: Path) -> None:
             f"{path} is damaged: its bytes do not match its checksum; take another checkpoint, "
             "or a fresh copy of the file"
         )
+
+
+def is_safetensors(head: bytes) -> bool:
+    """Whether a file that begins so is one of the safetensors format: a length, then JSON."""
+    return head[8:10] == b'{"'
 
 
 def _check_records(path: Path) -> None:
@@ -73,6 +79,14 @@ def _check_records(path: Path) -> None:
     except Exception:  # torch has its own words for what is no archive
         return
     with archive:
+        records = archive.infolist()
+        claimed = sum(record.file_size for record in records)
+        # torch compresses nothing; what is inflated, or shared by records, could be of any size.
+        if claimed > path.stat().st_size or any(record.compress_type for record in records):
+            raise UserError(
+                f"{path} is not a readable checkpoint: its records claim {claimed:,} bytes, which "
+                "it does not hold uncompressed"
+            )
         names = archive.namelist()
         bad = [name for name in names if not _matches(archive, name)]
     # torch can be told to write no CRC: then none of them matches.
@@ -116,12 +130,10 @@ def _something_else(head: bytes) -> str | None:
         return "a Git LFS pointer, not the file itself: fetch it with `git lfs pull`"
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return "a web page, not the file itself: download it again, from the page's own link"
-    if head[8:10] == b'{"':
-        return "a safetensors file, expected one that torch.save wrote"
     if text.startswith((b"{", b"[")):
         return "JSON text, not the weights: perhaps an error message of the server"
     if head.startswith(b"\x1f\x8b"):
         return "a gzip archive: unpack it first"
-    if not head.startswith((b"PK", b"\x80")):
+    if not head.startswith((b"PK", b"\x80")) and not is_safetensors(head):
         return "neither a zip archive nor a pickle, so torch.save did not write it"
     return None

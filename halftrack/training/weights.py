@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from halftrack.errors import UserError
 from halftrack.training.checkpoint import read_checkpoint
+from halftrack.training.foreign_names import our_names
 
 __all__ = ["LoadReport", "load_weights"]
+
+_MOST_ROWS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class LoadReport:
     unexpected: tuple[str, ...]
     """Keys of that part that the model does not have; they were ignored."""
     mismatched: tuple[str, ...]
-    """Keys whose shapes differ, with both shapes; they were ignored."""
+    """Keys whose shapes differ, each with the file's shape and the model's; they were ignored."""
 
     def __str__(self) -> str:
         where = f" from its {self.part!r}" if self.part else ""
@@ -44,9 +47,25 @@ class LoadReport:
                 lines.append(f"{len(keys)} {label}: {', '.join(keys[:5])}{more}")
         return "; ".join(lines)
 
+    def table(self) -> list[str]:
+        """Lines with every key that was not loaded, a row for each module; none if all were."""
+        rows: dict[tuple[str, str], list[str]] = {}
+        for label, keys in (("missing", self.missing), ("unexpected", self.unexpected)):
+            for key in keys:
+                module, _, name = key.rpartition(".")
+                rows.setdefault((label, module), []).append(name)
+        told = [(label, module, ", ".join(names)) for (label, module), names in rows.items()]
+        for line in self.mismatched:
+            key, _, shapes = line.partition(" ")
+            told.append(("mis-shaped", key, shapes))
+        width = max((len(module) for _, module, _ in told[:_MOST_ROWS]), default=0)
+        lines = [f"  {label:<10}  {module:<{width}}  {names}" for label, module, names in told]
+        rest = len(lines) - _MOST_ROWS
+        return lines[:_MOST_ROWS] + [f"  and {rest} rows more"] * (rest > 0)
+
 
 def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> LoadReport:
-    """Fill a model from a halftrack, MMTracking or torchvision checkpoint.
+    """Fill a model from a checkpoint of halftrack, MMTracking, torchvision, timm or detectron2.
 
     A file of a sub-module (torchvision's ImageNet ResNet, a bare detector) goes where its keys fit
     best, for instance ``detector.backbone.``; of a file of more than the model (a tracker's, for a
@@ -58,7 +77,7 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
     """
     path = Path(path)
     state = read_checkpoint(path, trust=trust)
-    weights = _tensors(state)
+    weights = our_names(path, _tensors(state))
     own = model.state_dict()
     part, prefix = _best_place(own, weights)
     weights = {key[len(part) :]: value for key, value in weights.items() if key.startswith(part)}
@@ -147,7 +166,7 @@ def _check_values(path: Path, name: str, value: Tensor, own: Tensor) -> None:
 
 def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors of a checkpoint, under whichever of the usual keys they lie."""
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model", "blobs"):
         if isinstance(state.get(key), Mapping):
             state = state[key]
             break

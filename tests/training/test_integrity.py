@@ -148,10 +148,36 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path, content: bytes, message:
     assert "\n" not in str(caught.value)
 
 
-def test_a_safetensors_file_is_named(tmp_path: Path) -> None:
-    weights: dict[str, Tensor] = {"a": torch.zeros(3)}
-    save_file(weights, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match="a safetensors file"):
+def test_a_safetensors_file_is_read_under_any_name(tmp_path: Path) -> None:
+    weights: dict[str, Tensor] = {"a": torch.ones(3)}
+    save_file(weights, tmp_path / "a.pth", metadata={"classes": "one"})
+    found = read_checkpoint(tmp_path / "a.pth")
+    assert found["meta"] == {"classes": "one"}
+    assert torch.equal(found["state_dict"]["a"], torch.ones(3))
+
+
+_LARGE = b'{"a":{"dtype":"F32","shape":[2684354560],"data_offsets":[0,10737418240]}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        (10 << 30).to_bytes(8, "little") + b'{"a":1}',
+        len(_LARGE).to_bytes(8, "little") + _LARGE + b"few",
+        (7).to_bytes(8, "little") + b'{"a":1}',
+    ],
+    ids=["a header of ten gigabytes", "a tensor of ten gigabytes", "a number for a tensor"],
+)
+def test_a_safetensors_file_that_claims_too_much_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.safetensors is not a readable checkpoint"):
+        read_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(1 << 24))
+    with pytest.raises(ValueError, match="its records claim 16,777,216 bytes"):
         read_checkpoint(tmp_path / "a.pth")
 
 

@@ -300,7 +300,9 @@ def fill(model: nn.Module, checkpoint: str | Path, what: str, *, trust: bool) ->
     report = load_weights(model, checkpoint, trust=trust)
     # A larger model's file fills a smaller one and leaves keys over.
     if report.missing or report.mismatched or report.unexpected:
-        raise UserError(f"{checkpoint} does not fit {what}: {report}")
+        error = UserError(f"{checkpoint} does not fit {what}: {report}")
+        error.add_note("\n".join(report.table()))
+        raise error
 
 
 def _with_a_scale(precision: Any) -> Any:
