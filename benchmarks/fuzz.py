@@ -16,11 +16,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/tools"))
 
 import annotation_readers
+import file_readers
 import fuzzing
 import run_readers
 import table_readers
 
-READERS = [*table_readers.READERS, *annotation_readers.READERS, *run_readers.READERS]
+READERS = [
+    *table_readers.READERS,
+    *annotation_readers.READERS,
+    *run_readers.READERS,
+    *file_readers.READERS,
+]
 
 
 def main() -> None:

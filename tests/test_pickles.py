@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing import Reader, mutated_bytes, run
 from published import RunsCode
 
 from halftrack.errors import UserError
@@ -94,15 +93,3 @@ def test_a_list_named_many_times_is_looked_at_once(tmp_path: Path) -> None:
 def test_no_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no file .*, it is a folder"):
         read_arrays(tmp_path)
-
-
-def read(content: bytes, folder: Path) -> None:
-    (folder / "a.pkl").write_bytes(content)
-    read_arrays(folder / "a.pkl")
-
-
-def test_mutations_raise_our_errors_alone() -> None:
-    starts = [pickle.dumps(HELD, protocol) for protocol in (2, 4, 5)]
-    tokens = [b"cos\nsystem\n", b"\x93", b"R", b"b", b"\x81", b"\x85", b"U\x03O8\0", b"|O", b"]"]
-    figures = run(Reader("arrays", mutated_bytes(starts, tokens), read), 300)
-    assert 100 < figures.refused < figures.inputs

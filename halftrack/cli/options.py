@@ -74,8 +74,9 @@ Init = Annotated[
     typer.Option(
         "--init",
         metavar="FILE",
-        help="Start from this checkpoint (of halftrack, MMTracking or torchvision). The word none "
-        "means random weights. Default: as the recipe says, mostly ImageNet weights.",
+        help="Start from this checkpoint (of halftrack, MMTracking, torchvision, timm or "
+        "detectron2). The word none means random weights. Default: as the recipe says, mostly "
+        "ImageNet weights.",
     ),
 ]
 DetectorFile = Annotated[

@@ -57,6 +57,14 @@ def train(
             "the epoch. Without it such a run is refused.",
         ),
     ] = False,
+    resume_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Go on from a training checkpoint of MMTracking: its weights, momentum, learning "
+            "rate, epoch and loss scale.",
+        ),
+    ] = None,
     trust: Trust = False,
     settings: Settings = None,
 ) -> None:
@@ -67,8 +75,14 @@ def train(
     check_recipe(recipe, precision, settings)
     check_folder("--data-root", data_root)
     check_file("--init", None if init == "none" else init)
+    check_file("--resume-from", resume_from)
     check_output(out)
     check_device(device)
+    if resume_from is not None and (resume or init is not None):
+        raise UserError(
+            f"--resume-from {resume_from} with {'--resume' if resume else '--init'}: each says "
+            "where the weights come from; leave one of them out"
+        )
     if resume and init is not None:
         raise UserError(
             f"--init {init} with --resume: a resumed run has its weights from its checkpoint; "
@@ -79,6 +93,11 @@ def train(
     chosen = choose_trained(recipe, precision, settings)
     from halftrack.recipes import train as train_recipe
 
+    start = None
+    if resume_from is not None:
+        from halftrack.interop.checkpoints.resume import read_continuation
+
+        start = read_continuation(resume_from, trust=trust)
     seeded = f"_seed{seed}" if seed else ""
     out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"
     result = train_recipe(
@@ -91,6 +110,7 @@ def train(
         resume=resume,
         data_changed=data_changed,
         trust=trust,
+        start=start,
     )
     end_interrupted(result.interrupted)
     tell(

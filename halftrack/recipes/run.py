@@ -22,6 +22,7 @@ from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
 from halftrack.training.checkpoint import newest_checkpoint
 from halftrack.training.compilation import check_compilation, compiled
+from halftrack.training.continuation import Continuation
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.run_folder import check_single_process, own_folder
 from halftrack.training.same_run import (
@@ -108,6 +109,7 @@ def train(
     resume: bool = False,
     data_changed: bool = False,
     trust: bool = False,
+    start: Continuation | None = None,
 ) -> TrainingResult:
     """Train a recipe; checkpoints, ``best.pth`` and ``log.jsonl`` go to ``out``.
 
@@ -124,6 +126,8 @@ def train(
         resume: continue the run in ``out``.
         data_changed: continue it with other data than it began with, from the epoch's start.
         trust: unpickle arbitrary objects in ``init``.
+        start: another program's run that this new one goes on from, as ``halftrack.interop``
+            reads it.
 
     Raises:
         DataError: if the data are not there or not readable.
@@ -136,12 +140,14 @@ def train(
     device = choose_device(device)
     if resume and init is not None:
         raise UserError("init (--init) is for a new run: a resumed one has weights; leave it out")
+    if start is not None and (resume or init is not None):
+        raise UserError(f"a run that goes on from {start.file} has its weights: leave out the rest")
     if data_changed and not resume:
         raise UserError("data_changed (--data-changed) is for a resumed run: add --resume")
     check_compilation(trained.training, trained.precision, device)
     with own_folder(out):
         # A resumed run gets its weights from the checkpoint.
-        init = "none" if resume else init
+        init = "none" if resume or start is not None else init
         if resume:
             _check_resumable(trained, out, seed=seed)
         else:
@@ -157,6 +163,7 @@ def train(
             resume=resume,
             data_changed=data_changed,
             trust=trust,
+            start=start,
         )
 
 
@@ -171,6 +178,7 @@ def _train(
     resume: bool,
     data_changed: bool,
     trust: bool,
+    start: Continuation | None,
 ) -> TrainingResult:
     """Read the data and train, all that can be known without them being right."""
     trained = trained.settled(data_root)
@@ -206,10 +214,11 @@ def _train(
         evaluate=None if score is None else partial(validate, score=score),
         recipe=trained.to_dict(),
         free=free_fields(trained),
-        init=trained.start_weights if init is None else str(init),
+        init=trained.start_weights if init is None else str(init if start is None else start.file),
         data=facts,
         resume=resume,
         data_changed=data_changed,
+        start=start,
     )
 
 

@@ -128,6 +128,15 @@ class TrainingConfig:
         return self.lr * self.accumulate / self.published_batches_per_step
 
     @property
+    def lr_rule(self) -> str:
+        """The arithmetic of ``scaled_lr``, for the log."""
+        return (
+            f"learning rate {self.scaled_lr:g} = {self.lr:g} for "
+            f"{self.published_batches_per_step} batches a step, "
+            f"{'' if self.scale_lr else 'NOT '}scaled to {self.accumulate}"
+        )
+
+    @property
     def accumulates(self) -> bool:
         """True if gradients of several passes add up to a step's."""
         return self.accumulate > self.clips_per_pass

@@ -23,6 +23,7 @@ from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.training.batches import BatchSource
 from halftrack.training.compilation import check_compilation
 from halftrack.training.config import TrainingConfig
+from halftrack.training.continuation import Continuation
 from halftrack.training.learner import Learner
 from halftrack.training.passes import Pass, passes
 from halftrack.training.placement import placed
@@ -48,6 +49,7 @@ def train(
     data: DataFacts | None = None,
     resume: bool = False,
     data_changed: bool = False,
+    start: Continuation | None = None,
 ) -> TrainingResult:
     """Train ``model`` and leave ``log.jsonl``, ``step_N.pth`` and ``best.pth`` in ``out``.
 
@@ -70,6 +72,7 @@ def train(
         data: what is learned from, by data set; a resume must bring the same.
         resume: continue the run in ``out`` from its newest intact checkpoint.
         data_changed: resume with other data too, from the start of the epoch.
+        start: another program's run that this one goes on from.
 
     Raises:
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
@@ -86,7 +89,7 @@ def train(
     )
     result = run.result
     with run.log, _signals() as received:
-        run.begin(resume=resume, data_changed=data_changed)
+        run.begin(resume=resume, data_changed=data_changed, start=start)
         for epoch in range(run.epochs_finished, config.epochs):
             learner.begin_epoch(epoch)
             rest = _batches(batches, run, seed=seed, epoch=epoch, device=device)

@@ -19,6 +19,7 @@ from halftrack.training.checkpoint import (
 )
 from halftrack.training.compilation import Compilations
 from halftrack.training.config import TrainingConfig
+from halftrack.training.continuation import Continuation
 from halftrack.training.learner import Learner
 from halftrack.training.log import RunLog
 from halftrack.training.placement import computation
@@ -87,12 +88,15 @@ class Run:
             total_steps=learner.steps_per_epoch * config.epochs,
         )
 
-    def begin(self, *, resume: bool, data_changed: bool = False) -> None:
+    def begin(
+        self, *, resume: bool, data_changed: bool = False, start: Continuation | None = None
+    ) -> None:
         """Start afresh, or take the newest intact checkpoint of the folder over.
 
         Args:
             resume: go on from the checkpoint.
             data_changed: with other data too, from the start of the epoch.
+            start: another program's run that a new one goes on from.
 
         Raises:
             FileNotFoundError: ``resume`` and no intact checkpoint.
@@ -117,12 +121,7 @@ class Run:
         check_unused(self._out)
         self.skips.forget()
         self.log.load_state_dict({"position": 0, "losses": [], "skipped": 0})
-        config = self.config
-        lr_rule = (
-            f"learning rate {config.scaled_lr:g} = {config.lr:g} for "
-            f"{config.published_batches_per_step} batches a step, "
-            f"{'' if config.scale_lr else 'NOT '}scaled to {config.accumulate}"
-        )
+        continued = start.begin(self) if start is not None else []
         self.log.note(
             mode="meta",
             recipe=self._recipe,
@@ -131,11 +130,11 @@ class Run:
             device=str(self.learner.device),
             computes=computes,
             versions=code_versions(),
-            lr_rule=lr_rule,
-            steps=self.learner.steps_per_epoch * config.epochs,
+            lr_rule=self.config.lr_rule,
+            steps=self.learner.steps_per_epoch * self.config.epochs,
         )
-        self.log.say(computes)
-        self.log.say(lr_rule)
+        for line in (computes, self.config.lr_rule, *continued):
+            self.log.say(line)
 
     def save(self, *, last: bool = False) -> None:
         """Write ``step_N.pth`` and delete the oldest beyond ``keep_checkpoints``.

@@ -14,7 +14,7 @@ from halftrack.errors import UserError
 from halftrack.training.checkpoint import read_checkpoint
 from halftrack.training.foreign_names import our_names
 
-__all__ = ["LoadReport", "load_weights"]
+__all__ = ["LoadReport", "check_complete", "fill_weights", "load_weights"]
 
 _MOST_ROWS = 40
 
@@ -77,7 +77,28 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
     """
     path = Path(path)
     state = read_checkpoint(path, trust=trust)
-    weights = our_names(path, _tensors(state))
+    return fill_weights(model, our_names(path, _tensors(state)), path)
+
+
+def check_complete(report: LoadReport, message: str) -> None:
+    """Make sure that all of a model was filled with all of a file, or of the part that was read.
+
+    Raises:
+        ValueError: if a key is missing, left over or of another shape; begins with ``message``.
+    """
+    # A larger model's file fills a smaller one and leaves keys over.
+    if report.missing or report.mismatched or report.unexpected:
+        error = UserError(f"{message}: {report}")
+        error.add_note("\n".join(report.table()))
+        raise error
+
+
+def fill_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> LoadReport:
+    """Fill a model with the weights of a file, where they fit best.
+
+    Raises:
+        ValueError: if none of them fit, or they hold no numbers to compute with.
+    """
     own = model.state_dict()
     part, prefix = _best_place(own, weights)
     weights = {key[len(part) :]: value for key, value in weights.items() if key.startswith(part)}

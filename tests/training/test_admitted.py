@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fuzzing import Reader, mutated_bytes, run
 from published import RunsCode, published, save_published
 from torch import nn
 
 from halftrack.errors import UserError
 from halftrack.training import read_checkpoint
-from halftrack.training.weights import load_weights
 
 MODEL = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
 ZIPPED = pytest.mark.parametrize("zipped", [True, False], ids=["archive", "older pickle"])
@@ -100,21 +98,3 @@ def test_what_is_cut_short_is_refused_at_every_length(tmp_path: Path) -> None:
         (tmp_path / "a.pth").write_bytes(whole[: len(whole) * share // 20])
         with pytest.raises(UserError, match=r"a\.pth"):
             read_checkpoint(tmp_path / "a.pth")
-
-
-def read(content: bytes, folder: Path) -> None:
-    (folder / "a.pth").write_bytes(content)
-    load_weights(MODEL, folder / "a.pth")
-
-
-def test_mutated_published_checkpoints_raise_our_errors_alone(tmp_path: Path) -> None:
-    state = published(MODEL.state_dict())
-    starts = [
-        save_published(
-            tmp_path / "a.pth", state, _use_new_zipfile_serialization=zipped
-        ).read_bytes()
-        for zipped in (True, False)
-    ]
-    tokens = [b"cos\nsystem\n", b"R", b"b", b"\x81", b"\x85", b"cmmcv.utils.config\nConfigDict\n"]
-    figures = run(Reader("published", mutated_bytes(starts, tokens), read), 200)
-    assert 50 < figures.refused < figures.inputs

@@ -11,20 +11,22 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet50
 
 from halftrack.errors import UserError
-from halftrack.layers import ResNetConfig
+from halftrack.layers import ResNet, ResNetConfig
 from halftrack.training import load_weights
 from halftrack.training.foreign_names import our_names
 
 Weights = Mapping[str, Tensor]
+NARROW = ResNetConfig(depth=50, base_channels=8)
 
 
 @pytest.fixture(scope="module")
 def theirs() -> Weights:
+    """A narrow ResNet-50 under the names of torchvision's."""
     torch.manual_seed(0)
-    return resnet50(num_classes=10).state_dict()
+    classifier = {"fc.weight": torch.ones(10, 256), "fc.bias": torch.ones(10)}
+    return {**ResNet(NARROW).state_dict(), **classifier}
 
 
 def of_detectron(name: str) -> str:
@@ -63,7 +65,7 @@ def test_a_resnet_of_another_library_fills_every_backbone(
     tmp_path: Path, theirs: Weights, write: Callable[[Path, Weights], None]
 ) -> None:
     write(tmp_path / "r50", theirs)
-    backbone = ResNetConfig(depth=50).build()
+    backbone = ResNet(NARROW)
     model = nn.ModuleDict({"detector": nn.ModuleDict({"backbone": backbone})})
     report = load_weights(model, tmp_path / "r50")
     assert report.missing == report.mismatched == ()

@@ -233,6 +233,11 @@ class Recipe(ABC):
         return []
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes it tells apart, in the order of their labels; empty for none."""
+        return tuple(getattr(self.data, "class_names", ()))
+
+    @property
     def test_set(self) -> str:
         """The name of what it is scored on."""
         return "validation"
@@ -295,14 +300,10 @@ def fill(model: nn.Module, checkpoint: str | Path, what: str, *, trust: bool) ->
     Raises:
         ValueError: if a key is missing, left over or of another shape; says of ``what``.
     """
-    from halftrack.training import load_weights
+    from halftrack.training.weights import check_complete, load_weights
 
     report = load_weights(model, checkpoint, trust=trust)
-    # A larger model's file fills a smaller one and leaves keys over.
-    if report.missing or report.mismatched or report.unexpected:
-        error = UserError(f"{checkpoint} does not fit {what}: {report}")
-        error.add_note("\n".join(report.table()))
-        raise error
+    check_complete(report, f"{checkpoint} does not fit {what}")
 
 
 def _with_a_scale(precision: Any) -> Any:

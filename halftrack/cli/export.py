@@ -1,0 +1,100 @@
+"""``halftrack export`` and ``halftrack publish``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from halftrack.cli.checks import check_file, check_name, check_new_file
+from halftrack.cli.console import tell
+from halftrack.cli.options import DetectorFile, ReIDFile, Trust
+from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
+from halftrack.errors import MissingFileError, UserError
+
+__all__ = ["export", "publish"]
+
+_FORMATS = ("mmtracking", "safetensors")
+
+
+def export(
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RUN",
+            help="A run's folder, of which best.pth is taken, or a checkpoint. Leave it out to put "
+            "a tracker together from --detector and --reid.",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Write a checkpoint that MMTracking loads (mmtracking) or tensors with the recipe "
+            "as metadata (safetensors).",
+        ),
+    ] = "mmtracking",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write this file. Default: the recipe's name, in the current folder.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Recipe of the weights, where the checkpoint does not say it."
+        ),
+    ] = None,
+    detector: DetectorFile = None,
+    reid: ReIDFile = None,
+    trust: Trust = False,
+) -> None:
+    """Write the weights of a run for other programs."""
+    check_name("--format", form, _FORMATS)
+    check_new_file("--out", out)
+    if recipe is not None:
+        check_recipe(recipe, None, None)
+    if run is None and (recipe is None or detector is None):
+        raise UserError("nothing to export: name a RUN, or a tracker with --recipe and --detector")
+    if run is not None and not run.exists():
+        raise MissingFileError(f"RUN {run}: there is no such folder or file")
+    check_parts(run, detector, reid)
+    from halftrack.interop.checkpoints.export import FORMATS, recipe_of, weights_file
+    from halftrack.interop.checkpoints.export import export as write
+
+    file = None if run is None else weights_file(run)
+    if recipe is not None:
+        chosen = with_parts(choose_recipe(recipe, None, None), detector, reid)
+    else:
+        assert file is not None
+        chosen = recipe_of(file)
+    target = out or Path(f"{chosen.name}{FORMATS[form]}")
+    write(chosen, chosen.load_model(file, trust=trust), target, form)
+    tell(f"{file or chosen.name} as {form} in {target}")
+
+
+def publish(
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A checkpoint, e.g. runs/NAME/best.pth."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Name of the file; -HASH is put behind it. Default: the recipe's name, beside the "
+            "checkpoint.",
+        ),
+    ] = None,
+) -> None:
+    """Strip a checkpoint to its weights, with a hash of the content in its name."""
+    check_file("FILE", checkpoint)
+    check_new_file("--out", out)
+    from halftrack.interop.checkpoints.publish import publish as write
+
+    tell(f"published as {write(checkpoint, out)}")

@@ -1,0 +1,1 @@
+"""Files of other libraries: read here, and written here in their formats."""

@@ -1,0 +1,1 @@
+"""Checkpoints of other libraries: training goes on from them, and ours become theirs."""

@@ -1,0 +1,118 @@
+"""A model's weights in the formats of others: MMTracking's checkpoint, safetensors."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from halftrack import __version__
+from halftrack.bounds import shown
+from halftrack.errors import MissingFileError, UserError, naming_file
+from halftrack.recipes import Recipe
+from halftrack.training import read_checkpoint
+from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
+
+__all__ = ["FORMATS", "export", "recipe_of", "weights_file"]
+
+FORMATS = {"mmtracking": ".pth", "safetensors": ".safetensors"}
+"""Names of the formats, and the endings of their files."""
+_MMTRACKING = "0.14.0"  # whose keys and shapes ours equal
+
+
+def weights_file(run: Path) -> Path:
+    """The checkpoint of a run's folder that is exported: the best, or else the newest.
+
+    Args:
+        run: the folder, or a checkpoint, which is returned as it is.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    if not run.is_dir():
+        if run.is_file():
+            return run
+        raise MissingFileError(f"there is no run or checkpoint {run}")
+    best = run / "best.pth"
+    return best if best.is_file() else newest_checkpoint(run)[0]
+
+
+def recipe_of(file: Path) -> Recipe:
+    """The recipe that a checkpoint of ours was trained with.
+
+    Raises:
+        ValueError: if the file does not say, or its recipe is of another version.
+    """
+    meta = read_checkpoint(file).get("meta")
+    values = meta.get("recipe") if isinstance(meta, dict) else None
+    if isinstance(values, str):  # of a safetensors file, whose metadata is text
+        try:
+            values = json.loads(values)
+        except ValueError:
+            values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{file} does not say its recipe: name it with --recipe")
+    return Recipe.from_dict(values)
+
+
+def export(recipe: Recipe, model: nn.Module, out: Path, form: str) -> None:
+    """Write a model's weights.
+
+    MMTracking loads its file as a checkpoint of its own: the same keys in the same order, with
+    the names of the classes and a colour for each in ``meta``.
+
+    Args:
+        recipe: what the model is of; it is kept beside the weights.
+        model: with the weights.
+        out: the file.
+        form: a name of ``FORMATS``.
+
+    Raises:
+        ValueError: for a format that is not among them.
+        OSError: if the file cannot be written.
+    """
+    if form not in FORMATS:
+        raise UserError(f"format {shown(form)} is not one of {', '.join(FORMATS)}")
+    weights = OrderedDict(
+        (name, value.detach().cpu().contiguous()) for name, value in model.state_dict().items()
+    )
+    classes = recipe.class_names
+    if form == "mmtracking":
+        meta: dict[str, Any] = {
+            "mmtrack_version": _MMTRACKING,
+            "halftrack_version": __version__,
+            "exp_name": recipe.name,
+            "time": time.asctime(),
+            "recipe": recipe.to_dict(),
+        }
+        if classes:
+            meta |= {"CLASSES": classes, "PALETTE": _palette(len(classes))}
+        write_checkpoint(out, {"meta": meta, "state_dict": weights})
+        return
+    metadata = {
+        "format": "pt",
+        "halftrack_version": __version__,
+        "recipe": json.dumps(recipe.to_dict()),
+        "classes": json.dumps(classes),
+    }
+    partial = out.with_name(out.name + ".partial")
+    try:
+        with naming_file(out):
+            save_file(dict(weights), partial, metadata=metadata)
+            partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _palette(count: int) -> list[tuple[int, int, int]]:
+    """Colours of the classes, RGB, as far apart in hue as they can be."""
+    hues = torch.arange(count).div(count).tolist()
+    colours = (colorsys.hsv_to_rgb(hue, 0.75, 0.9) for hue in hues)
+    return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in colours]
