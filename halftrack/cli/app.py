@@ -12,8 +12,10 @@ from halftrack.cli import (
     data,
     doctor,
     evaluate,
+    export,
     parity,
     plan,
+    plot,
     quickstart,
     recipes,
     rehearse,
@@ -47,6 +49,9 @@ app.command(cls=Command)(parity.parity)
 app.command(cls=Command)(train.replay)
 app.command("eval", cls=Command)(evaluate.evaluate)
 app.command(cls=Command)(track.track)
+app.command(cls=Command)(plot.plot)
+app.command(cls=Command)(export.export)
+app.command(cls=Command)(export.publish)
 app.command(cls=Command)(quickstart.quickstart)
 app.add_typer(data.app, name="data")
 app.command(cls=Command)(doctor.doctor)

@@ -15,8 +15,9 @@ GROUPS = {
     ),
     "Model": ("recipe", "checkpoint", "detector", "reid", "init", "trust", "settings"),
     "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every"),
-    "Run": ("steps", "seeds", "seed", "batch", "device", "resume", "data_changed", "task", "full"),
-    "Output": ("out", "film", "overwrite"),
+    "Run": ("steps", "seeds", "seed", "batch", "device", "resume", "data_changed",
+        "resume_from", "task", "full"),
+    "Output": ("out", "form", "keys", "film", "overwrite"),
 }  # fmt: skip
 """Headings, and the parameters that stand beneath each."""
 
@@ -52,6 +53,18 @@ EXAMPLES = {
     "track": (
         "track street.mp4 --recipe tracktor_tiny_sample --detector D --reid R",
         "track a.mp4 --recipe siamese_rpn_tiny_sample --init-box 40,30,80,60",
+    ),
+    "plot": (
+        "plot runs/selsa_tiny_sample_fp16",
+        "plot work/theirs.log.json runs/ours --keys loss,lr --out curves.html",
+    ),
+    "export": (
+        "export runs/selsa_tiny_sample_fp16",
+        "export runs/selsa_tiny_sample_fp16 --format safetensors --out selsa.safetensors",
+    ),
+    "publish": (
+        "publish runs/selsa_tiny_sample_fp16/best.pth",
+        "publish runs/selsa_tiny_sample_fp16/best.pth --out selsa.pth",
     ),
     "quickstart": ("quickstart", "quickstart --task vid --full"),
     "check": (
