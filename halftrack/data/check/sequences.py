@@ -54,10 +54,11 @@ def _check_split(
     threads: int,
     progress: Progress | None,
 ) -> SetReport:
-    learned_from, public = True, False
+    learned_from = True
+    public: bool | Path = False
     if isinstance(config, MotDetectionConfig):
         learned_from = split == config.training_split
-        public = config.public and split == config.test_split
+        public = split == config.test_split and config.public_source
     problems: list[Problem] = []
     sequences = read_mot(
         data_root,

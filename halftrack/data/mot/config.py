@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from halftrack.bounds import Bounds, Share, check_bounds
+from halftrack.data.files import user_path
 from halftrack.data.problems import OnBadSample
 from halftrack.errors import UserError
 
@@ -68,6 +70,8 @@ class MotDetectionConfig:
     """Training frames that share a pass."""
     public: bool = False
     """Give test frames the boxes of the public detector, from ``det/det.txt``."""
+    public_file: str = field(default="", metadata={"free": True})
+    """MMTracking's ``*_detections.pkl`` to take public boxes from; empty for ``det/det.txt``."""
     test_batch: Annotated[int, Bounds(least=1, most=1000)] = field(
         default=1, metadata={"free": True}
     )
@@ -87,11 +91,18 @@ class MotDetectionConfig:
         _range("ratio_range", self.ratio_range)
         _range("contrast", self.contrast)
         _range("saturation", self.saturation)
+        if self.public_file and not self.public:
+            raise UserError(f"public_file={self.public_file!r}: it is read with public=True alone")
         if min(self.image_scale) * self.ratio_range[0] < 1:
             raise UserError(
                 f"image_scale={self.image_scale!r}, ratio_range={self.ratio_range!r}: "
                 "no pixel would be left of the short side"
             )
+
+    @property
+    def public_source(self) -> bool | Path:
+        """True for public detections from ``det/det.txt``, a path for those of a pickle."""
+        return user_path(self.public_file) if self.public and self.public_file else self.public
 
     @property
     def class_names(self) -> tuple[str, ...]:

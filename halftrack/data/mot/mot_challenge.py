@@ -16,6 +16,7 @@ from typing import get_args
 from halftrack.data.files import is_clutter, require_utf8, user_path
 from halftrack.data.image_header import header_of
 from halftrack.data.mot.config import Benchmark, Detectors, MotSplit
+from halftrack.data.mot.pickled import PickledDetections
 from halftrack.data.mot.records import DEFAULT_FRAME_RATE, MotRows, MotSequence
 from halftrack.data.mot.scoring import unscorable
 from halftrack.data.mot.tables import read_detections, read_truth
@@ -41,7 +42,7 @@ def read_mot(
     *,
     benchmark: Benchmark = "MOT17",
     detectors: Detectors = "all",
-    detections: bool = False,
+    detections: bool | Path = False,
     problems: list[Problem] | None = None,
 ) -> tuple[MotSequence, ...]:
     """The sequences of a split, sorted by name.
@@ -52,7 +53,7 @@ def read_mot(
         benchmark: which data set.
         detectors: which of MOT17's three copies of each video; sequences whose name does not end
             in a detector's are always kept.
-        detections: read ``det/det.txt`` too.
+        detections: read ``det/det.txt`` too, or in its place MMTracking's pickle at this path.
         problems: sequences that cannot be used are left out and noted here; None raises the first.
 
     Raises:
@@ -75,10 +76,11 @@ def read_mot(
     if not kept:
         found = ", ".join(folder.name for folder in folders) or "no folder"
         raise DataError(str(parent), f"no sequence with detectors={detectors!r}, only {found}")
+    source = PickledDetections(detections) if isinstance(detections, Path) else detections
     sequences = []
     for folder in kept:
         with noting(problems):
-            sequences.append(_read_sequence(folder, split, benchmark, detections=detections))
+            sequences.append(_read_sequence(folder, split, benchmark, detections=source))
     return tuple(sequences)
 
 
@@ -90,7 +92,7 @@ def read_usable_mot(
     detectors: Detectors,
     on_bad_sample: OnBadSample,
     skipped: SkipLedger,
-    detections: bool = False,
+    detections: bool | Path = False,
     truth: bool = False,
     scored: bool = False,
 ) -> tuple[MotSequence, ...]:
@@ -103,7 +105,7 @@ def read_usable_mot(
         detectors: which of MOT17's copies.
         on_bad_sample: what becomes of a sequence that cannot be used.
         skipped: told what was left out.
-        detections: each needs public detections.
+        detections: each needs public detections, of ``det/det.txt`` or of this pickle.
         truth: each needs ground truth.
         scored: each needs ground truth that can be scored, unless none has any.
 
@@ -131,14 +133,14 @@ def read_usable_mot(
 
 
 def lacking(
-    sequences: Sequence[MotSequence], *, truth: bool, detections: bool
+    sequences: Sequence[MotSequence], *, truth: bool, detections: bool | Path
 ) -> dict[Path, Problem]:
     """The missing file of each sequence that lacks one which training or testing asks for.
 
     Args:
         sequences: as read.
         truth: ground truth is asked for.
-        detections: public detections are.
+        detections: public detections are, of ``det/det.txt`` or of this pickle.
     """
     problems = {}
     for each in sequences:
@@ -147,6 +149,8 @@ def lacking(
         elif detections and each.detections is None:
             file = each.folder / "det" / "det.txt"
             reason = "public=True asks for public detections, which are not here"
+            if isinstance(detections, Path):
+                file, reason = detections, f"it names no frame of {each.name}"
         else:
             continue
         problems[each.folder] = Problem(str(file), reason)
@@ -175,7 +179,7 @@ def _wanted(name: str, detectors: Detectors) -> bool:
 
 
 def _read_sequence(
-    folder: Path, split: MotSplit, benchmark: Benchmark, *, detections: bool
+    folder: Path, split: MotSplit, benchmark: Benchmark, *, detections: bool | PickledDetections
 ) -> MotSequence:
     require_utf8(str(folder))
     file = folder / "seqinfo.ini"
@@ -208,7 +212,12 @@ def _read_sequence(
         rows, counts = read_truth(truth, num_frames, sequence.size, benchmark)
         odd.update(counts)
         sequence = replace(sequence, truth=_within(rows, frame_numbers, num_frames))
-    if detections and found.exists():
+    if isinstance(detections, PickledDetections):
+        named = detections.rows(sequence)
+        if named is not None:
+            odd.update({f"{what} ({detections.file.name})": n for what, n in named[1].items()})
+            sequence = replace(sequence, detections=named[0])
+    elif detections and found.exists():
         rows, counts = read_detections(found, num_frames, sequence.size)
         odd.update({f"{what} (det.txt)": count for what, count in counts.items()})
         sequence = replace(sequence, detections=_within(rows, frame_numbers, num_frames))

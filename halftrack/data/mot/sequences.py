@@ -120,7 +120,7 @@ class MotSequences:
         """All sequences, those of other ranks included."""
         self.skipped = SkipLedger() if skipped is None else skipped
         """Ledger of what was left out so far."""
-        lacks = lacking(sequences, truth=False, detections=config.public)
+        lacks = lacking(sequences, truth=False, detections=config.public_source)
         for problem in lacks.values():
             raise DataError(problem.file, problem.reason)
         self._config = config
@@ -169,7 +169,7 @@ class MotSequences:
             detectors=config.detectors,
             on_bad_sample=config.on_bad_sample,
             skipped=skipped,
-            detections=config.public,
+            detections=config.public_source,
             scored=scored,
         )
         return cls(

@@ -15,7 +15,7 @@ from halftrack.data.mot.records import MotRows
 from halftrack.data.problems import DataError
 from halftrack.data.tables.box_columns import first_wrong_box, looks_like_corners, odd_boxes
 
-__all__ = ["read_detections", "read_truth"]
+__all__ = ["has_area", "read_detections", "read_truth"]
 
 Doubles = npt.NDArray[np.float64]
 
@@ -165,7 +165,7 @@ def read_detections(
     )
     odd = odd_boxes(values[:, 2:6], size)
     # Clipped to its image such a box has no area, and no operation on regions takes it.
-    usable = _has_area(values[:, 2:6], size)
+    usable = has_area(values[:, 2:6], size)
     odd["public detections without area in their image, left out"] = int((~usable).sum())
     odd.pop("boxes without area")
     return (rows if usable.all() else rows.select(usable)), odd
@@ -281,7 +281,7 @@ def _rising(first: Integers, second: Integers) -> bool:
     return bool(((step > 0) | ((step == 0) & (np.diff(second) > 0))).all())
 
 
-def _has_area(ltwh: Doubles, size: tuple[int, int]) -> Booleans:
+def has_area(ltwh: Doubles, size: tuple[int, int]) -> Booleans:
     """True where what is left of a box in its image is an area in float32 too."""
     limits = np.array([size[1], size[0]], dtype=np.float32)
     first = ltwh[:, :2].astype(np.float32).clip(0, limits)

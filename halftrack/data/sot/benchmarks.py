@@ -18,12 +18,13 @@ from halftrack.data.sot.folders import (
     by_number,
     count_images,
     folders_of,
+    lasot_test_names,
     listed_folders,
     named_once,
     text_files,
 )
 from halftrack.data.sot.sequences import SotSequence, trackable_sequence
-from halftrack.data.sot.text import read_boxes, read_flags, read_names
+from halftrack.data.sot.text import read_boxes, read_flags
 from halftrack.errors import UserError
 
 __all__ = ["read_sot"]
@@ -130,7 +131,7 @@ def _find(data_root: str | Path, benchmark: str, sign: str) -> Path:
 def _read_lasot(
     base: Path, split: str, attributes: Path | None, problems: Problems
 ) -> Iterator[SotSequence]:
-    listed = read_names(base / "testing_set.txt")
+    listing, listed = lasot_test_names(base)
     found: dict[str, Path] = {}
     for folder in folders_of(base, "*/*/groundtruth.txt"):
         other = found.setdefault(folder.name, folder)
@@ -143,7 +144,7 @@ def _read_lasot(
         if missing:
             count = f"{len(missing)} of its {len(listed)} sequences"
             first = f"are not here, {missing[0]} the first"
-            raise DataError(str(base / "testing_set.txt"), f"{count} {first}")
+            raise DataError(str(listing), f"{count} {first}")
     for name in (each for each in names if each in found):
         with noting(problems):
             flags = None if attributes is None else attributes / f"{name}.txt"

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from halftrack.data.files import is_clutter
+from halftrack.data.files import is_clutter, shortened
 from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.sot.sequences import SotSequence
-from halftrack.data.sot.text import read_names
+from halftrack.data.sot.text import read_lines, read_names
 
 __all__ = [
     "by_number",
     "count_images",
     "folders_of",
+    "lasot_test_names",
     "listed_folders",
     "named_once",
     "text_files",
 ]
+
+
+_HEADING = "The format"  # the first line of MMTracking's lists explains the others
 
 
 def named_once(
@@ -59,6 +63,35 @@ def listed_folders(base: Path) -> list[Path]:
     if file.exists():
         return [base / name for name in read_names(file)]
     return folders_of(base, "*/groundtruth.txt")
+
+
+def lasot_test_names(base: Path) -> tuple[Path, list[str]]:
+    """LaSOT's list of test sequences, and their names.
+
+    The benchmark's is ``testing_set.txt``; without it the one that MMTracking's converter writes,
+    ``lasot_test_infos.txt`` in ``annotations``, is read.
+
+    Raises:
+        DataError: if there is none, or a line of MMTracking's is malformed.
+    """
+    file = base / "testing_set.txt"
+    places = (base, base / "annotations", base.parent / "annotations")
+    infos = [place / "lasot_test_infos.txt" for place in places]
+    found = next((each for each in infos if each.is_file()), None)
+    if file.exists() or found is None:
+        return file, read_names(file)
+    lines = [line for line in read_lines(found) if not line.startswith(_HEADING)]
+    return found, [_of_info(found, line) for line in lines]
+
+
+def _of_info(file: Path, line: str) -> str:
+    """The sequence of a line ``<images>,<annotation>,<first frame>,<last frame>``."""
+    words = line.split(",")
+    name = Path(words[0]).parent.name
+    if len(words) != 4 or not name:
+        told = "expected <video path>,<annotation path>,<first frame>,<last frame>"
+        raise DataError(str(file), f"{shortened(line)}: {told}")
+    return name
 
 
 def folders_of(base: Path, pattern: str) -> list[Path]:

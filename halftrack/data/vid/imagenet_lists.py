@@ -105,7 +105,7 @@ def listed_stills(ilsvrc: Path) -> Listed:
 
 
 def _fifteen_frames(file: Path, annotations: Path, listed: bool) -> Listed:
-    """Lines ``<snippet> 1 <key frame> <frames>``."""
+    """Lines ``<snippet> 1 <key frame> <frames>``; copies of the list without the 1 exist too."""
     found = Listed()
     lengths: dict[str, tuple[int, int]] = {}
     keys: dict[str, dict[int, int]] = {}
@@ -132,13 +132,13 @@ def _fifteen_frames_line(file: Path, number: int, line: str) -> tuple[str, int, 
     """Snippet, key frame (from 1) and number of frames."""
     values = line.split()
     # Digits alone: int() would take signs, underscores and a million digits too.
-    if len(values) != 4 or not all(v.isascii() and v.isdigit() for v in values[2:]):
+    if len(values) not in (3, 4) or not all(v.isascii() and v.isdigit() for v in values[-2:]):
         reason = f"line {number} is {shortened(line)}, not '<snippet> 1 <frame> <frames>'"
         raise DataError(str(file), reason)
     name = _path(file, number, values[0])
-    key, length = (int(value[:12]) for value in values[2:])
+    key, length = (int(value[:12]) for value in values[-2:])
     if length > MAX_FRAMES:
-        reason = f"line {number}: {shortened(values[3])} frames, at most {MAX_FRAMES} are allowed"
+        reason = f"line {number}: {shortened(values[-1])} frames, at most {MAX_FRAMES} are allowed"
         raise DataError(str(file), reason)
     if not 1 <= key <= length:
         raise DataError(str(file), f"line {number}: frame {key} is not one of 1 to {length}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -74,6 +75,23 @@ def test_lasots_list_must_be_complete(lasot: Path) -> None:
         read_sot(lasot, "LaSOT")
     (lasot / "testing_set.txt").unlink()
     with pytest.raises(DataError, match=r"testing_set.txt: file is missing"):
+        read_sot(lasot, "LaSOT")
+
+
+def test_lasots_list_may_be_that_of_mmtracking_s_converter(lasot: Path) -> None:
+    (lasot / "testing_set.txt").unlink()
+    converted = lasot.parents[1] / "converted/lasot/annotations/lasot_test_infos.txt"
+    shutil.copytree(converted.parent, lasot.parent / "annotations")
+    assert [each.name for each in read_sot(lasot.parent, "LaSOT")] == ["airplane-1", "cat-3"]
+    assert [each.name for each in read_sot(lasot, "LaSOT", "train")] == ["airplane-2", "zebra-10"]
+    infos = lasot.parent / "annotations/lasot_test_infos.txt"
+    write(infos, "cat/cat-3/img,cat/cat-3/groundtruth.txt,1,8", "cat-4 1 8")
+    with pytest.raises(DataError, match=r"test_infos.txt: 'cat-4 1 8': expected <video path>,<an"):
+        read_sot(lasot, "LaSOT")
+    write(infos, "cat/cat-4/img,cat/cat-4/groundtruth.txt,1,8")
+    with pytest.raises(
+        DataError, match=r"infos.txt: 1 of its 1 sequences are not here, cat-4"
+    ):
         read_sot(lasot, "LaSOT")
 
 
