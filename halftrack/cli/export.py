@@ -63,7 +63,9 @@ def export(
         raise UserError("nothing to export: name a RUN, or a tracker with --recipe and --detector")
     if run is not None and not run.exists():
         raise MissingFileError(f"RUN {run}: there is no such folder or file")
-    check_parts(run, detector, reid)
+    if run is not None and (detector is not None or reid is not None):
+        raise UserError(f"RUN {run} holds both parts: leave out --detector and --reid")
+    check_parts(None, detector, reid)
     from halftrack.interop.checkpoints.export import FORMATS, recipe_of, weights_file
     from halftrack.interop.checkpoints.export import export as write
 

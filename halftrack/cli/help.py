@@ -60,7 +60,7 @@ EXAMPLES = {
     ),
     "export": (
         "export runs/selsa_tiny_sample_fp16",
-        "export runs/selsa_tiny_sample_fp16 --format safetensors --out selsa.safetensors",
+        "export runs/selsa_tiny_sample_fp16 --format safetensors",
     ),
     "publish": (
         "publish runs/selsa_tiny_sample_fp16/best.pth",

@@ -64,7 +64,7 @@ def check_intact(path: Path) -> None:
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Whether a file that begins so is one of the safetensors format: a length, then JSON."""
+    """True for the beginning of a safetensors file: a length, then JSON."""
     return head[8:10] == b'{"'
 
 

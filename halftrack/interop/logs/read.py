@@ -53,7 +53,7 @@ class TrainingLog:
     file: Path
     """The file."""
     lines: tuple[Line, ...]
-    """Its lines with numbers, in their order."""
+    """Lines with numbers, in their order."""
 
     def points(self, key: str) -> list[tuple[float, float]]:
         """Step and value of every line that has a field of this name."""

@@ -89,9 +89,7 @@ def test_lasots_list_may_be_that_of_mmtracking_s_converter(lasot: Path) -> None:
     with pytest.raises(DataError, match=r"test_infos.txt: 'cat-4 1 8': expected <video path>,<an"):
         read_sot(lasot, "LaSOT")
     write(infos, "cat/cat-4/img,cat/cat-4/groundtruth.txt,1,8")
-    with pytest.raises(
-        DataError, match=r"infos.txt: 1 of its 1 sequences are not here, cat-4"
-    ):
+    with pytest.raises(DataError, match=r"infos.txt: 1 of its 1 sequences are not here, cat-4"):
         read_sot(lasot, "LaSOT")
 
 
