@@ -152,7 +152,7 @@ def train(
             _check_resumable(trained, out, seed=seed)
         else:
             check_unused(out)
-        _check_model(trained, init=init, trust=trust)
+        _check_model(trained, init=init, trust=trust, start=start)
         return _train(
             trained,
             data_root=data_root,
@@ -233,11 +233,15 @@ def _check_resumable(recipe: TrainedRecipe, out: Path, *, seed: int) -> None:
     check_same_run(path, state["meta"], recipe=values, seed=seed, free=free)
 
 
-def _check_model(recipe: TrainedRecipe, *, init: str | Path | None, trust: bool) -> None:
+def _check_model(
+    recipe: TrainedRecipe, *, init: str | Path | None, trust: bool, start: Continuation | None
+) -> None:
     """Make sure that weights fit, patterns match something, and the best metric is measured."""
     recipe.check_before_data()
     recipe = recipe.without_data()
     model = prepare_model(recipe, init=init, trust=trust, say=lambda _: None)
+    if start is not None:
+        start.check(model)
     model = compiled(model, recipe.training)
     config = replace(recipe.training, ema_decay=None)
     for phase in config.phases:

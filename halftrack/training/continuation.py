@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from halftrack.bounds import shown
 from halftrack.errors import UserError
@@ -46,6 +46,15 @@ class Continuation:
     """State of a loss scale, as ``halftrack.precision`` or torch's GradScaler writes it; None if
     the run had none."""
 
+    def check(self, model: nn.Module) -> None:
+        """Make sure that a model of the run has the same keys, before the data tell its sizes.
+
+        Raises:
+            ValueError: if it has others; the model is filled.
+        """
+        report = fill_weights(model, self.weights, self.file)
+        check_complete(replace(report, mismatched=()), f"{self.file} does not fit the model")
+
     def begin(self, run: Run) -> list[str]:
         """Put all of it into a run that has not begun; returns lines on what differs from it.
 
@@ -60,7 +69,7 @@ class Continuation:
                 f"{epochs}: set more training.epochs"
             )
         report = fill_weights(learner.model, self.weights, self.file)
-        check_complete(report, f"{self.file} does not fit this run's model")
+        check_complete(report, f"{self.file} does not fit the model")
         rates = self._give_optimizer(learner)
         taken = self.epochs_finished * learner.steps_per_epoch
         learner.schedule.load_state_dict({"taken_steps": taken, "base_rates": rates})

@@ -14,7 +14,7 @@ from halftrack.errors import UserError
 from halftrack.training.checkpoint import read_checkpoint
 from halftrack.training.foreign_names import our_names
 
-__all__ = ["LoadReport", "check_complete", "fill_weights", "load_weights"]
+__all__ = ["LoadReport", "check_complete", "check_values", "fill_weights", "load_weights"]
 
 _MOST_ROWS = 40
 
@@ -110,7 +110,7 @@ def fill_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
     if not fitting:
         raise UserError(_fits_nowhere(path, type(model).__name__, own, weights, prefix))
     for name, value in fitting.items():
-        _check_values(path, name, value, own[name])
+        check_values(path, name, value, own[name])
     loaded, unexpected, mismatched = [], [], []
     with torch.no_grad():
         for key, value in weights.items():
@@ -166,17 +166,27 @@ def _shown(tensors: Mapping[str, Tensor]) -> str:
     return ", ".join(f"{key} {tuple(value.shape)}" for key, value in tensors.items()) or "nothing"
 
 
-def _check_values(path: Path, name: str, value: Tensor, own: Tensor) -> None:
-    """Make sure that a tensor holds numbers that a model can compute with.
+def check_values(path: Path, name: str, value: Tensor, own: Tensor | None = None) -> None:
+    """Make sure that a tensor of a file holds numbers to compute with.
+
+    Args:
+        path: the file.
+        name: of the tensor.
+        value: the tensor.
+        own: the model's, if there is one; integers are then no weights.
 
     Raises:
         ValueError: for NaN and infinity, complex numbers, integers in the place of weights, and
-            tensors without values.
+            tensors without values, or with more of them than the file holds.
     """
     wrong = None
     if value.is_meta or value.is_quantized or value.layout is not torch.strided:
         wrong = "is no plain tensor: it is quantised, sparse or without values"
-    elif value.is_complex() or (own.is_floating_point() and not value.is_floating_point()):
+    elif value.nbytes > value.untyped_storage().nbytes():
+        wrong = f"claims {value.nbytes:,} bytes and holds {value.untyped_storage().nbytes():,}"
+    elif value.is_complex() or (
+        own is not None and own.is_floating_point() and not value.is_floating_point()
+    ):
         wrong = f"is of {value.dtype}, expected floating-point weights"
     elif value.is_floating_point() and not (finite := value.isfinite()).all():
         first = value[~finite][0].item()

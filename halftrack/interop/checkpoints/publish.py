@@ -12,6 +12,7 @@ from torch import Tensor
 from halftrack.errors import UserError
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training.weights import check_values
 
 __all__ = ["publish"]
 
@@ -34,7 +35,11 @@ def publish(checkpoint: Path, out: Path | None = None) -> Path:
     meta, weights = state.get("meta"), state.get("state_dict")
     if not isinstance(meta, dict) or not isinstance(weights, dict):
         raise UserError(f"{checkpoint} is no checkpoint with meta and state_dict, as runs write it")
-    _check_finite(checkpoint, weights)
+    tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise UserError(f"{checkpoint} holds no weights")
+    for key, value in tensors.items():
+        check_values(checkpoint, key, value)
     name = out or checkpoint.with_name(_name(meta, checkpoint))
     partial = name.with_name(name.name.removesuffix(".pth") + ".unnamed")
     write_checkpoint(partial, {"meta": meta, "state_dict": weights})
@@ -49,12 +54,3 @@ def _name(meta: Mapping[str, Any], checkpoint: Path) -> str:
     recipe = meta.get("recipe")
     name = recipe.get("name") if isinstance(recipe, Mapping) else None
     return name if isinstance(name, str) and Path(name).name == name else checkpoint.stem
-
-
-def _check_finite(checkpoint: Path, weights: Mapping[str, Any]) -> None:
-    tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise UserError(f"{checkpoint} holds no weights")
-    for name, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise UserError(f"{checkpoint} cannot be published: {name} holds nan or infinity")

@@ -17,6 +17,7 @@ from halftrack.bounds import shown
 from halftrack.errors import UserError
 from halftrack.training import read_checkpoint
 from halftrack.training.continuation import Continuation
+from halftrack.training.weights import check_values
 
 __all__ = ["read_continuation"]
 
@@ -54,14 +55,18 @@ def read_continuation(path: Path, *, trust: bool = False) -> Continuation:
         for name, value in weights.items()
         if isinstance(value, Tensor) and not str(name).endswith(_BUFFERS)
     ]
-    settings = _settings(path, optimizer, names)
+    tensors = {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
+    momentum = _momentum(path, optimizer, names)
+    for what, values in (("", tensors), ("the momentum of ", momentum)):
+        for name, value in values.items():
+            check_values(path, f"{what}{name}", value)
     return Continuation(
         file=path,
-        weights={str(name): value for name, value in weights.items() if isinstance(value, Tensor)},
+        weights=tensors,
         epochs_finished=_count(path, meta, "epoch"),
         steps=_count(path, meta, "iter"),
-        settings=settings,
-        momentum=_momentum(path, optimizer, names),
+        settings=_settings(path, optimizer, names),
+        momentum=momentum,
         loss_scale=_loss_scale(path, meta),
     )
 

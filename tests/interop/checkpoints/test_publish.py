@@ -56,7 +56,10 @@ def test_a_file_of_mmtracking_is_stripped_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"state_dict": {"weight": torch.full((2,), torch.nan)}}, "weight holds nan or infinity"),
+        (
+            {"state_dict": {"weight": torch.full((2,), torch.nan)}},
+            "weight holds nan, in 2 of 2 places",
+        ),
         ({"state_dict": {}}, "holds no weights"),
         ({"state_dict": None}, "no checkpoint with meta and state_dict"),
         ({"meta": "mine"}, "no checkpoint with meta and state_dict"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_the_loss_scale_of_mmcv_s_own_scaler_is_translated(tmp_path: Path) -> No
 
 
 def changed(change: Callable[[Any], None]) -> Any:
-    state = published(MODEL.state_dict())
+    state = published(copy.deepcopy(MODEL).state_dict())
     change(state)
     return state
 
@@ -107,6 +108,18 @@ WRONG: dict[str, tuple[Callable[[Any], None], str]] = {
     "no rate": (
         lambda s: s["optimizer"]["param_groups"][0].update(initial_lr=float("nan")),
         "initial_lr is nan, expected a number",
+    ),
+    "weights of nan": (
+        lambda s: s["state_dict"]["0.bias"].fill_(torch.nan),
+        "0.bias holds nan, in 4 of 4 places",
+    ),
+    "weights of ten gigabytes": (
+        lambda s: s["state_dict"].update({"0.bias": torch.zeros(1).expand(10 << 28)}),
+        "0.bias claims 10,737,418,240 bytes and holds 4; take",
+    ),
+    "momentum without end": (
+        lambda s: s["optimizer"]["state"][1]["momentum_buffer"].fill_(torch.inf),
+        "the momentum of 0.bias holds inf, in 4",
     ),
     "no scaler": (lambda s: s["meta"].update(fp16=None), "meta.fp16 is None"),
 }
