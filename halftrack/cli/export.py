@@ -94,7 +94,7 @@ def publish(
         ),
     ] = None,
 ) -> None:
-    """Strip a checkpoint to its weights, with a hash of the content in its name."""
+    """Strip a checkpoint to its weights, hash in its name."""
     check_file("FILE", checkpoint)
     check_new_file("--out", out)
     from halftrack.interop.checkpoints.publish import publish as write

@@ -41,7 +41,7 @@ def plot(
         ),
     ] = Path("curves.png"),
 ) -> None:
-    """Draw training logs, and list final values, step times and overflows."""
+    """Draw training logs, list final values and overflows."""
     if len(logs) > _MOST_LOGS:
         raise UserError(f"{len(logs)} logs: expected {_MOST_LOGS} at most in one picture")
     if out.suffix not in (".png", ".html"):
