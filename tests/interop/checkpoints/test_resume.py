@@ -17,8 +17,7 @@ from halftrack.errors import UserError
 from halftrack.interop.checkpoints.resume import read_continuation
 from halftrack.recipes import load_recipe, override, train
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training import Learner
 
 MODEL = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
 NAMES = [name for name, _ in MODEL.named_parameters()]
@@ -133,11 +132,17 @@ def test_what_cannot_be_continued_is_told(tmp_path: Path, name: str) -> None:
     assert "a.pth" in str(caught.value)
 
 
+class StoppedError(Exception):
+    """Ends a run at its first step."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["selsa", "faster-rcnn", "reid", "siamese_rpn"])
-def test_training_goes_on_with_their_rate_and_scale(tmp_path: Path, task: str) -> None:
+def test_the_first_step_of_a_recipe_has_their_rate_momentum_and_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
     recipe = load_recipe(f"{task}_tiny_sample").for_training().with_precision("fp16")
-    settings = ["training.epochs=2", "training.log_every=1", "training.workers=0"]
+    settings = ["training.epochs=2", "training.workers=0"]
     if task == "reid":
         settings += ["data.min_crops=2", "data.max_crops=4", "data.identities_per_batch=3"]
     recipe = override(recipe, settings).for_training()
@@ -151,12 +156,24 @@ def test_training_goes_on_with_their_rate_and_scale(tmp_path: Path, task: str) -
     rates = [0.0003 if slower and name.startswith("backbone.") else 0.003 for name in names]
     state = published(model.state_dict(), lr=rates, epoch=1, momentum=0.85)
     start = read_continuation(save_published(tmp_path / "theirs.pth", state))
-    train(recipe, data_root=data_root, out=tmp_path / "run", start=start)
-    rows = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
-    assert rows[0]["init"] == str(tmp_path / "theirs.pth")
-    first = next(row for row in rows if row["mode"] == "train")
-    assert (first["epoch"], first["iter"], first["loss_scale"]) == (2, 1, 128.0)
-    last = read_checkpoint(newest_checkpoint(tmp_path / "run")[0])
-    assert {group["momentum"] for group in last["optimizer"]["param_groups"]} == {0.85}
-    assert max(last["schedule"]["base_rates"]) == 0.003
-    assert last["position"]["epochs_finished"] == 2
+    seen: list[Learner] = []
+
+    def stopped(learner: Learner) -> None:
+        seen.append(learner)
+        raise StoppedError
+
+    monkeypatch.setattr(Learner, "step", stopped)
+    with pytest.raises(StoppedError):
+        train(recipe, data_root=data_root, out=tmp_path / "run", start=start)
+    (learner,) = seen
+    factor = learner.schedule.factor(learner.schedule.taken_steps)
+    assert learner.schedule.taken_steps == learner.steps_per_epoch
+    assert learner.schedule.lr == pytest.approx(0.003 * factor)
+    assert learner.loss_scale.value == 128
+    groups = learner.optimizer.param_groups
+    assert {group["momentum"] for group in groups} == {0.85}
+    assert max(group["lr"] for group in groups) == learner.schedule.lr
+    buffers = [own["momentum_buffer"] for own in learner.optimizer.state.values()]
+    assert len(buffers) == len(names)
+    log = (tmp_path / "run/log.jsonl").read_text().splitlines()
+    assert json.loads(log[0])["init"] == str(tmp_path / "theirs.pth")
