@@ -81,7 +81,6 @@ def train(
             in use.
     """
     check_compilation(config, precision, device)
-    out.mkdir(parents=True, exist_ok=True)
     model = placed(model, config, precision, device)
     learner = Learner(model, config, precision, device=device, batches_per_epoch=len(batches))
     run = Run(

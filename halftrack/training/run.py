@@ -67,6 +67,7 @@ class Run:
         self.learner, self.config = learner, config
         self._compilations = Compilations(learner.model)
         self._out, self._seed = out, seed
+        out.mkdir(parents=True, exist_ok=True)
         self._recipe, self._free, self._init = dict(recipe or {}), free, init
         self.skips = SkippedSteps(
             learner.model,

@@ -83,7 +83,8 @@ def export(recipe: Recipe, model: nn.Module, out: Path, form: str) -> None:
     weights = OrderedDict(
         (name, value.detach().cpu().contiguous()) for name, value in model.state_dict().items()
     )
-    classes = recipe.class_names
+    # Data of single targets and of individuals name none.
+    classes = tuple(getattr(recipe.data, "class_names", ()))
     if form == "mmtracking":
         meta: dict[str, Any] = {
             "mmtrack_version": _MMTRACKING,

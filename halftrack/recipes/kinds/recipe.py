@@ -233,11 +233,6 @@ class Recipe(ABC):
         return []
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes it tells apart, in the order of their labels; empty for none."""
-        return tuple(getattr(self.data, "class_names", ()))
-
-    @property
     def test_set(self) -> str:
         """The name of what it is scored on."""
         return "validation"

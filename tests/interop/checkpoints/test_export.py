@@ -101,7 +101,7 @@ def test_safetensors_hold_the_recipe_as_metadata(tmp_path: Path) -> None:
     with safe_open(tmp_path / "a.safetensors", framework="np") as file:
         metadata = file.metadata()
     assert json.loads(metadata["recipe"])["name"] == "selsa_tiny_sample"
-    assert json.loads(metadata["classes"]) == list(recipe.class_names)
+    assert json.loads(metadata["classes"]) == list(recipe.data.class_names)
     assert metadata["format"] == "pt"
 
 
@@ -109,7 +109,7 @@ def test_colours_differ(tmp_path: Path) -> None:
     recipe = load_recipe("selsa_tiny_sample")
     export(recipe, recipe.build_model(), tmp_path / "a.pth", "mmtracking")
     palette = read_checkpoint(tmp_path / "a.pth")["meta"]["PALETTE"]
-    assert len(set(palette)) == len(palette) == len(recipe.class_names)
+    assert len(set(palette)) == len(palette) == len(recipe.data.class_names)
     assert all(0 <= value <= 255 for colour in palette for value in colour)
 
 
