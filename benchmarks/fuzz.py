@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/tools"))
 
 import annotation_readers
+import config_readers
 import file_readers
 import fuzzing
 import run_readers
@@ -26,6 +27,7 @@ READERS = [
     *annotation_readers.READERS,
     *run_readers.READERS,
     *file_readers.READERS,
+    *config_readers.READERS,
 ]
 
 

@@ -14,6 +14,8 @@ MOST_LINES = 320
 MOST_FILES = {
     "data": 15,
     "data/*": 12,
+    "interop": 12,
+    "interop/*": 12,
     "recipes": 12,
     "recipes/*": 12,
     "studies": 12,

@@ -81,6 +81,10 @@ NAMES = {
         "VideoTracker choose_device evaluate load_recipe open_model override prepare_model replay "
         "score_results spread_boxes track train"
     ),
+    "halftrack.interop": (
+        "Config ConfigError ImportedConfig RecipeFile import_config open_recipe_file read_config "
+        "recipe_text"
+    ),
     "halftrack.report": (
         "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "
         "plot_curves plot_ope_curves published_row read_log render_table write_csv"

@@ -13,6 +13,7 @@ from halftrack.cli import (
     doctor,
     evaluate,
     export,
+    importing,
     parity,
     plan,
     plot,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.command(cls=Command)(recipes.recipes)
 app.command(cls=Command)(recipes.show)
+app.command("import", cls=Command)(importing.import_recipe)
 app.command(cls=Command)(plan.plan)
 app.command(cls=Command)(rehearse.rehearse)
 app.command(cls=Command)(train.train)

@@ -13,7 +13,7 @@ GROUPS = {
         "data_root", "init_box", "image", "samples", "objects", "layout", "train_videos",
         "val_videos", "frames", "decode", "results",
     ),
-    "Model": ("recipe", "checkpoint", "detector", "reid", "init", "trust", "settings"),
+    "Model": ("recipe", "options", "checkpoint", "detector", "reid", "init", "trust", "settings"),
     "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every"),
     "Run": ("steps", "seeds", "seed", "batch", "device", "resume", "data_changed",
         "resume_from", "task", "full"),
@@ -25,6 +25,10 @@ EXAMPLES = {
     "show": (
         "show selsa_tiny_sample",
         "show selsa_tiny_sample --set training.lr=0.02 --precision fp16",
+    ),
+    "import": (
+        "import configs/mine.py -o mine.py",
+        "import configs/mine.py --cfg-options optimizer.lr=0.02",
     ),
     "plan": (
         "plan faster-rcnn_r50_fpn_4e_mot17-half --gpu-memory 11GB",

@@ -25,7 +25,12 @@ __all__ = [
 ]
 
 RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="Name of a recipe; `halftrack recipes` lists them.")
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="Name of a recipe (`halftrack recipes` lists them), a Python file that assigns "
+        "`recipe`, or a config of MMTracking.",
+    ),
 ]
 DataRoot = Annotated[
     Path,

@@ -9,7 +9,6 @@ import typer
 
 from halftrack.cli.checks import (
     check_device,
-    check_file,
     check_folder,
     check_name,
     check_output,
@@ -18,7 +17,7 @@ from halftrack.cli.checks import (
 from halftrack.cli.console import console, tell
 from halftrack.cli.exits import BAD_VERDICT, end_interrupted
 from halftrack.cli.options import DataRoot, Device, Init, RecipeName, Settings, Trust
-from halftrack.cli.recipe import check_recipe, choose_trained
+from halftrack.cli.recipe import check_recipe, choose_trained, start_weights
 
 __all__ = ["parity"]
 
@@ -72,11 +71,11 @@ def parity(
     Trains pairs of runs, one in each precision from the same seed, and compares their scores. Exit
     code 3 means that half precision was not shown to be as good.
     """
-    check_recipe(recipe, None, settings)
+    file = check_recipe(recipe, None, settings)
     check_name("--precision", precision, ("tf32", "bf16", "fp16"))
     check_name("--baseline", baseline, ("fp32", "tf32"))
     check_folder("--data-root", data_root)
-    check_file("--init", None if init == "none" else init)
+    init = start_weights(file, init)
     check_output(out)
     check_device(device)
     chosen = choose_trained(recipe, None, settings)

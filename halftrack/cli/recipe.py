@@ -1,4 +1,4 @@
-"""The recipe a command was asked for: found by name, its fields set, its parts exchanged."""
+"""The recipe a command was asked for, by name or file: its fields set, its parts exchanged."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from halftrack.bounds import shown
 from halftrack.cli.checks import check_file, check_name
-from halftrack.errors import UserError
+from halftrack.errors import MissingFileError, UserError
 from halftrack.recipes.names import find_entry
 
 if TYPE_CHECKING:
+    from halftrack.interop import RecipeFile
     from halftrack.recipes import Recipe, TrainedRecipe
 
 __all__ = [
@@ -20,26 +21,71 @@ __all__ = [
     "check_recipe",
     "choose_recipe",
     "choose_trained",
+    "load_named",
+    "start_weights",
     "with_parts",
 ]
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
-def check_recipe(name: str, precision: str | None, settings: Sequence[str] | None) -> None:
-    """Refuse a recipe, a precision or a setting that cannot be, without building a recipe."""
-    find_entry(name)
+def check_recipe(
+    name: str, precision: str | None, settings: Sequence[str] | None
+) -> RecipeFile | None:
+    """Refuse a recipe, a precision or a setting that cannot be, without building a recipe.
+
+    Returns:
+        The file that the recipe stands in; None for a listed one.
+    """
+    file = _file(name)
+    if file is None:
+        find_entry(name)
     check_name("--precision", precision, PRECISIONS)
     for setting in settings or ():
         if "=" not in setting:
             raise UserError(f"--set {shown(setting)}: expected FIELD=VALUE")
+    return file
+
+
+def load_named(name: str) -> Recipe:
+    """The listed recipe of that name, or the one in the file of that name."""
+    from halftrack.recipes import load_recipe
+
+    file = _file(name)
+    return load_recipe(name) if file is None else file.load()
+
+
+def _file(name: str) -> RecipeFile | None:
+    """The file that a name stands for; None for a listed recipe's."""
+    if not name.endswith(".py"):
+        return None
+    from halftrack.interop import open_recipe_file
+
+    return open_recipe_file(name)
+
+
+def start_weights(file: RecipeFile | None, init: str | None) -> str | None:
+    """The file that training starts from: ``--init``, or else the one that a recipe's file names.
+
+    Raises:
+        MissingFileError: if there is no such file.
+    """
+    check_file("--init", None if init == "none" else init)
+    if init is not None or file is None or file.init is None:
+        return init
+    if not Path(file.init).is_file():
+        raise MissingFileError(
+            f"{file.path} starts from {file.init}, and there is no such file: give it with --init, "
+            "or --init none for random weights"
+        )
+    return file.init
 
 
 def choose_recipe(name: str, precision: str | None, settings: Sequence[str] | None) -> Recipe:
-    """The recipe of that name in that precision with these fields set."""
-    from halftrack.recipes import load_recipe, override
+    """The recipe of that name or file in that precision with these fields set."""
+    from halftrack.recipes import override
 
-    recipe = load_recipe(name)
+    recipe = load_named(name)
     if precision is not None:
         recipe = recipe.with_precision(precision)
     return override(recipe, settings) if settings else recipe

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from halftrack.cli.checks import check_file, check_folder, check_name, check_output, number
+from halftrack.cli.checks import check_folder, check_name, check_output, number
 from halftrack.cli.console import console, progress_bar, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.options import Init, RecipeName, Samples, Seed, Settings, Trust
-from halftrack.cli.recipe import check_recipe
+from halftrack.cli.recipe import check_recipe, load_named, start_weights
 
 if TYPE_CHECKING:
     from halftrack.studies.rehearsal.rehearse import Rehearsal
@@ -83,19 +83,19 @@ def rehearse(
     why steps are skipped, which modules must stay in fp32 and how much GPU memory a step takes,
     here and as an HTML page. Exit code 3 means that something must change before you train.
     """
-    check_recipe(recipe, None, settings)
+    file = check_recipe(recipe, None, settings)
     check_name("--precision", precision, ("tf32", "bf16", "fp16"))
     check_folder("--data-root", data_root)
-    check_file("--init", None if init == "none" else init)
+    init = start_weights(file, init)
     check_output(out)
     from halftrack.studies.memory.step_sizes import parse_image
 
     if image is not None:
         parse_image(image)
-    from halftrack.recipes import load_recipe, override
+    from halftrack.recipes import override
     from halftrack.studies.rehearsal.rehearsable import rehearsable
 
-    chosen = override(rehearsable(load_recipe(recipe), precision), settings or ())
+    chosen = override(rehearsable(load_named(recipe), precision), settings or ())
     from halftrack.studies.rehearsal.rehearse import rehearse as rehearse_recipe
 
     out = out or Path("runs") / f"{chosen.name}_rehearsal_{chosen.precision.name}"

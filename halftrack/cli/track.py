@@ -41,7 +41,8 @@ def track(
         typer.Option(
             "--recipe",
             metavar="RECIPE",
-            help="Name of a tracktor or siamese_rpn recipe; `halftrack recipes` lists them.",
+            help="Name of a tracktor or siamese_rpn recipe (`halftrack recipes` lists them), or a "
+            "file, as in the other commands.",
         ),
     ],
     init_box: Annotated[

@@ -25,7 +25,7 @@ from halftrack.cli.options import (
     Settings,
     Trust,
 )
-from halftrack.cli.recipe import check_recipe, choose_trained
+from halftrack.cli.recipe import check_recipe, choose_trained, start_weights
 from halftrack.errors import UserError
 
 __all__ = ["replay", "train"]
@@ -72,9 +72,8 @@ def train(
 
     Ctrl-C saves a checkpoint first; --resume continues from it.
     """
-    check_recipe(recipe, precision, settings)
+    file = check_recipe(recipe, precision, settings)
     check_folder("--data-root", data_root)
-    check_file("--init", None if init == "none" else init)
     check_file("--resume-from", resume_from)
     check_output(out)
     check_device(device)
@@ -90,6 +89,8 @@ def train(
         )
     if data_changed and not resume:
         raise UserError("--data-changed is for a resumed run: add --resume")
+    # A run that goes on has its weights.
+    init = None if resume or resume_from else start_weights(file, init)
     chosen = choose_trained(recipe, precision, settings)
     from halftrack.recipes import train as train_recipe
 
@@ -98,6 +99,8 @@ def train(
         from halftrack.interop.checkpoints.resume import read_continuation
 
         start = read_continuation(resume_from, trust=trust)
+    for line in file.notes if file else ():
+        tell(line)
     seeded = f"_seed{seed}" if seed else ""
     out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"
     result = train_recipe(

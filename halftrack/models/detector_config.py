@@ -103,7 +103,7 @@ class RoIHeadConfig:
     matching: MatchingConfig = MatchingConfig(
         positive_iou=0.5,
         negative_iou=0.5,
-        low_quality_iou=None,
+        low_quality_iou=0.5,
         num_samples=256,
         positive_fraction=0.25,
     )

@@ -99,6 +99,25 @@ RECIPES: dict[str, RecipeEntry] = {
         "Tracktor's detector, Faster R-CNN R50-FPN, MOT20 half-train",
         "MOT20",
     ),
+    "faster-rcnn_r101_fpn_4e_mot17-half": _entry(
+        "faster_rcnn:published",
+        "fp32",
+        "Faster R-CNN R101-FPN, MOT17 half-train",
+        depth=101,
+    ),
+    "faster-rcnn_r50_fpn_4e_mot17": _entry(
+        "faster_rcnn:published",
+        "fp32",
+        "Tracktor's detector, Faster R-CNN R50-FPN, MOT17, all training frames, scored on them",
+        whole=True,
+    ),
+    "faster-rcnn_r50_fpn_8e_mot20": _entry(
+        "faster_rcnn:published",
+        "fp32",
+        "Tracktor's detector, Faster R-CNN R50-FPN, MOT20, all training frames, scored on them",
+        "MOT20",
+        whole=True,
+    ),
     "faster-rcnn_tiny_sample": _entry(
         "faster_rcnn:tiny_sample",
         "fp32",
@@ -198,6 +217,36 @@ RECIPES: dict[str, RecipeEntry] = {
         "Tracktor of faster-rcnn_r50_fpn_8e_mot20-half and resnet50_b32x8_MOT20, public, half-val",
         "MOT20",
         public=True,
+    ),
+    "tracktor_faster-rcnn_r50_fpn_4e_mot17-private": _entry(
+        "tracktor:published",
+        "fp32",
+        "Tracktor of faster-rcnn_r50_fpn_4e_mot17 and resnet50_b32x8_MOT17, private, official test"
+        " set: result files, no scores",
+        whole=True,
+    ),
+    "tracktor_faster-rcnn_r50_fpn_4e_mot17-public": _entry(
+        "tracktor:published",
+        "fp32",
+        "Tracktor of faster-rcnn_r50_fpn_4e_mot17 and resnet50_b32x8_MOT17, public, official test"
+        " set: result files, no scores",
+        public=True,
+        whole=True,
+    ),
+    "tracktor_faster-rcnn_r50_fpn_8e_mot20-public": _entry(
+        "tracktor:published",
+        "fp32",
+        "Tracktor of faster-rcnn_r50_fpn_8e_mot20 and resnet50_b32x8_MOT20, public, official test"
+        " set: result files, no scores",
+        "MOT20",
+        public=True,
+        whole=True,
+    ),
+    "tracktor_faster-rcnn_r50_fpn_4e_mot17-public-half_search": _entry(
+        "tracktor:searched",
+        "fp32",
+        "Tracktor of faster-rcnn_r50_fpn_4e_mot17-half and resnet50_b32x8_MOT17, public, half-val,"
+        " with the settings to search over",
     ),
     "tracktor_tiny_sample": _entry(
         "tracktor:tiny_sample", "fp32", "Tracktor of faster-rcnn_tiny_sample and reid_tiny_sample"

@@ -228,7 +228,11 @@ def test_recipes_say_what_they_start_from_without_a_file() -> None:
 def test_only_marked_fields_are_free_and_pixels_are_not() -> None:
     training = {"workers", "log_every", "checkpoint_every", "keep_checkpoints", "replay_bundles"}
     training.add("best_metric")
-    everywhere = {f"training.{name}" for name in training} | {"data.on_bad_sample", "summary"}
+    everywhere = {f"training.{name}" for name in training} | {
+        "data.on_bad_sample",
+        "summary",
+        "text",
+    }
     assert free_fields(load_recipe(SELSA)) == everywhere | {"data.test_batch"}
     assert free_fields(load_recipe(REID)) == everywhere | {"data.cache_mb"}
     # Crops that are held are JPEG files there, which changes pixels.

@@ -52,6 +52,8 @@ class TrackingRecipe(Recipe):
     """When tracks go on, start and end."""
     camera_motion: EccMotion | None = field(default_factory=EccMotion)
     """Estimate of the camera's motion; None for a camera that stands still."""
+    search: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    """Fields of the recipe, each with the values that a search over them tries."""
     data: MotDetectionConfig
     """The data set's configuration: which sequences are tracked."""
 

@@ -60,6 +60,8 @@ class Recipe(ABC):
     """The published name."""
     summary: str = dataclasses.field(default="", metadata={"free": True})
     """One line on what it is; that of a listed recipe stands in ``halftrack.recipes.names``."""
+    text: str = dataclasses.field(default="", compare=False, repr=False, metadata={"free": True})
+    """Text of the file that it was read from; empty for a listed one. Checkpoints keep it."""
     precision: Annotated[Precision, BeforeValidator(_with_a_scale)]
     """Precision of training and inference."""
     data: Any

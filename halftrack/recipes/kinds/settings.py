@@ -16,12 +16,24 @@ from halftrack.bounds import OutOfBoundsError, described, shown
 from halftrack.errors import UserError
 from halftrack.recipes.kinds.renamed import field_paths, new_name, now_called
 
-__all__ = ["first_difference", "first_error", "override", "plain"]
+__all__ = ["FieldError", "first_difference", "first_error", "override", "plain", "with_values"]
 
 RecipeT = TypeVar("RecipeT")
 
 _DEEPEST = 16  # groups of fields within each other, many more than any recipe has
 _LONGEST = 100  # characters of a path that is compared with the fields there are
+
+
+class FieldError(UserError):
+    """A value that a recipe's field does not take."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        """Dotted path of the field, or of the group that it is in."""
+
+    def __reduce__(self) -> tuple[type[FieldError], tuple[str, str]]:
+        return type(self), (self.field, str(self))
 
 
 def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
@@ -34,7 +46,6 @@ def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
         ValueError: for a field that does not exist (its new name or else the nearest field is
             named) or a value of the wrong type.
     """
-    kind: Any = type(recipe)
     values = dataclasses.asdict(recipe)  # type: ignore[call-overload]
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
@@ -43,10 +54,33 @@ def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
         if not _is_text(assignment):
             raise UserError(f"--set {shown(assignment)}: expected UTF-8 text without NUL")
         _assign(values, path.strip(), text.strip())
+    made: RecipeT = _made(type(recipe), values)
+    return made
+
+
+def with_values(recipe: RecipeT, fields: Mapping[str, Any]) -> RecipeT:
+    """Set fields, each by its dotted path, to values; groups may be given as plain values.
+
+    Raises:
+        FieldError: for a value that a field does not take.
+    """
+    values = dataclasses.asdict(recipe)  # type: ignore[call-overload]
+    for path, value in fields.items():
+        *parents, last = path.split(".")
+        place = values
+        for part in parents:
+            place = place[part]
+        place[last] = plain(value)
+    made: RecipeT = _made(type(recipe), values)
+    return made
+
+
+def _made(kind: Any, values: Mapping[str, Any]) -> Any:
     try:
-        changed: RecipeT = _adapter(kind).validate_python(values)
+        changed = _adapter(kind).validate_python(values)
     except ValidationError as error:
-        raise UserError(f"recipe field {first_error(error, kind)}") from error
+        field, _ = _place(kind, error.errors(include_url=False)[0]["loc"])
+        raise FieldError(field, f"recipe field {first_error(error, kind)}") from error
     if unknown := next(_unknown(values, plain(changed)), None):
         raise UserError(f"no recipe field {unknown}")
     return changed
@@ -109,6 +143,8 @@ def plain(value: Any) -> Any:
     """Dataclasses as dicts and tuples as lists, at any depth."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {name: plain(inside) for name, inside in value.items()}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return value

@@ -17,27 +17,39 @@ PrecisionName = Literal["fp32", "fp16"]
 
 
 def published(
-    benchmark: Benchmark = "MOT17", precision: PrecisionName = "fp32"
+    benchmark: Benchmark = "MOT17",
+    precision: PrecisionName = "fp32",
+    *,
+    depth: Literal[50, 101] = 50,
+    whole: bool = False,
 ) -> FrameDetectionRecipe:
-    """Faster R-CNN R50-FPN on half-train: 4 epochs, on MOT20 8.
+    """Faster R-CNN FPN on half-train, scored on half-val: 4 epochs, on MOT20 8.
 
     The published runs start from a Faster R-CNN trained on COCO's people; give that file with
     ``--init``. Without it the backbone starts from ImageNet.
+
+    Args:
+        benchmark: the data set.
+        precision: fp16 has the static loss scale 512.
+        depth: of the ResNet.
+        whole: train on all frames of the training sequences, and score on the same ones: a number
+            to see that it learns, none to compare.
 
     Source: MMTracking 0.14, configs/det/faster-rcnn_r50_fpn_4e_mot17-half.py and its sisters, on
     _base_/models/faster_rcnn_r50_fpn.py and _base_/datasets/mot_challenge_det.py.
     """
     epochs = 8 if benchmark == "MOT20" else 4
     half = "" if precision == "fp32" else "fp16_"
+    split = "" if whole else "-half"
     return FrameDetectionRecipe(
-        name=f"faster-rcnn_r50_fpn_{half}{epochs}e_{benchmark.lower()}-half",
+        name=f"faster-rcnn_r{depth}_fpn_{half}{epochs}e_{benchmark.lower()}{split}",
         # On MOT20, and there alone, the published detector cuts boxes to the image.
-        model=_model(clip_to_image=benchmark == "MOT20"),
+        model=_model(depth, clip_to_image=benchmark == "MOT20"),
         data=MotDetectionConfig(
             benchmark=benchmark,
             detectors="all",
-            training_split="half-train",
-            test_split="half-val",
+            training_split="train" if whole else "half-train",
+            test_split="train" if whole else "half-val",
             image_scale=(1088, 1088),
             ratio_range=(0.8, 1.2),
             photometric=True,
@@ -67,10 +79,10 @@ def published(
     )
 
 
-def _model(*, clip_to_image: bool) -> FasterRCNNConfig:
+def _model(depth: Literal[50, 101], *, clip_to_image: bool) -> FasterRCNNConfig:
     return FasterRCNNConfig(
         backbone=ResNetConfig(
-            depth=50,
+            depth=depth,
             strides=(1, 2, 2, 2),
             dilations=(1, 1, 1, 1),
             outputs=(1, 2, 3, 4),

@@ -66,7 +66,9 @@ def r50() -> VideoDetectionRecipe:
                 matching=MatchingConfig(
                     positive_iou=0.5,
                     negative_iou=0.5,
-                    low_quality_iou=None,
+                    # This config alone leaves MaxIoUAssigner's match_low_quality at its default,
+                    # True: a box goes to the object it fits best of all, not to its own best.
+                    low_quality_iou=0.5,
                     num_samples=256,
                     positive_fraction=0.25,
                 ),

@@ -1,0 +1,1 @@
+"""Keys of MMTracking's configs and the fields of recipes that they set: a table a kind."""

@@ -1,0 +1,61 @@
+"""Recipes written as Python and read again are the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from halftrack.interop import open_recipe_file, recipe_text
+from halftrack.recipes import RECIPES, load_recipe
+
+BASES = {
+    "selsa": "selsa_tiny_sample",
+    "faster_rcnn": "faster-rcnn_tiny_sample",
+    "reid": "reid_tiny_sample",
+    "tracktor": "tracktor_tiny_sample",
+    "siamrpn": "siamese_rpn_tiny_sample",
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_its_file(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    kind = RECIPES[name].function.partition(":")[0]
+    for base in (recipe, load_recipe(BASES[kind])):
+        text = recipe_text(recipe, base, origin="Mine.")
+        (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+        assert open_recipe_file(tmp_path / "mine.py").load() == recipe
+
+
+def test_only_what_differs_is_written() -> None:
+    base = load_recipe("selsa_tiny_sample").for_training()
+    training = replace(base.training, lr=0.02)
+    changed = replace(base, name="mine", training=training)
+    text = recipe_text(changed, base, origin="Mine.", notes=("Mind this.",), init='a "b".pth')
+    assert text == (
+        '"""Mine."""\n\n'
+        "from dataclasses import replace\n\n"
+        "from halftrack.recipes import load_recipe\n\n"
+        "# Mind this.\n"
+        'base = load_recipe("selsa_tiny_sample")\n'
+        'recipe = replace(base, name="mine", training=replace(base.training, lr=0.02))\n'
+        "init = 'a \"b\".pth'\n"
+    )
+
+
+def test_a_listed_recipe_is_its_name() -> None:
+    base = load_recipe("selsa_tiny_sample")
+    assert recipe_text(base, base, origin="Mine.") == (
+        '"""Mine."""\n\nfrom halftrack.recipes import load_recipe\n\n'
+        'recipe = load_recipe("selsa_tiny_sample")\n'
+    )
+
+
+def test_long_values_are_broken_as_ruff_breaks_them() -> None:
+    base, other = (load_recipe(f"siamese_rpn_{name}") for name in ("tiny_sample", "r50_20e_lasot"))
+    lines = recipe_text(other, base, origin="Mine.").splitlines()
+    assert max(len(line) for line in lines if "summary=" not in line) <= 100
+    assert "from halftrack.training import Phase" in lines
+    assert "            Ramp(epochs=5, start=0.2, end=1.0, arrives=False)," in lines
