@@ -27,7 +27,7 @@ _COMMANDS = {
     "a recipe misspelt": row("show selsa_tiny", "no recipe 'selsa_tiny'", "selsa_tiny_sample, "),
     "a recipe in capitals": row("show SELSA_TINY_SAMPLE", "no recipe", "selsa_tiny_sample"),
     "a recipe in another alphabet": row("show сельса", "no recipe 'сельса'", "nearest are"),
-    "a recipe's file": row("show configs/selsa.py", "no recipe 'configs/selsa.py'"),
+    "a recipe's file": row("show configs/selsa.py", "configs/selsa.py", "no such file"),
     "an empty recipe": row("show ''", "an argument is empty", "behind 'show'"),
     "a recipe of blanks": row("show '  '", "an argument is empty", "behind 'show'"),
     "a recipe of 5000 letters": row("show LONG", "no recipe 'xxx", "...", "nearest are"),
