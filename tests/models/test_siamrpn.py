@@ -176,6 +176,31 @@ def test_thawing_trains_stages_and_their_statistics_until_the_next_train(model: 
         apply_phases(model, [wrong], 1)
 
 
+def test_a_backbone_that_learns_its_norms_trains_channels_last_to_the_same_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = SiamRPNConfig()
+    backbone = replace(
+        config.backbone, depth=18, base_channels=8, frozen_stages=-1, frozen_bn=False
+    )
+    torch.manual_seed(0)
+    model = replace(config, backbone=backbone, neck_channels=16, norm="group").build().train()
+    layouts = []
+    model.backbone.register_forward_pre_hook(lambda _, given: layouts.append(given[0].stride(1)))
+
+    def gradients() -> tuple[torch.Tensor, ...]:
+        torch.manual_seed(0)  # of the anchors that are drawn
+        losses = model(pairs(True, False))
+        return torch.autograd.grad(losses[TERMS[0]] + losses[TERMS[1]], [*model.parameters()])
+
+    last = gradients()
+    assert layouts == [1, 1]
+    assert all(maps.is_contiguous() for maps in model.features(pairs(True, False).templates))
+    monkeypatch.setattr(model, "_is_faster_channels_last", lambda images: False)
+    for here, there in zip(last, gradients(), strict=True):
+        torch.testing.assert_close(here, there, rtol=0, atol=1e-4 * float(there.abs().max()))
+
+
 def test_evaluation_mode_says_what_to_call(model: SiamRPN) -> None:
     with pytest.raises(TypeError, match=r"call embed\(\) and compare\(\), got a PairBatch"):
         model.eval()(pairs(True))
