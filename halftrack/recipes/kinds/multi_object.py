@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
+from halftrack.bounds import Bounds
 from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.errors import MissingFileError, UserError
 from halftrack.models.detector_config import FasterRCNNConfig
@@ -52,7 +53,9 @@ class TrackingRecipe(Recipe):
     """When tracks go on, start and end."""
     camera_motion: EccMotion | None = field(default_factory=EccMotion)
     """Estimate of the camera's motion; None for a camera that stands still."""
-    search: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    search: Annotated[
+        tuple[tuple[str, tuple[float, ...]], ...], Bounds(least=0, most=1_000_000)
+    ] = ()
     """Fields of the recipe, each with the values that a search over them tries."""
     data: MotDetectionConfig
     """The data set's configuration: which sequences are tracked."""
