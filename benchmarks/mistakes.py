@@ -54,8 +54,8 @@ def main() -> None:
             f"{what}: median {statistics.median(seconds.values()):.2f} s, {len(slow)} of "
             f"{len(seconds)} over {LIMIT:g} s"
         )
-        for name in sorted(seconds, key=seconds.__getitem__, reverse=True)[:5]:
-            print(f"  {seconds[name]:.2f} s  {name}")
+        for name in sorted(slow, key=slow.__getitem__, reverse=True):
+            print(f"  {slow[name]:.2f} s  {name}")
     print(f"{len(table) - len(wrong)} of {len(table)} handled")
     print("\n".join(wrong))
 

@@ -52,12 +52,14 @@ def plot(
             raise MissingFileError(f"LOG {given}: there is no such file or folder")
     from halftrack.interop.logs.read import read_training_log
     from halftrack.interop.logs.summary import default_keys, final_values, overflows, seconds_a_step
-    from halftrack.report.log_curves import draw_log_curves, write_log_page
-    from halftrack.report.tables import render_table
 
     read = [read_training_log(given) for given in logs]
     chosen = _chosen(keys, default_keys(read), [key for log in read for key in log.fields()])
     names = _names(logs)
+    # Behind what may be wrong: drawing takes its time to import.
+    from halftrack.report.log_curves import draw_log_curves, write_log_page
+    from halftrack.report.tables import render_table
+
     rows, notes = [], []
     for name, log in zip(names, read, strict=True):
         seconds = seconds_a_step(log)
