@@ -13,16 +13,20 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/tools"))
 
 import torch
 from measure import machine, spread
+from noise import noisy
 
-from halftrack.frames import Clip, CropBatch, FrameBatch, PairBatch
 from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.recipes.run import choose_device
-from halftrack.training import Batch, Learner
+from halftrack.training import Learner
 from halftrack.training.compilation import Compilations
 from halftrack.training.placement import placed
 
@@ -35,23 +39,6 @@ def taught(recipe: TrainedRecipe, device: torch.device) -> Learner:
     config, precision = recipe.training, recipe.precision
     model = placed(recipe.build_model(seed=0), config, precision, device)
     return Learner(model, config, precision, device=device, batches_per_epoch=1)
-
-
-def noisy(batch: Batch) -> Batch:
-    """A planned batch, whose images are black, with noise in them."""
-    torch.manual_seed(0)
-    match batch:
-        case Clip():
-            images = [frame.image for frame in (batch.key, *batch.references)]
-        case FrameBatch():
-            images = [frame.image for frame in batch.frames]
-        case PairBatch():
-            images = [batch.templates, batch.searches]
-        case CropBatch():
-            images = [batch.images]
-    for image in images:
-        image.random_(0, 256)
-    return batch
 
 
 def spent(device: torch.device) -> float:

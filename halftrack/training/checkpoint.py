@@ -12,7 +12,8 @@ import platform
 import re
 import subprocess
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,7 @@ __all__ = [
     "newest_checkpoint",
     "prune",
     "read_checkpoint",
+    "whole_file",
     "write_checkpoint",
 ]
 
@@ -63,13 +65,23 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: if it cannot be written, as on a full disk; names the file.
     """
+    with whole_file(path) as partial, partial.open("w+b") as file:
+        _save(dict(state), file)
+        seal(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to, which takes its place when all of it is written.
+
+    Raises:
+        OSError: if it cannot be written, as on a full disk; names ``path``.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("w+b") as file:
-            _save(dict(state), file)
-            seal(file)
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
         os.replace(partial, path)
     except BaseException as error:
         partial.unlink(missing_ok=True)  # half a file would keep a full disk full

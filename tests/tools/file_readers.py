@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import pickle
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from fuzzing import Reader, mutated_bytes, mutated_tree
 from published import published, save_published
 from safetensors.torch import save
 from torch import nn
+from weights_readers import pickle_of, pickle_reader, weights_reader
 
 from halftrack.interop.checkpoints.publish import publish
 from halftrack.interop.checkpoints.resume import read_continuation
 from halftrack.pickles import read_arrays
-from halftrack.training.weights import load_weights
 
 _MODEL = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
 _STATE = published(_MODEL.state_dict())
@@ -49,13 +48,7 @@ def _bare(**how: Any) -> bytes:
     return stream.getvalue()
 
 
-def _records() -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(_published())) as file:
-        return {name: file.read(name) for name in file.namelist()}
-
-
-_RECORDS = _records()
-(_PICKLE,) = (name for name in _RECORDS if name.endswith("data.pkl"))
+read_published, read_pickle = weights_reader(_MODEL), pickle_reader(_MODEL, _published())
 
 
 def _plain_state() -> Any:
@@ -63,20 +56,6 @@ def _plain_state() -> Any:
     names = ("cfg", "hook_msgs", "anchors", "dtype", "written")
     meta = {name: value for name, value in _STATE["meta"].items() if name not in names}
     return _STATE | {"meta": meta, "state_dict": dict(_STATE["state_dict"])}
-
-
-def read_published(content: bytes, folder: Path) -> None:
-    (folder / "a.pth").write_bytes(content)
-    load_weights(_MODEL, folder / "a.pth")
-    assert all(value.isfinite().all() for value in _MODEL.state_dict().values())
-
-
-def read_pickle(content: bytes, folder: Path) -> None:
-    """A damaged pickle in an archive that is whole."""
-    with zipfile.ZipFile(folder / "a.pth", "w") as file:
-        for name, record in (_RECORDS | {_PICKLE: content}).items():
-            file.writestr(name, record)
-    load_weights(_MODEL, folder / "a.pth")
 
 
 def read_pickle_of_arrays(content: bytes, folder: Path) -> None:
@@ -102,7 +81,9 @@ READERS = [
         ),
         read_published,
     ),
-    Reader("pickle of a published one", mutated_bytes([_RECORDS[_PICKLE]], _TOKENS), read_pickle),
+    Reader(
+        "pickle of a published one", mutated_bytes([pickle_of(_published())], _TOKENS), read_pickle
+    ),
     Reader(
         "older pickle of a checkpoint",
         mutated_bytes([_bare(_use_new_zipfile_serialization=False)], _TOKENS),

@@ -8,7 +8,6 @@ import dataclasses
 import io
 import json
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from fuzzing import ODD_VALUES, Reader, mutated_bytes, mutated_tree
 from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
+from weights_readers import pickle_of, pickle_reader, weights_reader
 
 from halftrack.cli.track import first_box
 from halftrack.data.image_header import MAX_PIXELS, header_of
@@ -31,7 +31,6 @@ from halftrack.studies.memory.step_sizes import parse_image
 from halftrack.training.bundle import ReplayBundle, read_bundle, seal_bundle, write_bundle
 from halftrack.training.checkpoint import read_checkpoint, write_checkpoint
 from halftrack.training.same_run import check_parts, check_same_data, check_same_run
-from halftrack.training.weights import load_weights
 
 RECIPES = [
     load_recipe(f"{name}_tiny_sample")
@@ -65,27 +64,7 @@ def _sealed() -> bytes:
         return file.read_bytes()
 
 
-def _records(archive: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(archive)) as file:
-        return {name: file.read(name) for name in file.namelist()}
-
-
-_RECORDS = _records(_saved())
-(_PICKLE,) = (name for name in _RECORDS if name.endswith("data.pkl"))
-
-
-def read_weights(content: bytes, folder: Path) -> None:
-    (folder / "a.pth").write_bytes(content)
-    load_weights(_MODEL, folder / "a.pth")
-    assert all(value.isfinite().all() for value in _MODEL.state_dict().values())
-
-
-def read_pickle(content: bytes, folder: Path) -> None:
-    """A damaged pickle in an archive that is whole."""
-    with zipfile.ZipFile(folder / "a.pth", "w") as file:
-        for name, record in (_RECORDS | {_PICKLE: content}).items():
-            file.writestr(name, record)
-    load_weights(_MODEL, folder / "a.pth")
+read_weights, read_pickle = weights_reader(_MODEL), pickle_reader(_MODEL, _saved())
 
 
 def read_state(state: Any, folder: Path) -> None:
@@ -243,7 +222,9 @@ READERS = [
         read_weights,
     ),
     Reader(
-        "pickle of a checkpoint", mutated_bytes([_RECORDS[_PICKLE]], _PICKLE_TOKENS), read_pickle
+        "pickle of a checkpoint",
+        mutated_bytes([pickle_of(_saved())], _PICKLE_TOKENS),
+        read_pickle,
     ),
     Reader("checkpoint of a run", mutated_tree({"state_dict": {}, **_STATE}), read_state),
     Reader(

@@ -11,11 +11,11 @@ from types import ModuleType
 
 import pytest
 import torch
+from noise import noisy
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from halftrack.errors import UserError
-from halftrack.frames import Clip, CropBatch, FrameBatch, PairBatch
 from halftrack.layers import Compilable, fixed_shapes
 from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
@@ -68,22 +68,6 @@ def tiny_recipe(name: str, *fields: str) -> TrainedRecipe:
 def taught(recipe: TrainedRecipe) -> Learner:
     model = compiled(recipe.build_model(seed=0), recipe.training)
     return Learner(model, recipe.training, FP32, device=CPU, batches_per_epoch=1)
-
-
-def noisy(batch: Batch) -> Batch:
-    """A planned batch, whose images are black, with noise in them."""
-    match batch:
-        case Clip():
-            images = [frame.image for frame in (batch.key, *batch.references)]
-        case FrameBatch():
-            images = [frame.image for frame in batch.frames]
-        case PairBatch():
-            images = [batch.templates, batch.searches]
-        case CropBatch():
-            images = [batch.images]
-    for image in images:
-        image.random_(0, 256, generator=torch.Generator().manual_seed(0))
-    return batch
 
 
 def assert_computes_as_eager(learner: Learner, batch: Batch) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from published import SCALER
 from torch import Tensor, nn
 
 from halftrack.errors import UserError
@@ -21,13 +22,6 @@ from halftrack.training.loop import batch_seed
 from halftrack.training.run import Run
 
 CPU = torch.device("cpu")
-SCALER = {
-    "scale": 128.0,
-    "growth_factor": 2.0,
-    "backoff_factor": 0.5,
-    "growth_interval": 2000,
-    "_growth_tracker": 17,
-}
 
 
 def settings(**changed: Any) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from torch import nn
 
 from halftrack import __version__
 from halftrack.bounds import shown
-from halftrack.errors import MissingFileError, UserError, naming_file
+from halftrack.errors import MissingFileError, UserError
 from halftrack.recipes import Recipe
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
+from halftrack.training.checkpoint import newest_checkpoint, whole_file, write_checkpoint
 
 __all__ = ["FORMATS", "export", "recipe_of", "weights_file"]
 
@@ -103,13 +103,8 @@ def export(recipe: Recipe, model: nn.Module, out: Path, form: str) -> None:
         "recipe": json.dumps(recipe.to_dict()),
         "classes": json.dumps(classes),
     }
-    partial = out.with_name(out.name + ".partial")
-    try:
-        with naming_file(out):
-            save_file(dict(weights), partial, metadata=metadata)
-            partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(out) as partial:
+        save_file(dict(weights), partial, metadata=metadata)
 
 
 def _palette(count: int) -> list[tuple[int, int, int]]:
