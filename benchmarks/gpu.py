@@ -40,7 +40,7 @@ from tracktor import crop_batch, frame_batch
 
 from halftrack.precision import Precision
 from halftrack.recipes import TrainedRecipe, choose_device, override
-from halftrack.studies.memory.gpu import on_a_gpu
+from halftrack.rehearsing.gpu import on_a_gpu
 from halftrack.studies.memory.step import metered_step, predicted_step
 from halftrack.training import Learner, total_loss
 from halftrack.training.placement import placed

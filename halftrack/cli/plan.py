@@ -13,7 +13,7 @@ from halftrack.cli.console import console, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.options import RecipeName, Samples, Settings
 from halftrack.cli.recipe import check_recipe, choose_recipe
-from halftrack.studies.memory.gpu import parse_memory
+from halftrack.rehearsing.gpu import parse_memory
 
 __all__ = ["plan"]
 

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from halftrack.errors import naming_file
-from halftrack.report.html import document, figure, paragraph, table
-from halftrack.report.svg import curves, legend
+from halftrack.rehearsing.html import document, figure, paragraph, table
+from halftrack.rehearsing.svg import curves, legend
 
 __all__ = ["Curves", "draw_log_curves", "write_log_page"]
 

@@ -26,7 +26,7 @@ from halftrack.frames import CropBatch
 from halftrack.precision import Precision
 from halftrack.recipes import load_recipe, override, replay
 from halftrack.recipes.kinds.renamed import field_paths
-from halftrack.studies.memory.gpu import parse_memory
+from halftrack.rehearsing.gpu import parse_memory
 from halftrack.studies.memory.step_sizes import parse_image
 from halftrack.training.bundle import ReplayBundle, read_bundle, seal_bundle, write_bundle
 from halftrack.training.checkpoint import read_checkpoint, write_checkpoint

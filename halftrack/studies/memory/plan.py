@@ -11,7 +11,7 @@ from typing import Any
 from halftrack.errors import UserError
 from halftrack.precision.sites import OUTERMOST
 from halftrack.recipes import TrainedRecipe
-from halftrack.studies.memory.gpu import CONTEXT, live_that_fits, on_a_gpu
+from halftrack.rehearsing.gpu import CONTEXT, live_that_fits, on_a_gpu
 from halftrack.studies.memory.largest import Largest, largest_image, most_samples
 from halftrack.studies.memory.step import predicted_step
 

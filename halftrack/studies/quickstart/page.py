@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from halftrack.rehearsing.html import document, figure, paragraph, table
+from halftrack.rehearsing.svg import curves, legend
 from halftrack.report.curves import read_log
-from halftrack.report.html import document, figure, paragraph, table
-from halftrack.report.svg import curves, legend
 from halftrack.studies.quickstart.jobs import Job, Result
 from halftrack.studies.quickstart.plan import Plan
 from halftrack.training.checkpoint import code_versions

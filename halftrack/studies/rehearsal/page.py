@@ -9,8 +9,8 @@ from pathlib import Path
 
 from halftrack.precision import Histogram, LossScaleAdvice
 from halftrack.precision.sites import OUTERMOST
-from halftrack.report.html import COLOURS, document, figure, paragraph, table
-from halftrack.report.svg import curves, legend, octaves, stacked_bars
+from halftrack.rehearsing.html import COLOURS, document, figure, paragraph, table
+from halftrack.rehearsing.svg import curves, legend, octaves, stacked_bars
 from halftrack.studies.memory.plan import folded
 from halftrack.studies.rehearsal.answers import answers, memory_rows, module_rows, must_change
 from halftrack.studies.rehearsal.rehearse import Rehearsal

@@ -9,9 +9,9 @@ import pytest
 
 from halftrack.precision.memory import KINDS
 from halftrack.recipes import TrainedRecipe, load_recipe, override
+from halftrack.rehearsing.gpu import CONTEXT
 from halftrack.report import render_table
 from halftrack.studies.memory import plan as plan_module
-from halftrack.studies.memory.gpu import CONTEXT
 from halftrack.studies.memory.plan import MemoryPlan, plan_memory
 
 GIB = 2**30

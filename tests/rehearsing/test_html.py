@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from halftrack.report.html import document, figure, paragraph, table
+from halftrack.rehearsing.html import document, figure, paragraph, table
 
 
 def test_text_is_never_taken_for_html() -> None:

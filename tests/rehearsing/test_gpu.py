@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from halftrack.studies.memory.gpu import CONTEXT, MIB, live_that_fits, on_a_gpu, parse_memory
+from halftrack.rehearsing.gpu import CONTEXT, MIB, live_that_fits, on_a_gpu, parse_memory
 
 GIB = 1024 * MIB
 PUBLISHED = [("fp32", 2.91, 3.49), ("fp32", 7.21, 7.54), ("fp16", 1.83, 2.71)]
