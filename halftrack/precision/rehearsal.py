@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from halftrack.precision.attention import attention
 from halftrack.precision.autocast_lists import (
     FP32,
     FP32_SET_DTYPE,
@@ -173,6 +174,8 @@ def _kernels() -> dict[str, Kernel]:
     return kernels
 
 
+# What a GPU has one kernel for and a CPU composes, whether autocast is on or not.
+_FUSED: dict[str, Kernel] = {"scaled_dot_product_attention": attention}
 _depth = 0
 _library: torch.library.Library | None = None
 _known_kernels: dict[str, Kernel] = {}
@@ -219,6 +222,8 @@ def _enter() -> None:
         warnings.filterwarnings("ignore", "Warning only once for all operators")
         for name, kernel in _known_kernels.items():
             _library.impl(name, kernel, _KEY, allow_override=True)
+        for name, kernel in _FUSED.items():
+            _library.impl(name, kernel, "AutogradCPU", allow_override=True)
 
 
 def _leave() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from halftrack.precision import attention
 from halftrack.precision.dtypes import HALF, widen
 
 __all__ = ["PRODUCTS", "Kernel", "TensorCores", "check_ops_are_seen", "is_observed", "observing"]
@@ -81,8 +82,6 @@ _ACCUMULATED = (
     _aten.dot.default,
     _aten.vdot.default,
     _aten.addr.default,
-    _aten._scaled_dot_product_flash_attention_for_cpu.default,
-    _aten._scaled_dot_product_flash_attention_for_cpu_backward.default,
 )
 _NORMALISED = (
     _aten.native_batch_norm.default,
@@ -92,6 +91,7 @@ _NORMALISED = (
 _ARITHMETIC: dict[Any, Kernel] = {op: _accumulate(op) for op in _ACCUMULATED}
 _ARITHMETIC |= {op: _normalise(op) for op in _NORMALISED}
 _ARITHMETIC[_aten.convolution_backward.default] = _convolution_backward
+_ARITHMETIC |= attention.KERNELS
 
 PRODUCTS = frozenset(_ARITHMETIC)
 """The ops that are computed as tensor cores compute them."""
