@@ -135,15 +135,10 @@ class Precision:
         """Context for the forward pass: CUDA autocast's choice of dtypes, on a CPU as well."""
         import torch
 
-        from halftrack.precision.rehearsal import forget_cast_weights
-
         with ExitStack() as stack:
             stack.enter_context(self.arithmetic(device))
             if self.is_half:
-                kind = torch.device(device).type
-                if kind == "cpu" and not torch.is_autocast_enabled("cpu"):
-                    stack.callback(forget_cast_weights)
-                stack.enter_context(torch.autocast(kind, dtype=self.dtype))
+                stack.enter_context(torch.autocast(torch.device(device).type, dtype=self.dtype))
             yield
 
     @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from halftrack.precision.as_cuda import cuda_means_cpu
 from halftrack.precision.attention import attention
 from halftrack.precision.autocast_lists import (
     FP32,
@@ -27,7 +28,7 @@ from halftrack.precision.autocast_lists import (
 from halftrack.precision.dtypes import HALF
 from halftrack.precision.tensor_cores import TensorCores, check_ops_are_seen
 
-__all__ = ["forget_cast_weights", "is_rehearsing", "rehearsal"]
+__all__ = ["is_rehearsing", "rehearsal"]
 
 _aten = torch.ops.aten
 _KEY = "AutocastCPU"
@@ -36,12 +37,8 @@ _AUTOCAST = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU)
 Kernel = Callable[..., Any]
 
 
+# Half copies of weights, until the end of the outermost autocast region.
 _cast_weights: dict[tuple[int, torch.dtype, bool], tuple[Tensor, int, Tensor]] = {}
-
-
-def forget_cast_weights() -> None:
-    """Drop the half copies of weights, at the end of the outermost autocast region."""
-    _cast_weights.clear()
 
 
 def _cast(value: Any, dtype: torch.dtype) -> Any:
@@ -205,7 +202,7 @@ def rehearsal() -> Iterator[None]:
     _enter()
     _depth = 1
     try:
-        with TensorCores():
+        with cuda_means_cpu(_cast_weights.clear), TensorCores():
             yield
     finally:
         _depth = 0
@@ -228,7 +225,7 @@ def _enter() -> None:
 
 def _leave() -> None:
     global _library
-    forget_cast_weights()
+    _cast_weights.clear()
     if _library is not None:
         _library._destroy()
     _library = None
