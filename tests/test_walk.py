@@ -19,7 +19,8 @@ from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 PACKAGE = Path(halftrack.__file__).parent
 # The rehearsal, with the types it widens, runs on a CPU alone.
-REHEARSAL = ("precision/rehearsal.py", "precision/tensor_cores.py", "precision/dtypes.py")
+_STAND_INS = ("rehearsal", "tensor_cores", "as_cuda", "dtypes")
+REHEARSAL = tuple(f"precision/{name}.py" for name in _STAND_INS)
 LEFT_OUT = ("data/", "layers/", *REHEARSAL)
 
 

@@ -1,7 +1,7 @@
 """The module that an op belongs to, in the forward pass and in the backward pass.
 
-Forward it is the running module, or the layer inside it whose weights the op takes. Backward the
-running autograd node leads to the op that made it, by its sequence number.
+Forward it is the running module, or the layer inside it whose own method computes with its weights.
+Backward the running autograd node leads to the op that made it, by its sequence number.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class ModuleSites:
         self._owners: dict[int, tuple[StorageWeakRef, str]] = {}
         self._last: Site = ("", "")
         for path, module in model.named_modules():
+            if not _computes_for_others(module):
+                continue
             # Not parameters and buffers alone: a module may keep what it made of them.
             for held in tree_leaves(vars(module)):
                 if isinstance(held, Tensor):
@@ -157,3 +159,14 @@ class ModuleSites:
     def _owner(self, tensor: Tensor) -> str | None:
         known = self._owners.get(tensor.untyped_storage()._cdata)
         return None if known is None else known[1]
+
+
+def _computes_for_others(module: nn.Module) -> bool:
+    """True if a module has methods besides ``forward`` for others to compute with its weights.
+
+    Without them, others only read its weights, as attention those of its projection: an island of
+    the module would change nothing, one of the reader does.
+    """
+    classes = [cls for cls in type(module).__mro__ if not cls.__module__.startswith("torch.")]
+    methods = {name for cls in classes for name, value in vars(cls).items() if callable(value)}
+    return any(name != "forward" and not name.startswith("__") for name in methods)

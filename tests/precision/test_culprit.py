@@ -578,3 +578,27 @@ def test_a_target_without_area_is_named_with_its_sample() -> None:
     # Another fault keeps its name, and so do targets that nobody calls faulty.
     assert culprit_of(net(sized), dataclasses.replace(batch, faulty=())).operation == "log"
     assert culprit_of(net(), dataclasses.replace(batch, x=batch.x * 0)) is None
+
+
+def test_the_module_that_reads_anothers_weights_is_named_and_helps_when_kept_in_fp32() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Linear(8, 1))
+    with torch.no_grad():
+        model[0].self_attn.out_proj.weight.mul_(1e6)
+    batch = Rows(torch.randn(3, 4, 8), torch.zeros(0))
+
+    def culprit(precision: Precision) -> Culprit | None:
+        precision.keep_in_fp32(model)
+        return find_culprit(
+            model,
+            [batch],
+            lambda rows: {"loss": model(rows.x).sum()},
+            precision=precision,
+            loss_scale=1.0,
+            device="cpu",
+        )
+
+    found = culprit(Precision("fp16", 1.0))
+    assert found is not None
+    assert found.where == "0.self_attn"
+    assert culprit(Precision("fp16", 1.0, (found.where,))) is None
