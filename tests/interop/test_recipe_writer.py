@@ -29,6 +29,19 @@ def test_a_recipe_survives_its_file(name: str, tmp_path: Path) -> None:
         assert open_recipe_file(tmp_path / "mine.py").load() == recipe
 
 
+def test_fields_that_no_published_recipe_sets_survive_too(tmp_path: Path) -> None:
+    tracker = load_recipe("tracktor_tiny_sample")
+    data = replace(
+        tracker.data, public=True, public_file="it's.pkl", test_json="annotations/a.json"
+    )
+    selsa = load_recipe("selsa_tiny_sample").for_training()
+    compiled = replace(selsa, training=replace(selsa.training, compile="reduce-overhead"))
+    for recipe, base in ((replace(tracker, data=data), tracker), (compiled, selsa)):
+        text = recipe_text(recipe, base, origin="Mine.")
+        (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+        assert open_recipe_file(tmp_path / "mine.py").load() == recipe
+
+
 def test_only_what_differs_is_written() -> None:
     base = load_recipe("selsa_tiny_sample").for_training()
     training = replace(base.training, lr=0.02)

@@ -11,8 +11,11 @@ from fuzzing import Reader, mutated_bytes, mutated_lines, mutated_tree
 
 from halftrack.data import VideoIndex
 from halftrack.data.index_cache import cached_index
+from halftrack.data.mot import learned_rows
+from halftrack.data.mot.coco_json import read_json as read_mot_json
 from halftrack.data.parsed_video import ParsedVideo, assemble_index
 from halftrack.data.problems import DataError
+from halftrack.data.sot.coco_json import read_json as read_sot_json
 from halftrack.data.sot.pair_objects import objects_of
 from halftrack.data.vid.annotation_xml import XmlVideo, parse_video
 from halftrack.data.vid.coco_vid import build_index
@@ -60,6 +63,27 @@ TREE: dict[str, Any] = {
         for v in (1, 2) for f in range(2)
     ],
 }  # fmt: skip
+PEOPLE: dict[str, Any] = {
+    **TREE,
+    "categories": [{"id": 1, "name": "pedestrian"}, {"id": 2, "name": "car"}],
+    "videos": [{"id": 1, "name": "street", "fps": 30}, {"id": 2, "name": "park"}],
+    "images": [image | {"mot_frame_id": image["frame_id"] + 3} for image in TREE["images"]],
+    "annotations": [
+        each | {"visibility": 0.5, "mot_instance_id": 4, "mot_conf": 1.0, "mot_class_id": 1}
+        for each in TREE["annotations"]
+    ],
+}
+TARGETS: dict[str, Any] = {
+    **TREE,
+    "images": [
+        image | {"file_name": f"a/img/{n + 1:08d}.jpg", "video_id": 1, "frame_id": n}
+        for n, image in enumerate(TREE["images"])
+    ],
+    "annotations": [
+        each | {"full_occlusion": False, "out_of_view": n == 2}
+        for n, each in enumerate(TREE["annotations"])
+    ],
+}
 STILLS = {
     "categories": TREE["categories"],
     "images": [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in range(3)],
@@ -106,6 +130,30 @@ def read_json(tree: Any, folder: Path) -> None:
 def read_json_bytes(content: bytes, folder: Path) -> None:
     (folder / "a.json").write_bytes(content)
     must_be_usable(build_index(folder / "a.json", folder, None))
+
+
+def read_people(tree: Any, folder: Path) -> None:
+    """Whatever the file said, boxes are finite and frames are those of the sequence."""
+    (folder / "people.json").write_text(json.dumps(tree))
+    for sequence in read_mot_json(folder / "people.json", folder, None):
+        assert sequence.path(sequence.frame_numbers[-1])
+        assert "/" not in sequence.name
+        rows = sequence.truth
+        if rows is not None:
+            assert np.isfinite(rows.boxes_xyxy).all()
+            assert set(rows.frame_numbers.tolist()) <= set(sequence.frame_numbers)
+            assert ((rows.visibility >= 0) & (rows.visibility <= 1)).all()
+            learned_rows(sequence)
+
+
+def read_targets(tree: Any, folder: Path) -> None:
+    (folder / "a/img").mkdir(parents=True, exist_ok=True)
+    for number in range(1, 5):
+        (folder / f"a/img/{number:08d}.jpg").touch()
+    (folder / "targets.json").write_text(json.dumps(tree))
+    for sequence in read_sot_json(folder / "targets.json", folder, None):
+        assert len(sequence.absent) == len(sequence)
+        assert (sequence.first_box_xyxy[2:] > sequence.first_box_xyxy[:2]).all()
 
 
 def read_training_list(content: bytes, folder: Path) -> None:
@@ -186,6 +234,8 @@ def _cache_file() -> bytes:
 READERS = (
     Reader("VID XML", mutated_bytes(_XML_STARTS, _XML_TOKENS), read_xml),
     Reader("CocoVID tree", mutated_tree(TREE), read_json),
+    Reader("CocoVID tree of people", mutated_tree(PEOPLE), read_people),
+    Reader("CocoVID tree of targets", mutated_tree(TARGETS), read_targets),
     Reader("COCO tree", mutated_tree(STILLS), read_json),
     Reader(
         "CocoVID bytes",

@@ -278,7 +278,7 @@ data = dict(
     samples_per_gpu=${PAIRS}, workers_per_gpu=4, samples_per_epoch=600 * 1000,
     train=dict(type='RandomSampleConcatDataset', dataset_sampling_weights=[0.25, 0.2, 0.55],
                dataset_cfgs=[vid, coco, det]),
-    test=dict(type=${KIND}, ann_file=root + 'infos.txt', split='test', test_mode=True))
+    test=dict(type=${KIND}, ann_file=root + '${INFOS}_infos.txt', split='test', test_mode=True))
 optimizer = dict(lr=0.005, paramwise_cfg=dict(custom_keys=dict(
     backbone=dict(lr_mult=0.1, decay_mult=1.0))))
 optimizer_config = dict(
@@ -298,6 +298,7 @@ _SIAMESE_RUNS = {
     "uav123": ("UAV123Dataset", "penalty_k=0.1, window_influence=0.1, lr=0.5"),
     "vot2018": ("VOTDataset", "penalty_k=0.04, window_influence=0.44, lr=0.33"),
 }
+_SPLIT = ("lasot", "trackingnet")
 _FP16 = "fp16 = dict(loss_scale=512.)"
 
 
@@ -319,7 +320,7 @@ def _on_mot(benchmark: str, *, tracked: bool, whole: bool = False, public: bool 
         "KIND": "'MOTChallengeDataset'" if tracked else "'CocoDataset'",
         "SEQ": "Seq" if tracked else "",
         "PUBLIC": "dict(type='LoadDetections')," if public else "",
-        "FILE": "detection_file=root + 'annotations/d.pkl'," if public else "",
+        "FILE": f"detection_file=root + 'annotations/{scored}_detections.pkl'," if public else "",
     }
     return _filled(_MOT, words)
 
@@ -367,7 +368,9 @@ def _files() -> dict[str, str]:
         otb = name == "otb100"
         grey = "dict(type='SeqGrayAug', prob=0.2)," if otb else ""
         words = {"TRACKER": tracker, "GREY": grey, "PAIRS": "16" if otb else "28"}
-        text = _filled(_SIAMESE, {**words, "KIND": f"'{kind}'"})
+        text = _filled(
+            _SIAMESE, {**words, "KIND": f"'{kind}'", "INFOS": name + "_test" * (name in _SPLIT)}
+        )
         files[f"siamese_rpn_r50_20e_{name}"] = text
     hook = "optimizer_config = dict(type='SiameseRPNFp16OptimizerHook')"
     files["siamese_rpn_r50_fp16_20e_lasot"] = (

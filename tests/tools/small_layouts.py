@@ -41,7 +41,9 @@ def _selsa(**changes: Any) -> Recipe:
     return replace(recipe, data=data, model=replace(recipe.model, roi_head=head))
 
 
-def _siamese(trained: Any, benchmark: str, *, pairs: int = 24, **changes: Any) -> Recipe:
+def _siamese(
+    trained: Any, benchmark: str, *, pairs: int = 24, read: Any = None, **changes: Any
+) -> Recipe:
     recipe: Any = load_recipe("siamese_rpn_tiny_sample")
     data = PairDataConfig(
         training_sets=(trained,),
@@ -52,6 +54,7 @@ def _siamese(trained: Any, benchmark: str, *, pairs: int = 24, **changes: Any) -
         blur_probability=(0.0, 0.0),
         pairs_per_batch=4,
         pairs_per_epoch=pairs,
+        **(read or {}),
     )
     geometry = SiameseGeometry(template_size=31, search_size=63, template_cells=3)
     model = replace(recipe.model, geometry=geometry)
@@ -70,6 +73,10 @@ def _cocovid(_: Path) -> list[Recipe]:
     return [_selsa(training_sets=("vid",), training_json=("train.json",), test_json="val.json")]
 
 
+def _cocovid_pairs(_: Path) -> list[Recipe]:
+    return [_siamese("vid", "VOT2018", read={"training_json": ("train.json",)})]
+
+
 def _coco(_: Path) -> list[Recipe]:
     return [_siamese("coco", "VOT2018")]
 
@@ -78,6 +85,12 @@ def _lasot(root: Path) -> list[Recipe]:
     """Trained and tested on LaSOT, without and with the flags of its kit."""
     flags = str(root / "annos/att")
     return [_siamese("lasot", "LaSOT", attributes=each) for each in (None, flags)]
+
+
+def _infos(root: Path) -> list[Recipe]:
+    """Trained and tested on the sequences of MMTracking's lists."""
+    trained, tested = (root / f"annotations/lasot_{part}_infos.txt" for part in ("train", "test"))
+    return [_siamese("lasot", "LaSOT", read={"lasot_infos": str(trained)}, infos=str(tested))]
 
 
 def _tested(benchmark: str, *splits: str) -> Recipes:
@@ -118,6 +131,24 @@ def _multi_object(benchmark: Any) -> Recipes:
     return recipes
 
 
+def _cocovid_mot(root: Path) -> list[Recipe]:
+    """The detector and the tracker of half-val, on CocoVID files."""
+    detector, tracker, *_ = _multi_object("MOT17")(root)
+    files = {part: f"annotations/half-{part}_cocoformat.json" for part in ("train", "val")}
+    data: Any = replace(
+        detector.data,  # type: ignore[attr-defined]
+        training_json=files["train"],
+        test_json=files["val"],
+    )
+    return [replace(each, data=data) for each in (detector, tracker)]  # type: ignore[call-arg]
+
+
+def _crop_lists(root: Path) -> list[Recipe]:
+    embedder: Any = _multi_object("MOT17")(root)[2]
+    lists = {"training_list": "reid/meta/train_80.txt", "validation_list": "reid/meta/val_20.txt"}
+    return [replace(embedder, data=replace(embedder.data, **lists))]
+
+
 def _tracker(root: Path) -> list[Recipe]:
     return [_multi_object("MOT17")(root)[1]]
 
@@ -126,6 +157,10 @@ LAYOUTS = (
     Layout("ImageNet VID", lambda: trees.vid() | trees.vot(), "ILSVRC", _vid),
     Layout("ImageNet DET", lambda: trees.det() | trees.vot(), "ILSVRC", _det),
     Layout("CocoVID", trees.cocovid, "ILSVRC", _cocovid),
+    Layout("CocoVID pairs", lambda: trees.cocovid() | trees.vot(), "ILSVRC", _cocovid_pairs),
+    Layout("CocoVID of MOT17", trees.cocovid_mot, "MOT17", _cocovid_mot),
+    Layout("crops of MOT17", trees.crop_lists, "MOT17", _crop_lists),
+    Layout("LaSOT by lists", trees.lasot_infos, "annotations", _infos),
     Layout("COCO", trees.vot, "coco", _coco),
     *(
         Layout(name, partial(trees.mot, name), name, _multi_object(name))

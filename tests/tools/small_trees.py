@@ -137,6 +137,39 @@ def cocovid() -> Tree:
     return tree
 
 
+def cocovid_mot() -> Tree:
+    """MOT17 as MMTracking converts it: half-train and half-val, two sequences each."""
+    tree: Tree = {}
+    names = [f"MOT17-0{n}-FRCNN" for n in (2, 4)]
+    for name in names:
+        tree |= images(f"MOT17/train/{name}/img1", "{:06d}.jpg", range(1, 2 * FRAMES + 1))
+    for part, first in (("train", 1), ("val", FRAMES + 1)):
+        numbers = range(first, first + FRAMES)
+        told = _coco_tables(
+            [f"{name}/img1/{n:06d}.jpg" for name in names for n in numbers], videos=2
+        )
+        told["categories"] = [{"id": 1, "name": "pedestrian"}]
+        for each in told["annotations"]:
+            each |= {"category_id": 1, "visibility": 0.8, "mot_instance_id": each["instance_id"]}
+            each |= {"mot_conf": 1.0, "mot_class_id": 1}
+        for each in told["images"]:
+            each["mot_frame_id"] = each["frame_id"] + first
+        told["videos"] = [{"id": n, "name": name, "fps": 30} for n, name in enumerate(names)]
+        tree[f"MOT17/annotations/half-{part}_cocoformat.json"] = json.dumps(told).encode()
+    return tree
+
+
+def crop_lists() -> Tree:
+    """Crops of MOT17 as MMTracking's mot2reid cuts and lists them."""
+    tree: Tree = {}
+    for part, people in (("train_80", (1, 2, 3)), ("val_20", (4, 5))):
+        names = [f"MOT17-02-FRCNN_{n:06d}/{k:06d}.jpg" for n in people for k in range(3)]
+        tree |= {f"MOT17/reid/imgs/{name}": image(n) for n, name in enumerate(names)}
+        rows = [f"{name} {n // 3}" for n, name in enumerate(names)]
+        tree[f"MOT17/reid/meta/{part}.txt"] = lines(*rows)
+    return tree
+
+
 def coco() -> Tree:
     """COCO's training images and their annotations."""
     names = [f"{n:012d}.jpg" for n in range(8)]
@@ -176,6 +209,18 @@ def lasot() -> Tree:
         for file in ("full_occlusion.txt", "out_of_view.txt"):
             tree[f"{folder}/{file}"] = lines(["0", "0", "0", "1", "0", "0"])
         tree[f"annos/att/{name}.txt"] = lines(["0", "1"] * 7)
+    return tree
+
+
+def lasot_infos() -> Tree:
+    """LaSOT with MMTracking's lists in the place of the benchmark's."""
+    tree = lasot()
+    del tree["LaSOTBenchmark/testing_set.txt"]
+    heading = "The format of each line in this txt is (video_path,annotation_path,start,end)"
+    for part, number in (("test", 1), ("train", 2)):
+        names = [f"{kind}/{kind}-{number}" for kind in ("car", "dog")]
+        rows = [f"{name}/img,{name}/groundtruth.txt,1,{FRAMES}" for name in names]
+        tree[f"annotations/lasot_{part}_infos.txt"] = lines(heading, *rows)
     return tree
 
 

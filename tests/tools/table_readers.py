@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from halftrack.data.mot import read_mot
+from halftrack.data.mot.crops.listed import listed_crops
 from halftrack.data.mot.tables import read_detections, read_truth
 from halftrack.data.sot import read_sot
-from halftrack.data.sot.text import read_boxes, read_flags, read_names
+from halftrack.data.sot.folders import listed_sequences
 from halftrack.data.tables.seqinfo import MOST_FRAMES, read_seqinfo
+from halftrack.data.tables.target_text import read_boxes, read_flags, read_names
 from halftrack.evaluation import SequenceTruth, read_results, score_tracks, write_results
 from halftrack.evaluation.sot_results import read_boxes as read_result_boxes
 
@@ -50,6 +52,7 @@ _BOXES = [
 with io.BytesIO() as _stream:
     Image.new("RGB", (160, 120)).save(_stream, "JPEG")
     _IMAGE = _stream.getvalue()
+_INFOS = b"The format\na/img,a/groundtruth.txt,1,6\nb/img,b/groundtruth.txt,775,780\n"
 _CORNERS = b"\n".join([b"1,1,9,1,9,7,1,7"] * 4)
 
 
@@ -128,6 +131,20 @@ def read_list(content: bytes, folder: Path) -> None:
         assert (folder / name).parent == folder
 
 
+def read_crop_list(content: bytes, folder: Path) -> None:
+    (folder / "train.txt").write_bytes(content)
+    crops = listed_crops(folder / "train.txt", folder)
+    paths = [crops.sequences[0].path(int(number)) for number in crops.frame_numbers]
+    assert len(set(paths)) == len(crops) == len([crops.sample_id(n) for n in range(len(crops))])
+    assert all(".." not in path.split("/") for path in paths)
+    assert sorted(set(crops.labels.tolist())) == list(range(crops.num_identities))
+
+
+def read_infos(content: bytes, folder: Path) -> None:
+    (folder / "infos.txt").write_bytes(content)
+    assert listed_sequences(folder / "infos.txt", folder, (), []) == ()
+
+
 def read_benchmark(content: bytes, folder: Path) -> None:
     sequence = folder / "VOT2018" / "a"
     if not sequence.exists():
@@ -158,6 +175,8 @@ READERS = [
     Reader("boxes of a target", _bytes(*_BOXES, _CORNERS), read_target_boxes),
     Reader("flags of a target", _bytes(b"0,0,1,0", b"0\n0\n1\n0"), read_target_flags),
     Reader("list of sequences", _bytes(b"car-1\ncar-2\ndog-1\n"), read_list),
+    Reader("list of crops", _bytes(b"a/0.jpg 0\na/1.jpg 0\nb/0.jpg 1\n"), read_crop_list),
+    Reader("infos of sequences", _bytes(_INFOS), read_infos),
     Reader("VOT sequence", _bytes(_CORNERS, b"\n".join([b"1,2,3,4"] * 4)), read_benchmark),
     Reader("SOT results", _bytes(*_BOXES), read_box_results),
 ]

@@ -69,6 +69,7 @@ def check_sot(
     split: SotSplit = "test",
     *,
     attributes: str | Path | None = None,
+    infos: str | Path | None = None,
     decode: bool = False,
     threads: int = 4,
     progress: Progress | None = None,
@@ -82,6 +83,7 @@ def check_sot(
         benchmark: which data set.
         split: which sequences.
         attributes: the folder of their attributes that scoring asks for, as of ``read_sot``.
+        infos: MMTracking's list of the sequences, as of ``read_sot``.
         decode: decode every image too.
         threads: how many threads look at images.
         progress: told (images seen, images in all).
@@ -93,7 +95,14 @@ def check_sot(
     problems: list[Problem] = []
     sequences: tuple[SotSequence, ...] = ()
     with noting(problems):
-        sequences = read_sot(data_root, benchmark, split, attributes=attributes, problems=problems)
+        sequences = read_sot(
+            data_root,
+            benchmark,
+            split,
+            attributes=attributes,
+            infos=infos,
+            problems=problems,
+        )
     if not sequences:
         return SetReport(name=name, problems=tuple(problems))
     problems += (*untrackable(sequences), *partly_published(sequences))

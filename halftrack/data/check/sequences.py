@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import numpy as np
 from halftrack.data.check.images import look_at_images
 from halftrack.data.check.report import SetReport
 from halftrack.data.mot.config import MotDetectionConfig, MotSplit, ReIDDataConfig
-from halftrack.data.mot.crop_batches import CropBatches
-from halftrack.data.mot.crops import Crops, read_crops
+from halftrack.data.mot.crops.batches import CropBatches
+from halftrack.data.mot.crops.read import read_crops
+from halftrack.data.mot.crops.records import Crops
 from halftrack.data.mot.frame_batches import FrameBatches
 from halftrack.data.mot.mot_challenge import lacking, read_mot
 from halftrack.data.mot.records import LeftOutRows, MotSequence, learned_rows, odd_counts
@@ -37,28 +39,38 @@ def check_mot(
     Raises:
         DataError: if the benchmark is not there.
     """
-    splits: tuple[MotSplit, ...] = ("train",)
+    if isinstance(config, ReIDDataConfig) and config.training_list:
+        return _check_listed(data_root, config, decode=decode, threads=threads, progress=progress)
+    parts: tuple[tuple[MotSplit, str], ...] = (("train", ""),)
     if isinstance(config, MotDetectionConfig):
-        splits = tuple(dict.fromkeys((config.training_split, config.test_split)))
+        parts = _parts(config)
     report_of = partial(_check_split, tracked=tracked, decode=decode, threads=threads)
-    return tuple(report_of(data_root, config, split, progress=progress) for split in splits)
+    return tuple(report_of(data_root, config, *part, progress=progress) for part in parts)
+
+
+def _parts(config: MotDetectionConfig) -> tuple[tuple[MotSplit, str], ...]:
+    """The split that is trained on and the one that is tested on, each with its CocoVID file."""
+    trained = config.training_split, config.training_json
+    return tuple(dict.fromkeys((trained, (config.test_split, config.test_json))))
 
 
 def _check_split(
     data_root: str | Path,
     config: MotDetectionConfig | ReIDDataConfig,
     split: MotSplit,
+    json: str,
     *,
     tracked: bool,
     decode: bool,
     threads: int,
     progress: Progress | None,
 ) -> SetReport:
-    learned_from = True
+    learned_from, tested = True, False
     public: bool | Path = False
     if isinstance(config, MotDetectionConfig):
-        learned_from = split == config.training_split
-        public = split == config.test_split and config.public_source
+        trained_on, tested_on = _parts(config)[0], _parts(config)[-1]
+        learned_from, tested = (split, json) == trained_on, (split, json) == tested_on
+        public = tested and config.public_source
     problems: list[Problem] = []
     sequences = read_mot(
         data_root,
@@ -66,6 +78,7 @@ def _check_split(
         benchmark=config.benchmark,
         detectors=config.detectors,
         detections=public,
+        json=json,
         problems=problems,
     )
     lacks = lacking(sequences, truth=learned_from or not tracked, detections=public)
@@ -75,7 +88,7 @@ def _check_split(
         places,
         lambda place: place[0].path(place[1]),
         size=lambda place: place[0].size,
-        source="seqinfo.ini",
+        source="its annotation" if json else "seqinfo.ini",
         decode=decode,
         threads=threads,
         progress=progress,
@@ -90,9 +103,12 @@ def _check_split(
             boxes |= {"crops trained on": len(crops), "of individuals": crops.num_identities}
     else:
         usable = [each for each in sequences if each.folder not in lacks]
-        problems += _unusable(config, split, usable, tracked=tracked)
+        if learned_from:
+            problems += _nothing_to_learn(config, usable)
+        if tested:
+            problems += _nothing_to_score(config, usable, tracked=tracked)
     return SetReport(
-        name=f"{config.benchmark} {split}",
+        name=f"{config.benchmark} {json or split}",
         counts={
             "videos": len(sequences),
             "frames": len(places),
@@ -113,24 +129,61 @@ def _check_split(
     )
 
 
-def _unusable(
-    config: MotDetectionConfig,
-    split: MotSplit,
-    sequences: Sequence[MotSequence],
-    *,
-    tracked: bool,
+def _nothing_to_learn(
+    config: MotDetectionConfig, sequences: Sequence[MotSequence]
 ) -> list[Problem]:
-    """What training stops at for want of a frame to learn from, and testing of one to score."""
+    """What training stops at for want of a frame to learn from."""
     problems: list[Problem] = []
-    if split == config.training_split and sequences:
+    if sequences:
         with noting(problems):
             FrameBatches(sequences=sequences, config=config)
-    if split == config.test_split and tracked:
-        problems += unscorable(sequences, config.benchmark).values()
-    elif split == config.test_split and sequences:
-        nothing = nothing_to_detect(sequences, flag_zero=config.train_flag_zero)
-        problems += [] if nothing is None else [nothing]
     return problems
+
+
+def _nothing_to_score(
+    config: MotDetectionConfig, sequences: Sequence[MotSequence], *, tracked: bool
+) -> list[Problem]:
+    """What testing stops at for want of truth to score with."""
+    if tracked:
+        return list(unscorable(sequences, config.benchmark).values())
+    nothing = nothing_to_detect(sequences, flag_zero=config.train_flag_zero) if sequences else None
+    return [] if nothing is None else [nothing]
+
+
+def _check_listed(
+    data_root: str | Path,
+    config: ReIDDataConfig,
+    *,
+    decode: bool,
+    threads: int,
+    progress: Progress | None,
+) -> tuple[SetReport, ...]:
+    """The crops of both lists, and their images."""
+    reports = []
+    for validation, name in enumerate((config.training_list, config.validation_list)):
+        problems: list[Problem] = []
+        report = SetReport(name=f"{config.benchmark} {name}")
+        with noting(problems):
+            crops = read_crops(config, data_root, validation=bool(validation))
+            if not validation:
+                CropBatches(crops=crops, config=config, crop_size=(1, 1))
+            (sequence,) = crops.sequences
+            images = look_at_images(
+                sequence.frame_numbers,
+                sequence.path,
+                decode=decode,
+                threads=threads,
+                progress=progress,
+            )
+            report = replace(
+                report,
+                counts={"crops": len(crops), "individuals": crops.num_identities},
+                left_out=images.passed_over,
+                odd_images=tuple(images.odd),
+                problems=tuple(images.problems),
+            )
+        reports.append(replace(report, problems=(*problems, *report.problems)))
+    return tuple(reports)
 
 
 def _check_crops(

@@ -8,8 +8,9 @@ from halftrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from halftrack.data.mot.config import Benchmark, MotDetectionConfig, ReIDDataConfig
-    from halftrack.data.mot.crop_batches import CropBatches, crops_in_order
-    from halftrack.data.mot.crops import Crops, read_crops
+    from halftrack.data.mot.crops.batches import CropBatches, crops_in_order
+    from halftrack.data.mot.crops.read import read_crops
+    from halftrack.data.mot.crops.records import Crops
     from halftrack.data.mot.frame_batches import FrameBatches
     from halftrack.data.mot.mot_challenge import read_mot
     from halftrack.data.mot.records import LeftOutRows, MotRows, MotSequence, learned_rows
@@ -41,14 +42,12 @@ __getattr__, __dir__ = lazy_names(
             "MotDetectionConfig",
             "ReIDDataConfig",
         ),
-        "crop_batches": (
+        "crops.batches": (
             "CropBatches",
             "crops_in_order",
         ),
-        "crops": (
-            "Crops",
-            "read_crops",
-        ),
+        "crops.read": ("read_crops",),
+        "crops.records": ("Crops",),
         "frame_batches": ("FrameBatches",),
         "mot_challenge": ("read_mot",),
         "records": (

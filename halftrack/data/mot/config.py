@@ -43,6 +43,12 @@ class MotDetectionConfig:
     """Frames that are trained on."""
     test_split: MotSplit = "half-val"
     """Frames that are tested on."""
+    training_json: str = ""
+    """A CocoVID file below the benchmark's folder to read in the place of ``seqinfo.ini`` and
+    ``gt.txt``; it says itself which frames are trained on, of images below ``train``."""
+    test_json: str = ""
+    """A CocoVID file of the sequences that are tested on; images are below ``train``, or below
+    ``test`` with that split."""
     train_flag_zero: bool = False
     """Learn from pedestrians with flag 0, as the reference does. MOT17 and MOT20 have none; in
     files that mark regions to ignore by the flag alone this would teach them as people."""
@@ -121,6 +127,11 @@ class ReIDDataConfig:
     """The data set."""
     detectors: Literal["DPM", "FRCNN", "SDP"] = "FRCNN"
     """The copy of MOT17's videos that is read; in all three everybody would count thrice."""
+    training_list: str = ""
+    """MMTracking's list of crops to learn from, a file below the benchmark's folder such as
+    ``reid/meta/train_80.txt``, in the place of ``split``; the crops lie in ``reid/imgs``."""
+    validation_list: str = ""
+    """The list of crops for validation; one list takes the other."""
     split: ReIDSplit = "half-train"
     """``half-train``: nothing of half-val is trained on; ``whole-train``: as published, which lets
     half-val frames leak into training."""
@@ -154,6 +165,11 @@ class ReIDDataConfig:
         _one_of("detectors", self.detectors, ("DPM", "FRCNN", "SDP"))
         _one_of("split", self.split, get_args(ReIDSplit))
         _one_of("on_bad_sample", self.on_bad_sample, get_args(OnBadSample))
+        if bool(self.training_list) != bool(self.validation_list):
+            raise UserError(
+                f"training_list={self.training_list!r}, validation_list={self.validation_list!r}: "
+                "expected a file for both, or for none"
+            )
         if self.max_crops < self.min_crops:
             raise UserError(
                 f"max_crops={self.max_crops!r}: expected at least min_crops={self.min_crops!r}"

@@ -117,6 +117,7 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
             detectors=config.detectors,
             on_bad_sample=config.on_bad_sample,
             skipped=skipped,
+            json=config.training_json,
             truth=True,
         )
         return cls(
@@ -212,7 +213,7 @@ def load_frame(
         DataError: if the image cannot be used.
     """
     path = sequence.path(frame_number)
-    image = load_annotated_image(path, sequence.size, source="seqinfo.ini")
+    image = load_annotated_image(path, sequence.size, source=sequence.size_source)
     boxes = torch.from_numpy(rows.in_frame(frame_number).boxes_xyxy.astype(np.float32))
     prepared, boxes, scale_xy = _transform(image, boxes, decisions, crop_size)
     return Frame(

@@ -7,7 +7,6 @@ they are written: the 1 of 1-based pixels is not subtracted.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import get_args
 
 from halftrack.data.files import is_clutter, require_utf8, user_path
 from halftrack.data.image_header import header_of
+from halftrack.data.mot.coco_json import read_json
 from halftrack.data.mot.config import Benchmark, Detectors, MotSplit
 from halftrack.data.mot.pickled import PickledDetections
 from halftrack.data.mot.records import DEFAULT_FRAME_RATE, MotRows, MotSequence
@@ -31,7 +31,7 @@ from halftrack.data.problems import (
 from halftrack.data.tables.seqinfo import read_seqinfo
 from halftrack.errors import UserError
 
-__all__ = ["lacking", "read_mot", "read_usable_mot"]
+__all__ = ["find_mot", "lacking", "read_mot", "read_usable_mot"]
 
 _DETECTOR = re.compile(r"-(DPM|FRCNN|SDP)$")
 
@@ -43,6 +43,7 @@ def read_mot(
     benchmark: Benchmark = "MOT17",
     detectors: Detectors = "all",
     detections: bool | Path = False,
+    json: str = "",
     problems: list[Problem] | None = None,
 ) -> tuple[MotSequence, ...]:
     """The sequences of a split, sorted by name.
@@ -54,6 +55,8 @@ def read_mot(
         detectors: which of MOT17's three copies of each video; sequences whose name does not end
             in a detector's are always kept.
         detections: read ``det/det.txt`` too, or in its place MMTracking's pickle at this path.
+        json: a CocoVID file below the benchmark's folder that says which sequences and frames these
+            are and where people are, in the place of ``seqinfo.ini`` and ``gt.txt``.
         problems: sequences that cannot be used are left out and noted here; None raises the first.
 
     Raises:
@@ -68,19 +71,16 @@ def read_mot(
         if value not in allowed:
             raise UserError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
     part = "test" if split == "test" else "train"
-    parent = _find_mot(data_root, benchmark, part) / part
-    folders = sorted(
-        folder for folder in parent.iterdir() if folder.is_dir() and not is_clutter(folder.name)
-    )
-    kept = [folder for folder in folders if _wanted(folder.name, detectors)]
-    if not kept:
-        found = ", ".join(folder.name for folder in folders) or "no folder"
-        raise DataError(str(parent), f"no sequence with detectors={detectors!r}, only {found}")
+    parent = find_mot(data_root, benchmark, part) / part
     source = PickledDetections(detections) if isinstance(detections, Path) else detections
+    if json:
+        found = read_json(parent.parent / json, parent, problems)
+    else:
+        found = _read_folders(parent, split, benchmark, detectors, problems)
     sequences = []
-    for folder in kept:
+    for each in found:
         with noting(problems):
-            sequences.append(_read_sequence(folder, split, benchmark, detections=source))
+            sequences.append(_with_detections(each, source) if source else each)
     return tuple(sequences)
 
 
@@ -93,6 +93,7 @@ def read_usable_mot(
     on_bad_sample: OnBadSample,
     skipped: SkipLedger,
     detections: bool | Path = False,
+    json: str = "",
     truth: bool = False,
     scored: bool = False,
 ) -> tuple[MotSequence, ...]:
@@ -106,6 +107,7 @@ def read_usable_mot(
         on_bad_sample: what becomes of a sequence that cannot be used.
         skipped: told what was left out.
         detections: each needs public detections, of ``det/det.txt`` or of this pickle.
+        json: as of ``read_mot``.
         truth: each needs ground truth.
         scored: each needs ground truth that can be scored, unless none has any.
 
@@ -119,6 +121,7 @@ def read_usable_mot(
         benchmark=benchmark,
         detectors=detectors,
         detections=detections,
+        json=json,
         problems=problems,
     )
     lacks = lacking(sequences, truth=truth, detections=detections)
@@ -145,7 +148,7 @@ def lacking(
     problems = {}
     for each in sequences:
         if truth and each.truth is None:
-            file, reason = each.folder / "gt" / "gt.txt", "ground truth is missing"
+            file, reason = each.truth_file, "ground truth is missing"
         elif detections and each.detections is None:
             file = each.folder / "det" / "det.txt"
             reason = "public=True asks for public detections, which are not here"
@@ -157,7 +160,7 @@ def lacking(
     return problems
 
 
-def _find_mot(data_root: str | Path, benchmark: Benchmark, part: str) -> Path:
+def find_mot(data_root: str | Path, benchmark: Benchmark, part: str) -> Path:
     """The benchmark's folder in ``data_root``, or ``data_root`` itself if it is one.
 
     Raises:
@@ -173,14 +176,34 @@ def _find_mot(data_root: str | Path, benchmark: Benchmark, part: str) -> Path:
     raise DataError(str(root), f"no {benchmark} here: looked for {looked}")
 
 
+def _read_folders(
+    parent: Path,
+    split: MotSplit,
+    benchmark: Benchmark,
+    detectors: Detectors,
+    problems: list[Problem] | None,
+) -> tuple[MotSequence, ...]:
+    """The sequences of a folder as MOTChallenge has them."""
+    folders = sorted(
+        folder for folder in parent.iterdir() if folder.is_dir() and not is_clutter(folder.name)
+    )
+    kept = [folder for folder in folders if _wanted(folder.name, detectors)]
+    if not kept:
+        found = ", ".join(folder.name for folder in folders) or "no folder"
+        raise DataError(str(parent), f"no sequence with detectors={detectors!r}, only {found}")
+    sequences = []
+    for folder in kept:
+        with noting(problems):
+            sequences.append(_read_sequence(folder, split, benchmark))
+    return tuple(sequences)
+
+
 def _wanted(name: str, detectors: Detectors) -> bool:
     detector = _DETECTOR.search(name)
     return detectors == "all" or detector is None or detector[1] == detectors
 
 
-def _read_sequence(
-    folder: Path, split: MotSplit, benchmark: Benchmark, *, detections: bool | PickledDetections
-) -> MotSequence:
+def _read_sequence(folder: Path, split: MotSplit, benchmark: Benchmark) -> MotSequence:
     require_utf8(str(folder))
     file = folder / "seqinfo.ini"
     info = read_seqinfo(file)
@@ -201,27 +224,34 @@ def _read_sequence(
         frame_rate=info.frame_rate or DEFAULT_FRAME_RATE,
         image_folder=info.image_folder,
         image_ending=info.image_ending,
+        num_frames=num_frames,
     )
     _check_length(sequence, num_frames)
     if info.size is None:
         header = header_of(sequence.path(1))
         sequence = replace(sequence, size=(header.height, header.width))
-    truth, found = folder / "gt" / "gt.txt", folder / "det" / "det.txt"
-    odd: Counter[str] = Counter()
-    if truth.exists():
-        rows, counts = read_truth(truth, num_frames, sequence.size, benchmark)
-        odd.update(counts)
-        sequence = replace(sequence, truth=_within(rows, frame_numbers, num_frames))
-    if isinstance(detections, PickledDetections):
-        named = detections.rows(sequence)
-        if named is not None:
-            odd.update({f"{what} ({detections.file.name})": n for what, n in named[1].items()})
-            sequence = replace(sequence, detections=named[0])
-    elif detections and found.exists():
-        rows, counts = read_detections(found, num_frames, sequence.size)
-        odd.update({f"{what} (det.txt)": count for what, count in counts.items()})
-        sequence = replace(sequence, detections=_within(rows, frame_numbers, num_frames))
-    return replace(sequence, odd={what: count for what, count in odd.items() if count})
+    if not sequence.truth_file.exists():
+        return sequence
+    rows, odd = read_truth(sequence.truth_file, num_frames, sequence.size, benchmark)
+    counts = {what: count for what, count in odd.items() if count}
+    return replace(sequence, truth=_within(rows, frame_numbers), odd=counts)
+
+
+def _with_detections(sequence: MotSequence, source: PickledDetections | bool) -> MotSequence:
+    """The sequence with its public detections, where there are any."""
+    if isinstance(source, PickledDetections):
+        named = source.rows(sequence)
+        if named is None:
+            return sequence
+        (rows, odd), file = named, source.file
+    else:
+        file = sequence.folder / "det" / "det.txt"
+        if not file.exists():
+            return sequence
+        rows, odd = read_detections(file, sequence.num_frames, sequence.size)
+        rows = _within(rows, sequence.frame_numbers)
+    counts = {f"{what} ({file.name})": count for what, count in odd.items() if count}
+    return replace(sequence, detections=rows, odd={**sequence.odd, **counts})
 
 
 def _check_length(sequence: MotSequence, num_frames: int) -> None:
@@ -237,8 +267,7 @@ def _check_length(sequence: MotSequence, num_frames: int) -> None:
         raise DataError(str(last), f"image of the last frame is missing, {told}")
 
 
-def _within(rows: MotRows, frame_numbers: range, num_frames: int) -> MotRows:
-    if len(frame_numbers) == num_frames:
-        return rows
+def _within(rows: MotRows, frame_numbers: range) -> MotRows:
     first, stop = frame_numbers.start, frame_numbers.stop
-    return rows.select((rows.frame_numbers >= first) & (rows.frame_numbers < stop))
+    within = (rows.frame_numbers >= first) & (rows.frame_numbers < stop)
+    return rows if within.all() else rows.select(within)

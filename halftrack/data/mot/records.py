@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from halftrack.data.index import MIN_BOX_SIDE, Booleans, Integers
 from halftrack.data.problems import DataError
+from halftrack.data.tables.seqinfo import MOST_FRAMES
 
 __all__ = [
     "DEFAULT_FRAME_RATE",
@@ -92,12 +93,18 @@ class MotSequence:
     """Frames of the split, 1-based and counted in the whole sequence."""
     size: tuple[int, int]
     """Height and width of its images."""
+    num_frames: int = MOST_FRAMES
+    """Frames of the whole sequence, where that is known."""
     frame_rate: float = DEFAULT_FRAME_RATE
     """Frames a second; 30 where the sequence does not say."""
     image_folder: str = "img1"
     """Folder of the images below ``folder``."""
     image_ending: str = ".jpg"
     """Ending of the images' names."""
+    image_paths: Mapping[int, str] = field(default_factory=dict)
+    """Paths of the images by frame number, where a file names them."""
+    json_file: Path | None = None
+    """CocoVID file that the sequence is read from; None for ``seqinfo.ini`` and ``gt.txt``."""
     truth: MotRows | None = None
     """Ground truth of these frames; None where none is published."""
     detections: MotRows | None = None
@@ -110,7 +117,19 @@ class MotSequence:
 
     def path(self, frame_number: int) -> str:
         """Path of a frame's image."""
+        if self.image_paths:
+            return self.image_paths[frame_number]
         return f"{self.folder}/{self.image_folder}/{frame_number:06d}{self.image_ending}"
+
+    @property
+    def truth_file(self) -> Path:
+        """File that holds the ground truth, if there is any."""
+        return self.json_file or self.folder / "gt" / "gt.txt"
+
+    @property
+    def size_source(self) -> str:
+        """The source of ``size``, in messages."""
+        return "seqinfo.ini" if self.json_file is None else "its annotation"
 
     def sample_id(self, frame_number: int) -> str:
         """A frame's name in logs and errors, e.g. ``MOT17-02-FRCNN/img1/000008``."""
@@ -170,7 +189,7 @@ def learned_rows(sequence: MotSequence, *, flag_zero: bool = False) -> tuple[Mot
     """
     rows = sequence.truth
     if rows is None:
-        raise DataError(str(sequence.folder / "gt" / "gt.txt"), "ground truth is missing")
+        raise DataError(str(sequence.truth_file), "ground truth is missing")
     height, width = sequence.size
     x1, y1, x2, y2 = rows.boxes_xyxy.T
     pedestrian = rows.classes == _PEDESTRIAN

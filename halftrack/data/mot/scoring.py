@@ -51,8 +51,7 @@ def unscorable(sequences: Sequence[MotSequence], benchmark: Benchmark) -> dict[P
             )
         else:
             continue
-        file = str(sequence.folder / "gt" / "gt.txt")
-        problems[sequence.folder] = Problem(file, reason)
+        problems[sequence.folder] = Problem(str(sequence.truth_file), reason)
     return problems
 
 

@@ -92,7 +92,7 @@ class TestSequence:
             labels=labels,
         )
         width, height = (side / s for side, s in zip(frame.size[::-1], frame.scale_xy, strict=True))
-        require_size(path, (round(height), round(width)), self.size, source="seqinfo.ini")
+        require_size(path, (round(height), round(width)), self.size, source=self.record.size_source)
         if boxes_xyxy is None:
             return frame
         none = frame.boxes_xyxy[:0]
@@ -170,6 +170,7 @@ class MotSequences:
             on_bad_sample=config.on_bad_sample,
             skipped=skipped,
             detections=config.public_source,
+            json=config.test_json,
             scored=scored,
         )
         return cls(

@@ -6,32 +6,35 @@ pixels is not subtracted. Which frames of OTB100 and UAV123 belong to a sequence
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from halftrack.data.files import user_path
 from halftrack.data.problems import DataError, Problem, noting
+from halftrack.data.sot.coco_json import read_json
 from halftrack.data.sot.config import SotBenchmark, SotSplit
 from halftrack.data.sot.folders import (
+    ATTRIBUTES,
+    UAV_STARTS,
     by_number,
     count_images,
     folders_of,
     lasot_test_names,
     listed_folders,
+    listed_sequences,
     named_once,
+    read_attributes,
     text_files,
 )
 from halftrack.data.sot.sequences import SotSequence, trackable_sequence
-from halftrack.data.sot.text import read_boxes, read_flags
+from halftrack.data.tables.target_text import read_boxes, read_flags
 from halftrack.errors import UserError
 
 __all__ = ["read_sot"]
 
-
 Problems = list[Problem] | None
-
 # The number of the first image, where it is not 1. The videos are longer than the sequences.
 _OTB_STARTS = {"BlurCar1": 247, "BlurCar3": 3, "BlurCar4": 18, "David": 300, "Tiger1": 6}
 # OTB's initOmit: the first boxes of Tiger1 are written but not used.
@@ -39,36 +42,6 @@ _OTB_OMITTED = {"Tiger1": 5}
 _OTB_DIGITS = {"Board": 5}
 # Human4 shows two people, of whom the benchmark follows the second.
 _OTB_TARGETS = {"Human4": ("groundtruth_rect.2.txt",)}
-# Where each sequence begins that is cut from a longer video, <video>_1, <video>_2, ...
-_UAV_STARTS = {
-    "bird1": (1, 775, 1573),
-    "car1": (1, 751, 1627),
-    "car16": (1, 415),
-    "car6": (1, 487, 1807, 2953, 3925),
-    "car8": (1, 1357),
-    "group1": (1, 1333, 2515, 3925),
-    "group2": (1, 907, 1771),
-    "group3": (1, 1567, 2827, 4369),
-    "person12": (1, 601),
-    "person14": (1, 847, 1813),
-    "person17": (1, 1501),
-    "person19": (1, 1243, 2791),
-    "person2": (1, 1189),
-    "person4": (1, 1501),
-    "person5": (1, 877),
-    "person7": (1, 1249),
-    "person8": (1, 1075),
-    "truck4": (1, 577),
-    "uav1": (1, 1555, 2473),
-}
-# The order of the flags in the files of LaSOT's kit and of UAV123.
-_ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "LaSOT": (
-        *("IV", "POC", "DEF", "MB", "CM", "ROT", "BC"),
-        *("VC", "SV", "FOC", "FM", "OV", "LR", "ARC"),
-    ),
-    "UAV123": ("SV", "ARC", "LR", "FM", "FOC", "POC", "OV", "BC", "IV", "VC", "CM", "SOB"),
-}
 
 
 def read_sot(
@@ -77,6 +50,7 @@ def read_sot(
     split: SotSplit = "test",
     *,
     attributes: str | Path | None = None,
+    infos: str | Path | None = None,
     problems: list[Problem] | None = None,
 ) -> tuple[SotSequence, ...]:
     """The sequences of a split: in the order of the data set's list if it has one, else by name.
@@ -89,6 +63,8 @@ def read_sot(
         split: which sequences.
         attributes: a folder of ``<sequence>.txt``, each a line of flags: LaSOT's are not in its
             download but in its evaluation kit, ``annos/att``. UAV123's are found where they are.
+        infos: MMTracking's list, ``lasot_test_infos.txt`` or its like: its sequences alone, in its
+            order, whatever LaSOT's ``split``; or CocoVID, a ``.json`` with boxes and no flags.
         problems: sequences that cannot be used are left out and noted here; None raises the first.
 
     Raises:
@@ -102,19 +78,37 @@ def read_sot(
     if split not in layout.splits:
         allowed = ", ".join(map(repr, layout.splits))
         raise UserError(f"split={split!r}: {benchmark} has {allowed}")
-    if attributes is not None and benchmark not in _ATTRIBUTES:
+    if attributes is not None and benchmark not in ATTRIBUTES:
         raise UserError(
-            f"attributes={str(attributes)!r}: known are those of {', '.join(_ATTRIBUTES)}, "
+            f"attributes={str(attributes)!r}: known are those of {', '.join(ATTRIBUTES)}, "
             f"not of {benchmark}"
         )
     base = _find(data_root, benchmark, layout.sign.format(split=split, upper=split.upper()))
     flags = None if attributes is None else Path(attributes).expanduser()
-    sequences = named_once(layout.read(base, split, flags, problems), problems)
+    sequences = named_once(_sequences(base, layout, split, flags, infos, problems), problems)
     if not sequences and not problems:
         others = ", ".join(repr(other) for other in layout.splits if other != split)
         hint = f"; other splits are {others}" if others else ""
         raise DataError(str(base), f"no sequence of {benchmark} {split} here{hint}")
     return sequences
+
+
+def _sequences(
+    base: Path,
+    layout: _Layout,
+    split: str,
+    flags: Path | None,
+    infos: str | Path | None,
+    problems: Problems,
+) -> Iterable[SotSequence]:
+    """The sequences of a split, of a list, or of a CocoVID file."""
+    if infos is None:
+        return layout.read(base, split, flags, problems)
+    file = user_path(infos)
+    if file.suffix == ".json":
+        return read_json(file, base, problems)
+    part = "all" if layout is _LAYOUTS["LaSOT"] else split
+    return listed_sequences(file, base, layout.read(base, part, flags, problems), problems)
 
 
 def _find(data_root: str | Path, benchmark: str, sign: str) -> Path:
@@ -131,7 +125,7 @@ def _find(data_root: str | Path, benchmark: str, sign: str) -> Path:
 def _read_lasot(
     base: Path, split: str, attributes: Path | None, problems: Problems
 ) -> Iterator[SotSequence]:
-    listing, listed = lasot_test_names(base)
+    listing, listed = (base, []) if split == "all" else lasot_test_names(base)
     found: dict[str, Path] = {}
     for folder in folders_of(base, "*/*/groundtruth.txt"):
         other = found.setdefault(folder.name, folder)
@@ -163,8 +157,9 @@ def _lasot_sequence(folder: Path, attributes: Path | None) -> SotSequence:
         folder,
         "img/{:08d}.jpg",
         boxes_xyxy,
+        annotation=folder / "groundtruth.txt",
         absent=absent,
-        attributes=_NONE if attributes is None else _read_attributes(attributes, "LaSOT"),
+        attributes=_NONE if attributes is None else read_attributes(attributes, "LaSOT"),
     )
 
 
@@ -182,6 +177,7 @@ def _read_otb(
                     folder,
                     f"img/{{:0{_OTB_DIGITS.get(video, 4)}d}}.jpg",
                     read_boxes(folder / file)[_OTB_OMITTED.get(video, 0) :],
+                    annotation=folder / file,
                     start=_OTB_STARTS.get(video, 1),
                     cut=True,
                 )
@@ -197,7 +193,7 @@ def _read_uav(
 
 def _uav_sequence(videos: Path, file: Path, attributes: Path | None) -> SotSequence:
     video, _, part = file.stem.rpartition("_")
-    starts = _UAV_STARTS.get(video, ()) if part.isdecimal() else ()
+    starts = UAV_STARTS.get(video, ()) if part.isdecimal() else ()
     if not starts:
         video, start = file.stem, 1
     elif 1 <= int(part) <= len(starts):
@@ -212,9 +208,10 @@ def _uav_sequence(videos: Path, file: Path, attributes: Path | None) -> SotSeque
         videos / video,
         "{:06d}.jpg",
         read_boxes(file, nan=True),
+        annotation=file,
         start=start,
         cut=True,
-        attributes=_read_attributes(flags, "UAV123") if known else _NONE,
+        attributes=read_attributes(flags, "UAV123") if known else _NONE,
     )
 
 
@@ -227,7 +224,13 @@ def _read_trackingnet(
             with noting(problems):
                 frames = count_images(folder, 0) if split == "test" else None
                 yield trackable_sequence(
-                    file.stem, folder, "{}.jpg", read_boxes(file), start=0, frames=frames
+                    file.stem,
+                    folder,
+                    "{}.jpg",
+                    read_boxes(file),
+                    annotation=file,
+                    start=0,
+                    frames=frames,
                 )
 
 
@@ -238,11 +241,18 @@ def _read_got10k(
         absence = folder / "absence.label"
         with noting(problems):
             frames = count_images(folder, 1) if split == "test" else None
-            boxes_xyxy = read_boxes(folder / "groundtruth.txt")
+            file = folder / "groundtruth.txt"
+            boxes_xyxy = read_boxes(file)
             told = len(boxes_xyxy) if frames is None else frames
             absent = read_flags(absence, told) if absence.exists() else None
             yield trackable_sequence(
-                folder.name, folder, "{:08d}.jpg", boxes_xyxy, frames=frames, absent=absent
+                folder.name,
+                folder,
+                "{:08d}.jpg",
+                boxes_xyxy,
+                annotation=file,
+                frames=frames,
+                absent=absent,
             )
 
 
@@ -251,8 +261,14 @@ def _read_vot(
 ) -> Iterator[SotSequence]:
     for folder in listed_folders(base):
         with noting(problems):
-            boxes_xyxy = read_boxes(folder / "groundtruth.txt", polygons=True)
-            yield trackable_sequence(folder.name, folder, "color/{:08d}.jpg", boxes_xyxy)
+            file = folder / "groundtruth.txt"
+            yield trackable_sequence(
+                folder.name,
+                folder,
+                "color/{:08d}.jpg",
+                read_boxes(file, polygons=True),
+                annotation=file,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,9 +318,3 @@ _LAYOUTS = {
     ),
 }
 _NONE: frozenset[str] = frozenset()
-
-
-def _read_attributes(file: Path, benchmark: str) -> frozenset[str]:
-    names = _ATTRIBUTES[benchmark]
-    flags = read_flags(file, len(names))
-    return frozenset(name for name, flag in zip(names, flags, strict=True) if flag)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
@@ -49,6 +50,12 @@ class PairDataConfig:
     """Classes of the objects of ``vid``, each as (name, wnid); elsewhere any class counts."""
     lasot_split: LasotSplit = "train"
     """The sequences of ``lasot``: those ``testing_set.txt`` does not name, those it does, all."""
+    lasot_infos: str = ""
+    """MMTracking's ``lasot_train_infos.txt``, whose sequences are taken in the place of
+    ``lasot_split``."""
+    training_json: tuple[str, ...] = ()
+    """CocoVID files, one for each training set, in the place of its own annotations; an empty name
+    keeps these. Each lies below ILSVRC, or below coco."""
     sequences_left_out: tuple[str, ...] = ()
     """Videos that no pair comes from, by path below the set's folder or by its last part."""
     frame_range: Annotated[int, Bounds(least=1, most=1_000_000)] = 100
@@ -91,12 +98,29 @@ class PairDataConfig:
             if not value or not set(value) <= set(allowed):
                 told = getattr(self, name)
                 raise UserError(f"{name}={told!r}: expected {', '.join(map(repr, allowed))}")
+        if self.training_json and len(self.training_json) != len(self.training_sets):
+            raise UserError(
+                f"training_json={self.training_json!r}: expected one file for each of "
+                f"training_sets={self.training_sets!r}, or none"
+            )
+        if any(file and name == "lasot" for name, file in self._files()):
+            raise UserError(
+                f"training_json={self.training_json!r}: lasot is read from its own files; leave "
+                "its name empty, and list its sequences by lasot_infos"
+            )
         weights = self.set_weights
         if len(weights) != len(self.training_sets) or sum(weights) <= 0:
             raise UserError(
                 f"set_weights={weights!r}: expected one number for each of "
                 f"training_sets={self.training_sets!r}, none negative and not all 0"
             )
+
+    def json_of(self, name: PairSet) -> str:
+        """The CocoVID file of a training set; empty for its own annotations."""
+        return dict(self._files()).get(name, "")
+
+    def _files(self) -> Iterable[tuple[PairSet, str]]:
+        return zip(self.training_sets, self.training_json, strict=False)
 
     def check_geometry(self, geometry: SiameseGeometry) -> None:
         """Make sure that template and search region can be cut from a crop and blurred.

@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from halftrack.data.files import is_clutter, shortened
 from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.sot.sequences import SotSequence
-from halftrack.data.sot.text import read_lines, read_names
+from halftrack.data.tables.target_text import read_flags, read_lines, read_names
 
 __all__ = [
+    "ATTRIBUTES",
+    "UAV_STARTS",
     "by_number",
     "count_images",
     "folders_of",
     "lasot_test_names",
     "listed_folders",
+    "listed_sequences",
     "named_once",
+    "read_attributes",
     "text_files",
 ]
 
+UAV_STARTS = {
+    "bird1": (1, 775, 1573),
+    "car1": (1, 751, 1627),
+    "car16": (1, 415),
+    "car6": (1, 487, 1807, 2953, 3925),
+    "car8": (1, 1357),
+    "group1": (1, 1333, 2515, 3925),
+    "group2": (1, 907, 1771),
+    "group3": (1, 1567, 2827, 4369),
+    "person12": (1, 601),
+    "person14": (1, 847, 1813),
+    "person17": (1, 1501),
+    "person19": (1, 1243, 2791),
+    "person2": (1, 1189),
+    "person4": (1, 1501),
+    "person5": (1, 877),
+    "person7": (1, 1249),
+    "person8": (1, 1075),
+    "truck4": (1, 577),
+    "uav1": (1, 1555, 2473),
+}
+"""First image of each sequence of UAV123 that is cut from a longer video, <video>_1, _2, ..."""
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "LaSOT": (
+        *("IV", "POC", "DEF", "MB", "CM", "ROT", "BC"),
+        *("VC", "SV", "FOC", "FM", "OV", "LR", "ARC"),
+    ),
+    "UAV123": ("SV", "ARC", "LR", "FM", "FOC", "POC", "OV", "BC", "IV", "VC", "CM", "SOB"),
+}
+"""Attributes in the order of their flags, in the files of LaSOT's kit and of UAV123."""
 
 _HEADING = "The format"  # the first line of MMTracking's lists explains the others
+_INFO = re.compile(r"[^,]+,(?!/)((?:(?!\.\./)[^,/]+/)*[^,/]+),([0-9]{1,9}),([0-9]{1,9})")
 
 
 def named_once(
@@ -80,18 +117,56 @@ def lasot_test_names(base: Path) -> tuple[Path, list[str]]:
     found = next((each for each in infos if each.is_file()), None)
     if file.exists() or found is None:
         return file, read_names(file)
-    lines = [line for line in read_lines(found) if not line.startswith(_HEADING)]
-    return found, [_of_info(found, line) for line in lines]
+    return found, [Path(annotation).parent.name for annotation, _ in _read_infos(found)]
 
 
-def _of_info(file: Path, line: str) -> str:
-    """The sequence of a line ``<images>,<annotation>,<first frame>,<last frame>``."""
-    words = line.split(",")
-    name = Path(words[0]).parent.name
-    if len(words) != 4 or not name:
-        told = "expected <video path>,<annotation path>,<first frame>,<last frame>"
-        raise DataError(str(file), f"{shortened(line)}: {told}")
-    return name
+def listed_sequences(
+    file: Path, base: Path, sequences: Iterable[SotSequence], problems: list[Problem] | None
+) -> tuple[SotSequence, ...]:
+    """The sequences that a list of MMTracking's names, in its order.
+
+    Args:
+        file: ``lasot_test_infos.txt`` or one of its sisters.
+        base: the benchmark's folder, which the list's paths are below.
+        sequences: those to choose from.
+        problems: told of lines that lead nowhere; None raises the first.
+
+    Raises:
+        DataError: if the list is missing or a line is malformed or there twice.
+    """
+    found = {each.annotation: each for each in sequences}
+    kept = []
+    for annotation, numbers in _read_infos(file):
+        with noting(problems):
+            sequence = found.get(base / annotation)
+            if sequence is None:
+                raise DataError(str(file), f"{annotation} is of no sequence in {base}")
+            if sequence.numbers != numbers:
+                there = f"{sequence.numbers.start} to {sequence.numbers.stop - 1}"
+                told = f"frames {numbers.start} to {numbers.stop - 1}, there are {there}"
+                raise DataError(str(file), f"{annotation}: {told}")
+            kept.append(sequence)
+    return tuple(kept)
+
+
+def _read_infos(file: Path) -> list[tuple[str, range]]:
+    """Annotation and image numbers of each line ``<images>,<annotation>,<first>,<last>``."""
+    found: dict[str, range] = {}
+    for number, line in enumerate(read_lines(file), start=1):
+        if number == 1 and line.startswith(_HEADING):
+            continue
+        match = _INFO.fullmatch(line)
+        if match is None:
+            told = "expected <video path>,<annotation path>,<first frame>,<last frame>"
+            raise DataError(str(file), f"line {number}, {shortened(line)}: {told}")
+        annotation, first, last = match[1], int(match[2]), int(match[3])
+        if annotation in found:
+            raise DataError(
+                str(file),
+                f"line {number}, {shortened(annotation)}: is there before; list it once",
+            )
+        found[annotation] = range(first, last + 1)
+    return list(found.items())
 
 
 def folders_of(base: Path, pattern: str) -> list[Path]:
@@ -108,3 +183,10 @@ def folders_of(base: Path, pattern: str) -> list[Path]:
 def text_files(folder: Path) -> list[Path]:
     """The text files of a folder, sorted."""
     return sorted(path for path in folder.glob("*.txt") if not is_clutter(path.name))
+
+
+def read_attributes(file: Path, benchmark: str) -> frozenset[str]:
+    """The attributes whose flags a file sets."""
+    names = ATTRIBUTES[benchmark]
+    flags = read_flags(file, len(names))
+    return frozenset(name for name, flag in zip(names, flags, strict=True) if flag)

@@ -194,32 +194,37 @@ def read_det_objects(
     return objects_of(index, "det")
 
 
-def read_coco_objects(data_root: str | Path) -> TrackedObjects:
+def read_coco_objects(data_root: str | Path, json: str = "") -> TrackedObjects:
     """The objects of COCO's training images, crowds left out.
 
     Args:
         data_root: the folder that contains ``coco``, or ``coco`` itself, which holds
             ``annotations/instances_train2017.json`` and ``train2017``.
+        json: another file below it.
 
     Raises:
         DataError: if a file is missing or malformed.
     """
     root = user_path(data_root)
-    below = Path("annotations") / "instances_train2017.json"
-    places = [folder / below for folder in (root / "coco", root)]
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
-        raise DataError(str(root), f"no COCO here: looked for {' or '.join(map(str, places))}")
-    images = file.parents[1] / "train2017"
+    below = json or "annotations/instances_train2017.json"
+    folders = (root / "coco", root)
+    folder = next((each for each in folders if (each / below).is_file()), None)
+    if folder is None:
+        looked = " or ".join(str(each / below) for each in folders)
+        raise DataError(str(root), f"no COCO here: looked for {looked}")
+    file, images = folder / below, folder / "train2017"
     return objects_of(read_coco_vid(file, image_root=images, classes=None), "coco")
 
 
-def read_lasot_objects(data_root: str | Path, split: LasotSplit = "train") -> TrackedObjects:
+def read_lasot_objects(
+    data_root: str | Path, split: LasotSplit = "train", infos: str = ""
+) -> TrackedObjects:
     """The sequences of a tree in LaSOT's layout as objects; frames without the object are left out.
 
     Args:
         data_root: the folder that contains ``LaSOTBenchmark``, or that folder itself.
         split: which sequences.
+        infos: MMTracking's list of sequences, in the place of ``split``.
 
     Raises:
         DataError: if the tree or its list is missing, or there is no such sequence. Problems of
@@ -227,8 +232,8 @@ def read_lasot_objects(data_root: str | Path, split: LasotSplit = "train") -> Tr
     """
     problems: list[Problem] = []
     part: SotSplit = "train" if split == "train" else "test"
-    sequences = read_sot(data_root, "LaSOT", part, problems=problems)
-    if split == "all":
+    sequences = read_sot(data_root, "LaSOT", part, infos=infos or None, problems=problems)
+    if split == "all" and not infos:
         # A tree may hold only what its list names: nothing else is raised the second time.
         with suppress(DataError):
             sequences += read_sot(data_root, "LaSOT", "train", problems=problems)

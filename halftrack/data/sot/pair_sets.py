@@ -15,7 +15,8 @@ from halftrack.data.sot.pair_objects import (
     read_det_objects,
     read_lasot_objects,
 )
-from halftrack.data.vid.imagenet_vid import read_imagenet_vid
+from halftrack.data.vid.coco_vid import read_coco_vid
+from halftrack.data.vid.imagenet_vid import find_ilsvrc, read_imagenet_vid
 
 __all__ = ["left_out_problems", "read_pair_set", "read_pair_sets"]
 
@@ -61,7 +62,16 @@ def read_pair_set(
     Raises:
         DataError: if something is missing or malformed.
     """
-    if name == "vid":
+    json = config.json_of(name)
+    if json and name != "coco":
+        ilsvrc = find_ilsvrc(data_root, holding=("Data",))
+        index = read_coco_vid(
+            ilsvrc / json,
+            image_root=ilsvrc / "Data" / name.upper(),
+            classes=config.vid_classes if name == "vid" else None,
+        )
+        objects = objects_of(index, name)
+    elif name == "vid":
         index = read_imagenet_vid(
             data_root,
             "train",
@@ -73,9 +83,9 @@ def read_pair_set(
     elif name == "det":
         objects = read_det_objects(data_root, processes=processes, progress=progress)
     elif name == "coco":
-        objects = read_coco_objects(data_root)
+        objects = read_coco_objects(data_root, json)
     else:
-        objects = read_lasot_objects(data_root, config.lasot_split)
+        objects = read_lasot_objects(data_root, config.lasot_split, config.lasot_infos)
     return objects.without(config.sequences_left_out) if config.sequences_left_out else objects
 
 

@@ -14,9 +14,9 @@ from halftrack.data.files import require_utf8
 from halftrack.data.image_header import header_of
 from halftrack.data.index import Booleans
 from halftrack.data.problems import DataError
-from halftrack.data.sot.text import Doubles
 from halftrack.data.tables.box_columns import looks_like_corners, odd_boxes
 from halftrack.data.tables.seqinfo import MOST_FRAMES
+from halftrack.data.tables.target_text import Doubles
 
 __all__ = ["FIRST_IMAGE", "SotSequence", "odd_counts", "trackable_sequence"]
 
@@ -35,6 +35,8 @@ class SotSequence:
     """The benchmark's, which is also that of a results file."""
     folder: Path
     """Folder of the sequence's images."""
+    annotation: Path
+    """File of its boxes."""
     image_name: str
     """Name of an image below ``folder``, to be formatted with its number."""
     numbers: range
@@ -92,6 +94,7 @@ def trackable_sequence(
     image_name: str,
     boxes_xyxy: Doubles,
     *,
+    annotation: Path,
     start: int = 1,
     frames: int | None = None,
     cut: bool = False,
@@ -105,6 +108,7 @@ def trackable_sequence(
         folder: where its images lie.
         image_name: to be formatted with a number.
         boxes_xyxy: one a frame, or only the first.
+        annotation: file that holds them.
         start: number of its first image.
         frames: how many images there are; None: as many as boxes.
         cut: its video may go on.
@@ -132,6 +136,7 @@ def trackable_sequence(
     return SotSequence(
         name=name,
         folder=folder,
+        annotation=annotation,
         image_name=image_name,
         numbers=numbers,
         first_box_xyxy=first,

@@ -15,7 +15,7 @@ from halftrack.data.index_cache import contents_hash
 from halftrack.data.prefetch import read_ahead
 from halftrack.data.problems import DataError, Problem, SkipLedger
 from halftrack.data.sot.sequences import FIRST_IMAGE, SotSequence
-from halftrack.data.sot.text import Doubles
+from halftrack.data.tables.target_text import Doubles
 
 __all__ = ["TestTarget", "TestTargets", "partly_published", "untrackable"]
 

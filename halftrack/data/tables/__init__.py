@@ -1,1 +1,1 @@
-"""Text that MOTChallenge and single-object benchmarks share: columns of boxes, seqinfo.ini."""
+"""Files that several tasks share: columns of boxes, seqinfo.ini, lines of targets, CocoVID."""

@@ -10,14 +10,15 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from halftrack.data.files import read_content, shortened
 from halftrack.data.problems import DataError
 
-__all__ = ["MOST_FRAMES", "SeqInfo", "read_seqinfo"]
+__all__ = ["FASTEST", "MOST_FRAMES", "SLOWEST", "SeqInfo", "read_seqinfo"]
 
 MOST_FRAMES = 1_000_000
 """Most frames that a sequence may have: nine hours at 30 frames a second."""
+SLOWEST, FASTEST = 0.001, 100_000
+"""Frames a second that a sequence may have."""
 
 # The longest side that JPEG knows.
 _LONGEST_SIDE = 65_535
-_SLOWEST, _FASTEST = 0.001, 100_000
 _WHOLE = re.compile(r"[0-9]{1,15}(\.0{1,9})?")
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{0,15})?|\.[0-9]{1,15}")
 _ENDING = re.compile(r"\.?[A-Za-z0-9]{1,10}")
@@ -122,7 +123,7 @@ def _rate(section: configparser.SectionProxy, file: Path) -> float | None:
         return None
     text = text.strip()
     number = float(text) if _NUMBER.fullmatch(text) else 0.0
-    if not _SLOWEST <= number <= _FASTEST:
-        allowed = f"expected frames a second, {_SLOWEST} to {_FASTEST}"
+    if not SLOWEST <= number <= FASTEST:
+        allowed = f"expected frames a second, {SLOWEST} to {FASTEST}"
         raise DataError(str(file), f"frameRate={shortened(text)}: {allowed}")
     return number

@@ -6,17 +6,16 @@ COCO's instances JSON plus videos; images have ``video_id`` and ``frame_id``, an
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from halftrack.data.files import shortened, user_path
 from halftrack.data.index import Classes, VideoIndex
 from halftrack.data.index_cache import cached_index, fingerprint
 from halftrack.data.parsed_video import ParsedVideo, assemble_index
 from halftrack.data.problems import DataError
-from halftrack.data.vid.coco_records import (
+from halftrack.data.tables.coco_records import (
     Id,
     Notes,
     Record,
@@ -24,12 +23,11 @@ from halftrack.data.vid.coco_records import (
     by_id,
     identifier,
     load_tables,
-    named,
     path_text,
-    references,
     track_of,
     whole_number,
 )
+from halftrack.data.tables.coco_videos import coco_videos
 
 __all__ = ["build_index", "read_coco_vid"]
 
@@ -91,32 +89,16 @@ class _Reader:
         self._notes, self._tables = notes, tables
         self._labels, self._bad_categories = labels, bad_categories
         self._lost_categories: Counter[str] = Counter()
-        self._bad_images: set[Id] = set()
         self._files: dict[str, Record] = {}
         self._corners: Counter[str] = Counter()
 
     def videos(self) -> list[ParsedVideo]:
         """The videos, or stills, in the order of the file."""
-        notes = self._notes
-        images, self._bad_images = by_id(self._tables["images"], "images", notes)
-        annotations = references(
-            self._unrepeated(self._tables["annotations"]),
-            "image_id",
-            images,
-            self._bad_images,
-            table="annotations",
-            target="images",
-            notes=notes,
-        )
-        filmed = [image for image in images.values() if image.get("video_id") is not None]
-        if self._tables["videos"]:
-            parsed = self._from_videos(images, annotations)
-        elif filmed:
-            told = f"{named(filmed[0])} and {len(filmed) - 1} more have a video_id"
-            notes.problem(f"images: {told}, but the file lists no videos")
-            parsed = []
-        else:
-            parsed = [self._still(image, annotations[key]) for key, image in images.items()]
+        notes, parsed = self._notes, []
+        for video in coco_videos(self._tables, notes):
+            parsed.append(ParsedVideo(name=video.name, still=video.still))
+            for image, own in video.images:
+                self._add_image(parsed[-1], image, own)
         for told, count in self._lost_categories.items():
             notes.problem(f"annotations: category_id {told} ({count} times) is not in categories")
         corners = self._corners
@@ -127,67 +109,6 @@ class _Reader:
                 "x1, y1, x2, y2 none would: a bbox is x, y, width, height"
             )
         return parsed
-
-    def _from_videos(
-        self, images: Mapping[Id, Record], annotations: Mapping[Id, list[Record]]
-    ) -> list[ParsedVideo]:
-        notes = self._notes
-        videos, bad_videos = by_id(self._tables["videos"], "videos", notes)
-        names: dict[str, Id] = {}
-        for key, video in list(videos.items()):
-            try:
-                name = path_text(video, "name")
-                if names.setdefault(name, key) != key:
-                    raise ValueError(
-                        f"{shortened(name)} is the name of {shortened(names[name])} too"
-                    )
-            except ValueError as error:
-                notes.problem(f"videos: id {shortened(key)}, left out with its images: {error}")
-                bad_videos.add(key)
-                del videos[key]
-        frames = references(
-            images.values(),
-            "video_id",
-            videos,
-            bad_videos,
-            table="images",
-            target="videos",
-            notes=notes,
-        )
-        parsed = []
-        for key, video in videos.items():
-            own = ParsedVideo(name=video["name"])
-            for image in self._in_order(video, frames[key]):
-                number = image["id"]
-                self._add_image(own, image, annotations[number])
-            parsed.append(own)
-        return parsed
-
-    def _still(self, image: Record, annotations: Sequence[Record]) -> ParsedVideo:
-        name = PurePosixPath(str(image.get("file_name")))
-        video = ParsedVideo(name=str(name.with_suffix("") if name.name else name), still=True)
-        self._add_image(video, image, annotations)
-        return video
-
-    def _in_order(self, video: Record, images: Sequence[Record]) -> list[Record]:
-        """The images of a video by ``frame_id``; none where that tells no order."""
-        numbered: dict[int, Record] = {}
-        # Where images have no usable id, theirs is the problem.
-        if not images and not self._bad_images:
-            self._notes.problem(f"videos: {named(video)} has no images")
-        for image in images:
-            try:
-                number = whole_number(image, "frame_id")
-                if number in numbered:
-                    other = named(numbered[number])
-                    raise ValueError(f"frame_id {number} is that of {other} too")
-            except ValueError as error:
-                self._notes.problem(
-                    f"videos: {named(video)} has no order and is left out: {named(image)}: {error}"
-                )
-                return []
-            numbered[number] = image
-        return [numbered[number] for number in sorted(numbered)]
 
     def _add_image(self, video: ParsedVideo, image: Record, annotations: Sequence[Record]) -> None:
         notes, source = self._notes, self._notes.source
@@ -253,27 +174,6 @@ class _Reader:
             generated=bool(annotation.get("generated", False)),
             ignored=bool(annotation.get("iscrowd", False)),
         )
-
-    def _unrepeated(self, annotations: Sequence[Record]) -> list[Record]:
-        """The annotations without those that are there again, word for word."""
-        numbers = [identifier(annotation.get("id")) for annotation in annotations]
-        times = Counter(number for number in numbers if number is not None)
-        seen: set[tuple[Id, str]] = set()
-        met: set[Id] = set()
-        kept = []
-        for number, annotation in zip(numbers, annotations, strict=True):
-            if number is not None and times[number] > 1:
-                content = number, json.dumps(annotation, sort_keys=True)
-                if content in seen:
-                    told = f"id {shortened(number)} is there twice, alike"
-                    self._notes.problem(f"annotations: {told}; was the file joined twice?")
-                    continue
-                # Nothing refers to an annotation, so nothing is confused.
-                self._notes.odd["annotation ids used again"] += number in met
-                seen.add(content)
-                met.add(number)
-            kept.append(annotation)
-        return kept
 
     def _count_corners(self, bbox: tuple[float, ...], size: tuple[int, int]) -> None:
         """Count whether the last two of a bbox could be the far corner instead."""

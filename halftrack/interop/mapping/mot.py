@@ -8,7 +8,7 @@ from typing import Any
 from halftrack.errors import UserError
 from halftrack.interop.configs.sections import Section
 from halftrack.interop.mapping.detectors import faster_rcnn, start_weights
-from halftrack.interop.mapping.pipelines import image_steps, path_parts
+from halftrack.interop.mapping.pipelines import below, image_steps, path_parts
 from halftrack.interop.mapping.reid import reid
 from halftrack.interop.mapping.rules import (
     KEEP,
@@ -102,6 +102,10 @@ def _public(values: Section) -> Any:
 
     def several(key: Key, fields: Fields) -> None:
         fields.put("data.public", key.value is not None, key)
+        parts = path_parts(key.value or "")
+        # What mot2coco writes of a benchmark has the boxes of its det.txt.
+        if parts and not re.fullmatch(rf"({'|'.join(_SPLITS)})_detections\.pkl", parts[-1]):
+            fields.put("data.public_file", key.value, key)
         if key.value is not None and not loaded:
             fields.notes.append(
                 f"{key} ({key.place}): its pipeline has no LoadDetections, without which "
@@ -135,10 +139,12 @@ def _data(kind: str) -> dict[str, Rule]:
     }
     return {
         "samples_per_gpu": Field("data.images_per_batch", default=1),
-        **prefixed("train", shared | {"ann_file": _split("data.training_split")}),
+        **prefixed(
+            "train", shared | {"ann_file": _split("data.training_split", "data.training_json")}
+        ),
         **prefixed("train.pipeline", training | crops),
         "val": Skip(),
-        **prefixed("test", shared | {"ann_file": _split("data.test_split")}),
+        **prefixed("test", shared | {"ann_file": _split("data.test_split", "data.test_json")}),
         **prefixed("test.pipeline", testing),
     }
 
@@ -147,21 +153,23 @@ def _padding(kind: str) -> str:
     return "model.rpn.size_divisor" if kind == "CocoDataset" else "detector.rpn.size_divisor"
 
 
-def _split(ours: str) -> Field:
-    """The rule for a file of annotations, which names a benchmark and a split of it."""
+def _split(ours: str, json: str) -> Field:
+    """The rule for a file of annotations: a benchmark's split, or a file of one's own."""
 
     def several(key: Key, fields: Fields) -> None:
         parts = path_parts(key.value)
         found = [part for part in parts[:-1] if part in _BENCHMARKS]
-        split = re.fullmatch(r"(.+)_cocoformat\.json", parts[-1] if parts else "")
-        if not found or split is None or split[1] not in _SPLITS:
+        if not found or not parts[-1].endswith(".json"):
             raise UserError(
-                f"annotations are read as MOTChallenge has them; expected a folder "
-                f"{', '.join(_BENCHMARKS)} (data.benchmark) and a file SPLIT_cocoformat.json of "
-                f"{', '.join(_SPLITS)} ({ours})"
+                f"expected a folder {', '.join(_BENCHMARKS)} (data.benchmark) and below it a file "
+                f"SPLIT_cocoformat.json of {', '.join(_SPLITS)} ({ours}), or CocoVID ({json})"
             )
         fields.put("data.benchmark", found[-1], key)
-        fields.put(ours, split[1], key)
+        split = re.fullmatch(r"(.+)_cocoformat\.json", parts[-1])
+        if split is not None and split[1] in _SPLITS:
+            fields.put(ours, split[1], key)
+        else:
+            fields.put(json, below(parts, found[-1]), key)
 
     return Field(ours, several=several)
 

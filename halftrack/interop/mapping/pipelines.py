@@ -138,3 +138,8 @@ def path_parts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, str):
         raise UserError("expected a path")
     return tuple(part for part in value.replace("\\", "/").split("/") if part not in ("", "."))
+
+
+def below(parts: tuple[str, ...], folder: str) -> str:
+    """The path that the parts after the last folder of this name make."""
+    return "/".join(parts[len(parts) - parts[::-1].index(folder) :])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import attrgetter
 
 from halftrack.errors import UserError
 from halftrack.interop.configs.sections import Section
 from halftrack.interop.mapping.detectors import backbone, start_weights
-from halftrack.interop.mapping.pipelines import normalised, path_parts
+from halftrack.interop.mapping.pipelines import below, normalised, path_parts
 from halftrack.interop.mapping.rules import (
     Derived,
     Field,
@@ -94,14 +95,14 @@ def rules(values: Section) -> Rules:
         **reid("model.reid", "model", init=start_weights("backbone_weights")),
         **schedule(published_interval=1),
         **prefixed("data.train", crops),
-        "data.train.ann_file": Field("data.benchmark", several=_list),
+        "data.train.ann_file": Field("data.benchmark", several=_list("training_list")),
         "data.train.triplet_sampler.num_ids": Field("data.identities_per_batch"),
         "data.train.triplet_sampler.ins_per_id": Field("data.crops_per_identity"),
         **prefixed("data.train.pipeline", image | mirrored),
         "data.samples_per_gpu": Field("data.identities_per_batch", default=1, several=_groups),
         "data.val": Skip(),
         **prefixed("data.test", crops),
-        "data.test.ann_file": Field("data.benchmark", several=_list),
+        "data.test.ann_file": Field("data.benchmark", several=_list("validation_list")),
         "data.test.triplet_sampler": Fixed(None),
         **prefixed("data.test.pipeline", image),
     }
@@ -113,19 +114,24 @@ def _height_first(value: object) -> tuple[int, int]:
     return value[1], value[0]
 
 
-def _list(key: Key, fields: Fields) -> None:
-    """The rule for a list of crops, which names a benchmark; ours are cut as its were."""
-    parts = path_parts(key.value)
-    found = [part for part in parts[:-1] if part in _BENCHMARKS]
-    name = parts[-1] if parts else ""
-    if not found or name not in ("train_80.txt", "val_20.txt"):
-        raise UserError(
-            "crops are cut from MOTChallenge; expected a folder "
-            f"{', '.join(_BENCHMARKS)} (data.benchmark) and train_80.txt or val_20.txt of it "
-            "(data.validation_share)"
-        )
-    fields.put("data.benchmark", found[-1], key)
-    fields.put("data.split", "whole-train", None)
+def _list(ours: str) -> Callable[[Key, Fields], None]:
+    """The rule for a list of crops: those of a benchmark are cut anew, others are read."""
+
+    def several(key: Key, fields: Fields) -> None:
+        parts = path_parts(key.value)
+        found = [part for part in parts[:-1] if part in _BENCHMARKS]
+        if not found:
+            raise UserError(
+                f"expected a folder {', '.join(_BENCHMARKS)} (data.benchmark) and below it "
+                "reid/meta with train_80.txt and val_20.txt (data.validation_share), or lists of "
+                f"one's own (data.{ours})"
+            )
+        fields.put("data.benchmark", found[-1], key)
+        fields.put("data.split", "whole-train", None)
+        if parts[-1] not in ("train_80.txt", "val_20.txt"):
+            fields.put(f"data.{ours}", below(parts, found[-1]), key)
+
+    return several
 
 
 def _groups(key: Key, fields: Fields) -> None:

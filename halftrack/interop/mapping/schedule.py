@@ -93,12 +93,22 @@ def schedule(*, published_interval: int) -> dict[str, Rule]:
         "evaluation.save_best": Field(
             "training.best_metric", _metric, default=KEEP, published=("auto", "eao")
         ),
+        "compile": Field("training.compile", _compile, default=KEEP),
         "seed": Skip("their seed draws other numbers; ours is --seed"),
         "load_from": Field("--init", default=KEEP, several=_load_from),
         "resume_from": Skip("a run continues with --resume from the folder of its checkpoints"),
         **precision(),
         **MACHINERY,
     }
+
+
+def _compile(value: Any) -> str:
+    """MMEngine's key, which people bring along: True, or a section with the mode."""
+    if isinstance(value, Section) and not value.keys() - {"mode"}:
+        return str(value.get("mode", "default"))
+    if not isinstance(value, bool):
+        raise UserError("expected True, False or dict(mode='default' or 'reduce-overhead')")
+    return "default" if value else "none"
 
 
 def _optimizer(key: Key, fields: Fields) -> None:

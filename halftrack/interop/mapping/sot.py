@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from operator import attrgetter
 from typing import Any
 
@@ -16,6 +17,7 @@ from halftrack.interop.mapping.detectors import (
 )
 from halftrack.interop.mapping.pipelines import pair_of, path_parts
 from halftrack.interop.mapping.rules import (
+    KEEP,
     Derived,
     Field,
     Fields,
@@ -45,6 +47,11 @@ _BENCHMARKS = {
     "GOT10kDataset": "GOT-10k",
     "VOTDataset": "VOT2018",
 }
+_LISTS = re.compile(
+    r"(lasot_(train|test)|otb100|uav123|trackingnet_(train|test)|vot2018|got10k_(train|val|test))"
+    r"_infos\.txt"
+)
+"""Lists that MMTracking's converters write."""
 _EXEMPLAR, _SEARCH = "model.geometry.template_size", "model.geometry.search_size"
 
 
@@ -86,7 +93,8 @@ def _set_name(dataset: Any, place: Any) -> str:
             "data.train.dataset_cfgs.ann_file", dataset["ann_file"], dataset.places["ann_file"]
         )
         raise key.refused(
-            f"pairs come from {', '.join(_SETS)}; the nearest field is data.training_sets"
+            f"pairs come from {', '.join(_SETS)}; the nearest fields are data.training_sets and "
+            "data.training_json"
         )
     return _SETS[parts[-1]]
 
@@ -225,7 +233,7 @@ def _test_set() -> dict[str, Rule]:
         "type": Field("benchmark", _benchmark),
         "dataset_type": Fixed("vot2018"),
         "split": Field("split", default="test"),
-        "ann_file": Skip(),
+        "ann_file": Field("infos", default=KEEP, several=_infos),
         "img_prefix": Skip(),
         "test_mode": Skip(),
         "only_eval_visible": Skip(),
@@ -237,6 +245,13 @@ def _benchmark(name: Any) -> str:
     if name not in _BENCHMARKS:
         raise UserError(f"expected one of {', '.join(_BENCHMARKS)}")
     return _BENCHMARKS[name]
+
+
+def _infos(key: Key, fields: Fields) -> None:
+    """The rule for a list of sequences: those of a benchmark follow from its folders."""
+    parts = path_parts(key.value)
+    if not parts or not _LISTS.fullmatch(parts[-1]):
+        fields.put("infos", key.value, key)
 
 
 def _one(value: Any) -> Any:

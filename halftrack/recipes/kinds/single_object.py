@@ -54,6 +54,9 @@ class SingleObjectRecipe(BackboneRecipe):
     attributes: str | None = None
     """A folder of flags, to score by attribute: ``annos/att`` of LaSOT's evaluation kit, as they
     are not in its download. UAV123's are found without it; the other benchmarks have none."""
+    infos: str | None = None
+    """MMTracking's list of the sequences to score on, such as ``lasot_test_infos.txt``, or a
+    CocoVID file with their boxes, ``lasot_test.json``; None for all of the split."""
     rule: OpeRule = "mmtracking"
     """Rule of the one-pass evaluation; the published numbers follow MMTracking's."""
 
@@ -124,6 +127,7 @@ class SingleObjectRecipe(BackboneRecipe):
             self.benchmark,
             self.split,
             attributes=self.attributes,
+            infos=self.infos,
             decode=decode,
             progress=progress,
         )

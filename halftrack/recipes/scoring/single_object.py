@@ -145,7 +145,13 @@ def packed_results(
 
 
 def _sequences(recipe: SingleObjectRecipe, data_root: str | Path) -> tuple[SotSequence, ...]:
-    return read_sot(data_root, recipe.benchmark, recipe.split, attributes=recipe.attributes)
+    return read_sot(
+        data_root,
+        recipe.benchmark,
+        recipe.split,
+        attributes=recipe.attributes,
+        infos=recipe.infos,
+    )
 
 
 def _metrics(

@@ -23,8 +23,8 @@ from halftrack.data.mot import (
     read_crops,
     read_mot,
 )
-from halftrack.data.mot.crop_batches import crops_in_order, prepare_crop
-from halftrack.data.mot.crops import (
+from halftrack.data.mot.crops.batches import crops_in_order, prepare_crop
+from halftrack.data.mot.crops.cut import (
     crops_of,
     find_identities,
 )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import small_trees as trees
 
 from halftrack.data import DataError, Problem
 from halftrack.data.sot import read_sot
@@ -86,11 +89,66 @@ def test_lasots_list_may_be_that_of_mmtracking_s_converter(lasot: Path) -> None:
     assert [each.name for each in read_sot(lasot, "LaSOT", "train")] == ["airplane-2", "zebra-10"]
     infos = lasot.parent / "annotations/lasot_test_infos.txt"
     write(infos, "cat/cat-3/img,cat/cat-3/groundtruth.txt,1,8", "cat-4 1 8")
-    with pytest.raises(DataError, match=r"test_infos.txt: 'cat-4 1 8': expected <video path>,<an"):
+    with pytest.raises(DataError, match=r"test_infos.txt: line 2, 'cat-4 1 8': expected <vid"):
         read_sot(lasot, "LaSOT")
     write(infos, "cat/cat-4/img,cat/cat-4/groundtruth.txt,1,8")
     with pytest.raises(DataError, match=r"infos.txt: 1 of its 1 sequences are not here, cat-4"):
         read_sot(lasot, "LaSOT")
+
+
+@pytest.mark.parametrize(
+    ("tree", "benchmark", "lines"),
+    [
+        (
+            trees.otb,
+            "OTB100",
+            [
+                "Jogging/img,Jogging/groundtruth_rect.2.txt,1,6",
+                "BlurCar3/img,BlurCar3/groundtruth_rect.txt,3,8",
+            ],
+        ),
+        (
+            trees.uav,
+            "UAV123",
+            ["data_seq/UAV123/bird1,anno/UAV123/bird1_2.txt,775,780"],
+        ),
+        (trees.trackingnet, "TrackingNet", ["TEST/frames/u,TEST/anno/u.txt,0,5"]),
+        (
+            trees.got10k,
+            "GOT-10k",
+            ["test/GOT-10k_Test_000002,test/GOT-10k_Test_000002/groundtruth.txt,1,6"],
+        ),
+        (trees.vot, "VOT2018", ["bag/color,bag/groundtruth.txt,1,6"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_list_of_mmtracking_chooses_among_the_sequences(
+    tree: Callable[[], trees.Tree], benchmark: Any, lines: list[str], tmp_path: Path
+) -> None:
+    trees.change_tree(tmp_path, {}, tree())
+    heading = "The format of each line in this txt is (video_path,annotation_path,start,end)"
+    infos = write(tmp_path / "infos.txt", heading, *lines)
+    chosen = read_sot(tmp_path, benchmark, infos=infos)
+    assert len(chosen) == len(lines) < len(read_sot(tmp_path, benchmark))
+    for sequence, line in zip(chosen, lines, strict=True):
+        _, annotation, first, last = line.split(",")
+        assert str(sequence.annotation).endswith(annotation)
+        assert sequence.numbers == range(int(first), int(last) + 1)
+    write(infos, lines[0], lines[0])
+    with pytest.raises(DataError, match=r"line 2, .*: is there before; list it once"):
+        read_sot(tmp_path, benchmark, infos=infos)
+    write(infos, f"{lines[0]}9")
+    with pytest.raises(DataError, match=r"infos.txt: .*: frames \d+ to \d+, there are \d+ to \d+"):
+        read_sot(tmp_path, benchmark, infos=infos)
+    problems: list[Problem] = []
+    write(infos, "a/img,../a/groundtruth.txt,1,6")
+    with pytest.raises(DataError, match=r"infos.txt: line 1, .*expected <video path>,<annotation"):
+        read_sot(tmp_path, benchmark, infos=infos)
+    write(infos, "a/img,a/groundtruth.txt,1,6", lines[0])
+    assert len(read_sot(tmp_path, benchmark, infos=infos, problems=problems)) == 1
+    assert [each.reason.partition(" in ")[0] for each in problems] == [
+        "a/groundtruth.txt is of no sequence"
+    ]
 
 
 def test_lasots_attributes_are_those_of_its_kit(lasot: Path) -> None:

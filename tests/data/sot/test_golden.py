@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,9 @@ def test_the_raw_trees_hold_the_objects_that_the_converters_write(fake: Path) ->
     # 30 classes, the 31st for the other 170, and images no training list names.
     assert listed(det) == converted(stored / "imagenet_det_30plus1cls.json", "DET")
     assert len(det) == 42
+    files = ("imagenet_vid_train.json", "imagenet_det_30plus1cls.json")
+    names = tuple(str(stored / file) for file in files)
+    for raw, read in zip(
+        (vid, det), read_pair_sets(replace(config, training_json=names), fake), strict=True
+    ):
+        assert listed(raw) == listed(read)

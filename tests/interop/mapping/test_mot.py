@@ -25,6 +25,15 @@ CHANGED: dict[str, tuple[str, str, dict[str, Any]]] = {
         "test=dict(ann_file='/d/MOT16/annotations/half-val_cocoformat.json'))",
         {"data.benchmark": "MOT16", "data.training_split": "train"},
     ),
+    "annotations of one's own": (
+        DETECTOR,
+        "data = dict(train=dict(ann_file='/d/MOT17/annotations/mine.json'), "
+        "test=dict(ann_file='/d/MOT17/annotations/val/mine.json'))",
+        {
+            "data.training_json": "annotations/mine.json",
+            "data.test_json": "annotations/val/mine.json",
+        },
+    ),
     "thresholds": (
         TRACKTOR,
         "model = dict(tracker=dict(obj_score_thr=0.6, num_frames_retain=30, "
@@ -90,7 +99,10 @@ def test_a_changed_setting_is_a_changed_field(story: str, tmp_path: Path) -> Non
 def test_public_boxes_that_no_step_loads_are_noted(tmp_path: Path) -> None:
     text = "data = dict(test=dict(detection_file='data/MOT17/annotations/d.pkl'))"
     imported = import_config(edited(tmp_path, TRACKTOR, text))
-    assert imported.differing(load_recipe(TRACKTOR)) == {"data.public": True}
+    assert imported.differing(load_recipe(TRACKTOR)) == {
+        "data.public": True,
+        "data.public_file": "data/MOT17/annotations/d.pkl",
+    }
     assert any("has no LoadDetections" in line for line in imported.notes())
 
 
@@ -106,7 +118,7 @@ WRONG = {
     "annotations of one's own": (
         DETECTOR,
         "data = dict(train=dict(ann_file='mine/train.json'))",
-        r"SPLIT_cocoformat\.json of train, test, half-train, half-val \(data\.training_split\)",
+        r"SPLIT_cocoformat\.json of train, .* \(data\.training_split\), or CocoVID \(data\.train",
     ),
     "two benchmarks": (
         DETECTOR,

@@ -29,6 +29,11 @@ CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
         "data = dict(train=dict(triplet_sampler=dict(num_ids=4, ins_per_id=2)))",
         {"data.identities_per_batch": 4, "data.crops_per_identity": 2},
     ),
+    "lists of one's own": (
+        "data = dict(train=dict(ann_file='/d/MOT17/reid/meta/a.txt'), "
+        "test=dict(ann_file='/d/MOT17/reid/meta/b.txt'))",
+        {"data.training_list": "reid/meta/a.txt", "data.validation_list": "reid/meta/b.txt"},
+    ),
     "a margin": (
         "model = dict(reid=dict(head=dict(loss_pairwise=dict(margin=0.5))))",
         {"model.margin": 0.5},
@@ -46,10 +51,17 @@ def test_a_changed_setting_is_a_changed_field(story: str, tmp_path: Path) -> Non
 
 
 WRONG = {
-    "a list of one's own": ("data = dict(test=dict(ann_file='MOT17/a.txt'))", "val_20.txt of it"),
+    "a list of one's own": (
+        "data = dict(test=dict(ann_file='mine/a.txt'))",
+        r"\(data\.validation_list",
+    ),
     "a size that is none": (
         "data = dict(test=dict(pipeline=[dict(type='Resize', img_scale=3)]))",
         "width and height",
+    ),
+    "one list of one's own": (
+        "data = dict(test=dict(ann_file='data/MOT17/reid/meta/a.txt'))",
+        "expected a file for both, or for none",
     ),
     "half a group": ("data = dict(samples_per_gpu=0.5)", "whole number"),
     "cells of another size": (

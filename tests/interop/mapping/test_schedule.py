@@ -50,6 +50,12 @@ CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
         {"precision.name": "fp16", "precision.loss_scale": "dynamic"},
     ),
     "no fp16": ("fp16 = None", {}),
+    "compilation": ("compile = True", {"training.compile": "default"}),
+    "a mode of compilation": (
+        "compile = dict(mode='reduce-overhead')",
+        {"training.compile": "reduce-overhead"},
+    ),
+    "no compilation": ("compile = False", {}),
     "the best score": ("evaluation = dict(save_best='bbox_mAP_50')", {}),
     "how often": ("evaluation = dict(interval=2)", {"training.evaluate_every": 2}),
 }

@@ -27,6 +27,10 @@ CHANGED: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "the benchmark": ("data = dict(test=dict(type='GOT10kDataset', split='val'))",
         {"benchmark": "GOT-10k", "split": "val"}),
+    "a list of sequences": (
+        "data = dict(test=dict(ann_file='mine/lasot_infos.txt'))",
+        {"infos": "mine/lasot_infos.txt"},
+    ),
     "one set": (
         ONE_SET,
         {
@@ -83,7 +87,7 @@ def test_a_changed_setting_is_a_changed_field(story: str, tmp_path: Path) -> Non
 WRONG = {
     "an unknown set": (
         f"steps = []\ndata = dict(train=dict(dataset_cfgs={SETS.format('youtube.json')}))",
-        r"nearest field is data\.training_sets",
+        r"nearest fields are data\.training_sets",
     ),
     "no file": ("data = dict(train=dict(dataset_cfgs=[3]))", r"expected dict\(\.\.\., ann_file"),
     "a set twice": (

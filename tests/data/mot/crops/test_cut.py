@@ -10,7 +10,7 @@ import pytest
 
 from halftrack.data import DataError
 from halftrack.data.mot import ReIDDataConfig, read_crops
-from halftrack.data.mot.crops import crops_of, find_identities
+from halftrack.data.mot.crops.cut import crops_of, find_identities
 from halftrack.data.mot.mot_challenge import read_mot
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 

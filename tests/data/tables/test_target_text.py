@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from halftrack.data import DataError
-from halftrack.data.sot.text import read_boxes, read_flags, read_lines
+from halftrack.data.tables.target_text import read_boxes, read_flags, read_lines
 
 BOX = "10,20,30,40"
 

@@ -19,7 +19,8 @@ from torchvision.io import ImageReadMode
 from halftrack.data.annotated_image import require_size
 from halftrack.data.images import load_image
 from halftrack.data.mot.config import ReIDDataConfig
-from halftrack.data.mot.crops import Crops, read_crops
+from halftrack.data.mot.crops.read import read_crops
+from halftrack.data.mot.crops.records import Crops
 from halftrack.data.mot.records import odd_counts
 from halftrack.data.ordered_batches import OrderedBatches, sample_random
 from halftrack.data.prefetch import read_ahead
@@ -31,6 +32,7 @@ __all__ = ["CropBatches", "crops_in_order", "prepare_crop"]
 # mot2reid writes its crops with OpenCV's default quality. Held in memory as such JPEG files they
 # have the pixels that the published model saw, and ten times as many fit.
 _JPEG_QUALITY = 95
+_PNG_LEVEL = 1  # the fastest
 
 
 class CropBatches(OrderedBatches[CropBatch, CropBatch]):
@@ -52,7 +54,7 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
     ) -> None:
         if crops.num_identities < config.identities_per_batch:
             raise DataError(
-                ", ".join(str(sequence.folder) for sequence in crops.sequences) or "no sequence",
+                crops.source,
                 f"{crops.num_identities} individuals have crops enough, "
                 f"identities_per_batch={config.identities_per_batch} asks for more",
             )
@@ -240,13 +242,16 @@ class _Cutter:
 
 
 def _cut(crops: Crops, place: tuple[int, int], numbers: Sequence[int]) -> list[tuple[int, Tensor]]:
-    """Some crops of one frame as JPEG files, each with its number."""
+    """Some crops of one image as JPEG or PNG files, each with its number."""
     position, frame_number = place
     sequence = crops.sequences[position]
     path = sequence.path(frame_number)
     image = load_image(path)
+    if crops.edges_xyxy is None:  # PNG, for JPEG would change its pixels a second time
+        file = torch.ops.image.encode_png(image, _PNG_LEVEL)
+        return [(number, file) for number in numbers]
     height, width = image.shape[-2:]
-    require_size(path, (height, width), sequence.size, source="seqinfo.ini")
+    require_size(path, (height, width), sequence.size, source=sequence.size_source)
     files = []
     for number in numbers:
         x1, y1, x2, y2 = crops.edges_xyxy[number].tolist()
