@@ -96,7 +96,8 @@ def evaluate(
     console.print(render_table([row]))
     for title, rows in evaluation.tables().items():
         console.print(render_table(rows, title=title))
-    console.print(evaluation.flat() or "no ground truth, so no scores")
+    scores = ", ".join(f"{name} {value:.4g}" for name, value in evaluation.flat().items())
+    console.print(scores or "no ground truth, so no scores")
     for line in evaluation.skipped:
         tell(line)
     for line in write_evaluation(out, chosen, evaluation, row=row, scored=results):

@@ -167,13 +167,17 @@ def find_mot(data_root: str | Path, benchmark: Benchmark, part: str) -> Path:
         DataError: if neither holds the folder ``part``.
     """
     root = user_path(data_root)
+    other = ""
     for candidate in (root / benchmark, root):
         # A folder of another benchmark has the same parts.
-        foreign = candidate.name in get_args(Benchmark) and candidate.name != benchmark
-        if (candidate / part).is_dir() and not foreign:
+        if candidate.name in get_args(Benchmark) and candidate.name != benchmark:
+            continue
+        if (candidate / part).is_dir():
             return candidate
+        if (candidate / "train").is_dir():
+            other = f"; {candidate}/train is there: its splits are train, half-train and half-val"
     looked = " or ".join(f"{root}{below}/{part}" for below in (f"/{benchmark}", ""))
-    raise DataError(str(root), f"no {benchmark} here: looked for {looked}")
+    raise DataError(str(root), f"no {benchmark} here: looked for {looked}{other}")
 
 
 def _read_folders(

@@ -32,6 +32,8 @@ from halftrack.training.compilation import check_compilation
 
 __all__ = ["Rehearsal", "rehearse"]
 
+_PATIENCE = 120.0  # seconds of all steps beyond which it is said how to shorten them
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
@@ -189,8 +191,13 @@ def rehearse(
     rehearsed = RehearsedRun(recipe.settled(data_root), data_root, out, seed=seed, every=every)
     rehearsed.prepare(init, trust=trust, note=note)
     stopped, interrupted = None, False
+    if progress is not None:
+        progress(0, steps)  # the first step may take minutes
+    began = time.perf_counter()
     try:
         for done in rehearsed.take(steps):
+            if done == 1:
+                _tell_pace(time.perf_counter() - began, steps, say)
             if progress is not None:
                 progress(done, steps)
     except NonFiniteGradientError as error:
@@ -221,6 +228,15 @@ def _with_islands(found: Rehearsal, run: RehearsedRun, planned: TrainedRecipe) -
     if islands.keep_fp32:
         cost = island_cost(planned.without_data(), islands.keep_fp32)
     return replace(found, islands=islands, islands_bytes=cost)
+
+
+def _tell_pace(seconds: float, steps: int, say: Callable[[str], None]) -> None:
+    """Say how long all steps take if the first took so many seconds, unless that is soon."""
+    if seconds * steps > _PATIENCE:
+        say(
+            f"the first step took {seconds:.0f} s, so {steps} may take {seconds * steps / 60:.0f} "
+            "min: fewer --samples or a smaller --image make them faster"
+        )
 
 
 def _last_phase(recipe: TrainedRecipe) -> int:

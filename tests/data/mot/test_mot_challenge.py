@@ -33,6 +33,12 @@ def test_the_root_may_be_the_folder_itself_and_an_error_names_both(fake: Path) -
         read_mot(fake, "train", benchmark="MOT20")
 
 
+def test_where_only_train_is_there_its_splits_are_named(fake: Path) -> None:
+    shutil.rmtree(fake / "MOT17" / "test")
+    with pytest.raises(DataError, match=r"/test; .*/MOT17/train is there: its splits are .*half-v"):
+        read_mot(fake, "test")
+
+
 def test_the_folder_of_another_benchmark_is_not_taken_for_the_one_asked_for(fake: Path) -> None:
     with pytest.raises(DataError, match="no MOT20 here"):
         read_mot(fake / "MOT17", "train", benchmark="MOT20")

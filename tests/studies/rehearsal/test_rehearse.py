@@ -112,7 +112,7 @@ def test_a_clean_rehearsal_answers_all_four_questions(
         say=lambda _: None,
         progress=lambda *way: done.append(way),
     )
-    assert done == [(1, 3), (2, 3), (3, 3)]
+    assert done == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert found.sampled == (1, 3)
     assert not found.skipped
     assert must_change(found) == ()
@@ -339,3 +339,15 @@ def test_synthetic_video_needs_a_model_that_tells_its_classes_apart() -> None:
     recipe = override(load_recipe("selsa_tiny_sample"), ["model.roi_head.num_classes=3"])
     with pytest.raises(ValueError, match="num_classes=3: synthetic video has 4 classes"):
         recipe.reading_synthetic()
+
+
+def test_a_long_rehearsal_says_after_its_first_step_how_to_shorten_it(
+    rehearsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearse_module, "_PATIENCE", 0.0)
+    said: list[str] = []
+    rehearsed(tiny(), steps=2, say=said.append)
+    (line,) = (line for line in said if "took" in line)
+    assert line.startswith("the first step took ")
+    assert "so 2 may take " in line
+    assert "--samples" in line
