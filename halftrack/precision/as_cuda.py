@@ -1,7 +1,7 @@
-"""What code says of "cuda" within a rehearsal, meant of the CPU that computes in a GPU's place.
+"""Code that says "cuda" within a rehearsal, understood of the CPU that computes in a GPU's place.
 
-Autocast regions, the decorators of custom autograd functions, and the question whether autocast is
-on. Devices and tensors are not renamed.
+That is autocast regions, the decorators of custom autograd functions, and the question whether
+autocast is on. Devices and tensors are not renamed.
 """
 
 from __future__ import annotations
