@@ -1,12 +1,21 @@
 """CUDA autocast's op lists: the dtype of each op. Data only.
 
 The union of PyTorch's documented page and the shipped ``ATen/autocast_mode.h``; names are ``aten``
-overloads. Fused recurrent kernels that exist on CUDA only are left out (``CUDA_ONLY``).
+overloads. Kernels that exist on CUDA only are left out (``CUDA_ONLY``).
 """
 
 from __future__ import annotations
 
-__all__ = ["CUDA_ONLY", "FP32", "FP32_SET_DTYPE", "LOWER_PRECISION", "NEWER", "NORMS", "WIDEST"]
+__all__ = [
+    "CUDA_ONLY",
+    "FP32",
+    "FP32_SET_DTYPE",
+    "LOWER_PRECISION",
+    "NEWER",
+    "NORMS",
+    "RECURRENT",
+    "WIDEST",
+]
 
 LOWER_PRECISION = (
     "_convolution.deprecated",
@@ -41,6 +50,19 @@ LOWER_PRECISION = (
     "scaled_dot_product_attention",
 )
 """Tensor-core ops: floating arguments are cast to half."""
+
+RECURRENT = (
+    "lstm.input",
+    "lstm.data",
+    "gru.input",
+    "gru.data",
+    "rnn_tanh.input",
+    "rnn_tanh.data",
+    "rnn_relu.input",
+    "rnn_relu.data",
+)
+"""Layers that are one op on a GPU, ``_cudnn_rnn``, whose arguments autocast casts to half
+(``ATen/cudnn/AutocastRNN.cpp``)."""
 
 FP32 = (
     "acos",
@@ -145,6 +167,7 @@ NEWER = ("rms_norm",)
 """Ops that only later releases than the oldest supported one list; rehearsed with every one."""
 
 CUDA_ONLY = {
+    "_cudnn_rnn": "cuDNN's kernel behind lstm, gru and rnn",
     "_thnn_fused_lstm_cell": "fused CUDA kernel",
     "_thnn_fused_gru_cell": "fused CUDA kernel",
     "_scaled_dot_product_flash_attention": "CUDA kernel behind scaled_dot_product_attention",

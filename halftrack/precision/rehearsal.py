@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from halftrack.precision import recurrent
 from halftrack.precision.as_cuda import cuda_means_cpu
 from halftrack.precision.attention import attention
 from halftrack.precision.autocast_lists import (
@@ -23,6 +24,7 @@ from halftrack.precision.autocast_lists import (
     FP32_SET_DTYPE,
     LOWER_PRECISION,
     NORMS,
+    RECURRENT,
     WIDEST,
 )
 from halftrack.precision.dtypes import HALF
@@ -153,7 +155,9 @@ def _overload(name: str) -> Any:
 
 
 def _kernels() -> dict[str, Kernel]:
-    kernels: dict[str, Kernel] = {name: _to_half(_overload(name)) for name in LOWER_PRECISION}
+    kernels: dict[str, Kernel] = {
+        name: _to_half(_overload(name)) for name in (*LOWER_PRECISION, *RECURRENT)
+    }
     kernels |= {name: _to_fp32(_overload(name)) for name in FP32}
     kernels |= {name: _to_widest(_overload(name)) for name in WIDEST}
     kernels |= {name: _with_fp32_dtype(_overload(name)) for name in FP32_SET_DTYPE}
@@ -172,7 +176,7 @@ def _kernels() -> dict[str, Kernel]:
 
 
 # What a GPU has one kernel for and a CPU composes, whether autocast is on or not.
-_FUSED: dict[str, Kernel] = {"scaled_dot_product_attention": attention}
+_FUSED: dict[str, Kernel] = {"scaled_dot_product_attention": attention, **recurrent.RECURRENT}
 _depth = 0
 _library: torch.library.Library | None = None
 _known_kernels: dict[str, Kernel] = {}
