@@ -142,7 +142,7 @@ def main() -> None:
     )
 
     def ours(source: TrainingClips) -> int:
-        return sum(1 for _ in source.batches(seed=0, epoch=0, stop=count, workers=WORKERS))
+        return sum(1 for _ in source.batches(seed=0, epoch=0, places=range(count), workers=WORKERS))
 
     runs: dict[str, Callable[[], int]] = {
         "halftrack": lambda: ours(clips),

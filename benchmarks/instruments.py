@@ -172,7 +172,7 @@ def main() -> None:
             recipe = load_recipe(name).for_training()
             recipe = recipe.settled(data_root)
             source = recipe.training_source(data_root)
-            batches = source.batches(seed=0, epoch=0, start=0, stop=BATCHES, workers=0, pin=False)
+            batches = source.batches(seed=0, epoch=0, places=range(BATCHES), workers=0, pin=False)
             kept = list(batches)
             for precision in PRECISIONS:
                 chosen = short(recipe, precision)

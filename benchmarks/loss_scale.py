@@ -194,7 +194,7 @@ def main() -> None:
         data_root = write_synthetic(Path(folder) / "data", settings)
         source = recipe.training_source(data_root)
         batches = list(
-            source.batches(seed=0, epoch=0, start=0, stop=args.steps, workers=0, pin=False)
+            source.batches(seed=0, epoch=0, places=range(args.steps), workers=0, pin=False)
         )
         last = range(args.steps - HISTOGRAM_STEPS, args.steps)
         usual = run(recipe, batches, USUAL, metered=last)

@@ -142,7 +142,7 @@ def main() -> None:
         )
 
         def ours(pairs: PairBatches, workers: int = workers) -> None:
-            for _ in pairs.batches(seed=0, epoch=0, stop=options.batches, workers=workers):
+            for _ in pairs.batches(seed=0, epoch=0, places=range(options.batches), workers=workers):
                 pass
 
         runs = {

@@ -106,7 +106,7 @@ def tiny_cases(folder: Path, steps: int) -> Iterator[Case]:
         recipe = load_recipe(name).for_training()
         recipe = recipe.settled(roots[layout])
         source = recipe.training_source(roots[layout])
-        batches = source.batches(seed=0, epoch=0, start=0, stop=steps, workers=0, pin=False)
+        batches = source.batches(seed=0, epoch=0, places=range(steps), workers=0, pin=False)
         yield Case(name, recipe.build_model().train(), list(batches))
 
 

@@ -64,8 +64,8 @@ class Shapes:
     def __len__(self) -> int:
         return self.data.batches
 
-    def batches(self, *, seed: int, epoch: int, start: int, stop: int | None, **_: Any) -> Any:
-        for index in range(start, len(self) if stop is None else stop):
+    def batches(self, *, seed: int, epoch: int, places: Any, **_: Any) -> Any:
+        for index in places:
             yield drawn(self.data, seed, epoch, index)
 
 

@@ -46,8 +46,7 @@ class _Prepared(Generic[Batch]):
 class OrderedBatches(ABC, Generic[Sample, Batch]):
     """Samples in an order that depends on (seed, epoch) alone, so many a batch.
 
-    With several ranks, rank ``r`` takes batches ``r, r + world_size, ...`` of the common order,
-    which wraps around so that all batches are full and all ranks have equally many.
+    The order wraps around past its end, so that all batches are full.
     """
 
     def __init__(
@@ -56,19 +55,14 @@ class OrderedBatches(ABC, Generic[Sample, Batch]):
         num_samples: int,
         samples_per_batch: int,
         on_bad_sample: OnBadSample = "error",
-        rank: int = 0,
-        world_size: int = 1,
         skipped: SkipLedger | None = None,
     ) -> None:
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank={rank!r}, world_size={world_size!r}: 0 <= rank < world_size")
         self.num_samples = num_samples
-        """Samples in an epoch of all ranks together."""
+        """Samples in an epoch."""
         self.samples_per_batch = samples_per_batch
         """Number of samples that share a batch."""
         self.on_bad_sample: OnBadSample = on_bad_sample
         """``error``, or ``skip``: another sample takes the place of a bad one."""
-        self.rank, self.world_size = rank, world_size
         self.skipped = SkipLedger() if skipped is None else skipped
         """Ledger of what was left out so far."""
         self.notes: tuple[str, ...] = ()
@@ -95,27 +89,24 @@ class OrderedBatches(ABC, Generic[Sample, Batch]):
         return {"the training set": {"samples": self.num_samples}}
 
     def __len__(self) -> int:
-        """Batches in an epoch of this rank."""
-        share = self.world_size * self.samples_per_batch
-        return (self.num_samples + share - 1) // share
+        """Batches in an epoch."""
+        return (self.num_samples + self.samples_per_batch - 1) // self.samples_per_batch
 
     def batches(
         self,
         *,
         seed: int,
         epoch: int,
-        start: int = 0,
-        stop: int | None = None,
+        places: Sequence[int] | None = None,
         workers: int = 0,
         pin: bool = False,
     ) -> Iterator[Batch]:
-        """Batches ``start`` to ``stop`` of an epoch's order, which wraps around past its end.
+        """Batches of an epoch's order, which wraps around past its end.
 
         Args:
             seed: of the run.
             epoch: 0-based.
-            start: batches of this epoch that were consumed already.
-            stop: one past the last batch; the epoch's length if None.
+            places: which batches of the order, counted from 0; all of the epoch if None.
             workers: processes that prepare batches; the batches are the same for any number.
             pin: put images into page-locked memory.
 
@@ -124,10 +115,10 @@ class OrderedBatches(ABC, Generic[Sample, Batch]):
         """
         order = epoch_order(seed, epoch, self.num_samples)
         keys: list[_Key] = []
-        for position in range(start, len(self) if stop is None else stop):
-            first = (position * self.world_size + self.rank) * self.samples_per_batch
-            places = range(first, first + self.samples_per_batch)
-            keys.append((seed, epoch, tuple(int(order[place % len(order)]) for place in places)))
+        for place in range(len(self)) if places is None else places:
+            first = place * self.samples_per_batch
+            turns = range(first, first + self.samples_per_batch)
+            keys.append((seed, epoch, tuple(int(order[turn % len(order)]) for turn in turns)))
         # Closed at once, so that after an error the workers are free for the next pass.
         with closing(self._workers.map(keys, workers=workers, pin=pin)) as prepared_batches:
             for prepared in prepared_batches:

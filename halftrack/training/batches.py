@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
@@ -29,6 +29,6 @@ class BatchSource(Protocol):
         """Batches in an epoch."""
 
     def batches(
-        self, *, seed: int, epoch: int, start: int, stop: int | None, workers: int, pin: bool
+        self, *, seed: int, epoch: int, places: Sequence[int], workers: int, pin: bool
     ) -> Iterator[Batch]:
-        """Batches ``start`` to ``stop`` of an epoch's order, which wraps around past its end."""
+        """The batches at these places of an epoch's order, which wraps around past its end."""

@@ -129,16 +129,16 @@ def _batches(
 ) -> Iterator[Pass]:
     """The rest of an epoch: each batch, on the device, with its seed."""
     first = run.batches_done - epoch * run.batches_per_epoch
+    places = range(first, run.batches_per_epoch)
     loader = source.batches(
         seed=seed,
         epoch=epoch,
-        start=first,
-        stop=run.batches_per_epoch,
+        places=places,
         workers=run.config.workers,
         pin=device.type == "cuda",
     )
-    for index, batch in enumerate(run.log.timed(loader), start=first):
-        yield batch.to(device), batch_seed(seed, epoch, index)
+    for place, batch in zip(places, run.log.timed(loader), strict=True):
+        yield batch.to(device), batch_seed(seed, epoch, place)
 
 
 def steps(batches: Iterable[Pass], config: TrainingConfig) -> Iterator[list[Pass]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -50,9 +50,9 @@ class Clips:
         return self._count
 
     def batches(
-        self, *, seed: int, epoch: int, start: int, stop: int | None, workers: int, pin: bool
+        self, *, seed: int, epoch: int, places: Sequence[int], workers: int, pin: bool
     ) -> Iterator[Clip]:
-        for index in range(start, self._count if stop is None else stop):
+        for index in places:
             yield clip(index % self._count)
 
 

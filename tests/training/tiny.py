@@ -6,7 +6,7 @@ import hashlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +62,11 @@ class TinySource:
         *,
         seed: int,
         epoch: int,
-        start: int = 0,
-        stop: int | None = None,
+        places: Sequence[int] | None = None,
         workers: int = 0,
         pin: bool = False,
     ) -> Iterator[TinyBatch]:
-        for index in range(start, self.length if stop is None else stop):
+        for index in range(self.length) if places is None else places:
             name = f"{seed}/{epoch}/{index}"
             origin = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "little")
             generator = torch.Generator(device="cpu").manual_seed(origin)

@@ -52,8 +52,6 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
         *,
         sequences: Sequence[MotSequence],
         config: MotDetectionConfig,
-        rank: int = 0,
-        world_size: int = 1,
         skipped: SkipLedger | None = None,
     ) -> None:
         self.sequences = tuple(each for each in sequences if min(each.size) >= config.min_size)
@@ -78,8 +76,6 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
             num_samples=len(self._frame_number),
             samples_per_batch=config.images_per_batch,
             on_bad_sample=config.on_bad_sample,
-            rank=rank,
-            world_size=world_size,
             skipped=skipped,
         )
         small = len(sequences) - len(self.sequences)
@@ -94,17 +90,12 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
         cls,
         config: MotDetectionConfig,
         data_root: str | Path,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
     ) -> FrameBatches:
         """Open the training frames of a configuration.
 
         Args:
             config: the split, and how frames are drawn.
             data_root: the folder that contains e.g. ``MOT17``, or ``MOT17`` itself.
-            rank: this process's share of every epoch.
-            world_size: number of shares.
 
         Raises:
             DataError: if something is missing or malformed.
@@ -120,13 +111,7 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
             json=config.training_json,
             truth=True,
         )
-        return cls(
-            sequences=sequences,
-            config=config,
-            rank=rank,
-            world_size=world_size,
-            skipped=skipped,
-        )
+        return cls(sequences=sequences, config=config, skipped=skipped)
 
     def facts(self) -> dict[str, dict[str, int | str]]:
         """Sequences, frames and boxes that are learned from, and a hash of the ground truth."""

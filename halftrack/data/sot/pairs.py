@@ -80,8 +80,6 @@ class PairBatches(OrderedBatches[Pair, PairBatch]):
         sets: Sequence[TrackedObjects],
         config: PairDataConfig,
         geometry: SiameseGeometry,
-        rank: int = 0,
-        world_size: int = 1,
         skipped: SkipLedger | None = None,
     ) -> None:
         config.check_geometry(geometry)
@@ -94,8 +92,6 @@ class PairBatches(OrderedBatches[Pair, PairBatch]):
             num_samples=config.pairs_per_epoch,
             samples_per_batch=config.pairs_per_batch,
             on_bad_sample=config.on_bad_sample,
-            rank=rank,
-            world_size=world_size,
             skipped=skipped,
         )
         self.sets = tuple(sets)
@@ -124,8 +120,6 @@ class PairBatches(OrderedBatches[Pair, PairBatch]):
         data_root: str | Path,
         *,
         geometry: SiameseGeometry,
-        rank: int = 0,
-        world_size: int = 1,
         processes: int = 0,
         progress: Progress | None = None,
     ) -> PairBatches:
@@ -136,8 +130,6 @@ class PairBatches(OrderedBatches[Pair, PairBatch]):
             data_root: the folder that contains ``ILSVRC``, ``coco`` and ``LaSOTBenchmark``, those
                 of them that ``training_sets`` name; the only one itself where it is one.
             geometry: the sizes of template and search region, the model's.
-            rank: this process's share of every epoch.
-            world_size: number of shares.
             processes: number of processes that parse annotations, where no cache holds them.
             progress: told (videos read, videos in all) while they are parsed.
 
@@ -148,8 +140,6 @@ class PairBatches(OrderedBatches[Pair, PairBatch]):
             sets=read_pair_sets(config, data_root, processes=processes, progress=progress),
             config=config,
             geometry=geometry,
-            rank=rank,
-            world_size=world_size,
         )
 
     def facts(self) -> dict[str, dict[str, int | str]]:

@@ -31,8 +31,6 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
         *,
         indexes: Sequence[VideoIndex],
         config: VidDataConfig,
-        rank: int = 0,
-        world_size: int = 1,
         skipped: SkipLedger | None = None,
     ) -> None:
         self.indexes = tuple(indexes)
@@ -52,8 +50,6 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
             num_samples=len(self._frame),
             samples_per_batch=1,
             on_bad_sample=config.on_bad_sample,
-            rank=rank,
-            world_size=world_size,
             skipped=skipped,
         )
         self.notes = tuple(
@@ -68,8 +64,6 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
         config: VidDataConfig,
         data_root: str | Path,
         *,
-        rank: int = 0,
-        world_size: int = 1,
         processes: int = 0,
         progress: Progress | None = None,
     ) -> TrainingClips:
@@ -78,8 +72,6 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
         Args:
             config: the sets, and how clips are drawn.
             data_root: the folder that contains ``ILSVRC``, or ``ILSVRC`` itself.
-            rank: this process's share of every epoch.
-            world_size: number of shares.
             processes: number of processes that parse annotations, where no cache holds them.
             progress: told (videos read, videos in all) while they are parsed.
 
@@ -87,7 +79,7 @@ class TrainingClips(OrderedBatches[Clip, Clip]):
             DataError: if something is missing or bad, see ``on_bad_sample``.
         """
         indexes = read_training_indexes(config, data_root, processes=processes, progress=progress)
-        return cls(indexes=indexes, config=config, rank=rank, world_size=world_size)
+        return cls(indexes=indexes, config=config)
 
     def facts(self) -> dict[str, dict[str, int | str]]:
         """Videos, frames, boxes and key frames of each data set, and a hash of its annotations."""

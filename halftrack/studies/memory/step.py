@@ -31,7 +31,7 @@ def step_memory(recipe: TrainedRecipe, data_root: Path) -> int:
     recipe = recipe.settled(data_root)
     source = recipe.training_source(data_root)
     together = recipe.training.clips_per_pass
-    batches = source.batches(seed=0, epoch=0, start=0, stop=together, workers=0, pin=False)
+    batches = source.batches(seed=0, epoch=0, places=range(together), workers=0, pin=False)
     one_pass = replace(recipe.training, accumulate=together)
     (batch, _), *_ = next(steps(((each.to(_CPU), 0) for each in batches), one_pass))
     return metered_step(resting_learner(recipe, recipe.build_model()), batch).peak

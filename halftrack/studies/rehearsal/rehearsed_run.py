@@ -163,7 +163,7 @@ class RehearsedRun:
     def _batches(self, stop: int) -> Iterator[Batch]:
         # A step takes so long that reading ahead would gain nothing, and Ctrl-C meets one process.
         for batch in self._source.batches(
-            seed=self._seed, epoch=0, start=0, stop=stop, workers=0, pin=False
+            seed=self._seed, epoch=0, places=range(stop), workers=0, pin=False
         ):
             yield batch.to(_CPU)
 

@@ -22,9 +22,9 @@ SMALL = PairDataConfig(
 GEOMETRY = SiameseGeometry(template_size=31, search_size=63, template_cells=3)
 
 
-def opened(config: PairDataConfig, data_root: Path, **how) -> PairBatches:
+def opened(config: PairDataConfig, data_root: Path) -> PairBatches:
     """The pairs of a configuration, small ones."""
-    return PairBatches.open(config, data_root, geometry=GEOMETRY, **how)
+    return PairBatches.open(config, data_root, geometry=GEOMETRY)
 
 
 def film(root: Path) -> Path:

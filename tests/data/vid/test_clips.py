@@ -47,18 +47,21 @@ def test_any_number_of_workers_gives_the_same_clips(fake: Path) -> None:
 def test_an_epoch_continues_where_it_was_left(fake: Path) -> None:
     clips = TrainingClips.open(CONFIG, fake)
     whole = [clip.sample_ids for clip in clips.batches(seed=3, epoch=1)]
-    rest = [clip.sample_ids for clip in clips.batches(seed=3, epoch=1, start=7)]
+    rest = [clip.sample_ids for clip in clips.batches(seed=3, epoch=1, places=range(7, len(clips)))]
     assert rest == whole[7:]
-    past_its_end = clips.batches(seed=3, epoch=1, start=len(clips), stop=len(clips) + 2)
+    past_its_end = clips.batches(seed=3, epoch=1, places=range(len(clips), len(clips) + 2))
     assert [clip.sample_ids for clip in past_its_end] == whole[:2]
 
 
-def test_ranks_together_see_every_sample(fake: Path) -> None:
-    keys = []
-    for rank in range(3):
-        clips = TrainingClips.open(CONFIG, fake, rank=rank, world_size=3)
-        keys += [clip.key.sample_id for clip in clips.batches(seed=0, epoch=0)]
-    assert len(set(keys)) == TrainingClips.open(CONFIG, fake).num_samples == 34
+def test_shares_of_an_epoch_together_hold_every_sample(fake: Path) -> None:
+    clips = TrainingClips.open(CONFIG, fake)
+    shares = (range(first, len(clips), 3) for first in range(3))
+    keys = [
+        clip.key.sample_id
+        for places in shares
+        for clip in clips.batches(seed=0, epoch=0, places=places)
+    ]
+    assert len(set(keys)) == len(keys) == clips.num_samples == 34
 
 
 @pytest.mark.parametrize("workers", [0, 2])

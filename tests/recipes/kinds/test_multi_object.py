@@ -364,7 +364,7 @@ def test_reid_trains_on_the_size_a_tracker_will_embed(data_root: Path) -> None:
     recipe = override(
         load_recipe("reid_tiny_sample"), ["model.crop_size=32,16", "data.identities_per_batch=2"]
     )
-    (batch, *_) = recipe.training_source(data_root).batches(seed=0, epoch=0, stop=1)
+    (batch, *_) = recipe.training_source(data_root).batches(seed=0, epoch=0, places=[0])
     assert batch.images.shape[2:] == (32, 16)
     with pytest.raises(ValueError, match=r"'data\.size' is now called 'model\.crop_size'"):
         override(recipe, ["data.size=(128, 64)"])

@@ -76,7 +76,7 @@ def test_the_published_settings_are_the_configs() -> None:
 
 def test_data_model_and_tracker_have_one_geometry(data_root: Path) -> None:
     recipe = tiny("model.geometry.search_size=223", "model.geometry.anchor_scale=4")
-    (batch, *_) = recipe.training_source(data_root).batches(seed=0, epoch=0, stop=1)
+    (batch, *_) = recipe.training_source(data_root).batches(seed=0, epoch=0, places=[0])
     assert batch.searches.shape[-1] == 223
     model = recipe.build_model()
     tracker = recipe.new_tracker(model)

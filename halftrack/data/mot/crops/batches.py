@@ -48,8 +48,6 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
         crops: Crops,
         config: ReIDDataConfig,
         crop_size: tuple[int, int],
-        rank: int = 0,
-        world_size: int = 1,
         skipped: SkipLedger | None = None,
     ) -> None:
         if crops.num_identities < config.identities_per_batch:
@@ -62,8 +60,6 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
             num_samples=len(crops),
             samples_per_batch=1,
             on_bad_sample=config.on_bad_sample,
-            rank=rank,
-            world_size=world_size,
             skipped=skipped,
         )
         self.crops = crops
@@ -86,8 +82,6 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
         data_root: str | Path,
         *,
         crop_size: tuple[int, int],
-        rank: int = 0,
-        world_size: int = 1,
     ) -> CropBatches:
         """Open the training crops of a configuration.
 
@@ -95,8 +89,6 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
             config: the crops, and how batches of them are drawn.
             data_root: the folder that contains e.g. ``MOT17``, or ``MOT17`` itself.
             crop_size: height and width of a prepared crop, the model's.
-            rank: this process's share of every epoch.
-            world_size: number of shares.
 
         Raises:
             DataError: if something is missing or malformed.
@@ -106,8 +98,6 @@ class CropBatches(OrderedBatches[CropBatch, CropBatch]):
             crops=read_crops(config, data_root, skipped=skipped),
             config=config,
             crop_size=crop_size,
-            rank=rank,
-            world_size=world_size,
             skipped=skipped,
         )
 
