@@ -7,9 +7,11 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from halftrack.cli.processes import own_rank
+
 __all__ = ["console", "progress_bar", "tell"]
 
-console = Console()
+console = Console(quiet=bool(own_rank()))
 
 
 def tell(line: str) -> None:

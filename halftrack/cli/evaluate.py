@@ -13,6 +13,7 @@ from halftrack.cli.options import (
     DataRoot,
     DetectorFile,
     Device,
+    Gpus,
     PrecisionName,
     RecipeName,
     ReIDFile,
@@ -20,6 +21,7 @@ from halftrack.cli.options import (
     TestBatch,
     Trust,
 )
+from halftrack.cli.processes import own_rank, start_processes
 from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
 from halftrack.errors import UserError
 
@@ -61,15 +63,17 @@ def evaluate(
     batch: TestBatch = None,
     precision: PrecisionName = None,
     device: Device = None,
+    gpus: Gpus = None,
     trust: Trust = False,
     settings: Settings = None,
 ) -> None:
     """Score a checkpoint or result files on the validation videos."""
     check_recipe(recipe, precision, settings)
-    if results is not None and any((checkpoint, detector, reid, batch, precision, device, trust)):
+    of_model = (checkpoint, detector, reid, batch, precision, device, gpus, trust)
+    if results is not None and any(of_model):
         raise UserError(
             "--results scores files, not a model: leave out --checkpoint, --detector, --reid, "
-            "--batch, --precision, --device and --trust"
+            "--batch, --precision, --device, --gpus and --trust"
         )
     check_parts(checkpoint, detector, reid)
     check_folder("--data-root", data_root)
@@ -87,7 +91,10 @@ def evaluate(
         kind = chosen.precision.name if results is None else "results"
         out = checkpoint.parent if checkpoint else Path("runs") / f"{chosen.name}_{kind}"
     check_output(out)
+    start_processes(gpus, device)
     evaluation = _evaluation(chosen, data_root, checkpoint, results, device=device, trust=trust)
+    if own_rank():  # the first process tells and writes
+        return
     from halftrack.report import published_row, render_table
     from halftrack.report.eval_files import write_evaluation
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from halftrack.cli.processes import own_rank
 from halftrack.errors import NonFiniteOutputError, UserError
 
 __all__ = ["BAD_VERDICT", "FAILED", "UNUSABLE", "end_interrupted", "telling_errors"]
@@ -30,6 +31,7 @@ _USERS_ELSEWHERE = {
 _FAILURES = {
     "halftrack.precision.step": ("NonFiniteGradientError",),
     "halftrack.data.workers": ("DataWorkerError",),
+    "halftrack.training.ranks": ("LostProcessError",),
     "torch": ("OutOfMemoryError",),
 }
 _USERS_OS_ERRORS = (
@@ -88,5 +90,6 @@ def _words(error: Exception) -> str:
 
 
 def _tell(kind: str, words: str) -> None:
-    errors = Console(stderr=True)
-    errors.print(f"[red]{kind}:[/] {escape(words)}", highlight=False, soft_wrap=True)
+    errors, rank = Console(stderr=True), own_rank()
+    who = "" if rank is None else f"rank {rank}: "
+    errors.print(f"{who}[red]{kind}:[/] {escape(words)}", highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ GROUPS = {
     ),
     "Model": ("recipe", "options", "checkpoint", "detector", "reid", "init", "trust", "settings"),
     "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every"),
-    "Run": ("steps", "seeds", "seed", "batch", "device", "resume", "data_changed",
+    "Run": ("steps", "seeds", "seed", "batch", "device", "gpus", "resume", "data_changed",
         "resume_from", "task", "full"),
     "Output": ("out", "form", "keys", "film", "overwrite"),
 }  # fmt: skip

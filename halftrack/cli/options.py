@@ -13,6 +13,7 @@ __all__ = [
     "DataRoot",
     "DetectorFile",
     "Device",
+    "Gpus",
     "Init",
     "PrecisionName",
     "ReIDFile",
@@ -72,6 +73,16 @@ Device = Annotated[
         "--device",
         metavar="NAME",
         help="Run on cpu, cuda, cuda:1, ... Default: the GPU, or the CPU without one.",
+    ),
+]
+Gpus = Annotated[
+    int | None,
+    typer.Option(
+        "--gpus",
+        metavar="N",
+        parser=number(int, 1, 1024),
+        help="Share the work among N processes, each with a GPU of this machine, as torchrun "
+        "starts them. Default: 1, or as torchrun says.",
     ),
 ]
 Init = Annotated[

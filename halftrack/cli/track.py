@@ -20,6 +20,7 @@ from halftrack.cli.options import (
     TestBatch,
     Trust,
 )
+from halftrack.cli.processes import own_rank
 from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
 from halftrack.errors import UserError
 
@@ -91,6 +92,8 @@ def track(
     chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
     if batch is not None:
         chosen = chosen.with_test_batch(batch)
+    if own_rank():  # one process tracks a video
+        return
     chosen.video_tracker(box)  # refuses a recipe that does not track, and a box it does not take
     if checkpoint is None and chosen.needs_checkpoint:
         raise UserError(f"--checkpoint is missing: {chosen.name} needs weights to track with")

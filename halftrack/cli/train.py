@@ -18,6 +18,7 @@ from halftrack.cli.exits import BAD_VERDICT, end_interrupted
 from halftrack.cli.options import (
     DataRoot,
     Device,
+    Gpus,
     Init,
     PrecisionName,
     RecipeName,
@@ -25,6 +26,7 @@ from halftrack.cli.options import (
     Settings,
     Trust,
 )
+from halftrack.cli.processes import start_processes
 from halftrack.cli.recipe import check_recipe, choose_trained, start_weights
 from halftrack.errors import UserError
 
@@ -46,6 +48,7 @@ def train(
     init: Init = None,
     seed: Seed = 0,
     device: Device = None,
+    gpus: Gpus = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the newest checkpoint in --out.")
     ] = False,
@@ -92,6 +95,11 @@ def train(
     # A run that goes on has its weights.
     init = None if resume or resume_from else start_weights(file, init)
     chosen = choose_trained(recipe, precision, settings)
+    if gpus is not None:
+        from halftrack.training.ranks import Ranks
+
+        Ranks(size=gpus).share(chosen.training.accumulate, of="training.accumulate")
+    start_processes(gpus, device)
     from halftrack.recipes import train as train_recipe
 
     start = None

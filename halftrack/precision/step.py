@@ -7,7 +7,7 @@ scale.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,7 @@ def optimizer_step(
     *,
     max_grad_norm: float | None = None,
     max_consecutive_skips: int = 50,
+    agree: Callable[[float], float] = float,
 ) -> StepReport:
     """Step every optimizer or none, adjust the loss scale and clear the gradients.
 
@@ -62,6 +63,7 @@ def optimizer_step(
         loss_scale: the loss scale of the backward pass.
         max_grad_norm: clip the unscaled gradients to this norm; None to leave them.
         max_consecutive_skips: skips in a row after which the run is stopped.
+        agree: of the gradients' norm here, the one that all processes take which share the step.
 
     Raises:
         NonFiniteGradientError: in all but fp16 at once; in fp16 if the scale can go no lower or
@@ -69,7 +71,7 @@ def optimizer_step(
     """
     grads = (parameter.grad for _, parameter in _with_gradient(optimizers))
     gradients = [grad for grad in grads if grad is not None]
-    norm = unscale_and_norm(gradients, loss_scale.value)
+    norm = agree(unscale_and_norm(gradients, loss_scale.value))
     # A sum of finite squares can overflow fp32 too: such a step could not be clipped, and counts as
     # overflowed.
     found_inf = not math.isfinite(norm)

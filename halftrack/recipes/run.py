@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,20 +12,21 @@ import torch
 from torch import nn
 
 from halftrack.bounds import shown
-from halftrack.data import PrintedProgress, Progress
+from halftrack.data import PrintedProgress, Progress, SkipLedger
 from halftrack.errors import UserError
 from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.recipes.scoring.evaluation import Evaluation
-from halftrack.recipes.scoring.scorer import left_out
+from halftrack.recipes.scoring.scorer import Scorer, left_out
 from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
 from halftrack.training.checkpoint import newest_checkpoint
 from halftrack.training.compilation import check_compilation, compiled
 from halftrack.training.continuation import Continuation
 from halftrack.training.optimiser import apply_phases
-from halftrack.training.run_folder import check_single_process, own_folder
+from halftrack.training.ranks import Ranks, own_device, together
+from halftrack.training.run_folder import own_folder
 from halftrack.training.same_run import (
     SCORED,
     check_parts,
@@ -135,9 +137,8 @@ def train(
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
         ValueError, FileNotFoundError: a recipe that is not trained, a resume that cannot be.
     """
-    check_single_process()
     trained, out = recipe.for_training(), Path(out)
-    device = choose_device(device)
+    device = own_device(choose_device(device))
     if resume and init is not None:
         raise UserError("init (--init) is for a new run: a resumed one has weights; leave it out")
     if start is not None and (resume or init is not None):
@@ -145,7 +146,8 @@ def train(
     if data_changed and not resume:
         raise UserError("data_changed (--data-changed) is for a resumed run: add --resume")
     check_compilation(trained.training, trained.precision, device)
-    with own_folder(out):
+    with together(device) as ranks, own_folder(out) if ranks.is_first else nullcontext():
+        ranks.share(trained.training.accumulate, of="training.accumulate")
         # A resumed run gets its weights from the checkpoint.
         init = "none" if resume or start is not None else init
         if resume:
@@ -164,6 +166,7 @@ def train(
             data_changed=data_changed,
             trust=trust,
             start=start,
+            ranks=ranks,
         )
 
 
@@ -179,29 +182,35 @@ def _train(
     data_changed: bool,
     trust: bool,
     start: Continuation | None,
+    ranks: Ranks,
 ) -> TrainingResult:
     """Read the data and train, all that can be known without them being right."""
-    trained = trained.settled(data_root)
-    source = trained.training_source(data_root, progress=PrintedProgress("training annotations"))
-    for line in source.notes:
-        print(line)
-    score = trained.validator(data_root, device)
+    with ranks.first_goes_first():  # which leaves an index for the others
+        progress = PrintedProgress("training annotations") if ranks.is_first else None
+        trained = trained.settled(data_root)
+        source = trained.training_source(data_root, progress=progress)
+        for line in source.notes:
+            ranks.say(line)
+        score = trained.validator(data_root, device)
+    opened = source.skipped.times.copy()  # found by every process alike
     if score is None:
-        print(
+        ranks.say(
             f"{trained.name} is not scored while it trains, its test set has no ground truth here: "
             "there will be no best.pth, take the last step_N.pth"
         )
-    model = prepare_model(trained, seed=seed, init=init, trust=trust)
+    model = prepare_model(trained, seed=seed, init=init, trust=trust, say=ranks.say)
     # Of a task that halftrack does not know, neither may tell facts.
     facts = dict(getattr(source, "facts", dict)())
     for name, told in getattr(score, "facts", {}).items():
         facts[f"{SCORED}{name}"] = told
 
     def validate(model: nn.Module, score: Callable[[nn.Module], Evaluation]) -> dict[str, float]:
-        evaluation = score(model)
-        for line in (*evaluation.skipped, *left_out(source.skipped)):
-            print(line)
-        return evaluation.flat()
+        evaluation = _scores(score, model, ranks)
+        since = ranks.gathered(source.skipped.times - opened)
+        ledger = SkipLedger(sum(since, opened))
+        for line in (*evaluation.skipped, *left_out(ledger)):
+            ranks.say(line)
+        return ranks.of_first(evaluation.flat())
 
     return run_training(
         model=model,
@@ -219,6 +228,7 @@ def _train(
         resume=resume,
         data_changed=data_changed,
         start=start,
+        ranks=ranks,
     )
 
 
@@ -261,15 +271,24 @@ def evaluate(
 ) -> Evaluation:
     """Score a checkpoint, or with ``None`` the untrained model, on the validation videos.
 
-    A tracker without a checkpoint takes its parts from the files its recipe names.
+    A tracker without a checkpoint takes its parts from the files its recipe names. Several
+    processes share the videos, and each gets the scores of all.
 
     Raises:
         DataError: if the data are not there or not readable.
         ValueError, FileNotFoundError: if the checkpoint is missing or does not fit.
     """
-    device = choose_device(device)
-    model = open_model(recipe, checkpoint, device, seed=seed, trust=trust)
-    return recipe.scorer(data_root, device, progress=progress)(model)
+    device = own_device(choose_device(device))
+    with together(device) as ranks:
+        model = open_model(recipe, checkpoint, device, seed=seed, trust=trust)
+        with ranks.first_goes_first():
+            score = recipe.scorer(data_root, device, progress=progress)
+        return _scores(score, model, ranks)
+
+
+def _scores(score: Callable[[nn.Module], Evaluation], model: nn.Module, ranks: Ranks) -> Evaluation:
+    """Scores that processes find together, or, of a task that halftrack does not know, each."""
+    return score.shared(model, ranks) if isinstance(score, Scorer) else score(model)
 
 
 def score_results(recipe: Recipe, folder: str | Path, *, data_root: str | Path) -> Evaluation:

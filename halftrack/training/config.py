@@ -99,7 +99,7 @@ class TrainingConfig:
     """Steps between checkpoints beside those at the end of each epoch; None for no others."""
     keep_checkpoints: Annotated[int, Bounds(least=1, most=1000)] = field(default=2, metadata=_FREE)
     """Step checkpoints kept; the best one is kept apart."""
-    ema_decay: Annotated[float | None, Bounds(least=0, below=1)] = None
+    ema_decay: Annotated[float | None, Bounds(above=0, below=1)] = None
     """Decay of the weight average that is evaluated and kept as the best; None for no average."""
     replay_bundles: Annotated[int, Bounds(least=0, most=1000)] = field(default=1, metadata=_FREE)
     """Skipped steps kept for ``halftrack replay``, the run's first ones, and the one that ends it;
@@ -109,6 +109,9 @@ class TrainingConfig:
     """Processes that load data."""
     log_every: Annotated[int, Bounds(least=1, most=10**9)] = field(default=50, metadata=_FREE)
     """Steps between train lines in the log."""
+    gradient_compression: Literal["none", "fp16", "bf16"] = "none"
+    """Type in which gradients travel between processes; none for the gradients' own. What
+    overflows in fp16 skips the step everywhere, as another overflow does."""
     channels_last: bool | None = None
     """Keep convolution weights and images channels-last; None: in half precision on a GPU."""
     compile: Literal["none", "default", "reduce-overhead"] = "none"
@@ -149,6 +152,8 @@ class TrainingConfig:
                 f"{self.clips_per_pass}: a step holds training.accumulate clips; expected a "
                 "multiple of training.clips_per_pass"
             )
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise UserError(f"training.milestones must increase, got {self.milestones}")
         if self.milestones and self.gamma == 1:
             raise UserError(
                 f"training.milestones={self.milestones!r} change nothing with training.gamma=1"

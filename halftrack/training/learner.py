@@ -5,8 +5,7 @@ Training, rehearsal, memory meter, island search and benchmarks all take their s
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +19,7 @@ from halftrack.precision import NonFiniteGradientError, Precision, StepReport, o
 from halftrack.training.batches import Batch
 from halftrack.training.config import Ramp, TrainingConfig
 from halftrack.training.optimiser import apply_phases, build_sgd
+from halftrack.training.ranks import ALONE
 
 __all__ = ["BatchStatistics", "Learner", "StepSchedule", "WeightAverage", "total_loss"]
 
@@ -51,8 +51,7 @@ class Learner:
             raise UserError("the training set is empty")
         self.model, self.precision, self.device = model.train(), precision, device
         precision.keep_in_fp32(model)
-        self._config = config
-        self.steps_per_epoch = math.ceil(batches_per_epoch / config.accumulate)
+        self._config, self.steps_per_epoch = config, -(-batches_per_epoch // config.accumulate)
         self.optimizer = build_sgd(
             model,
             lr=config.scaled_lr,
@@ -72,6 +71,9 @@ class Learner:
         self.loss_scale = precision.new_loss_scale()
         self.average = WeightAverage(model, decay=config.ema_decay)
         self.statistics = BatchStatistics(model)
+        self.ranks = ALONE  # of several processes see SharedLearner
+        self._compute: nn.Module = model
+        self._agree: Callable[[float], float] = float
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze and thaw what trains from this epoch (0-based) on."""
@@ -90,7 +92,7 @@ class Learner:
         torch.manual_seed(seed)
         with self.precision.arithmetic(self.device):
             with self.precision.autocast(self.device):
-                losses: dict[str, Tensor] = self.model(batch)
+                losses: dict[str, Tensor] = self._compute(batch)
             passes = self._config.accumulate / batches_of(batch)
             self.loss_scale.scale(total_loss(losses) / passes).backward()
         return losses
@@ -104,9 +106,8 @@ class Learner:
             NonFiniteGradientError: a gradient that no smaller loss scale can mend.
         """
         try:
-            report = optimizer_step(
-                [self.optimizer], self.loss_scale, max_grad_norm=self._config.max_grad_norm
-            )
+            sgd, clip = [self.optimizer], self._config.max_grad_norm
+            report = optimizer_step(sgd, self.loss_scale, max_grad_norm=clip, agree=self._agree)
         except NonFiniteGradientError:
             self.statistics.put_back()
             raise
@@ -117,6 +118,10 @@ class Learner:
             self.average.update(self.model)
             self.statistics.keep()
         return report
+
+    def stopped_by(self, received: Sequence[int]) -> int | None:
+        """The first of the signals received so far, which ends the run after this step, or None."""
+        return received[0] if received else None
 
     def state_dict(self) -> dict[str, Any]:
         """State of all parts, as a checkpoint keeps them."""
@@ -158,9 +163,6 @@ class StepSchedule:
     """Learning rates as a function of the taken steps alone: steps with a warm-up, or else ramps.
 
     The steps equal mmcv's ``StepLrUpdaterHook`` with ``warmup='linear'`` to the last digit.
-
-    Raises:
-        ValueError: if the milestones do not increase.
     """
 
     def __init__(
@@ -174,8 +176,6 @@ class StepSchedule:
         warmup_ratio: float,
         ramps: Sequence[Ramp] = (),
     ) -> None:
-        if list(milestones) != sorted(set(milestones)):
-            raise UserError(f"schedule milestones must increase, got {tuple(milestones)}")
         # Looked up anew each time: Optimizer.load_state_dict puts new group dicts in their place.
         self._optimizers = list(optimizers)
         self._base_rates = [float(group["lr"]) for group in self._groups()]
@@ -234,8 +234,6 @@ class WeightAverage:
     """
 
     def __init__(self, model: nn.Module, *, decay: float | None) -> None:
-        if decay is not None and not 0.0 < decay < 1.0:
-            raise UserError(f"ema_decay must lie between 0 and 1 or be None, got {decay}")
         self._decay, self._updates = decay, 0
         self._average: dict[str, Tensor] = {}
         if decay is not None:
@@ -304,17 +302,18 @@ class BatchStatistics:
     def __init__(self, model: nn.Module) -> None:
         layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         # Those that are frozen too: a later phase may thaw them.
-        self._live = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
-        self.kept = [buffer.clone() for buffer in self._live]
+        self.norms = [layer for layer in layers if layer.running_mean is not None]
+        self.live = [buffer for norm in self.norms for buffer in norm.buffers(recurse=False)]
+        self.kept = [buffer.clone() for buffer in self.live]
 
     @torch.no_grad()
     def keep(self) -> None:
         """Take the statistics of a taken step over."""
-        if self._live:
-            torch._foreach_copy_(self.kept, self._live)
+        if self.live:
+            torch._foreach_copy_(self.kept, self.live)
 
     @torch.no_grad()
     def put_back(self) -> None:
         """Forget what a skipped step has seen."""
-        if self._live:
-            torch._foreach_copy_(self._live, self.kept)
+        if self.live:
+            torch._foreach_copy_(self.live, self.kept)

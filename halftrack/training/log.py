@@ -15,6 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -30,6 +31,7 @@ from halftrack.training.skipped import Explanation
 __all__ = ["RunLog", "peak_memory_mb"]
 
 BatchT = TypeVar("BatchT")
+RowT = TypeVar("RowT")
 
 _NEWLINE = b"\n"
 _MUCH_WAITING = 0.25  # share of the time that a run waits for data from which on it is told
@@ -81,8 +83,7 @@ class RunLog:
         self._unwritten = b""
 
     def __enter__(self) -> Self:
-        # Unbuffered: what a full disk has not taken stays in ``_unwritten``, in its order.
-        self._file = self._path.open("ab", buffering=0)
+        self._file = self._opened()
         if self._console.is_terminal:
             self._progress = Progress(
                 TextColumn("{task.description}"),
@@ -104,6 +105,10 @@ class RunLog:
             self.say(f"{self._path}: its last {self._unwritten.count(_NEWLINE)} lines are lost")
         self._file.close()
 
+    def _opened(self) -> FileIO:
+        # Unbuffered: what a full disk has not taken stays in ``_unwritten``, in its order.
+        return self._path.open("ab", buffering=0)
+
     @property
     def position(self) -> int:
         """Bytes written so far; a checkpoint keeps it so that a resumed log repeats nothing."""
@@ -112,13 +117,13 @@ class RunLog:
 
     def state_dict(self) -> dict[str, Any]:
         """The unfinished window and the counts: a resumed run logs what an unbroken one logs."""
-        losses = [{name: float(value) for name, value in row.items()} for row in self._losses]
+        losses = self.of_all(self._told_losses())
         return {"position": self.position, "losses": losses, "skipped": self._skipped}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the file back to the checkpoint and take the unfinished window over."""
         position = int(state["position"])
-        if self._path.stat().st_size < position:
+        if os.fstat(self._file.fileno()).st_size < position:
             self.say(f"{self._path} is shorter than its checkpoint says: earlier lines are lost")
         else:
             self._file.truncate(position)
@@ -209,8 +214,8 @@ class RunLog:
         }
         if report.skipped:
             self._skipped += 1
-            culprit = why and why.culprit and why.culprit.to_dict()
-            self.note(**place, **precision, sample_ids=sample_ids, culprit=culprit)
+            told = why.fields() if why else {"sample_ids": sample_ids, "culprit": None}
+            self.note(**place, **precision, **told)
             self.say(
                 f"step {step}: skipped, non-finite gradients at loss scale {report.loss_scale:g} "
                 f"({self._skipped} skipped so far){': ' + why.sentence if why else ''}"
@@ -220,7 +225,7 @@ class RunLog:
         means = self._mean_losses()
         seconds = time.perf_counter() - self._window_start
         share = self._data_time / seconds if seconds else 0.0
-        speed = self._samples_in_window / seconds if seconds else 0.0
+        speed = sum(self.of_all([self._samples_in_window])) / seconds if seconds else 0.0
         fields = {
             **place,
             "memory": round(peak_memory_mb(self._device)),
@@ -260,17 +265,28 @@ class RunLog:
                 f"{_without_waiting(speed, share)}; more training.workers may help"
             )
 
+    def of_all(self, rows: list[RowT]) -> list[RowT]:
+        """Rows of every process that shares the run, in their order: here of the only one."""
+        return rows
+
     def _mean_losses(self) -> dict[str, float]:
-        """Means over the window, read from the device at once (host sync, once a window)."""
-        if not self._losses:
-            return {}
-        names = list(self._losses[0])
-        table = torch.stack(
-            [torch.stack([row[name].float() for name in names]) for row in self._losses]
-        )
-        means = dict(zip(names, table.mean(0).tolist(), strict=True))
+        """Means over the window."""
+        rows = self.of_all(self._told_losses())
         self._losses = []
+        if not rows:
+            return {}
+        names = list(rows[0])
+        table = torch.tensor([[row[name] for name in names] for row in rows], device="cpu")
+        means = dict(zip(names, table.mean(0).tolist(), strict=True))
         return means | {"loss": sum(v for name, v in means.items() if name.startswith("loss"))}
+
+    def _told_losses(self) -> list[dict[str, float]]:
+        """The window's losses, read from the device at once (host sync)."""
+        if not self._losses:
+            return []
+        names = list(self._losses[0])
+        table = [torch.stack([row[name].float() for name in names]) for row in self._losses]
+        return [dict(zip(names, row, strict=True)) for row in torch.stack(table).tolist()]
 
 
 def _without_waiting(speed: float, share: float) -> str:

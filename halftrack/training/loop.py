@@ -24,9 +24,10 @@ from halftrack.training.batches import BatchSource
 from halftrack.training.compilation import check_compilation
 from halftrack.training.config import TrainingConfig
 from halftrack.training.continuation import Continuation
-from halftrack.training.learner import Learner
+from halftrack.training.distributed import new_learner
 from halftrack.training.passes import Pass, passes
 from halftrack.training.placement import placed
+from halftrack.training.ranks import ALONE, Ranks
 from halftrack.training.run import Run, TrainingResult
 from halftrack.training.same_run import DataFacts
 
@@ -50,6 +51,7 @@ def train(
     resume: bool = False,
     data_changed: bool = False,
     start: Continuation | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainingResult:
     """Train ``model`` and leave ``log.jsonl``, ``step_N.pth`` and ``best.pth`` in ``out``.
 
@@ -73,6 +75,7 @@ def train(
         resume: continue the run in ``out`` from its newest intact checkpoint.
         data_changed: resume with other data too, from the start of the epoch.
         start: another program's run that this one goes on from.
+        ranks: processes that share every step; the first one alone writes.
 
     Raises:
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
@@ -82,7 +85,7 @@ def train(
     """
     check_compilation(config, precision, device)
     model = placed(model, config, precision, device)
-    learner = Learner(model, config, precision, device=device, batches_per_epoch=len(batches))
+    learner = new_learner(ranks, model, config, precision, device, len(batches))
     run = Run(
         learner, config=config, out=out, seed=seed, recipe=recipe, free=free, init=init, data=data
     )
@@ -91,8 +94,7 @@ def train(
         run.begin(resume=resume, data_changed=data_changed, start=start)
         for epoch in range(run.epochs_finished, config.epochs):
             learner.begin_epoch(epoch)
-            rest = _batches(batches, run, seed=seed, epoch=epoch, device=device)
-            for step in steps(rest, config):
+            for step in _steps(batches, run, seed=seed, epoch=epoch, device=device):
                 for batch, drawn in step:
                     losses = learner.gradients(batch, drawn)
                     run.log.batch(losses, batch.sample_ids, batches=batches_of(batch))
@@ -116,20 +118,29 @@ def train(
                     why=run.explain(report, step, epoch=epoch) if report.skipped else None,
                 )
                 step.clear()
-                if received:
-                    return run.stop(received[0])
+                if number := learner.stopped_by(received):
+                    return run.stop(number)
                 if config.checkpoint_every and result.steps % config.checkpoint_every == 0:
                     run.save()
             run.finish_epoch(evaluate)
     return result
 
 
+def _steps(
+    source: BatchSource, run: Run, *, seed: int, epoch: int, device: torch.device
+) -> Iterator[list[Pass]]:
+    """The rest of an epoch's steps, or this process's part of each."""
+    rest = _batches(source, run, seed=seed, epoch=epoch, device=device)
+    return steps(rest, run.config, processes=run.learner.ranks.size)
+
+
 def _batches(
     source: BatchSource, run: Run, *, seed: int, epoch: int, device: torch.device
 ) -> Iterator[Pass]:
-    """The rest of an epoch: each batch, on the device, with its seed."""
+    """Each batch, on the device, with its seed."""
     first = run.batches_done - epoch * run.batches_per_epoch
-    places = range(first, run.batches_per_epoch)
+    together = run.config.accumulate
+    places = run.learner.ranks.places(range(first, run.batches_per_epoch), together=together)
     loader = source.batches(
         seed=seed,
         epoch=epoch,
@@ -141,15 +152,19 @@ def _batches(
         yield batch.to(device), batch_seed(seed, epoch, place)
 
 
-def steps(batches: Iterable[Pass], config: TrainingConfig) -> Iterator[list[Pass]]:
+def steps(
+    batches: Iterable[Pass], config: TrainingConfig, *, processes: int = 1
+) -> Iterator[list[Pass]]:
     """The whole steps that batches make up, each as its passes.
 
     Args:
         batches: in their order, with their seeds.
         config: says how many a step holds and a pass takes.
+        processes: how many share a step; the batches are one's part of them.
     """
     source, together = iter(batches), config.clips_per_pass
-    while len(step := list(islice(source, config.accumulate))) == config.accumulate:
+    share = config.accumulate // processes
+    while len(step := list(islice(source, share))) == share:
         yield passes(step, together) if together > 1 else step
 
 

@@ -8,22 +8,18 @@ from typing import Any
 
 from torch import nn
 
-from halftrack.errors import UserError, reason_of
+from halftrack.errors import UserError
 from halftrack.precision import NonFiniteGradientError, StepReport
 from halftrack.training.batches import Batch
-from halftrack.training.checkpoint import (
-    code_versions,
-    newest_checkpoint,
-    prune,
-    write_checkpoint,
-)
+from halftrack.training.checkpoint import code_versions, newest_checkpoint
 from halftrack.training.compilation import Compilations
 from halftrack.training.config import TrainingConfig
 from halftrack.training.continuation import Continuation
+from halftrack.training.distributed import new_log, new_skips
 from halftrack.training.learner import Learner
-from halftrack.training.log import RunLog
 from halftrack.training.placement import computation
 from halftrack.training.result import TrainingResult
+from halftrack.training.run_files import RunFiles
 from halftrack.training.same_run import (
     EPOCH,
     SCORED,
@@ -33,7 +29,7 @@ from halftrack.training.same_run import (
     check_same_run,
     check_unused,
 )
-from halftrack.training.skipped import Explanation, SkippedSteps
+from halftrack.training.skipped import Explanation
 
 __all__ = ["Run", "TrainingResult"]
 
@@ -64,12 +60,13 @@ class Run:
         init: str,
         data: DataFacts | None,
     ) -> None:
-        self.learner, self.config = learner, config
+        self.learner, self.config, ranks = learner, config, learner.ranks
         self._compilations = Compilations(learner.model)
         self._out, self._seed = out, seed
         out.mkdir(parents=True, exist_ok=True)
         self._recipe, self._free, self._init = dict(recipe or {}), free, init
-        self.skips = SkippedSteps(
+        self.skips = new_skips(
+            ranks,
             learner.model,
             precision=learner.precision,
             device=learner.device,
@@ -82,11 +79,15 @@ class Run:
         self.batches_done = 0
         self.epochs_finished = 0
         self.result = TrainingResult()
-        self.log = RunLog(
+        self.log = new_log(
+            ranks,
             out / "log.jsonl",
             every=config.log_every,
             device=learner.device,
             total_steps=learner.steps_per_epoch * config.epochs,
+        )
+        self._files = RunFiles(
+            out, keep=config.keep_checkpoints, say=self.log.say, writes=ranks.is_first
         )
 
     def begin(
@@ -105,6 +106,9 @@ class Run:
                 already holds a run.
         """
         computes = computation(self.config, self.learner.precision, self.learner.device)
+        if (ranks := self.learner.ranks).size > 1:
+            share = ranks.share(self.config.accumulate, of="training.accumulate")
+            computes += f"; {ranks.size} processes, {share} of a step's batches each"
         if resume:
             path, state, torn = newest_checkpoint(self._out)
             for line in torn:
@@ -138,37 +142,9 @@ class Run:
             self.log.say(line)
 
     def save(self, *, last: bool = False) -> None:
-        """Write ``step_N.pth`` and delete the oldest beyond ``keep_checkpoints``.
-
-        Where that fails, as on a full disk, the run says so and goes on with the file before.
-
-        Args:
-            last: the run ends with it.
-
-        Raises:
-            ValueError: if ``last`` cannot be written and there is no other file of the run.
-        """
-        path = self._out / f"step_{self.result.steps}.pth"
-        if not self._written(path, self._state):
-            if last and not any(self._out.glob("*.pth")):
-                raise UserError(f"{path} could not be written, and no other: the weights are lost")
-            return
-        self.result.checkpoint = path
-        prune(self._out, keep=self.config.keep_checkpoints, written=path)
-
-    def _written(self, path: Path, state: Callable[[], Mapping[str, Any]]) -> bool:
-        """Whether a checkpoint could be written; says it where not."""
-        try:
-            write_checkpoint(path, state())
-        except OSError as error:
-            before = self.result.checkpoint
-            kept = "there is no file before it" if before is None else f"{before.name} is kept"
-            self.log.say(
-                f"{reason_of(error)} while writing {path}; {kept}, the run goes on and tries again "
-                "at its next checkpoint"
-            )
-            return False
-        return True
+        """Write a checkpoint, the ``last`` one if the run ends with it; see ``RunFiles.save``."""
+        self._files.save(self.result.steps, self._state, last=last)
+        self.result.checkpoint = self._files.newest
 
     def finish_epoch(self, evaluate: Callable[[nn.Module], dict[str, float]] | None) -> None:
         """Save, evaluate where that is due, and save the score with it."""
@@ -196,7 +172,7 @@ class Run:
             if score == score and (self.result.best is None or score > self.result.best):
                 meta = self._meta() | {"metrics": metrics}
                 state = {"meta": meta, "state_dict": model.state_dict()}
-                if self._written(self._out / "best.pth", lambda: state):
+                if self._files.save_best(lambda: state):
                     self.result.best = score
         self.learner.model.train()
         self.result.metrics = metrics
@@ -243,8 +219,7 @@ class Run:
             epoch=epoch + 1,
             step=step,
             loss_scale=scale,
-            sample_ids=[name for batch, _ in batches for name in batch.sample_ids],
-            culprit=why.culprit and why.culprit.to_dict(),
+            **why.fields(),
         )
         if why.culprit is not None and why.culprit.operation == "target":
             # The data are at fault: advice on learning rate and precision would mislead.
@@ -292,7 +267,8 @@ class Run:
         self.batches_done = batches_done(position)
         self.epochs_finished = position["epochs_finished"]
         self.result.steps, self.result.skipped = position["steps"], position["skipped"]
-        self.result.best, self.result.checkpoint = position["best"], path
+        self.result.best = position["best"]
+        self.result.checkpoint = self._files.newest = path
         self.result.loss_scale = self.learner.loss_scale.value
         self.result.metrics = position["metrics"]
         before = meta["recipe"].get("training", {}).get("best_metric", self.config.best_metric)

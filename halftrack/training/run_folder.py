@@ -11,7 +11,7 @@ from pathlib import Path
 
 from halftrack.errors import UserError
 
-__all__ = ["check_single_process", "own_folder"]
+__all__ = ["own_folder"]
 
 _LOCK = "run.lock"
 # Descriptors of the locks held; a forked worker closes its copies, else it would hold on to the
@@ -45,20 +45,6 @@ def own_folder(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # where something was written into it
             for each in created:
                 each.rmdir()
-
-
-def check_single_process() -> None:
-    """Make sure that this process is not one of several that are to train together.
-
-    Raises:
-        ValueError: if ``WORLD_SIZE`` says so, as torchrun and cluster scripts do.
-    """
-    text = os.environ.get("WORLD_SIZE", "").strip() or "1"
-    if text != "1":
-        raise UserError(
-            f"WORLD_SIZE={text}: halftrack trains in one process, and each of these would train "
-            "the whole run alone; start one process, without torchrun, or unset WORLD_SIZE"
-        )
 
 
 def _locked(lock: Path) -> int:

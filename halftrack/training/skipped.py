@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from halftrack.training.batches import Batch
 from halftrack.training.bundle import ReplayBundle, write_bundle
 from halftrack.training.checkpoint import code_versions
 from halftrack.training.compilation import eagerly
+from halftrack.training.passes import Pass
 
-__all__ = ["Explanation", "SkippedSteps", "explain"]
+__all__ = ["UNFOUND", "Explanation", "SkippedSteps", "explain", "names_of"]
+
+UNFOUND = "no cause found: its gradients were finite when it was run again"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,18 @@ class Explanation:
     """The first non-finite tensor; None if the step was finite when it was run again."""
     sentence: str
     """For people, with the command that runs the step again."""
+    sample_ids: tuple[str, ...] = ()
+    """All samples of the step."""
+    by_rank: Mapping[int, Culprit] = field(default_factory=dict)
+    """By rank what its batches held, where several processes shared the step."""
+
+    def fields(self) -> dict[str, Any]:
+        """The log's fields that say it."""
+        culprit = None if self.culprit is None else self.culprit.to_dict()
+        told: dict[str, Any] = {"sample_ids": list(self.sample_ids), "culprit": culprit}
+        if self.by_rank:
+            told["culprits"] = [{"rank": r} | each.to_dict() for r, each in self.by_rank.items()]
+        return told
 
 
 def explain(
@@ -42,6 +57,7 @@ def explain(
     precision: Precision,
     loss_scale: float,
     device: torch.device,
+    processes: int = 1,
 ) -> Culprit | None:
     """Run a step of the loop again, exactly, and name its culprit; leaves the model as it is.
 
@@ -52,9 +68,10 @@ def explain(
         precision: what the step computed in.
         loss_scale: the scale it used.
         device: where it computed.
+        processes: how many took as many batches each in the step.
     """
     remaining = iter(seeds)
-    taken = sum(map(batches_of, batches))
+    taken = processes * sum(map(batches_of, batches))
 
     def losses(batch: Batch) -> dict[str, Tensor]:
         torch.manual_seed(next(remaining))
@@ -94,7 +111,7 @@ class SkippedSteps:
 
     def explain(
         self,
-        step_batches: Sequence[tuple[Batch, int]],
+        step_batches: Sequence[Pass],
         *,
         loss_scale: float,
         epoch: int,
@@ -110,46 +127,80 @@ class SkippedSteps:
             step: the attempt, 1-based.
             last: whether the run ends with it.
         """
-        batches = [batch for batch, _ in step_batches]
-        seeds = [seed for _, seed in step_batches]
-        culprit = explain(
+        culprit = self.culprit(step_batches, loss_scale=loss_scale)
+        said = UNFOUND if culprit is None else str(culprit)
+        if self.has_room(step, last=last):
+            said += self.keep(
+                step_batches, culprit=culprit, loss_scale=loss_scale, epoch=epoch, step=step
+            )
+        return Explanation(culprit, said, names_of(step_batches))
+
+    def culprit(
+        self, step_batches: Sequence[Pass], *, loss_scale: float, processes: int = 1
+    ) -> Culprit | None:
+        """The first non-finite tensor of a step, or of one process's part of it.
+
+        Args:
+            step_batches: of the step, in order, with their seeds.
+            loss_scale: the scale it used.
+            processes: how many took as many batches each.
+        """
+        return explain(
             self._model,
-            batches,
-            seeds,
+            [batch for batch, _ in step_batches],
+            [seed for _, seed in step_batches],
             precision=self._precision,
             loss_scale=loss_scale,
             device=self._device,
+            processes=processes,
         )
-        said = "no cause found: its gradients were finite when it was run again"
-        if culprit is not None:
-            said = str(culprit)
-        folder = self._folder / f"step_{step}"
-        if not self._bundles or (self._others(folder) >= self._bundles and not last):
-            return Explanation(culprit, said)
+
+    def has_room(self, step: int, *, last: bool) -> bool:
+        """True if a step's bundle is to be kept; ``last`` if the run ends with the step."""
+        return self._bundles > 0 and (self._others(self._of(step)) < self._bundles or last)
+
+    def keep(
+        self,
+        step_batches: Sequence[Pass],
+        *,
+        culprit: Culprit | None,
+        loss_scale: float,
+        epoch: int,
+        step: int,
+    ) -> str:
+        """Write a step's bundle; returns the end of the sentence that tells it."""
         bundle = ReplayBundle(
             recipe=self._recipe,
             precision=self._precision,
             loss_scale=loss_scale,
             step=step,
             epoch=epoch,
-            batches=tuple(batches),
-            seeds=tuple(seeds),
+            batches=tuple(batch for batch, _ in step_batches),
+            seeds=tuple(seed for _, seed in step_batches),
             weights=self._model.state_dict(),
             device=str(self._device),
             culprit=culprit,
             versions=code_versions(),
         )
         try:
-            write_bundle(bundle, folder)
+            write_bundle(bundle, self._of(step))
         except (TypeError, OSError) as error:  # a run goes on without it, but not silently
-            return Explanation(culprit, f"{said}; no replay bundle: {error}")
-        return Explanation(culprit, f"{said}; see it again: halftrack replay {folder}")
+            return f"; no replay bundle: {error}"
+        return f"; see it again: halftrack replay {self._of(step)}"
 
     def forget(self) -> None:
         """Delete the bundles that an earlier run left in the folder."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def _of(self, step: int) -> Path:
+        return self._folder / f"step_{step}"
+
     def _others(self, folder: Path) -> int:
         """Bundles kept beside this one; one half written is none."""
         found = [path for path in self._folder.glob("step_*") if path.suffix != ".partial"]
         return sum(path != folder for path in found)
+
+
+def names_of(step_batches: Sequence[Pass]) -> tuple[str, ...]:
+    """Names of all samples of a step."""
+    return tuple(name for batch, _ in step_batches for name in batch.sample_ids)

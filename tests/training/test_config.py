@@ -25,6 +25,19 @@ def test_milestones_that_change_nothing_are_refused(tiny: ModuleType) -> None:
         dataclasses.replace(tiny.SHORT, gamma=1.0)
 
 
+def test_milestones_out_of_order_are_refused(tiny: ModuleType) -> None:
+    with pytest.raises(ValueError, match=r"milestones must increase.*\(5, 2\)"):
+        dataclasses.replace(tiny.SHORT, milestones=(5, 2))
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0, -0.5])
+def test_a_decay_of_the_average_that_averages_nothing_is_refused(
+    tiny: ModuleType, decay: float
+) -> None:
+    with pytest.raises(ValueError, match="ema_decay"):
+        dataclasses.replace(tiny.SHORT, ema_decay=decay)
+
+
 def test_a_step_holds_whole_passes(tiny: ModuleType) -> None:
     with pytest.raises(ValueError, match=r"accumulate=4, .*clips_per_pass=3: .* multiple of"):
         dataclasses.replace(tiny.SHORT, accumulate=4, clips_per_pass=3)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from halftrack.training.run_folder import check_single_process, own_folder
+from halftrack.training.run_folder import own_folder
 
 HOLDER = """
 import os, sys, time
@@ -72,18 +72,3 @@ def test_a_lock_file_that_was_left_is_no_lock(tmp_path: Path) -> None:
     (tmp_path / "run.lock").write_text("process 1 on a machine that lost its power")
     with own_folder(tmp_path):
         assert str(os.getpid()) in (tmp_path / "run.lock").read_text()
-
-
-@pytest.mark.parametrize("value", ["2", "16", "0", "two"])
-def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    monkeypatch.setenv("WORLD_SIZE", value)
-    with pytest.raises(ValueError, match=f"WORLD_SIZE={value}"):
-        check_single_process()
-
-
-@pytest.mark.parametrize("value", ["1", " 1 ", "", None])
-def test_one_process_is_not(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    if value is not None:
-        monkeypatch.setenv("WORLD_SIZE", value)
-    check_single_process()

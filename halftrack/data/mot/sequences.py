@@ -102,22 +102,18 @@ class TestSequence:
 
 
 class MotSequences:
-    """The sequences of a split; rank ``r`` has every ``world_size``-th, whole."""
+    """The sequences of a split."""
 
     def __init__(
         self,
         *,
         sequences: Sequence[MotSequence],
         config: MotDetectionConfig,
-        rank: int = 0,
-        world_size: int = 1,
         skipped: SkipLedger | None = None,
         threads: int = 2,
     ) -> None:
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank={rank!r}, world_size={world_size!r}: 0 <= rank < world_size")
         self.names = tuple(sequence.name for sequence in sequences)
-        """All sequences, those of other ranks included."""
+        """All sequences."""
         self.skipped = SkipLedger() if skipped is None else skipped
         """Ledger of what was left out so far."""
         lacks = lacking(sequences, truth=False, detections=config.public_source)
@@ -134,7 +130,7 @@ class MotSequences:
                 skipped=self.skipped,
                 threads=threads,
             )
-            for sequence in sequences[rank::world_size]
+            for sequence in sequences
         )
 
     @classmethod
@@ -143,8 +139,6 @@ class MotSequences:
         config: MotDetectionConfig,
         data_root: str | Path,
         *,
-        rank: int = 0,
-        world_size: int = 1,
         threads: int = 2,
         scored: bool = False,
     ) -> MotSequences:
@@ -153,8 +147,6 @@ class MotSequences:
         Args:
             config: the split, image size and detections.
             data_root: the folder that contains e.g. ``MOT17``, or ``MOT17`` itself.
-            rank: this process's share of the sequences.
-            world_size: number of shares.
             threads: threads that read frames ahead; 0 reads on demand.
             scored: ground truth must be such that a tracker can be scored on it, or not be there.
 
@@ -176,8 +168,6 @@ class MotSequences:
         return cls(
             sequences=sequences,
             config=config,
-            rank=rank,
-            world_size=world_size,
             skipped=skipped,
             threads=threads,
         )
@@ -206,5 +196,5 @@ class MotSequences:
 
     @property
     def num_frames(self) -> int:
-        """Frames of this rank's sequences together."""
+        """Frames of the sequences together."""
         return sum(len(sequence) for sequence in self._sequences)

@@ -63,7 +63,7 @@ class TestTarget:
 
 
 class TestTargets:
-    """The sequences of a split; rank ``r`` has every ``world_size``-th, whole."""
+    """The sequences of a split."""
 
     __test__ = False  # Not a pytest class, whatever its name.
 
@@ -71,20 +71,15 @@ class TestTargets:
         self,
         *,
         sequences: Sequence[SotSequence],
-        rank: int = 0,
-        world_size: int = 1,
         threads: int = 2,
     ) -> None:
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank={rank!r}, world_size={world_size!r}: 0 <= rank < world_size")
         for problem in untrackable(sequences):
             raise DataError(problem.file, problem.reason)
         self.names = tuple(sequence.name for sequence in sequences)
-        """All sequences, those of other ranks included."""
+        """All sequences."""
         self._sequences = tuple(sequences)
         self._targets = tuple(
-            TestTarget(sequence=sequence, threads=threads)
-            for sequence in sequences[rank::world_size]
+            TestTarget(sequence=sequence, threads=threads) for sequence in sequences
         )
 
     def facts(self) -> dict[str, dict[str, int | str]]:
@@ -115,7 +110,7 @@ class TestTargets:
 
     @property
     def num_frames(self) -> int:
-        """Frames of this rank's sequences together."""
+        """Frames of the sequences together."""
         return sum(len(target) for target in self._targets)
 
 

@@ -118,7 +118,7 @@ class TestVideo:
 
 
 class TestVideos:
-    """The videos of a validation set; rank ``r`` has every ``world_size``-th, whole."""
+    """The videos of a validation set."""
 
     __test__ = False  # Not a pytest class, whatever its name.
 
@@ -127,23 +127,17 @@ class TestVideos:
         *,
         index: VideoIndex,
         config: VidDataConfig,
-        rank: int = 0,
-        world_size: int = 1,
         skipped: SkipLedger | None = None,
         threads: int = 2,
     ) -> None:
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank={rank!r}, world_size={world_size!r}: 0 <= rank < world_size")
         self.index = index
-        """All records, those of other ranks included."""
+        """All records."""
         self.skipped = SkipLedger() if skipped is None else skipped
         """Ledger of what was left out so far."""
         settle_problems(index.problems, config.on_bad_sample, self.skipped)
         lacking = nothing_to_score(index)
         if lacking is not None:
             raise DataError(lacking.file, lacking.reason)
-        self.video_numbers = tuple(range(rank, index.num_videos, world_size))
-        """Videos of the index that this rank has."""
         self._config = config
         self._threads = threads
 
@@ -153,8 +147,6 @@ class TestVideos:
         config: VidDataConfig,
         data_root: str | Path,
         *,
-        rank: int = 0,
-        world_size: int = 1,
         threads: int = 2,
         processes: int = 0,
         progress: Progress | None = None,
@@ -164,8 +156,6 @@ class TestVideos:
         Args:
             config: the classes, image size and references.
             data_root: the folder that contains ``ILSVRC``, or ``ILSVRC`` itself.
-            rank: this process's share of the videos.
-            world_size: number of shares.
             threads: threads that read frames ahead; 0 reads on demand.
             processes: number of processes that parse annotations, where no cache holds them.
             progress: told (videos read, videos in all) while they are parsed.
@@ -176,8 +166,6 @@ class TestVideos:
         return cls(
             index=read_test_index(config, data_root, processes=processes, progress=progress),
             config=config,
-            rank=rank,
-            world_size=world_size,
             threads=threads,
         )
 
@@ -195,7 +183,7 @@ class TestVideos:
         }
 
     def __len__(self) -> int:
-        return len(self.video_numbers)
+        return self.index.num_videos
 
     def __iter__(self) -> Iterator[TestVideo]:
         return (self[position] for position in range(len(self)))
@@ -203,7 +191,7 @@ class TestVideos:
     def __getitem__(self, position: int) -> TestVideo:
         return TestVideo(
             index=self.index,
-            video=self.video_numbers[position],
+            video=position,
             config=self._config,
             skipped=self.skipped,
             threads=self._threads,
@@ -211,9 +199,8 @@ class TestVideos:
 
     @property
     def num_frames(self) -> int:
-        """Frames of this rank's videos together."""
-        spans = [self.index.span(number) for number in self.video_numbers]
-        return sum(stop - start for start, stop in spans)
+        """Frames of the videos together."""
+        return self.index.num_frames
 
 
 def nothing_to_score(index: VideoIndex) -> Problem | None:

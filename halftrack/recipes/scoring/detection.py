@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from torch import nn
 
-from halftrack.data import DataError, Progress, SkipLedger
+from halftrack.data import DataError, Problem, Progress
 from halftrack.data.mot import MotRows, MotSequences, learned_rows
 from halftrack.data.mot.scoring import nothing_to_detect
 from halftrack.data.prefetch import passes
@@ -18,7 +20,7 @@ from halftrack.data.vid import TestVideos
 from halftrack.evaluation import FrameDetections, score_detections
 from halftrack.frames import Detections, Frame, FrameTruth
 from halftrack.recipes.scoring.evaluation import DetectionEvaluation
-from halftrack.recipes.scoring.scorer import Scorer, Stopwatch, left_out
+from halftrack.recipes.scoring.scorer import Scorer, Skips, Stopwatch
 
 if TYPE_CHECKING:
     from halftrack.recipes.kinds.detection import FrameDetectionRecipe, VideoDetectionRecipe
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["frame_scorer", "video_scorer"]
 
 _Pass = tuple[list[Frame], list[FrameTruth]]
+_Passes = Callable[[nn.Module, Stopwatch, int], Iterator[_Pass]]
+_Recipe: TypeAlias = "VideoDetectionRecipe | FrameDetectionRecipe"
 
 
 def video_scorer(
@@ -33,25 +37,19 @@ def video_scorer(
     data_root: str | Path,
     device: torch.device,
     progress: Progress | None,
-) -> Scorer[DetectionEvaluation]:
+) -> Scorer[_Found, DetectionEvaluation]:
     """Scorer that streams every validation video through the model, references once a video."""
     videos = TestVideos.open(recipe.data, data_root)
 
-    def frames(model: nn.Module, clock: Stopwatch) -> Iterator[_Pass]:
-        for done, video in enumerate(videos, start=1):
-            references = [frame.to(device) for frame in video.references]
-            with clock:
-                model.start(references)  # type: ignore[operator]
-            for each in passes(video.frames(), recipe.data.test_batch):
-                yield each, [video.truth(frame.frame_index) for frame in each]
-            if progress is not None:
-                progress(done, len(videos))
+    def passes_of(model: nn.Module, clock: Stopwatch, number: int) -> Iterator[_Pass]:
+        video = videos[number]
+        references = [frame.to(device) for frame in video.references]
+        with clock:
+            model.start(references)  # type: ignore[operator]
+        for each in passes(video.frames(), recipe.data.test_batch):
+            yield each, [video.truth(frame.frame_index) for frame in each]
 
-    def score(model: nn.Module) -> DetectionEvaluation:
-        clock = Stopwatch()
-        return _score(model, frames(model, clock), clock, recipe, device, videos.skipped)
-
-    return Scorer(score, videos.facts())
+    return _scorer(recipe, device, videos, passes_of, progress)
 
 
 def frame_scorer(
@@ -59,7 +57,7 @@ def frame_scorer(
     data_root: str | Path,
     device: torch.device,
     progress: Progress | None,
-) -> Scorer[DetectionEvaluation]:
+) -> Scorer[_Found, DetectionEvaluation]:
     """Scorer that detects in every frame of the validation sequences, on the rows that train."""
     data = recipe.data
     sequences = MotSequences.open(data, data_root)
@@ -70,24 +68,14 @@ def frame_scorer(
     if nothing is not None:
         raise DataError(nothing.file, nothing.reason)
 
-    def score(model: nn.Module) -> DetectionEvaluation:
-        frames = _truths(sequences, rows, data.test_batch, progress)
-        return _score(model, frames, Stopwatch(), recipe, device, sequences.skipped)
-
-    return Scorer(score, sequences.facts())
-
-
-def _truths(
-    sequences: MotSequences, rows: Mapping[str, MotRows], batch: int, progress: Progress | None
-) -> Iterator[_Pass]:
-    """Every frame of the sequences and the pedestrians in it."""
-    for done, sequence in enumerate(sequences, start=1):
-        for frames in passes(sequence.frames(), batch):
+    def passes_of(_: nn.Module, __: Stopwatch, number: int) -> Iterator[_Pass]:
+        sequence = sequences[number]
+        for frames in passes(sequence.frames(), data.test_batch):
             numbers = [sequence.frame_numbers[frame.frame_index] for frame in frames]
             inside = [rows[sequence.name].in_frame(number) for number in numbers]
             yield frames, [_pedestrians(sequence.name, each) for each in inside]
-        if progress is not None:
-            progress(done, len(sequences))
+
+    return _scorer(recipe, device, sequences, passes_of, progress)
 
 
 def _pedestrians(video: str, rows: MotRows) -> FrameTruth:
@@ -100,37 +88,79 @@ def _pedestrians(video: str, rows: MotRows) -> FrameTruth:
     )
 
 
-def _score(
-    model: nn.Module,
-    passes: Iterable[_Pass],
-    clock: Stopwatch,
-    recipe: VideoDetectionRecipe | FrameDetectionRecipe,
+@dataclass(frozen=True)
+class _Found:
+    """Detections in a video, and what is there."""
+
+    detections: list[Detections]
+    truths: list[FrameTruth]
+    seconds: float
+    skipped: Counter[Problem]
+
+
+def _scorer(
+    recipe: _Recipe,
     device: torch.device,
-    ledger: SkipLedger,
-) -> DetectionEvaluation:
-    """Detect in every frame and compare with what is there."""
-    truths: list[FrameTruth] = []
-    found: list[Detections] = []
-    precision = recipe.precision
-    with precision.inference(device):
+    videos: TestVideos | MotSequences,
+    passes_of: _Passes,
+    progress: Progress | None,
+) -> Scorer[_Found, DetectionEvaluation]:
+    """Scorer that detects in every frame and compares with what is there."""
+    skips = Skips(videos.skipped)
+
+    def find(model: nn.Module, numbers: Sequence[int]) -> list[_Found]:
+        found = []
+        with recipe.precision.inference(device):
+            for number in numbers:
+                clock = Stopwatch()
+                with skips.of_video() as skipped:
+                    detections, truths = _detected(model, passes_of(model, clock, number), clock)
+                found.append(_Found(detections, truths, clock.seconds, skipped))
+                if progress is not None:
+                    progress(len(found), len(numbers))
+        return found
+
+    def _detected(
+        model: nn.Module, passes: Iterable[_Pass], clock: Stopwatch
+    ) -> tuple[list[Detections], list[FrameTruth]]:
+        detections: list[Detections] = []
+        truths: list[FrameTruth] = []
         for frames, inside in passes:
             with clock:
                 answers = model([frame.to(device) for frame in frames])
                 # The copy to the CPU waits for the device, so the time is the model's.
-                found += [each.to("cpu") for each in answers]
+                detections += [each.to("cpu") for each in answers]
             truths += inside
+        return detections, truths
+
+    def conclude(found: Sequence[_Found]) -> DetectionEvaluation:
+        return _evaluation(found, recipe.data.class_names, skips)
+
+    return Scorer(
+        lengths=[len(video) for video in videos],
+        find=find,
+        conclude=conclude,
+        facts=videos.facts(),
+    )
+
+
+def _evaluation(
+    found: Sequence[_Found], class_names: Sequence[str], skips: Skips
+) -> DetectionEvaluation:
+    detections = [each for video in found for each in video.detections]
+    truths = [each for video in found for each in video.truths]
     arrays = [
         FrameDetections(
             boxes_xyxy=each.boxes_xyxy.double().numpy(),
             scores=each.scores.double().numpy(),
             labels=each.labels.numpy(),
         )
-        for each in found
+        for each in detections
     ]
     return DetectionEvaluation(
-        metrics=score_detections(truths, arrays, class_names=recipe.data.class_names),
-        frames=len(found),
-        seconds=clock.seconds,
-        detections=tuple(found),
-        skipped=left_out(ledger),
+        metrics=score_detections(truths, arrays, class_names=class_names),
+        frames=len(detections),
+        seconds=sum(video.seconds for video in found),
+        detections=tuple(detections),
+        skipped=skips.lines(video.skipped for video in found),
     )

@@ -21,6 +21,7 @@ __all__ = [
     "CollectedTracks",
     "CountedMotion",
     "has_truth",
+    "lost_frames",
     "motion_notes",
     "result_notes",
     "sequence_truth",
@@ -64,33 +65,33 @@ class CountedMotion:
     def __init__(self, ecc: EccMotion, *, normalised: bool) -> None:
         self._ecc = ecc
         self._normalised = normalised
-        self._first_lost = ""
-        self._lost = 0
+        self.lost: list[str] = []
+        """Names of the frames whose motion was not found."""
 
     def __call__(self, previous: Frame, frame: Frame) -> Tensor:
         """The motion ``(2, 3)`` from one frame to the next; none where nothing aligns them."""
         try:
             return self._ecc(self._image(previous), self._image(frame))
         except UncorrelatedFramesError:
-            self._first_lost = self._first_lost or frame.sample_id
-            self._lost += 1
+            self.lost.append(frame.sample_id)
             return torch.eye(2, 3, device=frame.image.device)
 
     def _image(self, frame: Frame) -> Tensor:
         return normalise_and_pad([frame.image], divisor=1)[0] if self._normalised else frame.image
 
-    def notes(self) -> list[str]:
-        """A line on the frames whose motion was not found, if there are any."""
-        if not self._lost:
-            return []
-        more = "" if self._lost == 1 else f" and {self._lost - 1} more"
-        return [f"no camera motion aligned {self._first_lost}{more}: taken as none"]
 
-
-def motion_notes(tracker: Tracktor) -> list[str]:
-    """A line on frames whose camera motion a recipe's tracker did not find, if there are any."""
+def lost_frames(tracker: Tracktor) -> list[str]:
+    """Names of the frames whose camera motion a recipe's tracker did not find."""
     motion = tracker.camera_motion
-    return motion.notes() if isinstance(motion, CountedMotion) else []
+    return motion.lost if isinstance(motion, CountedMotion) else []
+
+
+def motion_notes(lost: Sequence[str]) -> list[str]:
+    """A line on the frames whose camera motion was not found, if there are any."""
+    if not lost:
+        return []
+    more = "" if len(lost) == 1 else f" and {len(lost) - 1} more"
+    return [f"no camera motion aligned {lost[0]}{more}: taken as none"]
 
 
 def has_truth(sequences: MotSequences) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from halftrack.data import Progress, SourceFrame
-from halftrack.data.mot import MotSequences
+from halftrack.data import Problem, Progress, SourceFrame
+from halftrack.data.mot import Benchmark, MotSequences, TestSequence
 from halftrack.data.prefetch import passes
 from halftrack.errors import UserError
 from halftrack.evaluation import TrackRows, read_result_folder, score_tracks
@@ -21,11 +23,12 @@ from halftrack.recipes.scoring.mot_tracks import (
     CollectedTracks,
     CountedMotion,
     has_truth,
+    lost_frames,
     motion_notes,
     result_notes,
     sequence_truth,
 )
-from halftrack.recipes.scoring.scorer import Stopwatch, left_out
+from halftrack.recipes.scoring.scorer import Scorer, Skips, Stopwatch, left_out
 from halftrack.tracking import Tracktor
 
 if TYPE_CHECKING:
@@ -58,53 +61,79 @@ def new_tracker(recipe: TrackingRecipe, model: nn.Module) -> Tracktor:
     )
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Tracks in a sequence, and the frames that could be read."""
+
+    rows: TrackRows
+    numbers: list[int]
+    seconds: float
+    lost: list[str]
+    skipped: Counter[Problem]
+
+
 def track_scorer(
     recipe: TrackingRecipe, data_root: str | Path, device: torch.device, progress: Progress | None
-) -> Callable[[nn.Module], TrackingEvaluation]:
+) -> Scorer[_Found, TrackingEvaluation]:
     """Scorer that tracks every validation sequence; TrackEval scores where there is truth.
 
     Raises:
         DataError: if the data are not there or not readable, or if only some have ground truth.
         ValueError: if ground truth cannot be scored.
     """
-    data = recipe.data
-    sequences = MotSequences.open(data, data_root, scored=True)
-    scored = has_truth(sequences)
+    sequences = MotSequences.open(recipe.data, data_root, scored=True)
+    lengths, skips = [len(sequence) for sequence in sequences], Skips(sequences.skipped)
 
-    def score(model: nn.Module) -> TrackingEvaluation:
-        assert isinstance(model, TracktorParts)
-        clock, tracker = Stopwatch(), recipe.new_tracker(model)
-        results: dict[str, TrackRows] = {}
-        came: dict[str, list[int]] = {}
-        frames = 0
+    def find(model: nn.Module, numbers: Sequence[int]) -> list[_Found]:
+        found = []
+        frames, total = 0, sum(lengths[number] for number in numbers)
         with recipe.precision.inference(device):
-            for sequence in sequences:
-                tracker.reset()
-                rows, came[sequence.name] = CollectedTracks(), []
-                ahead = passes(sequence.frames(), data.test_batch)
-                for index, tracks in _tracked(tracker, model.detector, ahead, clock, device):
-                    number = sequence.frame_numbers[index]
-                    came[sequence.name].append(number)
-                    rows.add(number, tracks)
-                    frames += 1
-                    if progress is not None:
-                        progress(frames, sequences.num_frames)
-                results[sequence.name] = rows.rows()
-        notes = [*left_out(sequences.skipped), *sequences.notes, *motion_notes(tracker)]
-        metrics = None
-        if scored:
-            # Of frames that could not be read nothing is asked.
-            truths = [sequence_truth(sequence, came[sequence.name]) for sequence in sequences]
-            metrics = score_tracks(truths, results, benchmark=data.benchmark)
-        return TrackingEvaluation(
-            metrics=metrics,
-            results=results,
-            frames=frames,
-            seconds=clock.seconds,
-            skipped=tuple(notes),
-        )
+            for number in numbers:
+                clock, tracker = Stopwatch(), recipe.new_tracker(model)
+                rows, came = CollectedTracks(), list[int]()
+                with skips.of_video() as skipped:
+                    for frame_number, tracks in _tracks(model, sequences[number], tracker, clock):
+                        came.append(frame_number)
+                        rows.add(frame_number, tracks)
+                        frames += 1
+                        if progress is not None:
+                            progress(frames, total)
+                lost = lost_frames(tracker)
+                found.append(_Found(rows.rows(), came, clock.seconds, lost, skipped))
+        return found
 
-    return score
+    def _tracks(
+        model: nn.Module, sequence: TestSequence, tracker: Tracktor, clock: Stopwatch
+    ) -> Iterator[tuple[int, Tracks]]:
+        assert isinstance(model, TracktorParts)
+        ahead = passes(sequence.frames(), recipe.data.test_batch)
+        for index, tracks in _tracked(tracker, model.detector, ahead, clock, device):
+            yield sequence.frame_numbers[index], tracks
+
+    def conclude(found: Sequence[_Found]) -> TrackingEvaluation:
+        return _evaluation(found, sequences, recipe.data.benchmark, skips)
+
+    return Scorer(lengths=lengths, find=find, conclude=conclude, facts={})
+
+
+def _evaluation(
+    found: Sequence[_Found], sequences: MotSequences, benchmark: Benchmark, skips: Skips
+) -> TrackingEvaluation:
+    results = {name: each.rows for name, each in zip(sequences.names, found, strict=True)}
+    metrics = None
+    if has_truth(sequences):
+        # Of frames that could not be read nothing is asked.
+        pairs = zip(sequences, found, strict=True)
+        truths = [sequence_truth(sequence, each.numbers) for sequence, each in pairs]
+        metrics = score_tracks(truths, results, benchmark=benchmark)
+    motion = motion_notes([name for each in found for name in each.lost])
+    return TrackingEvaluation(
+        metrics=metrics,
+        results=results,
+        frames=sum(len(each.numbers) for each in found),
+        seconds=sum(each.seconds for each in found),
+        skipped=(*skips.lines(each.skipped for each in found), *sequences.notes, *motion),
+    )
 
 
 def result_scores(
@@ -176,4 +205,4 @@ class TracktorOnVideo:
 
     def notes(self) -> list[str]:
         """A line on frames whose camera motion was not found, if there are any."""
-        return motion_notes(self._tracker)
+        return motion_notes(lost_frames(self._tracker))

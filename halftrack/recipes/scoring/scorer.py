@@ -3,33 +3,83 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from torch import nn
 
-from halftrack.data import SkipLedger
+from halftrack.data import Problem, SkipLedger
 from halftrack.recipes.scoring.evaluation import Evaluation
+from halftrack.training.ranks import Ranks
 from halftrack.training.same_run import DataFacts
 
-__all__ = ["Scorer", "Stopwatch", "left_out"]
+__all__ = ["Scorer", "Skips", "Stopwatch", "left_out", "shares"]
 
+PartT = TypeVar("PartT")
 EvaluationT = TypeVar("EvaluationT", bound=Evaluation)
 
 
-@dataclass(frozen=True)
-class Scorer(Generic[EvaluationT]):
-    """A function that scores a model on data that are open already, with the facts of these."""
+@dataclass(frozen=True, kw_only=True)
+class Scorer(Generic[PartT, EvaluationT]):
+    """A function that scores a model on data that are open already, video by video."""
 
-    score: Callable[[nn.Module], EvaluationT]
-    """The function."""
+    lengths: Sequence[int]
+    """Frames, or crops, of each video."""
+    find: Callable[[nn.Module, Sequence[int]], list[PartT]]
+    """Gives the findings of a model in the videos of these numbers, each the same on its own."""
+    conclude: Callable[[Sequence[PartT]], EvaluationT]
+    """Gives the scores of the findings in all videos, in order."""
     facts: DataFacts
     """Facts of the data; a resumed run must be scored on the same."""
 
     def __call__(self, model: nn.Module) -> EvaluationT:
         """The scores of a model."""
-        return self.score(model)
+        return self.conclude(self.find(model, range(len(self.lengths))))
+
+    def shared(self, model: nn.Module, ranks: Ranks) -> EvaluationT:
+        """The same scores, found by processes that share the videos and told to all."""
+        own = shares(self.lengths, ranks.size)[ranks.rank]
+        told = ranks.gathered(dict(zip(own, self.find(model, own), strict=True)))
+        found = {number: part for each in told for number, part in each.items()}
+        return self.conclude([found[number] for number in range(len(self.lengths))])
+
+
+def shares(lengths: Sequence[int], count: int) -> list[list[int]]:
+    """Numbers of the videos that each of ``count`` processes takes, whole ones.
+
+    The longest goes first, each to whoever has least so far; some have none if there are too few.
+    """
+    loads, taken = [0] * count, [list[int]() for _ in range(count)]
+    for number in sorted(range(len(lengths)), key=lambda each: -lengths[each]):
+        least = loads.index(min(loads))
+        loads[least] += lengths[number]
+        taken[least].append(number)
+    return [sorted(each) for each in taken]
+
+
+class Skips:
+    """Ledger of an evaluation, whose videos may be read by several processes.
+
+    Args:
+        ledger: that the open data write to.
+    """
+
+    def __init__(self, ledger: SkipLedger) -> None:
+        self._ledger, self._opened = ledger, ledger.times.copy()
+
+    @contextmanager
+    def of_video(self) -> Iterator[Counter[Problem]]:
+        """Yields the counter that is filled with what is left out in the block."""
+        before, found = self._ledger.times.copy(), Counter[Problem]()
+        yield found
+        found.update(self._ledger.times - before)
+
+    def lines(self, videos: Iterable[Counter[Problem]]) -> tuple[str, ...]:
+        """Lines on what was left out when the data were opened, and of these videos."""
+        return left_out(SkipLedger(sum(videos, self._opened.copy())))
 
 
 def left_out(ledger: SkipLedger) -> tuple[str, ...]:

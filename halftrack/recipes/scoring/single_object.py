@@ -40,6 +40,7 @@ __all__ = [
     "validation_scorer",
 ]
 
+_Found = tuple[Boxes, Seconds]
 _SERVERS = {"GOT-10k": 180, "TrackingNet": 511}  # test sequences, all of which are to be uploaded
 
 
@@ -48,7 +49,7 @@ def target_scorer(
     data_root: str | Path,
     device: torch.device,
     progress: Progress | None,
-) -> Scorer[SingleObjectEvaluation]:
+) -> Scorer[_Found, SingleObjectEvaluation]:
     """Scorer that tracks every sequence once, from its first box on.
 
     Raises:
@@ -60,7 +61,7 @@ def target_scorer(
 
 def validation_scorer(
     recipe: SingleObjectRecipe, data_root: str | Path, device: torch.device
-) -> Scorer[SingleObjectEvaluation] | None:
+) -> Scorer[_Found, SingleObjectEvaluation] | None:
     """The same scorer; None of sequences without ground truth, as TrackingNet's tests."""
     sequences = _sequences(recipe, data_root)
     truths = _truths(sequences)
@@ -73,18 +74,22 @@ def _scorer(
     truths: Sequence[TargetTruth],
     device: torch.device,
     progress: Progress | None,
-) -> Scorer[SingleObjectEvaluation]:
+) -> Scorer[_Found, SingleObjectEvaluation]:
     targets = TestTargets(sequences=sequences)
 
-    def score(model: nn.Module) -> SingleObjectEvaluation:
-        tracker = recipe.new_tracker(model)
-        results: dict[str, Boxes] = {}
-        seconds: dict[str, Seconds] = {}
+    def find(model: nn.Module, numbers: Sequence[int]) -> list[_Found]:
+        tracker, found = recipe.new_tracker(model), []
         with recipe.precision.inference(device):
-            for done, target in enumerate(targets, start=1):
-                results[target.name], seconds[target.name] = _follow(tracker, target)
+            for number in numbers:
+                found.append(_follow(tracker, targets[number]))
                 if progress is not None:
-                    progress(done, len(targets))
+                    progress(len(found), len(numbers))
+        return found
+
+    def conclude(found: Sequence[_Found]) -> SingleObjectEvaluation:
+        named = dict(zip(targets.names, found, strict=True))
+        results = {name: boxes for name, (boxes, _) in named.items()}
+        seconds = {name: each for name, (_, each) in named.items()}
         return SingleObjectEvaluation(
             metrics=_metrics(recipe.rule, truths, results),
             results=results,
@@ -93,7 +98,8 @@ def _scorer(
             seconds=float(sum(each.sum() for each in seconds.values())),
         )
 
-    return Scorer(score, targets.facts())
+    lengths = [len(target) for target in targets]
+    return Scorer(lengths=lengths, find=find, conclude=conclude, facts=targets.facts())
 
 
 def result_scores(
@@ -162,7 +168,7 @@ def _metrics(
     return {each: score_ope(truths, results, rule=each) for each in rules}
 
 
-def _follow(tracker: SiameseTracker, target: TestTarget) -> tuple[Boxes, Seconds]:
+def _follow(tracker: SiameseTracker, target: TestTarget) -> _Found:
     """The box of every frame, the first as given, and what each took."""
     first = torch.from_numpy(np.asarray(target.first_box_xyxy, dtype=np.float32))
     boxes, seconds = [], []

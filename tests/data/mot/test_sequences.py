@@ -67,13 +67,11 @@ def test_truth_is_that_of_the_split_where_there_is_any(films: Path) -> None:
     assert MotSequences.open(replace(CONFIG, test_split="test"), films)[0].truth is None
 
 
-def test_ranks_share_whole_sequences(films: Path) -> None:
-    shares = [MotSequences.open(CONFIG, films, rank=rank, world_size=2) for rank in range(2)]
-    assert [each.name for each in shares[0]] == list(shares[0].names[::2])
-    assert [each.name for each in shares[1]] == [shares[0].names[1]]
-    assert (shares[0].num_frames, shares[1].num_frames) == (8, 4)
-    with pytest.raises(ValueError, match="rank=2, world_size=2"):
-        MotSequences.open(CONFIG, films, rank=2, world_size=2)
+def test_the_sequences_have_their_names_and_frames(films: Path) -> None:
+    sequences = MotSequences.open(CONFIG, films)
+    assert tuple(each.name for each in sequences) == sequences.names
+    assert [len(each) for each in sequences] == [4, 4, 4]
+    assert sequences.num_frames == 12
 
 
 def test_a_bad_frame_is_named_or_missing_and_listed(films: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every frame comes in order, as RGB at original size; ranks share whole sequences."""
+"""Every frame comes in order, as RGB at original size; sequences have their names."""
 
 from __future__ import annotations
 
@@ -51,15 +51,10 @@ def test_a_frame_that_cannot_be_read_ends_the_sequence(films: Path) -> None:
         list(target.frames())
 
 
-def test_ranks_share_whole_sequences(films: Path) -> None:
-    sequences = read_sot(films, "LaSOT")
-    shares = [TestTargets(sequences=sequences, rank=rank, world_size=2) for rank in range(2)]
-    names = tuple(each.name for each in sequences)
-    assert [[each.name for each in share] for share in shares] == [[names[0]], [names[1]]]
-    assert [share.num_frames for share in shares] == [9, 9]
-    assert shares[1].names == names
-    with pytest.raises(ValueError, match="rank=2, world_size=2"):
-        TestTargets(sequences=sequences, rank=2, world_size=2)
+def test_the_targets_have_their_names_and_frames(films: Path) -> None:
+    targets = TestTargets(sequences=read_sot(films, "LaSOT"))
+    assert tuple(each.name for each in targets) == targets.names
+    assert targets.num_frames == 18
 
 
 def test_an_image_of_another_size_than_the_first_is_named_and_listed(films: Path) -> None:

@@ -159,6 +159,7 @@ def crops_in_order(
     crops: Crops,
     *,
     size: tuple[int, int],
+    sequence: int | None = None,
     batch_size: int = 32,
     on_bad_sample: OnBadSample = "error",
     skipped: SkipLedger | None = None,
@@ -169,6 +170,7 @@ def crops_in_order(
     Args:
         crops: which.
         size: height and width of a prepared crop.
+        sequence: number of the sequence whose crops alone come; None for all.
         batch_size: crops a batch.
         on_bad_sample: ``skip`` leaves out the crops of an image that cannot be used.
         skipped: told what was left out.
@@ -177,7 +179,9 @@ def crops_in_order(
     Raises:
         DataError: if an image cannot be used, unless bad ones are skipped.
     """
-    frames = crops.by_frame()
+    frames = {
+        place: inside for place, inside in crops.by_frame().items() if sequence in (None, place[0])
+    }
 
     def load(place: tuple[int, int]) -> list[tuple[int, Tensor]]:
         cut = _cut(crops, place, frames[place])

@@ -1,0 +1,320 @@
+"""Training in several processes that share each step: its learner, its log and its ledger.
+
+A step of ``accumulate`` batches is the same for any number of processes: each takes a part of them,
+and gradients, losses and batch statistics come out as if one had taken all, one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from io import FileIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from torch import Tensor, nn
+from torch._C._distributed_c10d import GradBucket
+from torch.futures import Future
+from torch.nn.parallel import DistributedDataParallel
+
+from halftrack.errors import UserError
+from halftrack.frames import batches_of
+from halftrack.precision import Precision, StepReport
+from halftrack.training.batches import Batch
+from halftrack.training.config import TrainingConfig
+from halftrack.training.learner import BatchStatistics, Learner
+from halftrack.training.log import RunLog
+from halftrack.training.passes import Pass
+from halftrack.training.ranks import Ranks
+from halftrack.training.skipped import UNFOUND, Explanation, SkippedSteps, names_of
+
+__all__ = ["SharedLearner", "SharedLog", "SharedSkips", "new_learner", "new_log", "new_skips"]
+
+RowT = TypeVar("RowT")
+
+_WIRES = {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def new_learner(
+    ranks: Ranks,
+    model: nn.Module,
+    config: TrainingConfig,
+    precision: Precision,
+    device: torch.device,
+    batches_per_epoch: int,
+) -> Learner:
+    """The learner of a process, given what a ``Learner`` takes."""
+    make = Learner if ranks.size == 1 else partial(SharedLearner, ranks=ranks)
+    return make(model, config, precision, device=device, batches_per_epoch=batches_per_epoch)
+
+
+def new_log(ranks: Ranks, path: Path, **settings: Any) -> RunLog:
+    """The log of a process, given what a ``RunLog`` takes."""
+    make = RunLog if ranks.size == 1 else partial(SharedLog, ranks=ranks)
+    return make(path, **settings)
+
+
+def new_skips(ranks: Ranks, model: nn.Module, **settings: Any) -> SkippedSteps:
+    """The ledger of a process, given what ``SkippedSteps`` takes."""
+    make = SkippedSteps if ranks.size == 1 else partial(SharedSkips, ranks=ranks)
+    return make(model, **settings)
+
+
+class SharedLearner(Learner):
+    """A learner whose steps several processes take together.
+
+    Args:
+        model: the same in all of them.
+        config: of the whole step.
+        precision: of the run.
+        device: of this process.
+        batches_per_epoch: those of all processes.
+        ranks: the processes.
+
+    Raises:
+        ValueError: if the step's batches cannot be shared evenly.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainingConfig,
+        precision: Precision,
+        *,
+        device: torch.device,
+        batches_per_epoch: int,
+        ranks: Ranks,
+    ) -> None:
+        super().__init__(
+            model, config, precision, device=device, batches_per_epoch=batches_per_epoch
+        )
+        self.ranks = ranks
+        self._share = ranks.share(config.accumulate, of="training.accumulate")
+        self._learned = 0
+        self._wire = _WIRES[config.gradient_compression]
+        self._trained: list[nn.Parameter] = []
+        self._agree = self._agreed
+        self._running = _ReplayedStatistics(model, self.statistics, ranks)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Freeze and thaw what trains from this epoch on; gradients are shared of what trains."""
+        super().begin_epoch(epoch)
+        trained = [each for each in self.model.parameters() if each.requires_grad]
+        if [*map(id, trained)] != [*map(id, self._trained)]:
+            self._trained = trained
+            self._compute = _sharing_gradients(self.model, self._wire)
+
+    def gradients(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+        """As of one process; with the last of this process's batches the gradients are added up."""
+        self._learned += batches_of(batch)
+        is_last = self._learned == self._share
+        assert isinstance(self._compute, DistributedDataParallel)
+        with nullcontext() if is_last else self._compute.no_sync():
+            return super().gradients(batch, seed)
+
+    def step(self) -> StepReport:
+        """Move the weights of all processes alike, or of none.
+
+        Raises:
+            NonFiniteGradientError: a gradient that no smaller loss scale can mend, in all of them.
+        """
+        self._learned = 0
+        self._running.replay()
+        return super().step()
+
+    def stopped_by(self, received: Sequence[int]) -> int | None:
+        """A signal that any of the processes has received so far; None if none has."""
+        own = float(received[0]) if received else 0.0
+        return int(self.ranks.greatest(own, self.device)) or None
+
+    def _agreed(self, norm: float) -> float:
+        """The gradients' norm; not finite anywhere is not finite everywhere."""
+        greatest = self.ranks.greatest(norm if norm < torch.inf else torch.inf, self.device)
+        return greatest if norm < torch.inf else norm
+
+
+class _Learning(nn.Module):
+    """A model beside a parameter that nothing uses, without which torch warns of every run."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.unused = nn.Parameter(torch.zeros((), device=next(model.parameters()).device))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = self.model(batch)
+        return losses
+
+
+def _sharing_gradients(model: nn.Module, wire: torch.dtype | None) -> DistributedDataParallel:
+    """The model, whose backward passes add up the gradients of all processes while they run.
+
+    Parameters that get no gradient in a step, as without a positive sample, hold nobody up.
+
+    Args:
+        model: as it trains from now on: frozen parameters are left out.
+        wire: type that gradients travel in; None for their own.
+    """
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of newer names
+        shared = DistributedDataParallel(
+            _Learning(model),
+            broadcast_buffers=False,
+            find_unused_parameters=True,
+            gradient_as_bucket_view=True,
+        )
+    # A lambda: torch takes no annotation that is not its own class.
+    shared.register_comm_hook(None, lambda _, bucket: _added_up(wire, bucket))
+    return shared
+
+
+def _added_up(wire: torch.dtype | None, bucket: GradBucket) -> Future[Tensor]:
+    """A bucket's gradients summed over processes: each loss is a share of the whole step's mean."""
+    gradients = bucket.buffer()
+    sent = gradients if wire is None else gradients.to(wire)
+    adding = dist.all_reduce(sent, async_op=True)
+    assert adding is not None
+
+    def received(done: Future[list[Tensor]]) -> Tensor:
+        (total,) = done.value()
+        return total if wire is None else gradients.copy_(total)
+
+    return adding.get_future().then(received)
+
+
+class _ReplayedStatistics:
+    """Running statistics as if one process had seen all batches, those of rank 0 first.
+
+    A batch norm that has seen n batches since the last step went from r to (1 - m)^n r + s; s, and
+    so where it goes from any other r, follows from the two values.
+
+    Raises:
+        ValueError: if a norm averages over all batches alike, which cannot be replayed so.
+    """
+
+    def __init__(self, model: nn.Module, statistics: BatchStatistics, ranks: Ranks) -> None:
+        self._statistics, self._ranks = statistics, ranks
+        names = {norm: name for name, norm in model.named_modules()}
+        for norm in statistics.norms:
+            if norm.momentum is None:
+                raise UserError(
+                    f"{names[norm]} has momentum=None: several processes cannot keep its "
+                    "statistics alike; expected a number"
+                )
+        self._sizes = [len(mean) for mean in statistics.live[0::3]]
+        owners = [number for number, size in enumerate(self._sizes) for _ in range(size)]
+        device = next(model.parameters()).device
+        self._owners = torch.tensor(owners * 2, device=device)
+        momenta = [norm.momentum for norm in statistics.norms]
+        self._kept_share = 1.0 - torch.tensor(momenta, device=device)
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        """Move them on from the last step, alike in all processes."""
+        live, kept = self._statistics.live, self._statistics.kept
+        if not live:
+            return
+        before, after = (torch.cat([*each[0::3], *each[1::3]]) for each in (kept, live))
+        counts = torch.stack(kept[2::3])
+        seen = torch.stack(live[2::3]) - counts
+        rows = self._ranks.rows(torch.cat([after, seen.to(after.dtype)]))
+        now = before
+        for row in rows:
+            after, batches = row.split([len(before), len(counts)])
+            now = after + (self._kept_share**batches)[self._owners] * (now - before)
+            counts = counts + batches.to(counts.dtype)
+        torch._foreach_copy_([*live[0::3], *live[1::3]], list(now.split(self._sizes * 2)))
+        torch._foreach_copy_(live[2::3], list(counts))
+
+
+class SharedLog(RunLog):
+    """A log that the first process writes, of the losses and samples of all; others keep theirs.
+
+    The times are the first process's.
+
+    Args:
+        path: as of one process.
+        ranks: the processes.
+        settings: whatever else a ``RunLog`` takes.
+    """
+
+    def __init__(self, path: Path, *, ranks: Ranks, **settings: Any) -> None:
+        self._ranks = ranks
+        if not ranks.is_first:
+            settings["console"] = Console(quiet=True, force_terminal=False)
+        super().__init__(path, **settings)
+
+    def _opened(self) -> FileIO:
+        if self._ranks.is_first:
+            return super()._opened()
+        return FileIO(os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR), "w")
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Cut the file back to the checkpoint; the unfinished window goes to the first process."""
+        losses = state["losses"] if self._ranks.is_first else []
+        super().load_state_dict({**state, "losses": losses})
+
+    def of_all(self, rows: list[RowT]) -> list[RowT]:
+        """Rows of all processes, those of rank 0 first."""
+        return [row for each in self._ranks.gathered(rows) for row in each]
+
+
+class SharedSkips(SkippedSteps):
+    """Explains skipped steps of which each process took a part; the first one writes.
+
+    Args:
+        model: the run's module.
+        ranks: the processes.
+        settings: whatever else ``SkippedSteps`` takes.
+    """
+
+    def __init__(self, model: nn.Module, *, ranks: Ranks, **settings: Any) -> None:
+        super().__init__(model, **settings)
+        self._ranks = ranks
+
+    def explain(
+        self,
+        step_batches: Sequence[Pass],
+        *,
+        loss_scale: float,
+        epoch: int,
+        step: int,
+        last: bool = False,
+    ) -> Explanation:
+        """Name the culprits, each found by the process that had its batch, and keep the whole step.
+
+        Args:
+            step_batches: of this process, in order, with their seeds.
+            loss_scale: the scale that the step used.
+            epoch: 0-based.
+            step: the attempt, 1-based.
+            last: whether the run ends with it.
+        """
+        ranks = self._ranks
+        own = self.culprit(step_batches, loss_scale=loss_scale, processes=ranks.size)
+        told = ranks.gathered((own, names_of(step_batches)))
+        found = {rank: culprit for rank, (culprit, _) in enumerate(told) if culprit is not None}
+        said = "; ".join(f"rank {rank}: {culprit}" for rank, culprit in found.items()) or UNFOUND
+        first = next(iter(found.values()), None)
+        if ranks.of_first(self.has_room(step, last=last)):
+            parts = ranks.gathered_by_first(
+                [(batch.to("cpu"), seed) for batch, seed in step_batches]
+            )
+            if ranks.is_first:
+                whole = [each for part in parts for each in part]
+                said += self.keep(
+                    whole, culprit=first, loss_scale=loss_scale, epoch=epoch, step=step
+                )
+        names = tuple(name for _, part in told for name in part)
+        return Explanation(first, said, names, by_rank=found)
+
+    def forget(self) -> None:
+        """Delete the bundles that an earlier run left in the folder."""
+        if self._ranks.is_first:
+            super().forget()

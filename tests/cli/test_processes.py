@@ -1,0 +1,114 @@
+"""One command in several processes: torchrun's command line, and who speaks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from halftrack.cli.processes import command, own_rank, start_processes
+from halftrack.errors import UserError
+from halftrack.report import read_log
+from halftrack.synthetic import SyntheticVideo, write_synthetic
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("given", [["--gpus", "4"], ["--gpus=4"]])
+def test_torchrun_gets_the_same_arguments_without_the_gpus(given: list[str]) -> None:
+    words = command(4, ["train", "selsa", *given, "--set", "training.accumulate=8"])
+    assert words[0] == sys.executable
+    assert words[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
+    rest = ["-m", "halftrack", "train", "selsa", "--set", "training.accumulate=8"]
+    assert words[5:] == rest
+
+
+def test_processes_take_the_place_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, words: started.append(words))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(sys, "argv", ["halftrack", "train", "selsa", "--gpus", "2"])
+    for gpus in (None, 1, 2):
+        start_processes(gpus, None)
+    assert started == [command(2, ["train", "selsa"])]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "inside", "message"),
+    [
+        (3, None, False, r"--gpus 3: this machine has 2. .* torchrun --nproc-per-node 3 -m halft"),
+        (2, "cpu", False, "--gpus 2 with --device cpu: leave one of them out"),
+        (2, None, True, "--gpus 2 in a process of torchrun, which says how many: leave it out"),
+    ],
+)
+def test_processes_that_cannot_be_are_refused(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, device: str | None, inside: bool, message: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    if inside:
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", "1")
+    with pytest.raises(UserError, match=message):
+        start_processes(gpus, device)
+
+
+def test_a_process_knows_its_number_among_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert own_rank() is None
+    monkeypatch.setenv("RANK", "1")
+    assert own_rank() is None
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert own_rank() is None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert own_rank() == 1
+
+
+def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
+    how = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    start = [sys.executable, *(how if processes > 1 else ()), "-m", "halftrack", *words]
+    return subprocess.run(
+        start,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+def test_torchrun_trains_and_scores_as_one_process_does(tmp_path: Path) -> None:
+    settings = SyntheticVideo(layout="mot", train_videos=2, val_videos=2, frames=8)
+    data = ("--data-root", str(write_synthetic(tmp_path / "data", settings)))
+    fields = ("training.accumulate=2", "training.epochs=1", "training.log_every=1")
+    sets = tuple(word for field in fields for word in ("--set", field))
+    name, scores = "faster-rcnn_tiny_sample", []
+    for processes in (1, 2):
+        out = tmp_path / f"run{processes}"
+        trained = torchrun(processes, "train", name, *data, "--out", str(out), *sets)
+        assert trained.returncode == 0, trained.stderr
+        assert trained.stdout.count("results in") == 1
+        best = ("--checkpoint", str(tmp_path / "run1/best.pth"), "--out", str(out / "scores"))
+        scored = torchrun(processes, "eval", name, *data, *best)
+        assert scored.returncode == 0, scored.stderr
+        assert scored.stdout.count("AP50 by class") == 1
+        scores.append((out / "scores/eval.json").read_bytes())
+    assert scores[0] == scores[1]
+    losses = [
+        [row["loss"] for row in read_log(tmp_path / f"run{n}/log.jsonl") if "loss" in row]
+        for n in (1, 2)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_mistake_in_several_processes_names_who_met_it(tmp_path: Path) -> None:
+    words = ("train", "selsa_tiny_sample", "--data-root", str(tmp_path), "--out", "x")
+    told = torchrun(2, *words).stderr
+    assert "rank 0: error: training.accumulate=1: 2 processes cannot share it evenly" in told

@@ -1,0 +1,270 @@
+"""Several processes learn what one would from the same batches, step by step, in all that moves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from processes import in_processes
+from torch import Tensor, nn
+
+from halftrack.errors import UserError
+from halftrack.layers import one_thread
+from halftrack.precision import Culprit, Precision
+from halftrack.recipes import load_recipe, override
+from halftrack.synthetic import SyntheticVideo, write_synthetic
+from halftrack.training import TrainingConfig, read_checkpoint, train
+from halftrack.training.config import Phase
+from halftrack.training.ranks import together
+
+CPU = torch.device("cpu")
+FP16 = Precision("fp16", "dynamic")
+TIMES = {"time", "data_time", "data_share", "samples_per_second", "memory", "computes", "versions"}
+
+
+def records(out: Path, mode: str = "train") -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in rows if row["mode"] == mode]
+
+
+def shared(
+    tiny: ModuleType, out: Path, config: TrainingConfig, *, processes: int = 2, **given: Any
+) -> tuple[list[dict[str, Tensor]], list[Any]]:
+    """The states and results that each process ends with."""
+
+    def run() -> tuple[dict[str, Tensor], Any]:
+        with together(CPU) as ranks:
+            model, result = tiny.run(out, config, ranks=ranks, **given)
+            return model.state_dict(), result
+
+    states, results = zip(*in_processes(processes, run), strict=True)
+    return list(states), list(results)
+
+
+def assert_close(states: list[dict[str, Tensor]], alone: dict[str, Tensor]) -> None:
+    for state in states:
+        for name, wanted in alone.items():
+            apart = (state[name].double() - wanted.double()).norm()
+            bound = 1e-5 if "running" in name else 1e-6
+            assert apart <= bound * wanted.double().norm(), name
+        assert all(torch.equal(state[name], states[0][name]) for name in alone)
+
+
+def assert_same_log(out: Path, alone: Path) -> None:
+    for mode in ("train", "val", "stop"):
+        rows, wanted = records(out, mode), records(alone, mode)
+        assert len(rows) == len(wanted)
+        for row, other in zip(rows, wanted, strict=True):
+            row.pop("culprits", None)
+            numbers = {k: v for k, v in other.items() if isinstance(v, float)}
+            assert {k: row[k] for k in numbers} == pytest.approx(numbers, rel=1e-5, abs=1e-5)
+            assert {k: row[k] for k in other if k not in numbers} == {
+                k: v for k, v in other.items() if k not in numbers
+            }
+
+
+class Cut:
+    """A source of so many batches; the order of those that there are wraps around."""
+
+    def __init__(self, source: Any, length: int) -> None:
+        self._source, self._length = source, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def batches(self, **where: Any) -> Iterator[Any]:
+        return self._source.batches(**where)
+
+
+@pytest.fixture(scope="module")
+def data_roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    settings = SyntheticVideo(train_videos=4, val_videos=1, frames=8)
+    return {
+        layout: write_synthetic(
+            tmp_path_factory.mktemp(layout), dataclasses.replace(settings, layout=layout)
+        )
+        for layout in ("vid", "mot", "sot")
+    }
+
+
+MODELS = ("selsa", "faster-rcnn", "reid", "siamese_rpn")
+
+
+@pytest.mark.parametrize(
+    ("name", "processes", "steps"),
+    [
+        ("faster-rcnn", 2, 2),
+        ("reid", 2, 2),
+        *(
+            pytest.param(name, processes, 50, marks=pytest.mark.slow)
+            for name in MODELS
+            for processes in (2, 4)
+        ),
+    ],
+)
+def test_a_trained_model_of_several_processes_equals_one_that_accumulates(
+    data_roots: dict[str, Path], tmp_path: Path, name: str, processes: int, steps: int
+) -> None:
+    recipe = override(
+        load_recipe(f"{name}_tiny_sample").for_training(),
+        [f"training.accumulate={processes}", "training.log_every=1", "training.epochs=1"],
+    )
+    recipe = override(recipe, ["training.workers=0", "training.checkpoint_every=None"])
+    data_root = data_roots[recipe.synthetic_layout]
+    recipe = recipe.settled(data_root)
+
+    def learned(out: str) -> dict[str, Tensor]:
+        source = Cut(recipe.training_source(data_root), processes * steps)
+        model = recipe.build_model(seed=1)
+        with together(CPU) as ranks, one_thread():
+            train(
+                model=model,
+                batches=source,
+                config=recipe.training,
+                precision=Precision(),
+                out=tmp_path / out,
+                device=CPU,
+                ranks=ranks,
+            )
+        return model.state_dict()
+
+    alone = learned("alone")
+    assert_close(in_processes(processes, lambda: learned("shared")), alone)
+    assert len(records(tmp_path / "alone")) == steps
+    assert_same_log(tmp_path / "shared", tmp_path / "alone")
+
+
+class Phased(nn.Module):
+    """A backbone that thaws, and a head that learns from some batches only."""
+
+    def __init__(self, tiny: ModuleType) -> None:
+        super().__init__()
+        self.inner = tiny.TinyModel()
+        self.seldom = nn.Linear(4, 1, device="cpu")
+        self.never = nn.Linear(4, 1, device="cpu")
+        nn.init.constant_(self.seldom.weight, 0.5)
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        losses = self.inner(batch)
+        if batch.x[0, 0] > 0:
+            losses["loss_fit"] = losses["loss_fit"] + self.seldom(batch.x).square().mean()
+        return losses
+
+
+@pytest.mark.parametrize(("processes", "each"), [(2, 1), (2, 3), (3, 1)])
+def test_processes_equal_one_that_accumulates(
+    tiny: ModuleType, tmp_path: Path, processes: int, each: int
+) -> None:
+    config = dataclasses.replace(tiny.SHORT, accumulate=processes * each)
+    model, result = tiny.run(tmp_path / "alone", config)
+    states, results = shared(tiny, tmp_path / "shared", config, processes=processes)
+    assert_close(states, model.state_dict())
+    assert_same_log(tmp_path / "shared", tmp_path / "alone")
+    assert [each.steps for each in results] == [result.steps] * processes
+    assert results[0].metrics == results[-1].metrics == pytest.approx(result.metrics, rel=1e-6)
+    kept = sorted(path.name for path in (tmp_path / "alone").iterdir())
+    assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == kept
+    best, wanted = (read_checkpoint(tmp_path / o / "best.pth") for o in ("shared", "alone"))
+    assert_close([best["state_dict"]], wanted["state_dict"])
+
+
+def test_parameters_without_a_gradient_hold_nobody_up_and_phases_thaw(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    phases = (
+        Phase(first_epoch=0, trainable=("inner.head.*", "seldom.*", "never.*")),
+        Phase(first_epoch=1, trainable=("*",), batch_statistics=()),
+    )
+    config = dataclasses.replace(
+        tiny.SHORT, accumulate=2, phases=phases, lr_factors=(("inner.backbone.*", 0.5),)
+    )
+    torch.manual_seed(1)
+    never = Phased(tiny).state_dict()
+    alone = Phased(tiny)
+    alone.load_state_dict(never)
+    tiny.run(tmp_path / "alone", config, model=alone)
+    model = Phased(tiny)
+    model.load_state_dict(never)
+    states, _ = shared(tiny, tmp_path / "shared", config, model=model)
+    assert_close(states, alone.state_dict())
+    assert torch.equal(states[0]["never.weight"], never["never.weight"])
+    assert not torch.equal(states[0]["seldom.weight"], never["seldom.weight"])
+
+
+def test_an_overflow_in_one_process_skips_the_step_in_all_and_is_named(
+    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    precision = Precision("fp16", 1024.0)
+    config = dataclasses.replace(tiny.SHORT, accumulate=2, log_every=1)
+    given = {"precision": precision, "batches": tiny.TinySource(poisoned=(0, 3))}
+    model, result = tiny.run(tmp_path / "alone", config, **given)
+    capfd.readouterr()
+    states, results = shared(tiny, tmp_path / "shared", config, **given)
+    assert [each.skipped for each in results] == [1, 1] == [result.skipped] * 2
+    assert_close(states, model.state_dict())
+    assert_same_log(tmp_path / "shared", tmp_path / "alone")
+    (skip,) = (row for row in records(tmp_path / "shared") if row["skipped"] is True)
+    assert skip["step"] == 2
+    assert skip["sample_ids"] == ["3/0/2", "3/0/3"]
+    (found,) = skip["culprits"]
+    assert (found["rank"], found["sample_ids"]) == (1, ["3/0/3"])
+    assert Culprit.from_dict(skip["culprit"]).operation == "batch"
+    assert "skipped so far): rank 1: batch x" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.glob("shared/skipped/*")] == ["step_2"]
+
+
+@pytest.mark.parametrize(("wire", "value", "skips"), [("fp16", 300.0, 1), ("bf16", 300.0, 0)])
+def test_a_gradient_that_overflows_on_its_way_skips_the_step(
+    tiny: ModuleType, tmp_path: Path, wire: str, value: float, skips: int
+) -> None:
+    class Steep(tiny.TinyModel):
+        def forward(self, batch: Any) -> dict[str, Tensor]:
+            steep = value if batch.sample_ids == ("3/0/1",) else 1.0
+            return {name: loss * steep for name, loss in super().forward(batch).items()}
+
+    # Computed in fp32, scaled as fp16 is: only what travels is narrow.
+    config = dataclasses.replace(tiny.SHORT, accumulate=2, epochs=1, gradient_compression=wire)
+    precision = Precision("fp16", 1024.0, keep_fp32=("backbone", "norm", "head"))
+    states, results = shared(tiny, tmp_path, config, model=Steep(), precision=precision)
+    assert [each.skipped for each in results] == [skips, skips]
+    assert all(bool(value.isfinite().all()) for value in states[0].values())
+
+
+def test_a_shared_run_is_resumed_by_another_number_of_processes(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(tiny.SHORT, accumulate=6, log_every=2)
+    source = tiny.TinySource(24)
+    model, _ = tiny.run(tmp_path / "alone", config, batches=source)
+
+    class Stopping(tiny.TinySource):
+        def batches(self, **where: Any) -> Iterator[Any]:
+            for number, batch in enumerate(super().batches(**where)):
+                if number == 5 and where["epoch"] == 0 and 4 in where["places"]:
+                    signal.raise_signal(signal.SIGTERM)  # to one of them: the others must follow
+                yield batch
+
+    _, results = shared(tiny, tmp_path / "shared", config, processes=3, batches=Stopping(24))
+    assert [each.interrupted for each in results] == [signal.SIGTERM] * 3
+    assert {each.steps for each in results} == {3}
+    states, _ = shared(tiny, tmp_path / "shared", config, processes=2, batches=source, resume=True)
+    assert_close(states, model.state_dict())
+    assert_same_log(tmp_path / "shared", tmp_path / "alone")
+
+
+def test_a_step_that_cannot_be_shared_evenly_is_refused(tiny: ModuleType, tmp_path: Path) -> None:
+    def refused() -> str:
+        with together(CPU) as ranks, pytest.raises(UserError) as error:
+            tiny.run(tmp_path, dataclasses.replace(tiny.SHORT, accumulate=3), ranks=ranks)
+        return str(error.value)
+
+    wanted = r"training.accumulate=3: 2 processes cannot share it evenly; .* training.accumulate=4"
+    for told in in_processes(2, refused):
+        assert pytest.raises(UserError, match=wanted), told
