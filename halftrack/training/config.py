@@ -112,6 +112,9 @@ class TrainingConfig:
     gradient_compression: Literal["none", "fp16", "bf16"] = "none"
     """Type in which gradients travel between processes; none for the gradients' own. What
     overflows in fp16 skips the step everywhere, as another overflow does."""
+    sync_batch_norm: bool = False
+    """Normalise by the statistics of all processes' passes where batch norms take any (SyncBN);
+    changes nothing in one process."""
     channels_last: bool | None = None
     """Keep convolution weights and images channels-last; None: in half precision on a GPU."""
     compile: Literal["none", "default", "reduce-overhead"] = "none"
@@ -151,6 +154,11 @@ class TrainingConfig:
                 f"training.accumulate={self.accumulate}, training.clips_per_pass="
                 f"{self.clips_per_pass}: a step holds training.accumulate clips; expected a "
                 "multiple of training.clips_per_pass"
+            )
+        if self.sync_batch_norm and (self.clips_per_pass > 1 or self.compile != "none"):
+            raise UserError(
+                "training.sync_batch_norm=True: all processes must take equally many passes, op by "
+                "op; expected training.clips_per_pass=1 and training.compile='none'"
             )
         if list(self.milestones) != sorted(set(self.milestones)):
             raise UserError(f"training.milestones must increase, got {self.milestones}")

@@ -24,15 +24,15 @@ from torch._C._distributed_c10d import GradBucket
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
-from halftrack.errors import UserError
 from halftrack.frames import batches_of
 from halftrack.precision import Precision, StepReport
 from halftrack.training.batches import Batch
 from halftrack.training.config import TrainingConfig
-from halftrack.training.learner import BatchStatistics, Learner
+from halftrack.training.learner import Learner
 from halftrack.training.log import RunLog
 from halftrack.training.passes import Pass
 from halftrack.training.ranks import Ranks
+from halftrack.training.shared_norms import ReplayedStatistics, sync_norms
 from halftrack.training.skipped import UNFOUND, Explanation, SkippedSteps, names_of
 
 __all__ = ["SharedLearner", "SharedLog", "SharedSkips", "new_learner", "new_log", "new_skips"]
@@ -101,7 +101,9 @@ class SharedLearner(Learner):
         self._wire = _WIRES[config.gradient_compression]
         self._trained: list[nn.Parameter] = []
         self._agree = self._agreed
-        self._running = _ReplayedStatistics(model, self.statistics, ranks)
+        self._running = ReplayedStatistics(model, self.statistics, ranks)
+        if config.sync_batch_norm:
+            sync_norms(self.statistics.norms)
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze and thaw what trains from this epoch on; gradients are shared of what trains."""
@@ -126,7 +128,8 @@ class SharedLearner(Learner):
             NonFiniteGradientError: a gradient that no smaller loss scale can mend, in all of them.
         """
         self._learned = 0
-        self._running.replay()
+        if not self._config.sync_batch_norm:
+            self._running.replay()
         return super().step()
 
     def stopped_by(self, received: Sequence[int]) -> int | None:
@@ -186,51 +189,6 @@ def _added_up(wire: torch.dtype | None, bucket: GradBucket) -> Future[Tensor]:
         return total if wire is None else gradients.copy_(total)
 
     return adding.get_future().then(received)
-
-
-class _ReplayedStatistics:
-    """Running statistics as if one process had seen all batches, those of rank 0 first.
-
-    A batch norm that has seen n batches since the last step went from r to (1 - m)^n r + s; s, and
-    so where it goes from any other r, follows from the two values.
-
-    Raises:
-        ValueError: if a norm averages over all batches alike, which cannot be replayed so.
-    """
-
-    def __init__(self, model: nn.Module, statistics: BatchStatistics, ranks: Ranks) -> None:
-        self._statistics, self._ranks = statistics, ranks
-        names = {norm: name for name, norm in model.named_modules()}
-        for norm in statistics.norms:
-            if norm.momentum is None:
-                raise UserError(
-                    f"{names[norm]} has momentum=None: several processes cannot keep its "
-                    "statistics alike; expected a number"
-                )
-        self._sizes = [len(mean) for mean in statistics.live[0::3]]
-        owners = [number for number, size in enumerate(self._sizes) for _ in range(size)]
-        device = next(model.parameters()).device
-        self._owners = torch.tensor(owners * 2, device=device)
-        momenta = [norm.momentum for norm in statistics.norms]
-        self._kept_share = 1.0 - torch.tensor(momenta, device=device)
-
-    @torch.no_grad()
-    def replay(self) -> None:
-        """Move them on from the last step, alike in all processes."""
-        live, kept = self._statistics.live, self._statistics.kept
-        if not live:
-            return
-        before, after = (torch.cat([*each[0::3], *each[1::3]]) for each in (kept, live))
-        counts = torch.stack(kept[2::3])
-        seen = torch.stack(live[2::3]) - counts
-        rows = self._ranks.rows(torch.cat([after, seen.to(after.dtype)]))
-        now = before
-        for row in rows:
-            after, batches = row.split([len(before), len(counts)])
-            now = after + (self._kept_share**batches)[self._owners] * (now - before)
-            counts = counts + batches.to(counts.dtype)
-        torch._foreach_copy_([*live[0::3], *live[1::3]], list(now.split(self._sizes * 2)))
-        torch._foreach_copy_(live[2::3], list(counts))
 
 
 class SharedLog(RunLog):

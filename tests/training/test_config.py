@@ -25,6 +25,12 @@ def test_milestones_that_change_nothing_are_refused(tiny: ModuleType) -> None:
         dataclasses.replace(tiny.SHORT, gamma=1.0)
 
 
+@pytest.mark.parametrize("other", [{"clips_per_pass": 2}, {"compile": "default"}])
+def test_synced_norms_need_equally_many_passes(tiny: ModuleType, other: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="sync_batch_norm=True: all processes must take equally"):
+        dataclasses.replace(tiny.SHORT, sync_batch_norm=True, **other)
+
+
 def test_milestones_out_of_order_are_refused(tiny: ModuleType) -> None:
     with pytest.raises(ValueError, match=r"milestones must increase.*\(5, 2\)"):
         dataclasses.replace(tiny.SHORT, milestones=(5, 2))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from halftrack.errors import UserError
 from halftrack.layers import one_thread
 from halftrack.precision import Culprit, Precision
-from halftrack.recipes import load_recipe, override
+from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import TrainingConfig, read_checkpoint, train
 from halftrack.training.config import Phase
@@ -112,24 +112,61 @@ MODELS = ("selsa", "faster-rcnn", "reid", "siamese_rpn")
 def test_a_trained_model_of_several_processes_equals_one_that_accumulates(
     data_roots: dict[str, Path], tmp_path: Path, name: str, processes: int, steps: int
 ) -> None:
-    recipe = override(
-        load_recipe(f"{name}_tiny_sample").for_training(),
-        [f"training.accumulate={processes}", "training.log_every=1", "training.epochs=1"],
-    )
-    recipe = override(recipe, ["training.workers=0", "training.checkpoint_every=None"])
+    recipe = tiny_recipe(name, f"training.accumulate={processes}", "training.epochs=1")
+    assert_equal_steps(recipe, data_roots, tmp_path, processes=processes, steps=steps)
+
+
+THAWED_LATER = (
+    Phase(first_epoch=0, trainable=("neck.*", "head.*")),
+    Phase(first_epoch=1, trainable=("*",), batch_statistics=("backbone.*",)),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "fields", "settings"),
+    [
+        ("selsa", ("training.clips_per_pass=2", "model.backbone.frozen_bn=True"), {}),
+        ("selsa", ("model.backbone.recompute=(2, 3)",), {}),
+        ("faster-rcnn", (), {"lr_factors": (("backbone.*", 0.1),), "ema_decay": 0.9}),
+        ("siamese_rpn", (), {"phases": THAWED_LATER, "epochs": 2}),
+        ("reid", ("precision.name=fp16", "precision.loss_scale=dynamic"), {}),
+    ],
+)
+def test_whatever_a_recipe_asks_for_is_the_same_in_several_processes(
+    data_roots: dict[str, Path],
+    tmp_path: Path,
+    name: str,
+    fields: tuple[str, ...],
+    settings: dict[str, Any],
+) -> None:
+    recipe = tiny_recipe(name, "training.accumulate=4", "training.epochs=1", *fields)
+    training = dataclasses.replace(recipe.training, **settings)
+    recipe = dataclasses.replace(recipe, training=training)
+    assert_equal_steps(recipe, data_roots, tmp_path, processes=2, steps=6)
+
+
+def tiny_recipe(name: str, *fields: str) -> TrainedRecipe:
+    every = ("training.log_every=1", "training.workers=0", "training.checkpoint_every=None")
+    return override(load_recipe(f"{name}_tiny_sample").for_training(), [*every, *fields])
+
+
+def assert_equal_steps(
+    recipe: TrainedRecipe, data_roots: dict[str, Path], out: Path, *, processes: int, steps: int
+) -> None:
     data_root = data_roots[recipe.synthetic_layout]
     recipe = recipe.settled(data_root)
 
-    def learned(out: str) -> dict[str, Tensor]:
-        source = Cut(recipe.training_source(data_root), processes * steps)
+    def learned(name: str) -> dict[str, Tensor]:
+        source = Cut(recipe.training_source(data_root), recipe.training.accumulate * steps)
         model = recipe.build_model(seed=1)
         with together(CPU) as ranks, one_thread():
             train(
                 model=model,
                 batches=source,
                 config=recipe.training,
-                precision=Precision(),
-                out=tmp_path / out,
+                precision=recipe.precision,
+                out=out / name,
                 device=CPU,
                 ranks=ranks,
             )
@@ -137,8 +174,11 @@ def test_a_trained_model_of_several_processes_equals_one_that_accumulates(
 
     alone = learned("alone")
     assert_close(in_processes(processes, lambda: learned("shared")), alone)
-    assert len(records(tmp_path / "alone")) == steps
-    assert_same_log(tmp_path / "shared", tmp_path / "alone")
+    assert len(records(out / "alone")) >= steps * recipe.training.epochs
+    assert_same_log(out / "shared", out / "alone")
+    newest = f"step_{steps * recipe.training.epochs}.pth"
+    average, wanted = (read_checkpoint(out / n / newest)["average"] for n in ("shared", "alone"))
+    assert_close([average["average"]], wanted["average"])
 
 
 class Phased(nn.Module):
@@ -257,6 +297,14 @@ def test_a_shared_run_is_resumed_by_another_number_of_processes(
     states, _ = shared(tiny, tmp_path / "shared", config, processes=2, batches=source, resume=True)
     assert_close(states, model.state_dict())
     assert_same_log(tmp_path / "shared", tmp_path / "alone")
+
+
+def test_synced_norms_are_alike_in_all_processes(tiny: ModuleType, tmp_path: Path) -> None:
+    config = dataclasses.replace(tiny.SHORT, accumulate=2, sync_batch_norm=True)
+    first, second = shared(tiny, tmp_path, config)[0]
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    model, _ = tiny.run(tmp_path / "alone", config)
+    assert not torch.allclose(first["norm.running_var"], model.norm.running_var, rtol=0.01)
 
 
 def test_a_step_that_cannot_be_shared_evenly_is_refused(tiny: ModuleType, tmp_path: Path) -> None:
