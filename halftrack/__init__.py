@@ -1,6 +1,7 @@
-"""halftrack: video perception models in half precision, on PyTorch alone.
+"""halftrack: half precision for any PyTorch model, rehearsed on a CPU; video perception models.
 
-The names below are loaded when first used, so that ``halftrack.precision`` stays usable alone.
+The names below are loaded when first used, so that ``halftrack.precision`` stays usable alone, and
+``rehearse``, ``watching`` and ``plan`` with torch and numpy.
 """
 
 from __future__ import annotations
@@ -10,13 +11,30 @@ from typing import TYPE_CHECKING
 from halftrack.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from halftrack import testing as testing
     from halftrack.recipes import evaluate, load_recipe, track, train
+    from halftrack.rehearsing import plan, rehearse, watching
     from halftrack.training import load_weights
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load_recipe", "load_weights", "track", "train"]
+__all__ = [
+    "__version__",
+    "evaluate",
+    "load_recipe",
+    "load_weights",
+    "plan",
+    "rehearse",
+    "track",
+    "train",
+    "watching",
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    {"recipes": ("evaluate", "load_recipe", "track", "train"), "training": ("load_weights",)},
+    {
+        "recipes": ("evaluate", "load_recipe", "track", "train"),
+        "rehearsing": ("plan", "rehearse", "watching"),
+        "training": ("load_weights",),
+    },
+    modules=("testing",),
 )

@@ -21,7 +21,19 @@ MOST_FILES = {
     "studies": 12,
     "studies/*": 12,
 }
-ABOUT_MANY = {"golden", "faults", "fuzz", "mistakes", "start", "one_backward", "launches"}
+ABOUT_MANY = {
+    *(
+        "golden",
+        "faults",
+        "fuzz",
+        "mistakes",
+        "start",
+        "one_backward",
+        "launches",
+        "alone",
+        "threads",
+    ),
+}
 """Tests of a room as a whole: recorded values, planted faults, damaged input, mistakes, counts."""
 
 

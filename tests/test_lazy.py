@@ -22,6 +22,12 @@ def test_a_name_is_imported_from_its_file() -> None:
     assert names() == ["join", "sep"]
 
 
+def test_a_module_is_imported_too() -> None:
+    get, names = lazy_names("xml", {}, modules=("dom",))
+    assert get("dom").__name__ == "xml.dom"
+    assert names() == []
+
+
 def test_an_unknown_name_is_an_attribute_error_that_lists_the_names() -> None:
     with pytest.raises(AttributeError, match="os has no 'jion'; it has join, sep"):
         lazy_names("os", {"path": ("join", "sep")})[0]("jion")

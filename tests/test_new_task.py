@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from halftrack.data import SkipLedger
 from halftrack.precision import Precision
 from halftrack.recipes import Evaluation, TrainedRecipe, evaluate, override, replay, train
+from halftrack.rehearsing.answers import answers
 from halftrack.report import published_row, read_log
 from halftrack.studies.memory.plan import plan_memory
 from halftrack.studies.parity import run_parity
-from halftrack.studies.rehearsal.answers import answers
 from halftrack.studies.rehearsal.rehearse import rehearse
 from halftrack.training import TrainingConfig
 

@@ -11,13 +11,15 @@ import pytest
 import halftrack
 
 NAMES = {
-    "halftrack": "__version__ evaluate load_recipe load_weights track train",
+    "halftrack": "__version__ evaluate load_recipe load_weights plan rehearse track train watching",
+    "halftrack.rehearsing": "Report StepPlan Watch plan rehearse watching",
     "halftrack.precision": (
         "Culprit DynamicLossScale Histogram Islands Launches LiveBytes LossScale "
         "LossScaleAdvice NoLossScale NonFiniteGradientError Precision PrecisionError RangeMeter "
         "Ranges ShapesOnly StaticLossScale StepReport find_culprit find_islands fp32_island "
         "optimizer_step remove_islands"
     ),
+    "halftrack.testing": "assert_rehearses_clean",
     "halftrack.boxes": (
         "Padded area clip decode_deltas encode_deltas iou nms nms_by_class on_device pad_rows "
         "start_box_fault unsuppressed"
@@ -102,6 +104,19 @@ def test_each_room_shows_these_names_and_has_them(room: str) -> None:
 def test_an_unknown_name_says_which_there_are() -> None:
     with pytest.raises(AttributeError, match=r"'trian'; it has .*train"):
         _ = halftrack.trian
+
+
+@pytest.mark.parametrize("name", ["rehearse", "plan", "watching"])
+def test_any_model_is_rehearsed_without_the_rooms_of_recipes(name: str) -> None:
+    code = (
+        f"import sys, halftrack; halftrack.{name}; "
+        "print(sorted({m.split('.')[1] for m in sys.modules if m.startswith('halftrack.')}))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    rooms = "['bounds', 'errors', 'lazy', 'precision', 'rehearsing']"
+    assert answer.stdout.strip() == rooms
 
 
 def test_precision_alone_loads_none_of_the_other_rooms() -> None:

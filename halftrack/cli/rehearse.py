@@ -120,14 +120,14 @@ def rehearse(
 
 def _tell_findings(found: Rehearsal, out: Path) -> None:
     """Print the answers, write the page, and end with the verdict's exit code."""
-    from halftrack.report import render_table
-    from halftrack.studies.rehearsal.answers import (
+    from halftrack.rehearsing.answers import (
         answers,
         memory_rows,
         module_rows,
         must_change,
     )
-    from halftrack.studies.rehearsal.page import write_page
+    from halftrack.rehearsing.page import write_page
+    from halftrack.report import render_table
 
     for answer in answers(found):
         console.print(f"\n[bold]{escape(answer.question)}[/]")

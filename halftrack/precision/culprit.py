@@ -54,7 +54,11 @@ class Culprit:
     magnitude: float | None = field(compare=False)
     """Largest lost value, computed in the next wider type; None if it is lost there too."""
     fits_at: float | None = field(compare=False)
-    """Largest loss scale, a power of two, at which it is finite; None if no loss scale helps."""
+    """Largest loss scale, a power of two, at which the whole step is finite; None if no loss scale
+    helps."""
+    raised: str | None = field(default=None, compare=False)
+    """The exception that computing the loss ended with, as its type and message; None if it
+    returned."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, as ``from_dict`` takes them back."""
@@ -67,6 +71,11 @@ class Culprit:
         return cls(**{**values, **lists})
 
     def __str__(self) -> str:
+        raised = f"; the loss then raised {self.raised}" if self.raised else ""
+        return f"{self._sentence}{raised}"
+
+    @property
+    def _sentence(self) -> str:
         samples = ", ".join(self.bad_samples)
         if self.operation == "target":
             return (
@@ -111,7 +120,7 @@ class Culprit:
     @property
     def _remedy(self) -> str:
         if self.fits_at is not None:
-            return f"it fits at loss scale {self.fits_at:g} or less (was {self.loss_scale:g})"
+            return f"the step fits at loss scale {self.fits_at:g} or less (was {self.loss_scale:g})"
         if self.kind != "overflow" or self.magnitude is None or self.dtype == "float32":
             return "no loss scale helps, nor does fp32: look at what it was given"
         if self.where == OUTERMOST:

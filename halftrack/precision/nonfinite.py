@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves
 
-from halftrack.precision.dtypes import HALF
 from halftrack.precision.sites import ModuleSites, op_name
+from halftrack.precision.widened import Widened
 
 __all__ = ["UNWRITTEN", "Direction", "Event", "Kind", "NonFiniteTrace", "is_finite"]
 
@@ -128,18 +128,13 @@ class NonFiniteTrace(TorchDispatchMode):
         A deliberate infinity is returned only if nothing else is to blame.
         """
         pending = [self._event_of(tensor) for tensor in tensors if not is_finite(tensor)]
-        line: set[Event] = set()
-        while pending:
-            event = pending.pop()
-            if event not in line:
-                line.add(event)
-                pending += event.parents
-        faults = [
-            event
-            for event in line
-            if not event.deliberate and all(parent.deliberate for parent in event.parents)
-        ]
-        return min(faults or line, key=lambda event: event.number, default=None)
+        return _first_of_line(pending)
+
+    def latest(self) -> Event | None:
+        """The fault behind the last non-finite tensor of the forward pass, or None if none is."""
+        made = [event for _, event in self._events.values() if not event.deliberate]
+        made = [event for event in made if event.direction or event.operation == "batch"]
+        return _first_of_line(sorted(made, key=lambda event: event.number)[-1:])
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -171,8 +166,9 @@ class NonFiniteTrace(TorchDispatchMode):
                 if isinstance(value, Tensor) and not is_finite(value)
             ]
             if bad:
-                widened = _Widened(func, before, structure, bad[0])
-                self._note(site, name, given, before, results, bad, widened)
+                widened = Widened(func, before, structure, bad[0])
+                unread = _unread(func, args)
+                self._note(site, name, given, before, results, bad, widened, unread)
         if site is not None:
             self._sites.inherit(given, result)
         return result
@@ -185,7 +181,8 @@ class NonFiniteTrace(TorchDispatchMode):
         before: Sequence[Any],
         results: Sequence[Any],
         bad: Sequence[int],
-        widened: _Widened,
+        widened: Widened,
+        unread: set[int],
     ) -> None:
         """Record one event for the non-finite results of an op."""
         direction: Direction = "backward" if site is None else "forward"
@@ -194,7 +191,7 @@ class NonFiniteTrace(TorchDispatchMode):
         parents = tuple(
             self._event_of(tensor, value)
             for tensor, value in zip(given, values, strict=True)
-            if not is_finite(value)
+            if id(tensor) not in unread and not is_finite(value)
         )
         first: Tensor = results[bad[0]]
         has_nan = any(bool(results[place].isnan().any()) for place in bad)
@@ -287,34 +284,30 @@ class NonFiniteTrace(TorchDispatchMode):
         return tensor.dim() > 0 and len(tensor) == len(self._sample_ids)
 
 
-class _Widened:
-    """An op that can be computed again with more range."""
-
-    def __init__(self, func: Any, flat: Sequence[Any], structure: Any, place: int) -> None:
-        self._func, self._flat, self._structure, self._place = func, flat, structure, place
-
-    def magnitude(self, lost: Tensor) -> float | None:
-        """Largest lost value in the next wider type; None if it is lost there too."""
-        if torch.Tag.nondeterministic_seeded in self._func.tags:
-            return None  # computing it again would move the random numbers of the step
-        wide = torch.float32 if lost.dtype in HALF else torch.float64
-        args, kwargs = tree_unflatten([self._widen(v, wide) for v in self._flat], self._structure)
-        try:
-            with torch.no_grad(), torch.autocast(lost.device.type, enabled=False):
-                again = tree_leaves(self._func(*args, **kwargs))[self._place]
-        except (RuntimeError, TypeError):
-            return None  # not every op has every type on every device
-        largest = float(again[~lost.isfinite()].abs().max())
-        return largest if math.isfinite(largest) else None
-
-    @staticmethod
-    def _widen(value: Any, wide: torch.dtype) -> Any:
-        if isinstance(value, torch.dtype):
-            return wide if value.is_floating_point else value
-        if isinstance(value, Tensor):
-            return value.to(wide, copy=True) if value.is_floating_point() else value
-        return value
-
-
 def _copy(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _unread(func: Any, args: Sequence[Any]) -> set[int]:
+    """Tensors, by ``id``, that a batch norm is given and does not compute with while it trains."""
+    names = [argument.name for argument in func._schema.arguments]
+    given = dict(zip(names, args, strict=False))
+    if not given.get("training", given.get("train", "update" in func._schema.name)):
+        return set()
+    return {id(given.get(name)) for name in ("running_mean", "running_var")}
+
+
+def _first_of_line(pending: list[Event]) -> Event | None:
+    """The first fault among these events and all that they descend from."""
+    line: set[Event] = set()
+    while pending:
+        event = pending.pop()
+        if event not in line:
+            line.add(event)
+            pending += event.parents
+    faults = [
+        event
+        for event in line
+        if not event.deliberate and all(parent.deliberate for parent in event.parents)
+    ]
+    return min(faults or line, key=lambda event: event.number, default=None)

@@ -170,6 +170,10 @@ class RangeMeter(TorchDispatchMode):
             for path, module in model.named_modules()
         }
 
+    def scale_by(self, loss_scale: float) -> None:
+        """Take another loss scale, a power of two, for the gradients that follow."""
+        self._exponent = exponent_of(loss_scale)
+
     @property
     def ranges(self) -> Ranges:
         """The histograms so far."""

@@ -8,6 +8,7 @@ accumulation, one rounding, in the backward pass too.
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -178,6 +179,7 @@ def _kernels() -> dict[str, Kernel]:
 # What a GPU has one kernel for and a CPU composes, whether autocast is on or not.
 _FUSED: dict[str, Kernel] = {"scaled_dot_product_attention": attention, **recurrent.RECURRENT}
 _depth = 0
+_thread: int | None = None
 _library: torch.library.Library | None = None
 _known_kernels: dict[str, Kernel] = {}
 
@@ -192,19 +194,26 @@ def rehearsal() -> Iterator[None]:
     """Compute with a GPU's half precision on a CPU, forward and backward, inside the context.
 
     It decides how ``torch.autocast('cpu', dtype)`` casts and how half tensors are multiplied; it
-    does not switch autocast on. Nested entries count once. Not thread-safe: the dispatch key is the
-    process's.
+    does not switch autocast on. Nested entries count once. The dispatch key is the process's: one
+    thread rehearses at a time, and another thread's ``torch.autocast('cpu')`` has CUDA's op lists
+    meanwhile. Worker processes that are forked inside inherit it.
 
     Raises:
-        RuntimeError: within ``torch.inference_mode()``, which hides ops from it.
+        RuntimeError: within ``torch.inference_mode()``, which hides ops from it, and while another
+            thread rehearses.
     """
-    global _depth
+    global _depth, _thread
     check_ops_are_seen()
     if _depth:
+        if _thread != threading.get_ident():
+            raise RuntimeError(
+                "another thread of this process rehearses half precision, which changes autocast "
+                "for all threads: rehearse one after the other, or in processes of their own"
+            )
         yield
         return
     _enter()
-    _depth = 1
+    _depth, _thread = 1, threading.get_ident()
     try:
         with cuda_means_cpu(_cast_weights.clear), TensorCores():
             yield

@@ -419,7 +419,7 @@ def test_an_overflowing_weight_gradient_is_named_with_the_scale_at_which_it_fits
     assert found is not None
     assert facts(found) == ("heads.score", "addmm", "backward", "overflow", "loss_score")
     assert found.fits_at is not None
-    assert f"it fits at loss scale {found.fits_at:g} or less (was 32768)" in str(found)
+    assert f"the step fits at loss scale {found.fits_at:g} or less (was 32768)" in str(found)
     # The promise holds, and no larger power of two would have done.
     assert culprit_of(net(large_gradient), loss_scale=found.fits_at) is None
     assert culprit_of(net(large_gradient), loss_scale=found.fits_at * 2) == (
@@ -602,3 +602,18 @@ def test_the_module_that_reads_anothers_weights_is_named_and_helps_when_kept_in_
     assert found is not None
     assert found.where == "0.self_attn"
     assert culprit(Precision("fp16", 1.0, (found.where,))) is None
+
+
+def test_statistics_that_an_earlier_step_spoilt_are_not_blamed_while_they_only_learn() -> None:
+    model = net()
+    for name in ("running_mean", "running_var"):
+        getattr(model.norm, name).fill_(torch.nan)
+    with torch.no_grad():
+        model.conv.weight.mul_(1e6)
+    found = culprit_of(model)
+    assert found is not None
+    assert (found.where, found.direction) == ("conv", "forward")
+    model.norm.eval()
+    found = culprit_of(model)
+    assert found is not None
+    assert (found.where, found.operation) == ("norm.running_mean", "buffer")

@@ -44,6 +44,6 @@ def test_a_replay_says_what_it_found_and_what_was_recorded() -> None:
     assert not other.same
     assert other.lines()[1:] == [
         "found: backward addmm in head.fc for loss_cls reached 7e+04, float16 ends at 65504; "
-        "it fits at loss scale 256 or less (was 512)",
+        "the step fits at loss scale 256 or less (was 512)",
         "recorded: nothing, its gradients were finite",
     ]

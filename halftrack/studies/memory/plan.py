@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from halftrack.errors import UserError
-from halftrack.precision.sites import OUTERMOST
 from halftrack.recipes import TrainedRecipe
-from halftrack.rehearsing.gpu import CONTEXT, live_that_fits, on_a_gpu
+from halftrack.rehearsing.gpu import CONTEXT, live_that_fits
+from halftrack.rehearsing.memory import StepMemory, folded
 from halftrack.studies.memory.largest import Largest, largest_image, most_samples
 from halftrack.studies.memory.step import predicted_step
 
-__all__ = ["MemoryPlan", "StepMemory", "folded", "plan_memory", "planned_precisions"]
+__all__ = ["MemoryPlan", "PlannedStep", "plan_memory", "planned_precisions"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepMemory:
+class PlannedStep(StepMemory):
     """The predicted peak of one way to take the step."""
 
-    precision: str
-    """The precision's name."""
     first_epoch: int
     """0-based epoch from which on it trains these parameters."""
     recompute: tuple[int, ...]
     """Stages of the backbone whose activations are computed again."""
     accumulates: bool
     """True if gradients of an earlier batch are there too."""
-    peak: int
-    """Live bytes."""
-    by_kind: dict[str, int]
-    """The same by kind."""
-    by_module: dict[str, int]
-    """Activations and cast weights among them, by the module that made them."""
-
-    @property
-    def on_a_gpu(self) -> tuple[int, int]:
-        """Bytes that a GPU's allocator holds then, least and most, its context left out."""
-        return on_a_gpu(self.precision, self.peak)
-
-    def fits(self, gpu_memory: int) -> bool:
-        """True if even the most that a GPU may need is there, its context included."""
-        return self.on_a_gpu[1] + CONTEXT <= gpu_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +41,9 @@ class MemoryPlan:
     """The fields that say how much shares a pass, and their values."""
     objects: int
     """Boxes to learn in each frame of a detector."""
-    steps: tuple[StepMemory, ...]
+    steps: tuple[PlannedStep, ...]
     """Every way: phase, precision, recomputation, accumulation."""
-    as_given: tuple[StepMemory, ...]
+    as_given: tuple[PlannedStep, ...]
     """Those in the recipe's own precision, recomputation and accumulation, one for each phase."""
     gpu_memory: int | None
     """Bytes there are, if that was asked."""
@@ -135,7 +117,7 @@ class MemoryPlan:
             f"planned in {self.seconds:.0f} s",
         ]
 
-    def _row(self, step: StepMemory) -> dict[str, object]:
+    def _row(self, step: PlannedStep) -> dict[str, object]:
         low, high = step.on_a_gpu
         row = {"precision": step.precision, **self._way(step)}
         row |= {"live": _gib(step.peak), "on a GPU": f"{_gib(low)}-{_gib(high)}"}
@@ -143,7 +125,7 @@ class MemoryPlan:
             row["fits"] = "yes" if step.fits(self.gpu_memory) else "no"
         return row
 
-    def _way(self, step: StepMemory) -> dict[str, object]:
+    def _way(self, step: PlannedStep) -> dict[str, object]:
         """How the step is taken, as columns of a row."""
         way: dict[str, object] = {}
         if any(each.first_epoch for each in self.steps):
@@ -153,7 +135,7 @@ class MemoryPlan:
         return way | {"accumulate": "yes" if step.accumulates else "-"}
 
     def _by_kind(self) -> list[dict[str, object]]:
-        ways: dict[tuple[object, ...], list[StepMemory]] = {}
+        ways: dict[tuple[object, ...], list[PlannedStep]] = {}
         for step in self.steps:
             ways.setdefault((step.first_epoch, step.recompute, step.accumulates), []).append(step)
         return [
@@ -238,7 +220,7 @@ def _assumptions(recipe: TrainedRecipe) -> Iterator[str]:
         yield "not counted: a channels-last copy of the images"
 
 
-def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:
+def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[PlannedStep]:
     """Every way to take the step."""
     for first_epoch in (0, *(phase.first_epoch for phase in recipe.training.phases)):
         for name in planned_precisions(recipe):
@@ -250,7 +232,7 @@ def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:
                         training=replace(recipe.training, accumulate=accumulate),
                     )
                     meter = predicted_step(variant, epoch=first_epoch, objects=objects)
-                    yield StepMemory(
+                    yield PlannedStep(
                         precision=name,
                         first_epoch=first_epoch,
                         recompute=recompute,
@@ -262,7 +244,7 @@ def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[StepMemory]:
 
 
 def _all_largest(
-    recipe: TrainedRecipe, steps: tuple[StepMemory, ...], gpu_memory: int, objects: int
+    recipe: TrainedRecipe, steps: tuple[PlannedStep, ...], gpu_memory: int, objects: int
 ) -> Iterator[Largest]:
     """For each precision the most samples a pass, and the largest images."""
     for name in planned_precisions(recipe):
@@ -278,16 +260,6 @@ def _all_largest(
             yield most_samples(chosen, shared, peak, budget)
         if recipe.any_image_size:
             yield largest_image(chosen, peak, budget)
-
-
-def folded(by_module: dict[str, int]) -> dict[str, int]:
-    """Sizes by the part of the path before its first number, in the order of the forward pass."""
-    sizes: dict[str, int] = {}
-    for path, size in by_module.items():
-        names = itertools.takewhile(lambda name: not name.isdigit(), path.split("."))
-        part = ".".join(names) or OUTERMOST
-        sizes[part] = sizes.get(part, 0) + size
-    return sizes
 
 
 def _gib(size: int) -> str:

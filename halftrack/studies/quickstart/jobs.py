@@ -20,12 +20,12 @@ from halftrack.recipes import (
     evaluate,
     train,
 )
+from halftrack.rehearsing.answers import must_change
+from halftrack.rehearsing.page import write_page
 from halftrack.report.drawing import draw_detections
 from halftrack.report.track_video import track_video
 from halftrack.studies.memory.step import step_memory
 from halftrack.studies.quickstart.plan import Plan
-from halftrack.studies.rehearsal.answers import must_change
-from halftrack.studies.rehearsal.page import write_page
 from halftrack.studies.rehearsal.rehearsable import rehearsable
 from halftrack.studies.rehearsal.rehearse import rehearse
 from halftrack.synthetic import write_synthetic

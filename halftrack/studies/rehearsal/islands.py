@@ -6,17 +6,14 @@ import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
 from halftrack.precision import Islands, NonFiniteGradientError, Precision, find_islands
-from halftrack.precision.nonfinite import UNWRITTEN, is_finite
-from halftrack.precision.sites import op_name
+from halftrack.precision.nonfinite import is_finite
 from halftrack.recipes import TrainedRecipe
+from halftrack.rehearsing.half_watch import ForwardOverflowError, HalfWatch
 from halftrack.training import Batch, Learner, total_loss
 
 __all__ = ["islands_of"]
@@ -77,39 +74,8 @@ def islands_of(
 def _is_clean(learner: Learner, batch: Batch, seed: int) -> bool:
     """Whether nothing overflows in a step on this batch."""
     try:
-        with learner.precision.arithmetic(_CPU), _HalfWatch():
+        with learner.precision.arithmetic(_CPU), HalfWatch():
             losses = learner.gradients(batch, seed)
         return is_finite(total_loss(losses)) and not learner.step().skipped
-    except (_OverflowError, NonFiniteGradientError):
+    except (ForwardOverflowError, NonFiniteGradientError):
         return False
-
-
-class _OverflowError(Exception):
-    """A half tensor of the forward pass is not finite."""
-
-
-class _HalfWatch(TorchDispatchMode):
-    """Ends a forward pass at the first op that gives a half tensor that is not finite.
-
-    An infinity need not reach a loss to do harm: a box at infinity is a proposal that is dropped.
-    To be entered within ``precision.arithmetic``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        is_forward = torch._C._current_graph_task_id() == -1
-        if not is_forward or func.is_view or op_name(func) in UNWRITTEN:
-            return result
-        written = args if result is None else result  # ops on lists, in place
-        if not all(is_finite(value) for value in tree_leaves(written) if _is_half(value)):
-            raise _OverflowError
-        return result
-
-
-def _is_half(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dtype == torch.float16

@@ -6,27 +6,25 @@ The steps are those that training would take, with its own parts; some are looke
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from halftrack.data import Progress
 from halftrack.errors import UserError
-from halftrack.precision import LossScaleAdvice, NonFiniteGradientError, Precision, Ranges
+from halftrack.precision import NonFiniteGradientError
 from halftrack.precision.histogram import exponent_of
-from halftrack.precision.islands import Islands
 from halftrack.recipes import TrainedRecipe
-from halftrack.studies.memory.plan import StepMemory, planned_precisions
+from halftrack.rehearsing.findings import Findings
+from halftrack.studies.memory.plan import PlannedStep, planned_precisions
 from halftrack.studies.memory.step import predicted_step
 from halftrack.studies.memory.step_sizes import resized
 from halftrack.studies.rehearsal.island_cost import island_cost
-from halftrack.studies.rehearsal.rehearsed_run import RehearsedRun, RehearsedStep
+from halftrack.studies.rehearsal.rehearsed_run import RehearsedRun
 from halftrack.training.checkpoint import code_versions
 from halftrack.training.compilation import check_compilation
 
@@ -36,81 +34,40 @@ _PATIENCE = 120.0  # seconds of all steps beyond which it is said how to shorten
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rehearsal:
-    """Findings of a rehearsal; everything that is told of it follows from here."""
+class Rehearsal(Findings):
+    """Findings of a recipe's rehearsal, told in the words of the command line."""
 
-    recipe: str
-    """The recipe's name."""
-    precision: Precision
-    """The recipe that was rehearsed."""
+    owner: ClassVar[str] = "recipe"
+    islands_hint: ClassVar[str] = "--islands finds the smallest set"
+
     seed: int
     """Origin of all randomness."""
     data: str
     """The data that were learned from."""
     image: tuple[int, int]
     """Height and width of the largest image."""
-    planned_sizes: str
-    """The recipe's own image and number of samples that share a pass: the memory is theirs."""
-    planned_steps: int
-    """Number of steps that were asked for."""
-    memory: tuple[StepMemory, ...]
-    """The predicted peak of the recipe's own step in each precision, in its last phase."""
-    notes: tuple[str, ...] = ()
-    """Assumptions that were made on the way, as lines."""
-    steps: tuple[RehearsedStep, ...] = ()
-    """Those taken and skipped, in order."""
-    sampled: tuple[int, ...] = ()
-    """Numbers, from 1, of the steps whose ranges were measured."""
-    ranges: Ranges = field(default_factory=Ranges, repr=False)
-    """Ranges of all sampled steps together; gradients only of steps in which all were finite."""
-    islands: Islands | None = None
-    """The smallest set of fp32 islands; None if they were not searched."""
-    islands_bytes: int = 0
-    """Memory, in bytes, that the islands add to the peak of the recipe's own step."""
-    stopped: str | None = None
-    """Why it could not go on; None if it could."""
-    interrupted: bool = False
-    """True if the rehearsal was ended early from outside."""
-    seconds: float = 0.0
-    """Time that the rehearsal took, in seconds."""
     versions: dict[str, str | None] = field(default_factory=code_versions)
     """Versions of the code and libraries."""
 
-    @cached_property
-    def advice(self) -> LossScaleAdvice | None:
-        """On the loss scale; None if no step with finite gradients was sampled."""
-        gradients = self.ranges.gradients
-        return LossScaleAdvice(gradients) if gradients else None
-
     @property
-    def skipped(self) -> dict[int, RehearsedStep]:
-        """The skipped steps by their number, from 1."""
-        return {n: step for n, step in enumerate(self.steps, start=1) if step.skipped}
+    def circumstances(self) -> str:
+        """The data and their sizes, in words that follow a number of steps."""
+        height, width = self.image
+        return f"on {self.data}, images of {height}x{width}, seed {self.seed}"
+
+    def set_loss_scale(self, scale: float) -> str:
+        """The argument that sets a loss scale."""
+        return f"--set precision.loss_scale={scale}"
+
+    def set_islands(self, paths: tuple[str, ...]) -> str:
+        """The argument that keeps modules in fp32."""
+        # In double quotes for a shell: the tuple has single ones.
+        return f'--set precision.keep_fp32="{paths!r}"'
 
     def numbers(self) -> dict[str, Any]:
         """Everything, as JSON takes it: NaN and infinities as text."""
-        advice = self.advice
-        plain = {
-            name: getattr(self, name)
-            for name in self.__dataclass_fields__
-            if name not in ("ranges", "precision", "islands", "memory", "steps")
-        }
-        return plain | {
-            "precision": asdict(self.precision),
-            "islands": self.islands and asdict(self.islands),
-            "steps": [_finite(asdict(step)) for step in self.steps],
-            "memory": [asdict(each) | {"on_a_gpu": each.on_a_gpu} for each in self.memory],
-            "loss_scale": None
-            if advice is None
-            else {
-                "recommended": advice.recommended,
-                "safe": advice.safe,
-                "least": advice.least,
-                "greatest": advice.greatest,
-                "unserved": advice.unserved,
-            },
-            "ranges": self.ranges.to_dict(),
-        }
+        plain = super().numbers()
+        return {"recipe": plain.pop("name")} | plain
 
 
 def rehearse(
@@ -179,7 +136,7 @@ def rehearse(
             init = "none"
     height, width = planned.image_size
     found = Rehearsal(
-        recipe=recipe.name,
+        name=recipe.name,
         precision=recipe.precision,
         seed=seed,
         data=data,
@@ -204,13 +161,13 @@ def rehearse(
         stopped = str(error)
     except KeyboardInterrupt:
         interrupted = True
-        note(f"ended early, after {len(rehearsed.steps)} of {steps} steps")
+        note(f"ended early, after {len(rehearsed.measured.steps)} of {steps} steps")
     found = replace(
         found,
         notes=tuple(notes),
-        steps=tuple(rehearsed.steps),
-        sampled=tuple(rehearsed.sampled),
-        ranges=rehearsed.ranges,
+        steps=tuple(rehearsed.measured.steps),
+        sampled=tuple(rehearsed.measured.sampled),
+        ranges=rehearsed.measured.ranges,
         stopped=stopped,
         interrupted=interrupted,
     )
@@ -227,7 +184,7 @@ def _with_islands(found: Rehearsal, run: RehearsedRun, planned: TrainedRecipe) -
     cost = 0
     if islands.keep_fp32:
         cost = island_cost(planned.without_data(), islands.keep_fp32)
-    return replace(found, islands=islands, islands_bytes=cost)
+    return replace(found, fp32_islands=islands, islands_bytes=cost)
 
 
 def _tell_pace(seconds: float, steps: int, say: Callable[[str], None]) -> None:
@@ -244,12 +201,12 @@ def _last_phase(recipe: TrainedRecipe) -> int:
     return max((phase.first_epoch for phase in recipe.training.phases), default=0)
 
 
-def _memory(recipe: TrainedRecipe) -> Iterator[StepMemory]:
+def _memory(recipe: TrainedRecipe) -> Iterator[PlannedStep]:
     """The peak in each precision, in the recipe's last phase."""
     recipe, epoch = recipe.without_data(), _last_phase(recipe)
     for name in planned_precisions(recipe):
         meter = predicted_step(recipe.with_precision(name), epoch=epoch)
-        yield StepMemory(
+        yield PlannedStep(
             precision=name,
             first_epoch=epoch,
             recompute=recipe.recompute,
@@ -258,15 +215,3 @@ def _memory(recipe: TrainedRecipe) -> Iterator[StepMemory]:
             by_kind=meter.peak_by_kind,
             by_module=meter.peak_by_module,
         )
-
-
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN or infinity: they become text, at any depth."""
-    return {
-        name: _finite(value)
-        if isinstance(value, Mapping)
-        else str(value)
-        if isinstance(value, float) and not math.isfinite(value)
-        else value
-        for name, value in values.items()
-    }

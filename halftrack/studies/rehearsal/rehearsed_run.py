@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from halftrack.frames import batches_of
-from halftrack.precision import Culprit, NonFiniteGradientError, RangeMeter, Ranges
 from halftrack.precision.islands import Islands
 from halftrack.recipes import TrainedRecipe, prepare_model
+from halftrack.rehearsing.measured import MeasuredSteps, Why
 from halftrack.studies.rehearsal.islands import islands_of
 from halftrack.training import Batch, Learner, total_loss
 from halftrack.training.loop import batch_seed
@@ -24,28 +22,10 @@ from halftrack.training.passes import Pass
 from halftrack.training.placement import placed
 from halftrack.training.skipped import SkippedSteps
 
-__all__ = ["RehearsedRun", "RehearsedStep"]
+__all__ = ["RehearsedRun"]
 
 _CPU = torch.device("cpu")
 _SEARCHED = 2  # steps of each rehearsal in a search for islands
-
-
-@dataclass(frozen=True, kw_only=True)
-class RehearsedStep:
-    """One attempted step."""
-
-    losses: dict[str, float]
-    """Means over its batches of what the model returned, and ``loss``, the sum that is trained."""
-    grad_norm: float
-    """L2 norm of the unscaled gradients, before clipping."""
-    loss_scale: float
-    """The scale its gradients were made with."""
-    skipped: bool
-    """True if no weight moved."""
-    why: str | None = None
-    """Cause of a skipped step, in words; None if the step was taken."""
-    culprit: Culprit | None = None
-    """First non-finite tensor of a skipped step; None if the step was finite when run again."""
 
 
 class RehearsedRun:
@@ -56,10 +36,6 @@ class RehearsedRun:
     ) -> None:
         self._recipe, self._out, self._seed, self._every = recipe, out, seed, every
         self._source = recipe.training_source(data_root)
-        self._next_sample = 1
-        self.steps: list[RehearsedStep] = []
-        self.sampled: list[int] = []
-        self.ranges = Ranges()
 
     def prepare(self, init: str | None, *, trust: bool, note: Callable[[str], None]) -> None:
         """Make the model and what moves it, as training does."""
@@ -78,6 +54,7 @@ class RehearsedRun:
             model, config, recipe.precision, device=_CPU, batches_per_epoch=len(self._source)
         )
         self._learner.begin_epoch(0)
+        self.measured = MeasuredSteps(model, recipe.precision, every=self._every)
         self._skips = SkippedSteps(
             model, precision=recipe.precision, device=_CPU, out=self._out, recipe={}, bundles=0
         )
@@ -89,7 +66,7 @@ class RehearsedRun:
         seeded = ((batch, batch_seed(self._seed, 0, index)) for index, batch in batches)
         for step in whole_steps(seeded, config):
             self._step(step)
-            yield len(self.steps)
+            yield len(self.measured.steps)
 
     def islands(self, loss_scale: float | None) -> Islands:
         """The smallest set that makes the first steps clean with the weights of now.
@@ -111,54 +88,27 @@ class RehearsedRun:
         )
 
     def _step(self, passes: list[Pass]) -> None:
-        learner, number = self._learner, len(self.steps) + 1
-        scale = learner.loss_scale.value
-        meter = None
-        if learner.precision.is_half and number >= self._next_sample:
-            meter = RangeMeter(learner.model, loss_scale=scale)
-        with meter or nullcontext():
-            losses = [
-                row
-                for batch, seed in passes
-                for row in [_numbers(learner.gradients(batch, seed))] * batches_of(batch)
-            ]
-        means = {name: sum(row[name] for row in losses) / len(losses) for name in losses[0]}
-        stopped, norm, skipped = None, math.nan, True
-        try:
-            with meter.updates() if meter else nullcontext():
-                report = learner.step()
-            norm, skipped = report.grad_norm, report.skipped
-        except NonFiniteGradientError as error:
-            stopped = error
-        why = None
-        if skipped:
-            why = self._skips.explain(passes, loss_scale=scale, epoch=0, step=number)
-        self.steps.append(
-            RehearsedStep(
-                losses=means,
-                grad_norm=norm,
-                loss_scale=scale,
-                skipped=skipped,
-                why=None if why is None else why.sentence,
-                culprit=None if why is None else why.culprit,
-            )
-        )
-        self._keep(meter, number, taken=not skipped)
-        if stopped is not None:
-            raise stopped
+        scale, number = self._learner.loss_scale.value, len(self.measured.steps) + 1
 
-    def _keep(self, meter: RangeMeter | None, number: int, *, taken: bool) -> None:
-        """Add what a meter saw; of a skipped step its activations, and the next one is measured."""
-        if meter is None:
-            return
-        self.sampled.append(number)
-        seen = meter.ranges
-        if taken and not any(each.nonfinite for each in seen.gradients.values()):
-            self._next_sample = number + self._every
-        else:
-            # Infinite gradients tell nothing of another loss scale.
-            seen = Ranges(activations=seen.activations)
-        self.ranges += seen
+        def why() -> Why:
+            told = self._skips.explain(passes, loss_scale=scale, epoch=0, step=number)
+            return told.sentence, told.culprit
+
+        self.measured.attempt(
+            loss_scale=scale,
+            gradients=lambda: self._mean_losses(passes),
+            step=self._learner.step,
+            why=why,
+        )
+
+    def _mean_losses(self, passes: list[Pass]) -> dict[str, float]:
+        """Add up the step's gradients; returns the means over its batches."""
+        losses = [
+            row
+            for batch, seed in passes
+            for row in [_numbers(self._learner.gradients(batch, seed))] * batches_of(batch)
+        ]
+        return {name: sum(row[name] for row in losses) / len(losses) for name in losses[0]}
 
     def _batches(self, stop: int) -> Iterator[Batch]:
         # A step takes so long that reading ahead would gain nothing, and Ctrl-C meets one process.

@@ -16,11 +16,12 @@ from halftrack.frames import batches_of
 from halftrack.precision import RangeMeter
 from halftrack.recipes import RECIPES, TrainedRecipe, load_recipe, override, train
 from halftrack.recipes.kinds import trained
+from halftrack.rehearsing import measured
+from halftrack.rehearsing.answers import answers, module_rows, must_change
+from halftrack.rehearsing.page import page, write_page
 from halftrack.report.curves import read_log
 from halftrack.studies.rehearsal import rehearse as rehearse_module
 from halftrack.studies.rehearsal import rehearsed_run
-from halftrack.studies.rehearsal.answers import answers, module_rows, must_change
-from halftrack.studies.rehearsal.page import page, write_page
 from halftrack.studies.rehearsal.rehearsable import rehearsable
 from halftrack.studies.rehearsal.rehearse import rehearse
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
@@ -179,8 +180,8 @@ def test_a_planted_overflow_is_found_and_islands_mend_it(
     ranges, skips, islands, _ = answers(found)
     assert PLANTED in ranges.words
     assert f"keep {PLANTED} in fp32" in skips.words
-    assert found.islands is not None
-    assert found.islands.keep_fp32 == (PLANTED,)
+    assert found.fp32_islands is not None
+    assert found.fp32_islands.keep_fp32 == (PLANTED,)
     change = f"--set precision.keep_fp32=\"('{PLANTED}',)\""
     assert islands.changes == (change,)
     (row,) = (row for row in module_rows(found) if row["module"] == PLANTED)
@@ -240,7 +241,7 @@ def test_ctrl_c_ends_it_with_what_there_is(
     monkeypatch.setattr(learner, "optimizer_step", interrupted)
     found = rehearsed(tiny("precision.loss_scale=128.0"), steps=9, islands=True)
     assert found.interrupted
-    assert found.islands is None
+    assert found.fp32_islands is None
     assert len(found.steps) == 2
     assert "2 of 9 steps" in Words(write_page(found, tmp_path)).text
 
@@ -253,7 +254,7 @@ def test_unmeasured_steps_have_no_meter(rehearsed, monkeypatch: pytest.MonkeyPat
             made.append(self)
             super().__init__(*args, **how)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rehearsed_run, "RangeMeter", Counted)
+    monkeypatch.setattr(measured, "RangeMeter", Counted)
     rehearsed(tiny("precision.loss_scale=128.0"), steps=3, every=9)
     assert len(made) == 1
 

@@ -3,71 +3,77 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 
 from halftrack.precision import Histogram, LossScaleAdvice
 from halftrack.precision.sites import OUTERMOST
+from halftrack.rehearsing.answers import answers, memory_rows, module_rows, must_change
+from halftrack.rehearsing.findings import Findings
 from halftrack.rehearsing.html import COLOURS, document, figure, paragraph, table
+from halftrack.rehearsing.memory import folded
 from halftrack.rehearsing.svg import curves, legend, octaves, stacked_bars
-from halftrack.studies.memory.plan import folded
-from halftrack.studies.rehearsal.answers import answers, memory_rows, module_rows, must_change
-from halftrack.studies.rehearsal.rehearse import Rehearsal
 
-__all__ = ["page", "write_page"]
+__all__ = ["page", "save_page", "write_page"]
 
 _WORST = 2  # modules with charts of their own
 _LARGEST = 10  # modules among those that hold the most
 _SCALES = range(25)  # powers of two that a dynamic loss scale may reach
 
 
-def write_page(rehearsal: Rehearsal, out: Path) -> Path:
+def write_page(findings: Findings, out: Path) -> Path:
     """Write ``rehearsal.html`` and, with everything in numbers, ``rehearsal.json``.
 
     Returns the page's path.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    numbers = json.dumps(rehearsal.numbers(), indent=1, allow_nan=False)
-    (out / "rehearsal.json").write_text(numbers, encoding="utf-8")
     path = out / "rehearsal.html"
-    path.write_text(page(rehearsal), encoding="utf-8")
+    save_page(findings, path)
     return path
 
 
-def page(rehearsal: Rehearsal) -> str:
-    """The page as text."""
+def save_page(findings: Findings, path: Path) -> None:
+    """Write the page to a file, and everything in numbers beside it with the suffix ``.json``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    numbers = json.dumps(findings.numbers(), indent=1, allow_nan=False)
+    beside = path.with_suffix(".json")
+    beside.write_text(numbers, encoding="utf-8")
+    path.write_text(page(findings, numbers=beside.name), encoding="utf-8")
+
+
+def page(findings: Findings, *, numbers: str = "rehearsal.json") -> str:
+    """The page as text; ``numbers`` is the name of the file beside it that has all of them."""
     return document(
-        f"Rehearsal of {rehearsal.recipe}",
+        f"Rehearsal of {findings.name}",
         [
-            *_about(rehearsal),
-            *_verdict(rehearsal),
-            *_answers(rehearsal),
-            *(_ranges(rehearsal) if rehearsal.precision.is_half else ()),
-            *_steps(rehearsal),
-            *_memory(rehearsal),
-            _footer(rehearsal),
+            *_about(findings),
+            *_verdict(findings),
+            *_answers(findings),
+            *(_ranges(findings) if findings.precision.is_half else ()),
+            *_steps(findings),
+            *_memory(findings),
+            _footer(findings, numbers),
         ],
     )
 
 
-def _about(rehearsal: Rehearsal) -> Iterator[str]:
-    precision, (height, width) = rehearsal.precision, rehearsal.image
+def _about(findings: Findings) -> Iterator[str]:
+    precision = findings.precision
     scale = "" if precision.loss_scale is None else f", loss scale {precision.loss_scale}"
     yield paragraph(
-        f"{precision.name}{scale}; {len(rehearsal.steps)} of {rehearsal.planned_steps} steps on "
-        f"{rehearsal.data}, images of {height}x{width}, seed {rehearsal.seed}; a CPU with a GPU's "
-        "arithmetic.",
+        f"{precision.name}{scale}; {len(findings.steps)} of {findings.planned_steps} steps "
+        f"{findings.circumstances}; a CPU with a GPU's arithmetic.",
         kind="soft",
     )
-    for line in rehearsal.notes:
+    for line in findings.notes:
         yield paragraph(f"{line[:1].upper()}{line[1:]}.", kind="soft")
 
 
-def _verdict(rehearsal: Rehearsal) -> Iterator[str]:
-    changes = must_change(rehearsal)
+def _verdict(findings: Findings) -> Iterator[str]:
+    changes = must_change(findings)
     if not changes:
-        count = len(rehearsal.steps)
+        count = len(findings.steps)
         yield (
             f'<div class="verdict"><strong>It survived {count} steps: nothing must change.'
             "</strong></div>"
@@ -80,18 +86,18 @@ def _verdict(rehearsal: Rehearsal) -> Iterator[str]:
     )
 
 
-def _answers(rehearsal: Rehearsal) -> Iterator[str]:
+def _answers(findings: Findings) -> Iterator[str]:
     yield '<div class="answers">'
-    for answer in answers(rehearsal):
+    for answer in answers(findings):
         yield f"<div><h3>{escape(answer.question)}</h3>{paragraph(answer.words)}</div>"
     yield "</div>"
 
 
-def _ranges(rehearsal: Rehearsal) -> Iterator[str]:
-    ranges, advice = rehearsal.ranges, rehearsal.advice
+def _ranges(findings: Findings) -> Iterator[str]:
+    ranges, advice = findings.ranges, findings.advice
     scale = None if advice is None else advice.recommended
     yield "<h2>Ranges</h2>"
-    sampled = ", ".join(map(str, rehearsal.sampled)) or "none"
+    sampled = ", ".join(map(str, findings.sampled)) or "none"
     yield paragraph(
         f"Steps measured: {sampled}. Shares of the values that are not 0, by power of two, before "
         "they are rounded to half. Blue is what fp16 holds, for gradients at the recommended "
@@ -116,7 +122,7 @@ def _ranges(rehearsal: Rehearsal) -> Iterator[str]:
         title = f"Gradients of {path or OUTERMOST}"
         yield _histogram(title, ranges.gradients[path], scale, gradient=True)
     yield "</div>"
-    yield table(module_rows(rehearsal))
+    yield table(module_rows(findings))
 
 
 def _histogram(
@@ -153,16 +159,16 @@ def _lost(advice: LossScaleAdvice | None) -> str:
     return figure("Gradients lost at any loss scale", chart + legend(lines), told)
 
 
-def _steps(rehearsal: Rehearsal) -> Iterator[str]:
-    numbered = list(enumerate(rehearsal.steps, start=1))
-    terms = ["loss", *(n for n in _terms(rehearsal) if n.startswith("loss") and n != "loss")]
+def _steps(findings: Findings) -> Iterator[str]:
+    numbered = list(enumerate(findings.steps, start=1))
+    terms = ["loss", *(n for n in _terms(findings) if n.startswith("loss") and n != "loss")]
     losses = {
-        name: [(float(number), step.losses[name]) for number, step in numbered]
+        name: [(float(number), step.losses.get(name, math.nan)) for number, step in numbered]
         for name in terms[:COLOURS]
         if numbered
     }
     scales = [(float(number), step.loss_scale) for number, step in numbered]
-    crosses = [(float(n), step.loss_scale) for n, step in rehearsal.skipped.items()]
+    crosses = [(float(n), step.loss_scale) for n, step in findings.skipped.items()]
     yield "<h2>Steps</h2>"
     yield '<div class="charts">'
     chart = curves(losses, title="Losses by step", x="step")
@@ -175,47 +181,50 @@ def _steps(rehearsal: Rehearsal) -> Iterator[str]:
     yield "<h3>Skipped steps</h3>"
     ledger = [
         {"step": number, "loss scale": f"{step.loss_scale:g}", "why": step.why}
-        for number, step in rehearsal.skipped.items()
+        for number, step in findings.skipped.items()
     ]
     yield table(ledger) if ledger else paragraph("No step was skipped.")
 
 
-def _memory(rehearsal: Rehearsal) -> Iterator[str]:
+def _memory(findings: Findings) -> Iterator[str]:
     yield "<h2>Memory</h2>"
+    if findings.no_memory is not None:
+        yield paragraph(findings.no_memory)
+        return
     yield paragraph(
-        f"The peak of live tensors in a training step at {rehearsal.planned_sizes}, predicted "
+        f"The peak of live tensors in a training step at {findings.planned_sizes}, predicted "
         "without computing it, and what a GPU's allocator held in measured and published runs "
         "would make of it."
     )
     kinds = {
         step.precision: {kind: size / 2**20 for kind, size in step.by_kind.items()}
-        for step in rehearsal.memory
+        for step in findings.memory
     }
     yield '<div class="charts">'
     chart = stacked_bars(kinds, title="Memory by kind", unit="MiB")
     names = next(iter(kinds.values()), {})
     yield figure("By kind", chart + legend(names), "alive at the peak")
-    own = {step.precision: folded(step.by_module) for step in rehearsal.memory}
-    sizes = own.get(rehearsal.precision.name, {})
+    own = {step.precision: folded(step.by_module) for step in findings.memory}
+    sizes = own.get(findings.precision.name, {})
     largest = sorted(sizes, key=sizes.__getitem__, reverse=True)[:_LARGEST]
     bars = {part: {"": sizes[part] / 2**20} for part in largest}
     chart = stacked_bars(bars, title="Memory by module", unit="MiB", names=170)
-    told = f"activations and cast weights alive at the peak, {rehearsal.precision.name}"
+    told = f"activations and cast weights alive at the peak, {findings.precision.name}"
     yield figure("By module", chart, told)
     yield "</div>"
-    yield table(memory_rows(rehearsal))
+    yield table(memory_rows(findings))
 
 
-def _footer(rehearsal: Rehearsal) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in rehearsal.versions.items())
+def _footer(findings: Findings, numbers: str) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in findings.versions.items())
     return paragraph(
-        f"{versions}; {rehearsal.seconds:.0f} s. All numbers: rehearsal.json beside this page.",
+        f"{versions}; {findings.seconds:.0f} s. All numbers: {numbers} beside this page.",
         kind="soft",
     )
 
 
-def _terms(rehearsal: Rehearsal) -> Iterable[str]:
-    return rehearsal.steps[0].losses if rehearsal.steps else ()
+def _terms(findings: Findings) -> Iterable[str]:
+    return findings.steps[0].losses if findings.steps else ()
 
 
 def _most_lost(advice: LossScaleAdvice | None) -> list[str]:

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from halftrack.rehearsing.findings import Findings, RehearsedStep
 from pages import CHROMIUM, WellFormed, widths_in_a_browser
 
 from halftrack.precision import Histogram, Precision, Ranges
 from halftrack.precision.memory import KINDS
-from halftrack.studies.memory.plan import StepMemory
-from halftrack.studies.rehearsal.page import page, write_page
-from halftrack.studies.rehearsal.rehearse import Rehearsal
-from halftrack.studies.rehearsal.rehearsed_run import RehearsedStep
+from halftrack.rehearsing.memory import StepMemory
+from halftrack.rehearsing.page import page, write_page
 
 SECTIONS = ("Ranges", "Steps", "Memory")
 QUESTIONS = (
@@ -31,21 +30,15 @@ QUESTIONS = (
 def memory(precision: str, size: int) -> StepMemory:
     return StepMemory(
         precision=precision,
-        first_epoch=0,
-        recompute=(),
-        accumulates=False,
         peak=size,
         by_kind=dict.fromkeys(KINDS, size // len(KINDS)),
         by_module={"backbone.layer1.0": size // 2, "": size // 9, "a" * 60: size // 4},
     )
 
 
-EMPTY = Rehearsal(
-    recipe="a_recipe",
+EMPTY = Findings(
+    name="a_model",
     precision=Precision("fp16", "dynamic"),
-    seed=0,
-    data="synthetic video",
-    image=(64, 64),
     planned_sizes="600x1000 (data.num_references=2)",
     planned_steps=50,
     memory=(),
@@ -53,7 +46,7 @@ EMPTY = Rehearsal(
 )
 
 
-def full() -> Rehearsal:
+def full() -> Findings:
     """Everything a page can show, with names that would break it."""
     generator = torch.Generator().manual_seed(0)
 
@@ -89,7 +82,7 @@ def full() -> Rehearsal:
 
 
 @pytest.mark.parametrize("rehearsal", [EMPTY, full()], ids=["empty", "full"])
-def test_every_section_is_there_and_every_tag_is_closed(rehearsal: Rehearsal) -> None:
+def test_every_section_is_there_and_every_tag_is_closed(rehearsal: Findings) -> None:
     found = WellFormed(page(rehearsal))
     told = " ".join(found.words)
     assert all(title in told for title in (*SECTIONS, *QUESTIONS))
@@ -98,7 +91,7 @@ def test_every_section_is_there_and_every_tag_is_closed(rehearsal: Rehearsal) ->
 
 
 @pytest.mark.parametrize("rehearsal", [EMPTY, full()], ids=["empty", "full"])
-def test_the_page_needs_nothing_but_itself(rehearsal: Rehearsal) -> None:
+def test_the_page_needs_nothing_but_itself(rehearsal: Findings) -> None:
     text = page(rehearsal)
     found = WellFormed(text)
     assert "script" not in found.tags
@@ -117,7 +110,7 @@ def test_what_overflows_is_told_first() -> None:
     told = " ".join(WellFormed(page(full())).words)
     verdict = told.index("Something must change")
     assert verdict < told.index(QUESTIONS[0])
-    assert "keep_fp32=\"('over',)\"" in told
+    assert "keep_fp32=('over',)" in told
     assert "keep in fp32: overflows forward" in told
 
 
@@ -135,7 +128,7 @@ def test_all_numbers_are_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("rehearsal", [EMPTY, full()], ids=["empty", "full"])
 def test_a_browser_shows_it_without_complaint_or_overflow(
-    tmp_path: Path, width: int, rehearsal: Rehearsal
+    tmp_path: Path, width: int, rehearsal: Findings
 ) -> None:
     content, window = widths_in_a_browser(write_page(rehearsal, tmp_path), width)
     assert window == width

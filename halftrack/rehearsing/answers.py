@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from halftrack.precision import Histogram, LossScaleAdvice
 from halftrack.precision.histogram import exponent_of
 from halftrack.precision.sites import OUTERMOST
-from halftrack.studies.rehearsal.rehearse import Rehearsal
+from halftrack.rehearsing.findings import Findings
+from halftrack.rehearsing.memory import shown_size
 
 __all__ = ["Answer", "answers", "memory_rows", "module_rows", "must_change", "share"]
 
@@ -28,27 +29,27 @@ class Answer:
     words: str
     """A paragraph."""
     changes: tuple[str, ...] = ()
-    """Changes to make before the recipe is trained, each a sentence or an argument to paste."""
+    """Changes to make before it is trained, each a sentence or a setting to paste."""
 
 
-def answers(rehearsal: Rehearsal) -> tuple[Answer, ...]:
+def answers(findings: Findings) -> tuple[Answer, ...]:
     """On ranges, skipped steps, fp32 islands and memory, in this order."""
     return (
-        _on_ranges(rehearsal),
-        _on_skips(rehearsal),
-        _on_islands(rehearsal),
-        _on_memory(rehearsal),
+        _on_ranges(findings),
+        _on_skips(findings),
+        _on_islands(findings),
+        _on_memory(findings),
     )
 
 
-def must_change(rehearsal: Rehearsal) -> tuple[str, ...]:
+def must_change(findings: Findings) -> tuple[str, ...]:
     """Everything without which the run would fail or lose gradients; nothing if it survives."""
-    return tuple(change for answer in answers(rehearsal) for change in answer.changes)
+    return tuple(change for answer in answers(findings) for change in answer.changes)
 
 
-def module_rows(rehearsal: Rehearsal) -> list[Row]:
+def module_rows(findings: Findings) -> list[Row]:
     """Rows of modules in the order of the forward pass: what was seen and what to do about it."""
-    ranges, advice = rehearsal.ranges, rehearsal.advice
+    ranges, advice = findings.ranges, findings.advice
     scale = _shown_scale(advice)
     gradients = ranges.gradients
     rows: list[Row] = []
@@ -70,15 +71,15 @@ def module_rows(rehearsal: Rehearsal) -> list[Row]:
     return rows
 
 
-def memory_rows(rehearsal: Rehearsal) -> list[Row]:
+def memory_rows(findings: Findings) -> list[Row]:
     """The predicted peak and its kinds, a column for each precision."""
     columns = {
         step.precision: {
-            "live": _size(step.peak),
-            "on a GPU": " to ".join(map(_size, step.on_a_gpu)),
-            **{kind: _size(size) for kind, size in step.by_kind.items()},
+            "live": shown_size(step.peak),
+            "on a GPU": " to ".join(map(shown_size, step.on_a_gpu)),
+            **{kind: shown_size(size) for kind, size in step.by_kind.items()},
         }
-        for step in rehearsal.memory
+        for step in findings.memory
     }
     kinds = next(iter(columns.values()), {})
     return [
@@ -94,43 +95,49 @@ def share(value: float) -> str:
     return "under 0.01%"
 
 
-def _on_ranges(rehearsal: Rehearsal) -> Answer:
+def _on_ranges(findings: Findings) -> Answer:
     question = "What overflows or underflows, where, and what to do?"
-    if not rehearsal.precision.is_half:
+    if not findings.precision.is_half:
         same = (
             "tf32 has the range of fp32: nothing overflows or underflows that fp32 would keep, and "
             "no loss scale is needed. Products round their operands to 10 mantissa bits, as fp16 "
             "does."
         )
         return Answer(question=question, words=same)
-    if not rehearsal.sampled:
+    if not findings.sampled:
         return Answer(question=question, words="No step was measured.")
-    words = [_forward(rehearsal), *_backward(rehearsal)]
+    if not any(h.counts or h.nonfinite for h in findings.ranges.activations.values()):
+        idle = (
+            "no op was computed in half: is autocast on around the forward pass, and has no "
+            "framework switched it off because this is a CPU?"
+        )
+        return Answer(question=question, words=f"{idle[:1].upper()}{idle[1:]}", changes=(idle,))
+    words = [_forward(findings), *_backward(findings)]
     changes: tuple[str, ...] = ()
-    advice, scale = rehearsal.advice, rehearsal.precision.loss_scale
-    if rehearsal.precision.name == "bf16":
+    advice, scale = findings.advice, findings.precision.loss_scale
+    if findings.precision.name == "bf16":
         words.insert(0, "bf16 has the range of fp32 and needs no loss scale. In fp16:")
     elif advice is not None and not advice.unserved and scale != "dynamic":
-        own = rehearsal.precision.new_loss_scale().value
+        own = findings.precision.new_loss_scale().value
         if advice.least <= own <= advice.greatest:
-            words.append(f"The recipe's own scale, {own:g}, is within.")
+            words.append(f"The {findings.owner}'s own scale, {own:g}, is within.")
         else:
             fault = "loses gradients that matter" if own < advice.least else "overflows"
-            words.append(f"The recipe's own scale, {own:g}, {fault}.")
-            changes = (f"--set precision.loss_scale={_shown_scale(advice)}",)
+            words.append(f"The {findings.owner}'s own scale, {own:g}, {fault}.")
+            changes = (findings.set_loss_scale(_shown_scale(advice)),)
     elif scale == "dynamic":
-        words.append("The recipe's dynamic scale finds its way there by itself.")
+        words.append(f"The {findings.owner}'s dynamic scale finds its way there by itself.")
     return Answer(question=question, words=" ".join(words), changes=changes)
 
 
-def _forward(rehearsal: Rehearsal) -> str:
-    activations = rehearsal.ranges.activations
-    over = _overflowing(rehearsal)
+def _forward(findings: Findings) -> str:
+    activations = findings.ranges.activations
+    over = _overflowing(findings)
     if over:
         return f"Forward, {_names(over)} passed 65504, where fp16 ends, and became infinite."
     finite = {path: h for path, h in activations.items() if h.counts}
     if not finite:
-        return "Nothing was rounded to half in the forward pass."
+        return "Forward nothing finite was rounded to half."
     path = max(finite, key=lambda path: max(finite[path].counts))
     histogram = finite[path]
     room = histogram.headroom
@@ -141,8 +148,8 @@ def _forward(rehearsal: Rehearsal) -> str:
     )
 
 
-def _backward(rehearsal: Rehearsal) -> Iterator[str]:
-    advice = rehearsal.advice
+def _backward(findings: Findings) -> Iterator[str]:
+    advice = findings.advice
     if advice is None:
         yield "No step with finite gradients was measured, so they tell of no loss scale."
         return
@@ -164,7 +171,7 @@ def _backward(rehearsal: Rehearsal) -> Iterator[str]:
             )
         else:
             yield "That leaves no headroom: a larger gradient will overflow."
-    lost_updates = rehearsal.ranges.lost_updates()
+    lost_updates = findings.ranges.lost_updates()
     if lost_updates:
         worst = max(lost_updates, key=lost_updates.__getitem__)
         yield (
@@ -173,15 +180,16 @@ def _backward(rehearsal: Rehearsal) -> Iterator[str]:
         )
 
 
-def _on_skips(rehearsal: Rehearsal) -> Answer:
+def _on_skips(findings: Findings) -> Answer:
     question = "Why was a step skipped?"
-    skipped, dynamic = rehearsal.skipped, rehearsal.precision.loss_scale == "dynamic"
-    count = len(rehearsal.steps)
+    skipped, dynamic = findings.skipped, findings.precision.loss_scale == "dynamic"
+    count = len(findings.steps)
     if not skipped:
         return Answer(question=question, words=f"None of {count} steps was skipped.")
     words = [f"{len(skipped)} of {count} steps were skipped."]
     changes: list[str] = []
-    scaled = [n for n, step in skipped.items() if step.culprit and step.culprit.fits_at]
+    fits = {n: c.fits_at for n, step in skipped.items() if (c := step.culprit) and c.fits_at}
+    scaled = list(fits)
     if scaled and dynamic:
         first, last = skipped[scaled[0]], skipped[scaled[-1]]
         words.append(
@@ -189,82 +197,83 @@ def _on_skips(rehearsal: Rehearsal) -> Answer:
             f"it is meant to; the last of them: {last.why}."
         )
     elif scaled:
-        fits = min(skipped[n].culprit.fits_at for n in scaled)  # type: ignore[union-attr, type-var]
         last = skipped[scaled[-1]]
         words.append(
             f"{len(scaled)} because the loss scale is too large; the last of them: {last.why}."
         )
-        changes.append(f"--set precision.loss_scale={fits}")
+        changes.append(findings.set_loss_scale(min(fits.values())))
     for number, step in skipped.items():
         if number in scaled:
             continue
         words.append(f"Step {number}: {step.why}.")
         if step.culprit is not None:
             changes.append(f"step {number}: {step.why}")
-    if rehearsal.stopped is not None:
-        words.append(f"It could not go on: {rehearsal.stopped}")
-        changes.append(rehearsal.stopped)
+    if findings.stopped is not None:
+        words.append(f"It could not go on: {findings.stopped}")
+        changes.append(findings.stopped)
     return Answer(question=question, words=" ".join(words), changes=tuple(dict.fromkeys(changes)))
 
 
-def _on_islands(rehearsal: Rehearsal) -> Answer:
+def _on_islands(findings: Findings) -> Answer:
     question = "Which modules must stay in fp32?"
-    found, kept = rehearsal.islands, rehearsal.precision.keep_fp32
+    found, kept = findings.fp32_islands, findings.precision.keep_fp32
     if found is None:
-        return _without_search(rehearsal, question)
+        return _without_search(findings, question)
     if found.keep_fp32 is None:
         return Answer(question=question, words=f"{found}.", changes=(str(found),))
     if not found.keep_fp32:
         words = "None: a rehearsal of two steps without any island is clean."
         return Answer(question=question, words=words)
-    assignment = f"--set precision.keep_fp32={_quoted(found.keep_fp32)}"
+    assignment = findings.set_islands(found.keep_fp32)
     words = (
         f"{_names(found.keep_fp32)}: without any one of them a rehearsal is not clean "
-        f"({found.rehearsals} were tried). Together they cost {_size(rehearsal.islands_bytes)}."
+        f"({found.rehearsals} were tried)."
     )
+    if findings.islands_bytes is not None:
+        words += f" Together they cost {shown_size(findings.islands_bytes)}."
     missing = not set(found.keep_fp32) <= set(kept)
     return Answer(question=question, words=words, changes=(assignment,) * missing)
 
 
-def _without_search(rehearsal: Rehearsal, question: str) -> Answer:
+def _without_search(findings: Findings, question: str) -> Answer:
     """What the ranges alone say; in bf16 they say nothing of it."""
-    advice = rehearsal.advice
-    needed = _overflowing(rehearsal)
+    advice = findings.advice
+    needed = _overflowing(findings)
     needed += tuple(path for path in (advice.unserved if advice else ()) if path not in needed)
-    if not needed or rehearsal.precision.name == "bf16":
-        kept = rehearsal.precision.keep_fp32
+    if not needed or findings.precision.name == "bf16":
+        kept = findings.precision.keep_fp32
         beside = f" beside those it keeps already ({', '.join(kept)})" if kept else ""
-        words = f"None{beside}, as far as {len(rehearsal.steps)} steps can tell."
+        words = f"None{beside}, as far as {len(findings.steps)} steps can tell."
         return Answer(question=question, words=words)
-    words = (
-        f"{_names(needed)}, as the ranges have it; --islands finds the smallest set and its cost."
-    )
+    words = f"{_names(needed)}, as the ranges have it; {findings.islands_hint} and its cost."
     paths = tuple(path for path in needed if path)
-    changes = [f"--set precision.keep_fp32={_quoted(paths)}"] * bool(paths)
+    changes = [findings.set_islands(paths)] * bool(paths)
     if "" in needed:
         changes.append("what the model itself computes belongs within fp32_island")
     return Answer(question=question, words=words, changes=tuple(changes))
 
 
-def _on_memory(rehearsal: Rehearsal) -> Answer:
+def _on_memory(findings: Findings) -> Answer:
     question = "How much memory does a step take?"
-    by_name = {step.precision: step for step in rehearsal.memory}
-    sizes = ", ".join(f"{_size(step.peak)} in {name}" for name, step in by_name.items())
-    words = f"A step at {rehearsal.planned_sizes} holds {sizes}."
-    own = by_name.get(rehearsal.precision.name)
+    if findings.no_memory is not None:
+        return Answer(question=question, words=findings.no_memory)
+    by_name = {step.precision: step for step in findings.memory}
+    sizes = ", ".join(f"{shown_size(step.peak)} in {name}" for name, step in by_name.items())
+    words = f"A step at {findings.planned_sizes} holds {sizes}."
+    own = by_name.get(findings.precision.name)
     if own is not None:
-        low, high = map(_size, own.on_a_gpu)
+        low, high = map(shown_size, own.on_a_gpu)
         kind = max(own.by_kind, key=own.by_kind.__getitem__)
         words += (
             f" In {own.precision} a GPU's allocator would hold {low} to {high}, its context "
-            f"not among them; the largest part is {kind}, {_size(own.by_kind[kind])}."
+            f"not among them; the largest part is {kind}, {shown_size(own.by_kind[kind])}."
         )
     return Answer(question=question, words=words)
 
 
-def _overflowing(rehearsal: Rehearsal) -> tuple[str, ...]:
+def _overflowing(findings: Findings) -> tuple[str, ...]:
     """Modules that made an infinity of a finite value in the forward pass."""
-    return tuple(path for path, h in rehearsal.ranges.activations.items() if h.becomes_inf())
+    return tuple(path for path, h in findings.ranges.activations.items() if h.becomes_inf())
 
 
 def _to_do(path: str, activations: Histogram, advice: LossScaleAdvice | None) -> str:
@@ -302,12 +311,3 @@ def _names(paths: Iterable[str]) -> str:
     named = [first, *others[: _NAMED - 1]]
     more = len(others) + 1 - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
-
-
-def _quoted(paths: tuple[str, ...]) -> str:
-    """A tuple as a shell takes it: in double quotes, for it has single ones."""
-    return f'"{paths!r}"'
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB" if size >= 2**28 else f"{size / 2**20:.1f} MiB"

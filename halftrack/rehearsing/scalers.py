@@ -1,0 +1,112 @@
+"""Gradient scalers of other people's loops, made to work on a CPU, and told on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+__all__ = ["LoopEvents", "loop_told_to"]
+
+
+class LoopEvents(Protocol):
+    """Listener to a training loop."""
+
+    def scaled(self, loss_scale: float) -> None:
+        """A loss was scaled."""
+
+    def learned_from(self, loss: float) -> None:
+        """A backward pass begins, from a loss without its scale."""
+
+    def moves(self, optimizer: Optimizer) -> None:
+        """An optimizer is about to move the weights, without a scaler."""
+
+    def ended(self, optimizer: Optimizer, *, loss_scale: float, skipped: bool) -> None:
+        """An optimizer has moved the weights, or a scaler has skipped its step."""
+
+    def idle_scaler(self) -> None:
+        """A disabled scaler was asked to scale a loss."""
+
+
+@contextmanager
+def loop_told_to(listener: LoopEvents) -> Iterator[None]:
+    """Tell a listener what the optimizers and scalers of this process do, inside the context.
+
+    ``GradScaler()`` and ``GradScaler("cuda")`` made inside are enabled, as on a GPU: the class
+    itself works on any device.
+    """
+    of = _Told(listener)
+    with ExitStack() as stack:
+        for owner, name, new in (
+            (torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
+            (GradScaler, "scale", of.scale(GradScaler.scale)),
+            (GradScaler, "step", of.step(GradScaler.step)),
+            (Tensor, "backward", of.backward(Tensor.backward)),
+        ):
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, new)
+        stack.callback(register_optimizer_step_pre_hook(of.before).remove)
+        stack.callback(register_optimizer_step_post_hook(of.after).remove)
+        yield
+
+
+class _Told:
+    """Functions in the place of torch's, which call them and tell a listener."""
+
+    def __init__(self, listener: LoopEvents) -> None:
+        self._listener = listener
+        self._in_scaler = self._moved = False
+        self._scale = 1.0
+
+    def scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def scale(scaler: Any, outputs: Any) -> Any:
+            made = original(scaler, outputs)
+            if not scaler.is_enabled():
+                self._listener.idle_scaler()
+                return made
+            self._scale = scaler.get_scale()
+            self._listener.scaled(self._scale)
+            return made
+
+        return scale
+
+    def backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def backward(loss: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if loss.numel() == 1:
+                self._listener.learned_from(float(loss.detach()) / self._scale)
+            return original(loss, *args, **kwargs)
+
+        return backward
+
+    def step(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            if not scaler.is_enabled():
+                return original(scaler, optimizer, *args, **kwargs)
+            self._in_scaler, self._moved = True, False
+            try:
+                result = original(scaler, optimizer, *args, **kwargs)
+            finally:
+                self._in_scaler = False
+            self._listener.ended(optimizer, loss_scale=scaler.get_scale(), skipped=not self._moved)
+            return result
+
+        return step
+
+    def before(self, optimizer: Optimizer, *_: Any) -> None:
+        self._moved = True
+        if not self._in_scaler:
+            self._scale = 1.0
+            self._listener.moves(optimizer)
+
+    def after(self, optimizer: Optimizer, *_: Any) -> None:
+        if not self._in_scaler:
+            self._listener.ended(optimizer, loss_scale=1.0, skipped=False)

@@ -1,0 +1,42 @@
+"""Batches are read as often as steps need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from halftrack.errors import UserError
+from halftrack.rehearsing.feeding import steps_of
+
+
+class Loader:
+    """It can be read again, and counts how often it is."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.read += 1
+        return iter([self.read * 10, self.read * 10 + 1])
+
+
+def test_a_loader_is_read_again() -> None:
+    assert list(steps_of(Loader(), steps=3, accumulate=1)) == [[10], [11], [20]]
+
+
+def test_of_a_generator_the_batches_are_kept() -> None:
+    steps = steps_of((n for n in range(3)), steps=3, accumulate=2)
+    assert list(steps) == [[0, 1], [2, 0], [1, 2]]
+
+
+def test_no_more_is_read_than_is_needed() -> None:
+    source = iter(range(5))
+    assert list(steps_of(source, steps=2, accumulate=1)) == [[0], [1]]
+    assert next(source) == 2
+
+
+@pytest.mark.parametrize("empty", [[], iter(())])
+def test_nothing_to_learn_from_is_said(empty: object) -> None:
+    with pytest.raises(UserError, match="there is none"):
+        list(steps_of(empty, steps=1, accumulate=1))  # type: ignore[arg-type]

@@ -1,0 +1,261 @@
+"""A loop of the user's own is watched: scalers, GANs, accumulation, exceptions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from halftrack.errors import UserError
+from halftrack.rehearsing import Report, watching
+
+X = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(8) % 3
+
+
+def net(factor: float = 1.0) -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    with torch.no_grad():
+        model[0].weight.mul_(factor)
+    return model
+
+
+def sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def half() -> Any:
+    return torch.autocast("cpu", dtype=torch.float16)
+
+
+def loop(
+    model: nn.Module, scaler: Any, *, steps: int = 3, accumulate: int = 1, x: Tensor = X
+) -> None:
+    """A loop as people write it."""
+    optimizer = sgd(model)
+    for _ in range(steps):
+        for _ in range(accumulate):
+            with half():
+                loss = F.cross_entropy(model(x), LABELS) / accumulate
+            scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+
+
+def watched(model: nn.Module, run: Callable[[], object], **how: Any) -> Report:
+    with watching(model, **how) as watch:
+        run()
+    return watch.report
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.amp.GradScaler("cpu", init_scale=256.0),
+        lambda: torch.amp.GradScaler("cuda", init_scale=256.0),
+        lambda: torch.amp.GradScaler(init_scale=256.0),
+    ],
+    ids=["cpu", "cuda", "default"],
+)
+def test_a_loop_with_a_scaler_is_watched(make: Callable[[], Any]) -> None:
+    model = net()
+    before = model[0].weight.detach().clone()
+    report = watched(model, lambda: loop(model, make()))
+    assert [each.loss_scale for each in report.steps] == [256.0] * 3
+    assert not any(each.skipped for each in report.steps)
+    losses = [each.losses["loss"] for each in report.steps]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[0] == pytest.approx(1.1, abs=0.5)
+    assert report.must_change == ()
+    assert report.sampled == (1,)
+    assert report.advice is not None
+    assert "halftrack.plan" in str(report)
+    assert not torch.equal(before, model[0].weight)
+
+
+def test_gradients_are_told_without_their_scale() -> None:
+    one, other = net(), net()
+    small = watched(one, lambda: loop(one, torch.amp.GradScaler("cpu", init_scale=2.0**8)))
+    large = watched(other, lambda: loop(other, torch.amp.GradScaler("cpu", init_scale=2.0**10)))
+    largest = [max(r.ranges.weight_gradients["3"].counts) for r in (small, large)]
+    assert largest[0] == largest[1]
+    assert small.steps[0].grad_norm == pytest.approx(large.steps[0].grad_norm, rel=1e-2)
+
+
+def test_an_overflow_forward_skips_the_step_and_is_named() -> None:
+    model = net(1e6)
+    report = watched(model, lambda: loop(model, torch.amp.GradScaler("cuda")))
+    assert all(each.skipped for each in report.steps)
+    assert [each.loss_scale for each in report.steps] == [2.0**16, 2.0**15, 2.0**14]
+    assert {culprit.where for culprit in report.culprits} == {"0"}
+    assert report.must_change
+
+
+def test_an_overflow_backward_is_named() -> None:
+    model = net()
+    report = watched(model, lambda: loop(model, torch.amp.GradScaler("cpu", init_scale=2.0**26)))
+    assert report.culprits[0].direction == "backward"
+    assert report.culprits[0].fits_at is not None
+
+
+def test_accumulated_batches_are_one_step() -> None:
+    model = net()
+    report = watched(model, lambda: loop(model, torch.amp.GradScaler("cpu"), accumulate=2))
+    assert len(report.steps) == 3
+
+
+def test_a_batch_that_is_not_finite_is_named() -> None:
+    model = net()
+    bad = X.clone()
+    bad[2, 3] = torch.nan
+    report = watched(model, lambda: loop(model, torch.amp.GradScaler("cpu"), steps=1, x=bad))
+    assert report.culprits[0].operation == "batch"
+
+
+def test_two_networks_take_turns_with_two_optimizers_and_one_scaler() -> None:
+    maker, judge = net(), net()
+    both = nn.ModuleDict({"maker": maker, "judge": judge})
+    optimizers = sgd(maker), sgd(judge)
+
+    def run() -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+        for _ in range(2):
+            for module, optimizer in zip((maker, judge), optimizers, strict=True):
+                with half():
+                    loss = module(X).square().mean()
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+            scaler.update()
+            both.zero_grad()
+
+    report = watched(both, run)
+    assert len(report.steps) == 4
+
+
+def test_optimizers_that_step_after_one_backward_pass_share_the_step() -> None:
+    model = net(1e6)
+    optimizers = [sgd(model[0]), sgd(model[3])]
+
+    def run() -> None:
+        scaler = torch.amp.GradScaler("cpu")
+        with half():
+            loss = F.cross_entropy(model(X), LABELS)
+        scaler.scale(loss).backward()
+        for optimizer in optimizers:
+            scaler.step(optimizer)
+        scaler.update()
+
+    report = watched(model, run)
+    assert len(report.steps) == 1
+    assert report.steps[0].skipped
+    assert report.culprits[0].where == "0"
+
+
+def test_a_gradient_penalty_is_watched() -> None:
+    model = net()
+    optimizer = sgd(model)
+
+    def run() -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+        x = X.clone().requires_grad_()
+        with half():
+            made = model(x).float().square().mean()
+        (slope,) = torch.autograd.grad(scaler.scale(made), x, create_graph=True)
+        scaler.scale(made + (slope / 64.0).square().mean()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    report = watched(model, run)
+    assert report.must_change == ()
+
+
+def test_bf16_without_a_scaler_is_watched() -> None:
+    model = net()
+    optimizer = sgd(model)
+
+    def run(x: Tensor) -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = F.cross_entropy(model(x), LABELS)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    report = watched(model, lambda: run(X), precision="bf16")
+    assert not report.steps[0].skipped
+    assert report.must_change == ()
+    report = watched(model, lambda: run(X * torch.nan), precision="bf16")
+    assert report.stopped is not None
+    assert "moved the weights by gradients that are not finite: batch input" in report.stopped
+
+
+def test_a_scaler_made_outside_is_told() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scaler = torch.amp.GradScaler("cuda")
+    model = net()
+    report = watched(model, lambda: loop(model, scaler, steps=1))
+    assert "make it inside" in report.notes[0]
+
+
+def test_a_loop_without_autocast_is_told() -> None:
+    model = net()
+    optimizer = sgd(model)
+
+    def run() -> None:
+        F.cross_entropy(model(X), LABELS).backward()
+        optimizer.step()
+
+    report = watched(model, run)
+    assert any("no op was computed in half" in change for change in report.must_change)
+
+
+def test_an_exception_passes_through_and_is_explained() -> None:
+    model = net(1e6)
+
+    def matched() -> None:
+        with half():
+            made = model(X)
+        if not made.isfinite().all():
+            raise ValueError("matrix contains invalid numeric entries")
+
+    with pytest.raises(ValueError, match="invalid"), watching(model) as watch:
+        matched()
+    report = watch.report
+    assert isinstance(report.error, ValueError)
+    assert report.culprits[0].where == "0"
+    with pytest.raises(KeyError), watching(model) as watch:
+        raise KeyError("labels")
+    assert watch.report.error is None
+
+
+def test_torch_is_as_before_when_it_is_left() -> None:
+    kept = (torch.amp.GradScaler.step, torch.amp.GradScaler.scale, Tensor.backward)
+    model = net()
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    watched(model, lambda: loop(model, torch.amp.GradScaler("cpu"), steps=1))
+    assert kept == (torch.amp.GradScaler.step, torch.amp.GradScaler.scale, Tensor.backward)
+    with pytest.warns(UserWarning, match="Disabling"):
+        assert not torch.amp.GradScaler("cuda").is_enabled()
+    now = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    assert now == hooks
+
+
+def test_mistakes_are_told() -> None:
+    model = net()
+    with pytest.raises(UserError, match="nothing to rehearse"):
+        watching(model, precision="fp32")
+    with watching(model), pytest.raises(UserError, match="watched already"), watching(model):
+        pass
+    report = watched(model, lambda: None)
+    assert report.steps == ()
+    with pytest.raises(UserError, match="only after halftrack"):
+        report.islands()
