@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,6 +79,10 @@ def rehearse(
     seed: Seed = 0,
     trust: Trust = False,
     settings: Settings = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print everything in numbers as JSON, and words to stderr."),
+    ] = False,
 ) -> None:
     """Try half precision for a few training steps. Needs no GPU.
 
@@ -99,7 +106,9 @@ def rehearse(
     from halftrack.studies.rehearsal.rehearse import rehearse as rehearse_recipe
 
     out = out or Path("runs") / f"{chosen.name}_rehearsal_{chosen.precision.name}"
-    with progress_bar("rehearsing", steps) as progress:
+    say = partial(typer.echo, err=True) if as_json else tell
+    bar = nullcontext() if as_json else progress_bar("rehearsing", steps)
+    with bar as progress:
         found = rehearse_recipe(
             chosen,
             data_root=data_root,
@@ -112,21 +121,30 @@ def rehearse(
             init=init,
             seed=seed,
             trust=trust,
-            say=tell,
+            say=say,
             progress=progress,
         )
-    _tell_findings(found, out)
-
-
-def _tell_findings(found: Rehearsal, out: Path) -> None:
-    """Print the answers, write the page, and end with the verdict's exit code."""
-    from halftrack.rehearsing.answers import (
-        answers,
-        memory_rows,
-        module_rows,
-        must_change,
-    )
+    from halftrack.rehearsing.answers import all_numbers, must_change
     from halftrack.rehearsing.page import write_page
+
+    if as_json:
+        typer.echo(json.dumps(all_numbers(found), indent=1, allow_nan=False))
+    else:
+        _tell_answers(found)
+    changes = must_change(found)
+    for change in changes:
+        say(f"must change: {change}")
+    say(f"written to {write_page(found, out)}")
+    if found.interrupted:
+        raise typer.Exit(130)
+    if changes:
+        raise typer.Exit(BAD_VERDICT)
+
+
+def _tell_answers(found: Rehearsal) -> None:
+    """Print the answers, the modules to look at and the memory."""
+    from halftrack.rehearsing.answers import answers
+    from halftrack.rehearsing.rows import memory_rows, module_rows
     from halftrack.report import render_table
 
     for answer in answers(found):
@@ -136,11 +154,3 @@ def _tell_findings(found: Rehearsal, out: Path) -> None:
     if notable:
         console.print(render_table(notable, title="Modules to look at"))
     console.print(render_table(memory_rows(found), title="Peak of a training step"))
-    changes = must_change(found)
-    for change in changes:
-        tell(f"must change: {change}")
-    tell(f"written to {write_page(found, out)}")
-    if found.interrupted:
-        raise typer.Exit(130)
-    if changes:
-        raise typer.Exit(BAD_VERDICT)

@@ -1,23 +1,25 @@
-"""Answers of a rehearsal, in words: four questions, what must change, and a row for each module."""
+"""Answers of a rehearsal, in words: four questions, and what must change."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from halftrack.precision import Histogram, LossScaleAdvice
 from halftrack.precision.histogram import exponent_of
 from halftrack.precision.sites import OUTERMOST
 from halftrack.rehearsing.findings import Findings
 from halftrack.rehearsing.memory import shown_size
+from halftrack.rehearsing.rows import largest, share, shown_scale
 
-__all__ = ["Answer", "answers", "memory_rows", "module_rows", "must_change", "share"]
-
-Row = dict[str, object]
+__all__ = [
+    "Answer",
+    "all_numbers",
+    "answers",
+    "must_change",
+]
 
 _NAMED = 3  # modules that a sentence names; the table has all
-_CLOSE = 2  # octaves to fp16's end from which on a module is to be watched
-_NONE = Histogram()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,52 +49,9 @@ def must_change(findings: Findings) -> tuple[str, ...]:
     return tuple(change for answer in answers(findings) for change in answer.changes)
 
 
-def module_rows(findings: Findings) -> list[Row]:
-    """Rows of modules in the order of the forward pass: what was seen and what to do about it."""
-    ranges, advice = findings.ranges, findings.advice
-    scale = _shown_scale(advice)
-    gradients = ranges.gradients
-    rows: list[Row] = []
-    for path in {**ranges.activations, **gradients}:
-        activations, gradient = ranges.activations.get(path, _NONE), gradients.get(path, _NONE)
-        lost = "-"
-        if advice is not None and gradient.nonzero:
-            lost = share(advice.lost_share(scale, path))
-        rows.append(
-            {
-                "module": path or OUTERMOST,
-                "largest activation": _largest(activations),
-                "headroom": "-" if activations.headroom is None else activations.headroom,
-                "largest gradient": _largest(gradient),
-                f"lost at scale {scale:g}": lost,
-                "what to do": _to_do(path, activations, advice),
-            }
-        )
-    return rows
-
-
-def memory_rows(findings: Findings) -> list[Row]:
-    """The predicted peak and its kinds, a column for each precision."""
-    columns = {
-        step.precision: {
-            "live": shown_size(step.peak),
-            "on a GPU": " to ".join(map(shown_size, step.on_a_gpu)),
-            **{kind: shown_size(size) for kind, size in step.by_kind.items()},
-        }
-        for step in findings.memory
-    }
-    kinds = next(iter(columns.values()), {})
-    return [
-        {"": kind, **{precision: column[kind] for precision, column in columns.items()}}
-        for kind in kinds
-    ]
-
-
-def share(value: float) -> str:
-    """A share in percent, to two digits, small ones never as 0."""
-    if value == 0 or value >= 1e-4:
-        return f"{100 * value:.3g}%"
-    return "under 0.01%"
+def all_numbers(findings: Findings) -> dict[str, Any]:
+    """Everything in numbers, as JSON takes it, with what must change."""
+    return findings.numbers() | {"must_change": list(must_change(findings))}
 
 
 def _on_ranges(findings: Findings) -> Answer:
@@ -124,7 +83,7 @@ def _on_ranges(findings: Findings) -> Answer:
         else:
             fault = "loses gradients that matter" if own < advice.least else "overflows"
             words.append(f"The {findings.owner}'s own scale, {own:g}, {fault}.")
-            changes = (findings.set_loss_scale(_shown_scale(advice)),)
+            changes = (findings.set_loss_scale(shown_scale(advice)),)
     elif scale == "dynamic":
         words.append(f"The {findings.owner}'s dynamic scale finds its way there by itself.")
     return Answer(question=question, words=" ".join(words), changes=changes)
@@ -143,7 +102,7 @@ def _forward(findings: Findings) -> str:
     room = histogram.headroom
     left = f"{room} octaves below" if room else "within"
     return (
-        f"Forward nothing overflows: the largest value, of the order of {_largest(histogram)} in "
+        f"Forward nothing overflows: the largest value, of the order of {largest(histogram)} in "
         f"{path or OUTERMOST}, is {left} fp16's last octave."
     )
 
@@ -276,34 +235,8 @@ def _overflowing(findings: Findings) -> tuple[str, ...]:
     return tuple(path for path, h in findings.ranges.activations.items() if h.becomes_inf())
 
 
-def _to_do(path: str, activations: Histogram, advice: LossScaleAdvice | None) -> str:
-    keep = "keep in fp32" if path else "compute within fp32_island"
-    if activations.becomes_inf():
-        return f"{keep}: overflows forward"
-    if advice is not None and path in advice.unserved:
-        return f"{keep}: no single loss scale serves it"
-    if activations.nonfinite:
-        return "look at what it was given: not finite"
-    if activations.headroom is not None and activations.headroom <= _CLOSE:
-        return f"watch: {activations.headroom} octaves to fp16's last"
-    return "-"
-
-
-def _shown_scale(advice: LossScaleAdvice | None) -> float:
-    """The recommended scale; where there is none, what comes nearest."""
-    if advice is None:
-        return 1.0
-    return advice.recommended or min(advice.least, advice.greatest)
-
-
 def _scale(value: float) -> str:
     return f"{value:g}" if value < 1e6 else f"2^{exponent_of(value)}"
-
-
-def _largest(histogram: Histogram) -> str:
-    if histogram.nonfinite:
-        return "infinite"
-    return f"2^{max(histogram.counts)}" if histogram.counts else "-"
 
 
 def _names(paths: Iterable[str]) -> str:

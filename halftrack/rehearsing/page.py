@@ -10,10 +10,11 @@ from pathlib import Path
 
 from halftrack.precision import Histogram, LossScaleAdvice
 from halftrack.precision.sites import OUTERMOST
-from halftrack.rehearsing.answers import answers, memory_rows, module_rows, must_change
+from halftrack.rehearsing.answers import all_numbers, answers, must_change
 from halftrack.rehearsing.findings import Findings
 from halftrack.rehearsing.html import COLOURS, document, figure, paragraph, table
 from halftrack.rehearsing.memory import folded
+from halftrack.rehearsing.rows import memory_rows, module_rows
 from halftrack.rehearsing.svg import curves, legend, octaves, stacked_bars
 
 __all__ = ["page", "save_page", "write_page"]
@@ -36,7 +37,7 @@ def write_page(findings: Findings, out: Path) -> Path:
 def save_page(findings: Findings, path: Path) -> None:
     """Write the page to a file, and everything in numbers beside it with the suffix ``.json``."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    numbers = json.dumps(findings.numbers(), indent=1, allow_nan=False)
+    numbers = json.dumps(all_numbers(findings), indent=1, allow_nan=False)
     beside = path.with_suffix(".json")
     beside.write_text(numbers, encoding="utf-8")
     path.write_text(page(findings, numbers=beside.name), encoding="utf-8")

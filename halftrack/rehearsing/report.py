@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from halftrack.errors import UserError
 from halftrack.precision import Islands
-from halftrack.rehearsing.answers import answers, must_change
+from halftrack.rehearsing.answers import all_numbers, answers, must_change
 from halftrack.rehearsing.findings import Findings
 from halftrack.rehearsing.page import save_page
 
@@ -27,8 +28,7 @@ class Report(Findings):
 
     ``print(report)`` answers what overflows, why steps were skipped, what must stay in fp32 and how
     much memory a step takes. ``advice`` is on the loss scale, ``culprits`` are the causes of
-    skipped steps, ``memory`` has the peak of a step in each precision, ``numbers()`` is all of it
-    for JSON.
+    skipped steps, ``memory`` has the peak of a step in each precision, ``json()`` is all of it.
     """
 
     untold: ClassVar[tuple[str, ...]] = (*Findings.untold, "error", "search")
@@ -63,9 +63,9 @@ class Report(Findings):
         """Everything without which training would fail or lose gradients; empty if it survived."""
         return must_change(self)
 
-    def numbers(self) -> dict[str, Any]:
-        """Everything, as JSON takes it: NaN and infinities as text."""
-        return super().numbers() | {"must_change": self.must_change}
+    def json(self) -> str:
+        """Everything in numbers as JSON text, as the file beside the page has it."""
+        return json.dumps(all_numbers(self), indent=1, allow_nan=False)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the HTML page, and beside it everything in numbers, as ``.json``.

@@ -271,5 +271,8 @@ def test_a_rehearsal_leaves_a_page_and_its_exit_code_says_whether_something_must
     assert f"written to {out / 'rehearsal.html'}" in told
     assert json.loads((out / "rehearsal.json").read_text())["precision"]["loss_scale"] == 128.0
     assert "reid_tiny_sample" in (out / "rehearsal.html").read_text()
-    assert halftrack(*start, "--set", "precision.loss_scale=16777216.0") == 3
-    assert "must change: --set precision.loss_scale=" in capsys.readouterr().out
+    assert halftrack(*start, "--json", "--set", "precision.loss_scale=16777216.0") == 3
+    told = capsys.readouterr()
+    (change,) = json.loads(told.out)["must_change"]
+    assert change.startswith("--set precision.loss_scale=")
+    assert f"must change: {change}" in told.err

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from halftrack.rehearsing.findings import Findings, RehearsedStep
 from pages import CHROMIUM, WellFormed, widths_in_a_browser
 
 from halftrack.precision import Histogram, Precision, Ranges
 from halftrack.precision.memory import KINDS
+from halftrack.rehearsing.findings import Findings, RehearsedStep
 from halftrack.rehearsing.memory import StepMemory
 from halftrack.rehearsing.page import page, write_page
 

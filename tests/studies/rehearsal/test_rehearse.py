@@ -17,8 +17,9 @@ from halftrack.precision import RangeMeter
 from halftrack.recipes import RECIPES, TrainedRecipe, load_recipe, override, train
 from halftrack.recipes.kinds import trained
 from halftrack.rehearsing import measured
-from halftrack.rehearsing.answers import answers, module_rows, must_change
+from halftrack.rehearsing.answers import answers, must_change
 from halftrack.rehearsing.page import page, write_page
+from halftrack.rehearsing.rows import module_rows
 from halftrack.report.curves import read_log
 from halftrack.studies.rehearsal import rehearse as rehearse_module
 from halftrack.studies.rehearsal import rehearsed_run
