@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
+import math
 import statistics
 import tempfile
 import time
@@ -277,9 +278,13 @@ def tried(case: Case) -> dict[str, str]:
     path, largest = chosen(model, case.step, batch)
     layer = model.get_submodule(path)
 
-    weight = layer.weight.detach().clone()
+    # Too large for half, and divided again in fp32: only the layer itself overflows.
+    factor = 2.0 ** round(math.log2(2.0**18 / largest))
+    mend = layer.register_forward_hook(lambda _, __, made: (made.float() / factor).to(made.dtype))
     with torch.no_grad():
-        layer.weight.mul_(2.0**19 / largest)
+        layer.weight.mul_(factor)
+        if layer.bias is not None:
+            layer.bias.mul_(factor)
     report = rehearsed(model, case, batch, every=1)
     said = report.culprits[0].where if report.culprits else "no culprit"
     row["forward"] = "yes" if said == path else f"{path}: {said}"
@@ -288,8 +293,11 @@ def tried(case: Case) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         report.save(Path(folder) / "page.html")
         row["page"] = "yes" if (Path(folder) / "page.html").stat().st_size > 10_000 else "no"
+    mend.remove()
     with torch.no_grad():
-        layer.weight.copy_(weight)
+        layer.weight.div_(factor)
+        if layer.bias is not None:
+            layer.bias.div_(factor)
 
     own = layer.forward
     layer.forward = lambda *args: Steep.apply(own(*args))  # type: ignore[method-assign]

@@ -107,3 +107,33 @@ def test_an_exception_that_nothing_non_finite_came_before_is_the_users() -> None
     again = TracedPass(Growing(), precision=FP16, loss_scale=1.0, device=CPU)
     with pytest.raises(KeyError, match="labels"):
         again.forward(torch.ones(1, 4), broken)
+
+
+class Steep(torch.autograd.Function):
+    """The identity, with a gradient that half does not hold."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return gradient * 2.0**60
+
+
+class Custom(nn.Linear):
+    """A layer that ends with a custom function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return Steep.apply(super().forward(x))
+
+
+def test_the_backward_of_a_custom_function_is_of_the_module_that_called_it() -> None:
+    torch.manual_seed(0)
+    # The norm counts its batches first, an op that has no gradient.
+    model = nn.Sequential(nn.Linear(4, 4), Custom(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    again = traced(model, 1.0, torch.randn(3, 4))
+    assert not again.backward()
+    found = again.culprit()
+    assert found is not None
+    assert (found.where, found.operation, found.direction) == ("1", "mul", "backward")
