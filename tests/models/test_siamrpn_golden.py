@@ -102,7 +102,9 @@ def test_targets_equal_the_references(model: SiamRPN, golden: Any, mode: str) ->
     assert_close(found.deltas, golden[f"target_{mode}_bbox_targets_at_pos"], share=1e-5)
 
 
-@pytest.fixture(params=["first_n", "seeded", "first_n_unfrozen"])
+@pytest.fixture(
+    params=["first_n", "seeded", pytest.param("first_n_unfrozen", marks=pytest.mark.slow)]
+)
 def step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A recorded training step, by its sampler and whether the backbone trains."""
     if request.param.startswith("first_n"):
