@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeGuard, TypeVar
 
 import torch
@@ -30,16 +32,41 @@ def widen(value: Any) -> Any:
 
 
 def call_in_fp32(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
-    """Call a function without autocast; half arguments are widened, in lists and tuples too."""
+    """Call a function without autocast; half arguments are widened, in containers too.
+
+    Containers are lists, tuples, mappings and dataclasses; what is widened is put into copies.
+    """
     widened = [_widen_all(value) for value in args]
     named = {name: _widen_all(value) for name, value in kwargs.items()}
     return _without_autocast(_DEVICE_KINDS, lambda: function(*widened, **named))
 
 
 def _widen_all(value: Any) -> Any:
-    if type(value) in (list, tuple):
-        return type(value)(_widen_all(item) for item in value)
-    return widen(value)
+    if isinstance(value, Tensor):
+        return widen(value)
+    kind = type(value)
+    if kind in (list, tuple):
+        return kind(_widen_all(item) for item in value)
+    if isinstance(value, tuple) and hasattr(kind, "_make"):
+        return kind._make(_widen_all(item) for item in value)
+    if isinstance(value, MutableMapping):
+        return _changed_copy(value, value.items(), kind.__setitem__)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = ((each.name, getattr(value, each.name)) for each in dataclasses.fields(value))
+        return _changed_copy(value, parts, object.__setattr__)
+    return value
+
+
+def _changed_copy(
+    value: Any, items: Iterable[tuple[Any, Any]], put: Callable[[Any, Any, Any], object]
+) -> Any:
+    """A copy with the items that widening changes; the value itself if it changes none."""
+    widened = [(key, item, _widen_all(item)) for key, item in items]
+    changed = [(key, new) for key, old, new in widened if new is not old]
+    result = copy.copy(value) if changed else value
+    for key, new in changed:
+        put(result, key, new)
+    return result
 
 
 # An ExitStack of contexts would be shorter, but torch.compile cannot read it.

@@ -202,7 +202,7 @@ def _tf32_switched(on: bool) -> Iterator[None]:
 def fp32_island(function: Callable[P, R]) -> Callable[P, R]:
     """Compute a function in fp32: half arguments are widened, and nothing inside is cast to half.
 
-    A decorator; say the numerical reason beside it. Tensors are found in lists and tuples too::
+    A decorator; say the numerical reason beside it. Tensors are found in containers too::
 
         @fp32_island  # squared distances of features pass 65504
         def distances(features: Tensor, centres: Tensor) -> Tensor:
