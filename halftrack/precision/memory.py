@@ -62,15 +62,15 @@ class LiveBytes(TorchDispatchMode):
         self._running = RunningModules(model)
         self._entered = ExitStack()
         self._parameters = {id(p): p for p in model.parameters()}
-        self._gradient_shapes = {p.shape for p in model.parameters() if p.requires_grad}
+        self._gradients_like = {(p.shape, p.dtype) for p in model.parameters() if p.requires_grad}
         self._backward_seen = False
 
     def __enter__(self) -> Self:
         for tensor in (*self._model.parameters(), *self._model.buffers()):
             self._add(tensor, "parameters")
         for parameter in self._model.parameters():
-            if parameter.grad is not None:
-                self._add(parameter.grad, "gradients")
+            for part in _held(parameter.grad):
+                self._add(part, "gradients")
         for tensor in self._copies:
             self._add(tensor, "copies")
         for tensor in self._optimizer_state():
@@ -96,16 +96,17 @@ class LiveBytes(TorchDispatchMode):
         """Count the result of one op."""
         fresh = False
         for tensor in tree_leaves(result):
-            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in self._alive:
-                self._add(tensor, self._kind_of(func, args, tensor))
-                fresh = True
+            for part in _held(tensor):
+                if part.untyped_storage()._cdata not in self._alive:
+                    self._add(part, self._kind_of(func, args, part))
+                    fresh = True
         if fresh:
             self._meet_peak()
 
     def _kind_of(self, func: Any, args: tuple[Any, ...], tensor: Tensor) -> str:
         if torch._C._current_graph_task_id() != -1:
             self._backward_seen = True
-            is_gradient = tensor.dtype == torch.float32 and tensor.shape in self._gradient_shapes
+            is_gradient = (tensor.shape, tensor.dtype) in self._gradients_like
             return "gradients" if is_gradient else "temporaries"
         if self._backward_seen:
             return "temporaries"
@@ -138,3 +139,14 @@ class LiveBytes(TorchDispatchMode):
                 self.peak_by_kind[kind] += size
                 if kind in _OF_MODULES:
                     self.peak_by_module[path] = self.peak_by_module.get(path, 0) + size
+
+
+def _held(value: Any) -> Sequence[Tensor]:
+    """The tensors that hold a tensor's memory: it, or the indices and values of a sparse one."""
+    if not isinstance(value, Tensor):
+        return ()
+    if value.layout == torch.strided:
+        return (value,)
+    if value.layout == torch.sparse_coo:
+        return (value._indices(), value._values())
+    return ()  # of other layouts, opaque ones among them, nothing is known

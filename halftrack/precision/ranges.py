@@ -5,6 +5,7 @@ Figures 2 and 3 of Micikevicius et al. 2017 (arXiv 1710.03740), with gradients i
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from halftrack.precision.dtypes import is_half, widen
-from halftrack.precision.histogram import Histogram, HistogramCounter, exponent_of
+from halftrack.precision.errors import PrecisionError
+from halftrack.precision.histogram import Histogram, HistogramCounter
 from halftrack.precision.rehearsal import is_rehearsing
 from halftrack.precision.sites import RunningModules
 from halftrack.precision.tensor_cores import PRODUCTS, is_observed
@@ -138,8 +140,9 @@ class RangeMeter(TorchDispatchMode):
     The meter sees the values that become half: casts from fp32, rehearsed products before their one
     rounding, and elementwise products, quotients and reductions of halves before theirs. It sees
     elementwise sums in the forward pass only; backward they lose nothing to 0. It does not see what
-    stays fp32 (fp32 islands, losses, softmax) nor what only moves or selects halves (relu, pooling,
-    indexing). On a device that computes in half itself, matrix products and convolutions are seen
+    stays fp32 (fp32 islands, losses, softmax), what only moves or selects halves (relu, pooling,
+    indexing), nor scores that a mask of a type's smallest number hides. On a device that computes
+    in half itself, matrix products and convolutions are seen
     after they are rounded.
 
     A value belongs to the innermost module whose ``forward`` runs or, backward, ran there; folded
@@ -148,10 +151,11 @@ class RangeMeter(TorchDispatchMode):
 
     Args:
         model: the model of the step; it has hooks only while the meter is entered.
-        loss_scale: the loss scale of the step, a power of two.
+        loss_scale: the loss scale of the step. Powers of two shift a histogram exactly; by other
+            numbers gradients are divided in fp32.
 
     Raises:
-        ValueError: if the loss scale is not a power of two.
+        ValueError: if the loss scale is not positive and finite.
         RuntimeError: on entering within ``Precision.arithmetic`` or together with ``LiveBytes``,
             which would see the step first.
     """
@@ -159,7 +163,10 @@ class RangeMeter(TorchDispatchMode):
     def __init__(self, model: nn.Module, *, loss_scale: float = 1.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._model = model
-        self._exponent = exponent_of(loss_scale)
+        if not 0 < loss_scale < math.inf:
+            raise PrecisionError(f"loss scale {loss_scale!r} is not a positive, finite number")
+        fraction, exponent = math.frexp(loss_scale)
+        self._exponent, self._fraction = exponent - 1, 2.0 * fraction
         self._counter: HistogramCounter[tuple[str, str]] = HistogramCounter()
         self._running = RunningModules(model, self._mark)
         # The number of the first autograd node from which on the module beside it ran, ascending.
@@ -207,7 +214,7 @@ class RangeMeter(TorchDispatchMode):
             for path, module in self._model.named_modules()
         }
         trained = {path: parameters for path, parameters in trained.items() if parameters}
-        sizes = [sum(p.numel() for p in parameters) for parameters in trained.values()]
+        sizes = [sum(_real(p.detach()).numel() for p in ps) for ps in trained.values()]
         weights = [p for parameters in trained.values() for p in parameters]
         old = _flat(weights)
         yield
@@ -250,9 +257,10 @@ class RangeMeter(TorchDispatchMode):
             is_weight = tensor.shape in self._weight_shapes[path]
             if backward:
                 kind = "weight_gradients" if is_weight else "activation_gradients"
-                self._counter.count((kind, path), tensor, exponent=self._exponent)
+                exact = tensor if self._fraction == 1.0 else tensor.float() / self._fraction
+                self._counter.count((kind, path), exact, exponent=self._exponent)
             elif not is_weight:
-                self._counter.count(("activations", path), tensor)
+                self._counter.count(("activations", path), _without_mask(tensor))
 
     def _owner(self) -> str:
         """The module that ran when the present autograd node was made."""
@@ -265,9 +273,26 @@ class RangeMeter(TorchDispatchMode):
         self._owners.append(self._running.innermost)
 
 
+def _without_mask(values: Tensor) -> Tensor:
+    """The values without those that a mask of the smallest number of a type has hidden.
+
+    They are within 1% of that number, with a score added to it or not, and so on purpose.
+    """
+    smallest = torch.finfo(torch.float16).min
+    if values.amin() > 0.99 * smallest:
+        return values
+    of_half = (values > 1.01 * smallest) & (values < 0.99 * smallest)
+    return values[~(of_half | (values < 0.99 * torch.finfo(torch.float32).min))]
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """A tensor, or the real and imaginary parts of a complex one."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+
+
 def _flat(parameters: list[nn.Parameter]) -> Tensor:
     """A copy of the parameters in one row."""
-    return torch.cat([parameter.detach().flatten() for parameter in parameters])
+    return torch.cat([_real(parameter.detach()).flatten() for parameter in parameters])
 
 
 def _joined(mine: ByModule, theirs: ByModule) -> dict[str, Histogram]:

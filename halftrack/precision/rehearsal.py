@@ -125,16 +125,18 @@ def _with_fp32_dtype(op: Kernel) -> Kernel:
     return kernel
 
 
-def _norm(op: Kernel) -> Kernel:
+def _norm(plain: Kernel, with_dtype: Kernel) -> Kernel:
     """A norm through its overload with a dtype, whose other arguments have no defaults."""
 
     def kernel(x: Tensor, p: Any = 2, *where: Any, **kwargs: Any) -> Any:
-        dtype = x.dtype if x.dtype == torch.float64 else torch.float32
+        if not x.is_floating_point() or x.dtype == torch.float64:
+            with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
+                return plain(x, p, *where, **kwargs)
         if where or kwargs:
             dim, keepdim = (*where, False)[:2] if where else (kwargs["dim"], False)
             where = (dim, kwargs.get("keepdim", keepdim))
         with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
-            return op(x, p, *where, dtype=dtype)
+            return with_dtype(x, p, *where, dtype=torch.float32)
 
     return kernel
 
@@ -150,6 +152,21 @@ def _refuse_binary_cross_entropy(*args: Any, **kwargs: Any) -> Tensor:
     )
 
 
+def _transform(op: Any) -> Kernel:
+    """A Fourier transform, which no CPU computes in half."""
+
+    def kernel(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if x.dtype in HALF:
+            gpu = "refuses it" if x.dtype == torch.bfloat16 else "computes powers of two alone"
+            raise NotImplementedError(
+                f"{op} of {x.dtype}, {tuple(x.shape)}: a GPU {gpu}, a CPU none of it; compute it "
+                "within fp32_island, or of x.float(), on both"
+            )
+        return op._op_dk(torch._C.DispatchKey.CompositeImplicitAutograd, x, *args, **kwargs)
+
+    return kernel
+
+
 def _overload(name: str) -> Any:
     base, _, overload = name.partition(".")
     return getattr(getattr(_aten, base), overload or "default")
@@ -163,7 +180,7 @@ def _kernels() -> dict[str, Kernel]:
     kernels |= {name: _to_widest(_overload(name)) for name in WIDEST}
     kernels |= {name: _with_fp32_dtype(_overload(name)) for name in FP32_SET_DTYPE}
     for name, with_dtype in NORMS.items():
-        kernels[name] = _norm(_overload(with_dtype))
+        kernels[name] = _norm(_overload(name), _overload(with_dtype))
     kernels["binary_cross_entropy"] = _refuse_binary_cross_entropy
     # What CPU autocast lists and CUDA autocast does not must pass as if autocast were off.
     prefix = "aten::"
@@ -176,8 +193,17 @@ def _kernels() -> dict[str, Kernel]:
     return kernels
 
 
-# What a GPU has one kernel for and a CPU composes, whether autocast is on or not.
-_FUSED: dict[str, Kernel] = {"scaled_dot_product_attention": attention, **recurrent.RECURRENT}
+_TRANSFORMS = [
+    f"fft_{kind}{name}"
+    for name in ("fft", "fft2", "fftn")
+    for kind in ("", "i", "r", "ir", "h", "ih")
+]
+# What a GPU has one kernel for and a CPU composes or refuses, whether autocast is on or not.
+_FUSED: dict[str, Kernel] = {
+    "scaled_dot_product_attention": attention,
+    **recurrent.RECURRENT,
+    **{name: _transform(_overload(name)) for name in _TRANSFORMS},
+}
 _depth = 0
 _thread: int | None = None
 _library: torch.library.Library | None = None

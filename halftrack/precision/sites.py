@@ -49,6 +49,8 @@ class RunningModules:
 
     def __enter__(self) -> Self:
         for path, module in self._model.named_modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # takes no hooks: what it computes counts as its caller's
             self._hooks.append(module.register_forward_pre_hook(partial(self._entered, path)))
             # Always: a recomputed forward pass ends in an exception.
             self._hooks.append(module.register_forward_hook(self._left, always_call=True))

@@ -6,6 +6,8 @@ scale.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
+from halftrack.precision.dtypes import is_half
+from halftrack.precision.errors import PrecisionError
 from halftrack.precision.loss_scale import LossScale
 
 __all__ = ["FusedSGD", "NonFiniteGradientError", "StepReport", "optimizer_step", "unscale_and_norm"]
@@ -57,6 +61,9 @@ def optimizer_step(
         if not report.skipped:
             schedule.step()
 
+    A forward pass moves the statistics of batch norms before anyone knows that the step is skipped;
+    ``halftrack.training.learner.BatchStatistics`` puts them back.
+
     Args:
         optimizers: all that share the loss. If they are built from named parameters, errors name
             the bad gradient.
@@ -66,11 +73,12 @@ def optimizer_step(
         agree: of the gradients' norm here, the one that all processes take which share the step.
 
     Raises:
+        PrecisionError: before anything is unscaled, if an optimizer's step asks for a closure.
         NonFiniteGradientError: in all but fp16 at once; in fp16 if the scale can go no lower or
             too many steps in a row were skipped. Names the first non-finite gradient.
     """
-    grads = (parameter.grad for _, parameter in _with_gradient(optimizers))
-    gradients = [grad for grad in grads if grad is not None]
+    _refuse_closures(optimizers)
+    gradients = [gradient for _, gradient in _gradients(optimizers)]
     norm = agree(unscale_and_norm(gradients, loss_scale.value))
     # A sum of finite squares can overflow fp32 too: such a step could not be clipped, and counts as
     # overflowed.
@@ -136,26 +144,44 @@ def unscale_and_norm(gradients: list[Tensor], scale: float) -> float:
         return 0.0
     if scale != 1.0:
         torch._foreach_mul_(gradients, 1.0 / scale)
-    norms = torch._foreach_norm(gradients)
+    # Squares of half gradients, of a model that is half itself, pass 65504 soon.
+    wide = torch.float32 if any(map(is_half, gradients)) else None
+    norms = torch._foreach_norm(gradients, dtype=wide)
     device = gradients[0].device
     return float(torch.linalg.vector_norm(torch.stack([norm.to(device) for norm in norms])))
 
 
-def _with_gradient(optimizers: Sequence[Optimizer]) -> Iterator[tuple[str, Tensor]]:
-    """Name and parameter of each parameter that has a gradient."""
+def _refuse_closures(optimizers: Sequence[Optimizer]) -> None:
+    for number, optimizer in enumerate(optimizers):
+        if _asks_for_closure(type(optimizer).step):
+            raise PrecisionError(
+                f"optimizer {number} ({type(optimizer).__name__}) computes the loss again within "
+                "its step, from a closure, where no loss scale can follow: train with it in fp32 "
+                "and call its own step, or take one whose step needs no closure, such as AdamW"
+            )
+
+
+@functools.cache
+def _asks_for_closure(step: Callable[..., Any]) -> bool:
+    closure = inspect.signature(step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def _gradients(optimizers: Sequence[Optimizer]) -> Iterator[tuple[str, Tensor]]:
+    """Name and gradient of each parameter that has one; of a sparse gradient, its values."""
     for number, optimizer in enumerate(optimizers):
         for group_number, group in enumerate(optimizer.param_groups):
             names = group.get("param_names")
             for position, parameter in enumerate(group["params"]):
-                if parameter.grad is None:
+                gradient = parameter.grad
+                if gradient is None:
                     continue
+                if gradient.is_sparse:
+                    # A row may stand there several times: the norm is that of their sums.
+                    parameter.grad = gradient.coalesce()
+                    gradient = parameter.grad._values()
                 place = f"optimizer {number}, group {group_number}, parameter {position}"
-                name = names[position] if names else place
-                if parameter.grad.is_sparse:
-                    raise ValueError(
-                        f"the gradient of {name} is sparse; only dense ones are supported"
-                    )
-                yield name, parameter
+                yield names[position] if names else place, gradient
 
 
 def _stop_if_hopeless(
@@ -177,9 +203,8 @@ def _stop_if_hopeless(
 
 
 def _first_bad(optimizers: Sequence[Optimizer]) -> str:
-    for name, parameter in _with_gradient(optimizers):
-        gradient = parameter.grad
-        if gradient is not None and not bool(torch.isfinite(gradient).all()):
+    for name, gradient in _gradients(optimizers):
+        if not bool(torch.isfinite(gradient).all()):
             kind = "NaN" if bool(torch.isnan(gradient).any()) else "infinity"
             return f"the gradient of {name} holds {kind}"
     return "the norm of all gradients overflows fp32, though each is finite"

@@ -83,12 +83,20 @@ _ACCUMULATED = (
     _aten.vdot.default,
     _aten.addr.default,
 )
+# Sums that a GPU takes in fp32 and a CPU in half, or not at all.
+_SUMMED = (
+    _aten.avg_pool2d_backward.default,
+    _aten.avg_pool3d.default,
+    _aten.avg_pool3d_backward.default,
+    _aten.col2im.default,
+    _aten.embedding_dense_backward.default,
+)
 _NORMALISED = (
     _aten.native_batch_norm.default,
     _aten._native_batch_norm_legit.default,
     _aten.native_batch_norm_backward.default,
 )
-_ARITHMETIC: dict[Any, Kernel] = {op: _accumulate(op) for op in _ACCUMULATED}
+_ARITHMETIC: dict[Any, Kernel] = {op: _accumulate(op) for op in (*_ACCUMULATED, *_SUMMED)}
 _ARITHMETIC |= {op: _normalise(op) for op in _NORMALISED}
 _ARITHMETIC[_aten.convolution_backward.default] = _convolution_backward
 _ARITHMETIC |= attention.KERNELS

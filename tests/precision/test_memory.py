@@ -91,3 +91,31 @@ def test_the_peak_counts_what_is_alive_then_whatever_died_before() -> None:
         fourth = torch.empty(1000)
     assert meter.peak == 3500 * 4 + 4
     del second, third, fourth
+
+
+def test_a_sparse_gradient_is_counted_by_its_indices_and_values() -> None:
+    table = nn.Embedding(1000, 4, sparse=True)
+    optimizer = torch.optim.SGD(table.parameters(), lr=0.1)
+    with LiveBytes(table, [optimizer]) as meter:
+        table(torch.tensor([1, 2, 3])).sum().backward()
+        optimizer_step([optimizer], Precision().new_loss_scale())
+    assert meter.peak < 1000 * 4 * 4 + 1000
+    assert meter.peak_by_kind["temporaries"] >= 3 * (8 + 4 * 4)
+
+
+# Torch says so of its own; people have such models.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
+def test_a_scripted_part_is_counted_with_the_module_that_calls_it() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), torch.jit.script(nn.Linear(4, 8)))
+    x = torch.ones(1, 4)
+    with LiveBytes(model) as meter:
+        out = model(x)
+    assert meter.peak_by_module == {"0": 4 * 4, "": 8 * 4}
+    assert out.shape == (1, 8)
+
+
+def test_gradients_of_a_half_model_are_counted_as_gradients() -> None:
+    layer = nn.Linear(16, 16, bias=False).half()
+    with Precision.named("fp16").arithmetic("cpu"), LiveBytes(layer) as meter:
+        layer(torch.ones(1, 16).half()).sum().backward()
+    assert meter.peak_by_kind["gradients"] == 16 * 16 * 2

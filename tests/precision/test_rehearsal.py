@@ -257,6 +257,44 @@ def test_binary_cross_entropy_raises_as_on_a_gpu(device: torch.device) -> None:
         F.binary_cross_entropy(half(3), half(3))
 
 
+def test_a_norm_of_complex_numbers_passes_as_on_a_gpu(device: torch.device) -> None:
+    with device, FP16.autocast(device):
+        values = torch.complex(t(2, 3), t(2, 3))
+        norms = [_aten.norm.Scalar(values, 2), _aten.norm.ScalarOpt_dim(values, 2, [1])]
+    assert [norm.dtype for norm in norms] == [torch.float32] * 2
+
+
+@pytest.mark.parametrize("name", ["fp16", "bf16"])
+def test_a_transform_of_halves_tells_what_a_gpu_would_do(name: str) -> None:
+    precision = Precision.named(name)
+    x = t(2, 8, dtype=precision.dtype)
+    gpu = {"fp16": "computes powers of two alone", "bf16": "refuses it"}[name]
+    with precision.autocast("cpu"):
+        with pytest.raises(NotImplementedError, match=f"a GPU {gpu}.*within fp32_island"):
+            torch.fft.rfft2(x)
+        assert torch.fft.rfft2(x.float()).dtype == torch.complex64
+
+
+def test_sums_of_halves_that_a_gpu_takes_in_fp32_are_rounded_once() -> None:
+    generator = torch.Generator().manual_seed(0)
+    table = torch.zeros(2, 3).half().requires_grad_()
+    many = torch.randn(4000, 3, generator=generator).half()
+    maps = torch.randn(1, 1, 8, 8, 8, generator=generator).half()
+    with FP16.arithmetic("cpu"):
+        F.embedding(torch.zeros(4000, dtype=torch.int64), table).backward(many)
+        folded = F.fold(many[:64].view(1, 12, 16), (5, 5), (2, 2))[:, :1]
+        flat = maps[0].clone().requires_grad_()
+        F.avg_pool2d(flat, 3, 1, padding=1).backward(maps[0])
+        deep = F.avg_pool3d(maps, 3, 1)
+    assert torch.equal(table.grad[0], many.double().sum(0).half())
+    exact = F.fold(many[:64].view(1, 12, 16).double(), (5, 5), (2, 2))[:, :1]
+    assert torch.equal(folded, exact.half())
+    wide = maps[0].double().requires_grad_()
+    F.avg_pool2d(wide, 3, 1, padding=1).backward(maps[0].double())
+    assert torch.equal(flat.grad, wide.grad.half())
+    assert (deep == F.avg_pool3d(maps.double(), 3, 1).half()).double().mean() >= 0.99
+
+
 def test_nothing_of_the_rehearsal_is_left_behind() -> None:
     with FP16.arithmetic("cpu"), FP16.autocast("cpu"):
         pass

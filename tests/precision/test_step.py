@@ -91,12 +91,27 @@ def test_a_step_without_gradients_is_no_skip(device: torch.device) -> None:
     assert report.grad_norm == 0.0
 
 
-def test_sparse_gradients_are_refused() -> None:
-    table = nn.Embedding(3, 2, sparse=True)
-    optimizer = torch.optim.SGD(table.named_parameters(), lr=0.1)
-    table(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match="gradient of weight is sparse"):
-        optimizer_step([optimizer], NoLossScale())
+def test_sparse_gradients_are_unscaled_clipped_and_looked_through_as_dense_ones() -> None:
+    moved = []
+    for sparse in (True, False):
+        table = nn.Embedding(4, 2, sparse=sparse, _weight=torch.zeros(4, 2))
+        optimizer = torch.optim.SGD(table.named_parameters(), lr=1.0)
+        (512.0 * table(torch.tensor([1, 3, 1])).sum()).backward()
+        report = optimizer_step([optimizer], StaticLossScale(512.0), max_grad_norm=1.0)
+        moved.append((report.grad_norm, table.weight.tolist()))
+        (table(torch.tensor([2])) * torch.inf).sum().backward()
+        with pytest.raises(NonFiniteGradientError, match="gradient of weight holds infinity"):
+            optimizer_step([optimizer], NoLossScale())
+    assert moved[0] == moved[1]
+    assert moved[0][0] == pytest.approx(10**0.5)
+
+
+def test_an_optimizer_that_asks_for_a_closure_is_refused_before_anything_is_unscaled() -> None:
+    parameter, _ = zeros(torch.device("cpu"), 512.0)
+    lbfgs = torch.optim.LBFGS([parameter])
+    with pytest.raises(ValueError, match=r"optimizer 1 \(LBFGS\) computes the loss again"):
+        optimizer_step([torch.optim.SGD([parameter]), lbfgs], StaticLossScale(512.0))
+    assert parameter.grad.item() == 512.0
 
 
 def test_fifty_skips_in_a_row_are_too_many_where_nobody_says_how_many(
@@ -157,3 +172,11 @@ def test_finite_gradients_whose_norm_overflows_end_a_step_too(device: torch.devi
     _, optimizer = zeros(device, 3e38, 3e38)
     with pytest.raises(NonFiniteGradientError, match="norm of all gradients overflows fp32"):
         optimizer_step([optimizer], NoLossScale())
+
+
+def test_the_norm_of_half_gradients_is_taken_in_fp32() -> None:
+    parameter = nn.Parameter(torch.zeros(4).half())
+    parameter.grad = torch.full((4,), 60000.0).half()
+    report = optimizer_step([torch.optim.SGD([parameter], lr=1e-4)], StaticLossScale(1.0))
+    assert not report.skipped
+    assert report.grad_norm == pytest.approx(120000.0, rel=1e-3)
