@@ -29,7 +29,7 @@ from halftrack.precision.autocast_lists import (
     WIDEST,
 )
 from halftrack.precision.dtypes import HALF
-from halftrack.precision.tensor_cores import TensorCores, check_ops_are_seen
+from halftrack.precision.tensor_cores import COMPOSED, TensorCores
 
 __all__ = ["is_rehearsing", "rehearsal"]
 
@@ -225,11 +225,9 @@ def rehearsal() -> Iterator[None]:
     meanwhile. Worker processes that are forked inside inherit it.
 
     Raises:
-        RuntimeError: within ``torch.inference_mode()``, which hides ops from it, and while another
-            thread rehearses.
+        RuntimeError: while another thread rehearses.
     """
     global _depth, _thread
-    check_ops_are_seen()
     if _depth:
         if _thread != threading.get_ident():
             raise RuntimeError(
@@ -241,7 +239,8 @@ def rehearsal() -> Iterator[None]:
     _enter()
     _depth, _thread = 1, threading.get_ident()
     try:
-        with cuda_means_cpu(_cast_weights.clear), TensorCores():
+        composed = {**COMPOSED, **{_overload(name): _FUSED[name] for name in _FUSED}}
+        with cuda_means_cpu(_cast_weights.clear), TensorCores(composed=composed):
             yield
     finally:
         _depth = 0

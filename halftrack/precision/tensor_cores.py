@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from halftrack.precision import attention
 from halftrack.precision.dtypes import HALF, widen
 
-__all__ = ["PRODUCTS", "Kernel", "TensorCores", "check_ops_are_seen", "is_observed", "observing"]
+__all__ = ["COMPOSED", "PRODUCTS", "Kernel", "TensorCores", "is_observed", "observing"]
 
 _aten = torch.ops.aten
 
@@ -104,6 +105,18 @@ _ARITHMETIC |= attention.KERNELS
 PRODUCTS = frozenset(_ARITHMETIC)
 """The ops that are computed as tensor cores compute them."""
 
+_IN_PARTS = (
+    *(_aten.conv1d.default, _aten.conv2d.default, _aten.conv3d.default),
+    *(_aten.conv_transpose1d.default, _aten.conv_transpose2d.input, _aten.conv_transpose3d.input),
+    *(_aten.linear.default, _aten.matmul.default, _aten.einsum.default, _aten.tensordot.default),
+    *(_aten.bilinear.default, _aten.linalg_multi_dot.default, _aten.chain_matmul.default),
+    *(_aten.batch_norm.default, _aten.instance_norm.default),
+)
+COMPOSED: Mapping[Any, Kernel] = {
+    op: partial(op._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd) for op in _IN_PARTS
+}
+"""Ops composed of others, which nothing takes apart within ``torch.inference_mode`` before a
+dispatch mode sees them, and how they are computed."""
 
 _observers: list[Kernel] = []
 
@@ -126,18 +139,6 @@ def is_observed() -> bool:
     return bool(_observers)
 
 
-def check_ops_are_seen() -> None:
-    """Refuse to rehearse where ops are hidden.
-
-    Raises:
-        RuntimeError: within ``torch.inference_mode()``.
-    """
-    if torch.is_inference_mode_enabled():
-        raise RuntimeError(
-            "the rehearsal cannot see into torch.inference_mode(): use torch.no_grad() on a CPU"
-        )
-
-
 class TensorCores(TorchDispatchMode):
     """Computes some ops as tensor cores do, and everything else as it comes.
 
@@ -145,15 +146,25 @@ class TensorCores(TorchDispatchMode):
         kernels: by op; each takes the op's arguments and the operands' dtype. If left out, the
             arithmetic of half precision.
         dtypes: the operands that are computed so.
+        composed: by op; ops that arrive whole within ``torch.inference_mode``.
     """
 
     def __init__(
         self,
         kernels: Mapping[Any, Kernel] = _ARITHMETIC,
         dtypes: Collection[torch.dtype] = HALF,
+        composed: Mapping[Any, Kernel] = COMPOSED,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._kernels, self._dtypes = kernels, dtypes
+        self._dtypes = dtypes
+        self._kernels = {op: self._in_parts(composed[op]) for op in composed} | dict(kernels)
+
+    def _in_parts(self, compose: Kernel) -> Kernel:
+        def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
+            with self:
+                return compose(*args, **kwargs)
+
+        return kernel
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -176,8 +187,10 @@ class TensorCores(TorchDispatchMode):
                 return result
         return func(*args, **(kwargs or {}))
 
-    def _dtype_among(self, args: tuple[Any, ...]) -> torch.dtype | None:
+    def _dtype_among(self, args: Sequence[Any]) -> torch.dtype | None:
         for value in args:
             if isinstance(value, Tensor) and value.dtype in self._dtypes:
                 return value.dtype
+            if isinstance(value, list) and (found := self._dtype_among(value)) is not None:
+                return found
         return None

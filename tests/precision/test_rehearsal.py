@@ -513,9 +513,30 @@ def test_normalising_a_zero_vector_is_nan_in_half_alone_and_0_under_autocast() -
             assert (F.normalize(zero, dim=0) == 0).all()
 
 
-def test_inference_mode_is_refused_as_nothing_would_be_rehearsed() -> None:
-    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"use torch\.no_grad"):
-        FP16.arithmetic("cpu").__enter__()
+@pytest.mark.parametrize("name", ["fp16", "bf16", "tf32"])
+def test_inference_mode_around_and_inside_gives_what_no_grad_gives(name: str) -> None:
+    torch.manual_seed(0)
+    images = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 4, 2)
+    ).eval()
+    words, steps = nn.TransformerEncoderLayer(8, 2, 16).eval(), nn.LSTM(8, 4)
+    linear, precision = nn.Linear(8, 8), Precision.named(name)
+    x, maps = torch.randn(5, 2, 8), torch.randn(2, 3, 8, 8)
+
+    def results() -> list[Tensor]:
+        return [
+            *(images(maps), words(x), steps(x)[0], linear(x) @ x.mT),
+            *(torch.einsum("abc,abd->acd", linear(x), x), torch.tensordot(x, linear(x), 3)),
+        ]
+
+    with torch.no_grad(), precision.autocast("cpu"):
+        expected = results()
+    with torch.inference_mode(), precision.autocast("cpu"):
+        around = results()
+    with precision.autocast("cpu"), torch.inference_mode():
+        inside = results()
+    for right, *others in zip(expected, around, inside, strict=True):
+        assert all(torch.equal(other, right) for other in others)
 
 
 def test_an_observer_sees_each_rehearsed_op_once_and_leaves_after_an_error() -> None:

@@ -191,11 +191,6 @@ def test_nested_entries_count_once() -> None:
     assert not torch.equal(normal(2, 3) @ normal(3, 4), nearest(normal(2, 3)) @ normal(3, 4))
 
 
-def test_inference_mode_would_hide_the_ops() -> None:
-    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"torch\.inference_mode\(\)"):
-        TF32.arithmetic("cpu").__enter__()
-
-
 def test_the_backward_pass_of_a_model_computes_so_as_well() -> None:
     def gradients(precision: Precision) -> list[Tensor]:
         torch.manual_seed(0)
