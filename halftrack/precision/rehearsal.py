@@ -69,9 +69,20 @@ def _cast_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
     if kept is not None and kept[1] == weight._version:
         return kept[2]
     cast = weight.to(dtype)
+    if not _cast_weights and cast.requires_grad:
+        cast.register_hook(_tell_of_backward_outside)
     # The weight is kept with its copy, so that its id cannot be given to another tensor.
     _cast_weights[key] = (weight, weight._version, cast)
     return cast
+
+
+def _tell_of_backward_outside(gradient: Tensor) -> None:
+    if not _depth:
+        warnings.warn(
+            "the backward pass of a rehearsed forward pass ran outside the rehearsal, in the CPU's "
+            "own half precision: put it within precision.arithmetic(device) too",
+            stacklevel=2,
+        )
 
 
 def _widest(arguments: Any, widest: torch.dtype) -> torch.dtype:

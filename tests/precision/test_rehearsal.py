@@ -556,3 +556,11 @@ def test_an_observer_sees_each_rehearsed_op_once_and_leaves_after_an_error() -> 
         layer(t(3, 2))
     assert seen == ["aten.mm.default"] * 2
     assert not is_observed()
+
+
+def test_a_backward_pass_outside_the_rehearsal_is_told() -> None:
+    layer = nn.Linear(2, 2)
+    with FP16.autocast("cpu"):
+        out = layer(torch.ones(1, 2))
+    with pytest.warns(UserWarning, match=r"put it within precision\.arithmetic"):
+        out.sum().backward()
