@@ -163,10 +163,7 @@ class RangeMeter(TorchDispatchMode):
     def __init__(self, model: nn.Module, *, loss_scale: float = 1.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._model = model
-        if not 0 < loss_scale < math.inf:
-            raise PrecisionError(f"loss scale {loss_scale!r} is not a positive, finite number")
-        fraction, exponent = math.frexp(loss_scale)
-        self._exponent, self._fraction = exponent - 1, 2.0 * fraction
+        self.scale_by(loss_scale)
         self._counter: HistogramCounter[tuple[str, str]] = HistogramCounter()
         self._running = RunningModules(model, self._mark)
         # The number of the first autograd node from which on the module beside it ran, ascending.
@@ -178,8 +175,15 @@ class RangeMeter(TorchDispatchMode):
         }
 
     def scale_by(self, loss_scale: float) -> None:
-        """Take another loss scale, a power of two, for the gradients that follow."""
-        self._exponent = exponent_of(loss_scale)
+        """Take another loss scale for the gradients that follow.
+
+        Raises:
+            ValueError: if it is not positive and finite.
+        """
+        if not 0 < loss_scale < math.inf:
+            raise PrecisionError(f"loss scale {loss_scale!r} is not a positive, finite number")
+        fraction, exponent = math.frexp(loss_scale)
+        self._exponent, self._fraction = exponent - 1, 2.0 * fraction
 
     @property
     def ranges(self) -> Ranges:
