@@ -125,8 +125,9 @@ def dtypes_of_results(name: str, device: str) -> dict[str, list[torch.dtype]]:
     return found
 
 
-# Torch says so where a layer's weights are copied before they have values.
+# Torch says so of its own layers.
 @pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
 @pytest.mark.parametrize("name", MODELS)
 def test_every_module_of_a_model_gives_the_dtype_that_it_gives_on_a_gpu(
     name: str, monkeypatch: pytest.MonkeyPatch
