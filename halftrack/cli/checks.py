@@ -13,6 +13,7 @@ import typer
 
 from halftrack.bounds import shown
 from halftrack.errors import MissingFileError, UserError, reason_of
+from halftrack.training.integrity import check_kind
 
 __all__ = [
     "check_arguments",
@@ -22,11 +23,13 @@ __all__ = [
     "check_name",
     "check_new_file",
     "check_output",
+    "check_weights",
     "number",
 ]
 
 NumberT = TypeVar("NumberT", int, float)
 
+_DEVICES = ("cpu", "cuda", "hpu", "mps", "mtia", "npu", "xpu")  # those that torch may have
 _LONGEST = 200  # characters of a path that an error quotes
 
 
@@ -67,7 +70,7 @@ def number(kind: type[NumberT], least: float, most: float) -> Callable[[str | Nu
 
 def check_device(name: str | None) -> None:
     """Refuse a name that no device has; None means that it was left out."""
-    if name is not None and not re.fullmatch(r"[a-z]{2,12}(:[0-9]{1,3})?", name):
+    if name is not None and not re.fullmatch(rf"({'|'.join(_DEVICES)})(:[0-9]{{1,3}})?", name):
         raise UserError(f"--device {shown(name)}: expected cpu, cuda, cuda:1, ...")
 
 
@@ -86,6 +89,13 @@ def check_file(option: str, file: str | Path | None) -> None:
             what = "a folder" if Path(file).is_dir() else "a device or pipe"
             what = f"{what}, expected a file" if Path(file).exists() else "there is no such file"
             raise MissingFileError(f"{option} {_cut(file)}: {what}")
+
+
+def check_weights(option: str, file: str | Path | None) -> None:
+    """Refuse a file of weights that does not exist or cannot be one; None: it was left out."""
+    check_file(option, file)
+    if file is not None:
+        check_kind(Path(file))
 
 
 def check_output(folder: Path | None, option: str = "--out") -> None:

@@ -87,6 +87,7 @@ def evaluate(
         raise UserError(f"--checkpoint is missing: give the weights of {chosen.name} to score")
     if results is None:
         chosen.check_checkpoint(checkpoint)
+        chosen.find_test_data(data_root)
     if out is None:
         kind = chosen.precision.name if results is None else "results"
         out = checkpoint.parent if checkpoint else Path("runs") / f"{chosen.name}_{kind}"

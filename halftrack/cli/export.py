@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from halftrack.cli.checks import check_file, check_name, check_new_file
+from halftrack.cli.checks import check_name, check_new_file, check_weights
 from halftrack.cli.console import tell
 from halftrack.cli.options import DetectorFile, ReIDFile, Trust
 from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
@@ -65,6 +65,8 @@ def export(
         raise MissingFileError(f"RUN {run}: there is no such folder or file")
     if run is not None and (detector is not None or reid is not None):
         raise UserError(f"RUN {run} holds both parts: leave out --detector and --reid")
+    if run is not None and not run.is_dir():
+        check_weights("RUN", run)
     check_parts(None, detector, reid)
     from halftrack.interop.checkpoints.export import FORMATS, recipe_of, weights_file
     from halftrack.interop.checkpoints.export import export as write
@@ -95,8 +97,8 @@ def publish(
     ] = None,
 ) -> None:
     """Strip a checkpoint to its weights, hash in its name."""
-    check_file("FILE", checkpoint)
     check_new_file("--out", out)
+    check_weights("FILE", checkpoint)
     from halftrack.interop.checkpoints.publish import publish as write
 
     tell(f"published as {write(checkpoint, out)}")

@@ -79,6 +79,8 @@ def parity(
     check_output(out)
     check_device(device)
     chosen = choose_trained(recipe, None, settings)
+    chosen.find_training_data(data_root)
+    chosen.find_test_data(data_root)
     from halftrack.studies.parity import run_parity
 
     against = "" if baseline == "fp32" else f"_{baseline}"

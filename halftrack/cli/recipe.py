@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from halftrack.bounds import shown
-from halftrack.cli.checks import check_file, check_name
+from halftrack.cli.checks import check_name, check_weights
 from halftrack.errors import MissingFileError, UserError
 from halftrack.recipes.names import find_entry
 
@@ -70,7 +70,7 @@ def start_weights(file: RecipeFile | None, init: str | None) -> str | None:
     Raises:
         MissingFileError: if there is no such file.
     """
-    check_file("--init", None if init == "none" else init)
+    check_weights("--init", None if init == "none" else init)
     if init is not None or file is None or file.init is None:
         return init
     if not Path(file.init).is_file():
@@ -105,7 +105,7 @@ def check_parts(checkpoint: Path | None, detector: str | None, reid: str | None)
     if checkpoint is not None and (detector is not None or reid is not None):
         raise UserError("--checkpoint holds both parts: leave out --detector and --reid")
     for option, file in (("--checkpoint", checkpoint), ("--detector", detector), ("--reid", reid)):
-        check_file(option, file)
+        check_weights(option, file)
 
 
 def with_parts(recipe: Recipe, detector: str | None, reid: str | None) -> Recipe:

@@ -103,6 +103,8 @@ def rehearse(
     from halftrack.studies.rehearsal.rehearsable import rehearsable
 
     chosen = override(rehearsable(load_named(recipe), precision), settings or ())
+    if data_root is not None:
+        chosen.find_training_data(data_root)
     from halftrack.studies.rehearsal.rehearse import rehearse as rehearse_recipe
 
     out = out or Path("runs") / f"{chosen.name}_rehearsal_{chosen.precision.name}"

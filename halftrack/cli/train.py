@@ -9,9 +9,9 @@ import typer
 
 from halftrack.cli.checks import (
     check_device,
-    check_file,
     check_folder,
     check_output,
+    check_weights,
 )
 from halftrack.cli.console import tell
 from halftrack.cli.exits import BAD_VERDICT, end_interrupted
@@ -77,7 +77,6 @@ def train(
     """
     file = check_recipe(recipe, precision, settings)
     check_folder("--data-root", data_root)
-    check_file("--resume-from", resume_from)
     check_output(out)
     check_device(device)
     if resume_from is not None and (resume or init is not None):
@@ -92,9 +91,12 @@ def train(
         )
     if data_changed and not resume:
         raise UserError("--data-changed is for a resumed run: add --resume")
+    check_weights("--resume-from", resume_from)
     # A run that goes on has its weights.
     init = None if resume or resume_from else start_weights(file, init)
     chosen = choose_trained(recipe, precision, settings)
+    chosen.find_training_data(data_root)
+    chosen.find_test_data(data_root)
     if gpus is not None:
         from halftrack.training.ranks import Ranks
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from halftrack.errors import UserError
 
-__all__ = ["check_intact", "is_safetensors", "seal"]
+__all__ = ["check_intact", "check_kind", "is_safetensors", "seal"]
 
 _MARK = b"halftrack blake2b "
 _LENGTH = len(_MARK) + 32
@@ -34,24 +34,33 @@ def seal(file: BinaryIO) -> None:
     file.write(mark)
 
 
+def check_kind(path: Path) -> None:
+    """Make sure by its first bytes that a file can be a checkpoint.
+
+    Raises:
+        ValueError: if it is empty, or something else under a checkpoint's name.
+    """
+    with path.open("rb") as file:
+        head = file.read(512)
+    kind = _something_else(head) if head else "empty"
+    if kind is not None:
+        raise UserError(f"{path} is not a readable checkpoint: it is {kind}")
+
+
 def check_intact(path: Path) -> None:
     """Make sure that a checkpoint is whole, as far as the file itself can tell.
 
     Raises:
         ValueError: if it is damaged, cut short, or something else under a checkpoint's name.
     """
+    check_kind(path)
     size = path.stat().st_size
-    if size == 0:
-        raise UserError(f"{path} is not a readable checkpoint: it is empty")
     with path.open("rb") as file:
-        head = file.read(512)
+        is_zip = file.read(2) == b"PK"
         file.seek(max(size - _LENGTH - _END_LENGTH, 0))
         tail = file.read()
-        kind = _something_else(head)
-        if kind is not None:
-            raise UserError(f"{path} is not a readable checkpoint: it is {kind}")
         if not _is_sealed(tail):
-            if head.startswith(b"PK"):
+            if is_zip:
                 _check_records(path)
             return
         file.seek(0)

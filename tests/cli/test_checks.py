@@ -89,7 +89,7 @@ def test_points_are_finite(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["CPU", "cuda:", "cuda:x", "cuda:-1", "gpu 0", "cuda:99999", "cud\u00e1"]
+    "name", ["CPU", "cuda:", "cuda:x", "cuda:-1", "gpu 0", "cuda:99999", "toaster", "cud\u00e1"]
 )
 def test_a_name_that_no_device_has_is_refused(name: str) -> None:
     check_device("cuda:1")

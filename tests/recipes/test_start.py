@@ -1,4 +1,4 @@
-"""A recipe is loaded, changed, checked and shown without what computes: torch above all."""
+"""A recipe is loaded, checked and shown, its data looked for, without what computes: torch."""
 
 from __future__ import annotations
 
@@ -68,6 +68,24 @@ def test_every_published_recipe_is_a_value_that_needs_no_torch() -> None:
         "eval selsa_tiny_sample --data-root . --results .",
         "train selsa_tiny_sample --data-root . --set training.best_metric=mota",
         "data check selsa_tiny_sample --data-root . --set data.min_size=x",
+        "train selsa_tiny_sample --data-root .",
+        "train faster-rcnn_tiny_sample --data-root . --init none",
+        "train reid_tiny_sample --data-root . --init none",
+        "train siamese_rpn_tiny_sample --data-root . --device cuda",
+        "train selsa_tiny_sample --data-root . --init pyproject.toml",
+        "train selsa_tiny_sample --data-root . --device toaster",
+        "train selsa_tiny_sample --data-root . --resume-from pyproject.toml",
+        "parity reid_tiny_sample --data-root . --seeds 2",
+        "rehearse selsa_tiny_sample --data-root .",
+        "eval selsa_tiny_sample --data-root . --checkpoint pyproject.toml",
+        "eval tracktor_tiny_sample --data-root . --results .",
+        "eval siamese_rpn_tiny_sample --data-root . --results .",
+        "data check selsa_tiny_sample --data-root .",
+        "data check reid_tiny_sample --data-root .",
+        "data check tracktor_tiny_sample --data-root .",
+        "track . --recipe siamese_rpn_tiny_sample --init-box 1,2,3,4 --checkpoint pyproject.toml",
+        "export pyproject.toml",
+        "publish pyproject.toml",
     ],
 )
 def test_a_mistake_in_a_recipe_is_told_without_torch(words: str) -> None:

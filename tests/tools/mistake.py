@@ -60,6 +60,8 @@ def faults_of(mistake: Mistake, code: int, told: str) -> list[str]:
 def set_up(folder: Path) -> None:
     """Write the files that the mistakes name."""
     (folder / "data").mkdir()
+    for set_there in ("ILSVRC/Data", "ILSVRC/Annotations", "MOT17/train", "MOT17/test"):
+        (folder / "sets" / set_there).mkdir(parents=True)
     (folder / "empty").touch()
     (folder / "text").write_text("hello\n", encoding="utf-8")
     (folder / "binary").write_bytes(bytes(range(256)))

@@ -6,6 +6,7 @@ from mistake import row
 
 _SET = "show VID --set"
 _TRAIN = "train VID --data-root data"
+_THERE = "train VID --data-root sets"
 
 SETTINGS = {
     "no value": row(f"{_SET} training.lr", "--set 'training.lr'", "FIELD=VALUE"),
@@ -49,6 +50,10 @@ SETTINGS = {
         f"""{_SET} "training.ramps=({{'epochs': 1, 'start': 0, 'end': 1}},)" """,
         "training.ramps[0].start=0", "above 0",
     ),
+    "milestones out of order": row(
+        f"{_SET} training.milestones=5,2 --set training.gamma=0.1", "milestones=(5, 2)", "increase"
+    ),
+    "an average of nothing": row(f"{_SET} training.ema_decay=0", "ema_decay=0", "above 0"),
     "factors without numbers": row(f"{_SET} training.lr_factors=neck", "lr_factors=('neck',)"),
     "a group as a number": row(f"{_SET} training=5", "training=5", "a group of fields: epochs"),
     "an empty group": row(f"{_SET} training={{}}", "training.epochs is missing"),
@@ -94,14 +99,14 @@ SETTINGS = {
         f"{_TRAIN} --init none --set training.best_metric=mota", "'mota'", "coco_ap50"
     ),
     "islands nowhere": row(
-        f"{_TRAIN} --init none --set precision.keep_fp32=nek", "'nek'", "nearest are detector.neck"
+        f"{_THERE} --init none --set precision.keep_fp32=nek", "'nek'", "nearest are detector.neck"
     ),
     "factors of nothing": row(
-        f"""{_TRAIN} --init none --set "training.lr_factors=(('nek', 0.1),)" """,
+        f"""{_THERE} --init none --set "training.lr_factors=(('nek', 0.1),)" """,
         "training.lr_factors", "'nek'", "nearest are",
     ),
     "a phase of nothing": row(
-        f"""{_TRAIN} --init none --set
+        f"""{_THERE} --init none --set
         "training.phases=({{'first_epoch': 0, 'trainable': ('nek',)}},)" """,
         "training.phases", "'nek'", "nearest are",
     ),

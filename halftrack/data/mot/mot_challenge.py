@@ -31,7 +31,7 @@ from halftrack.data.problems import (
 from halftrack.data.tables.seqinfo import read_seqinfo
 from halftrack.errors import UserError
 
-__all__ = ["find_mot", "lacking", "read_mot", "read_usable_mot"]
+__all__ = ["find_mot", "find_split", "lacking", "read_mot", "read_usable_mot"]
 
 _DETECTOR = re.compile(r"-(DPM|FRCNN|SDP)$")
 
@@ -70,8 +70,7 @@ def read_mot(
     ):
         if value not in allowed:
             raise UserError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
-    part = "test" if split == "test" else "train"
-    parent = find_mot(data_root, benchmark, part) / part
+    parent = find_split(data_root, split, benchmark=benchmark)
     source = PickledDetections(detections) if isinstance(detections, Path) else detections
     if json:
         found = read_json(parent.parent / json, parent, problems)
@@ -158,6 +157,16 @@ def lacking(
             continue
         problems[each.folder] = Problem(str(file), reason)
     return problems
+
+
+def find_split(data_root: str | Path, split: MotSplit, *, benchmark: Benchmark) -> Path:
+    """The folder of a split's sequences, those of half a video with the whole; reads no file.
+
+    Raises:
+        DataError: if it is not there.
+    """
+    part = "test" if split == "test" else "train"
+    return find_mot(data_root, benchmark, part) / part
 
 
 def find_mot(data_root: str | Path, benchmark: Benchmark, part: str) -> Path:

@@ -32,7 +32,7 @@ from halftrack.data.sot.sequences import SotSequence, trackable_sequence
 from halftrack.data.tables.target_text import read_boxes, read_flags
 from halftrack.errors import UserError
 
-__all__ = ["read_sot"]
+__all__ = ["find_sot", "read_sot"]
 
 Problems = list[Problem] | None
 # The number of the first image, where it is not 1. The videos are longer than the sequences.
@@ -83,7 +83,7 @@ def read_sot(
             f"attributes={str(attributes)!r}: known are those of {', '.join(ATTRIBUTES)}, "
             f"not of {benchmark}"
         )
-    base = _find(data_root, benchmark, layout.sign.format(split=split, upper=split.upper()))
+    base = find_sot(data_root, benchmark, split)
     flags = None if attributes is None else Path(attributes).expanduser()
     sequences = named_once(_sequences(base, layout, split, flags, infos, problems), problems)
     if not sequences and not problems:
@@ -111,10 +111,10 @@ def _sequences(
     return listed_sequences(file, base, layout.read(base, part, flags, problems), problems)
 
 
-def _find(data_root: str | Path, benchmark: str, sign: str) -> Path:
+def find_sot(data_root: str | Path, benchmark: SotBenchmark, split: SotSplit) -> Path:
     """The benchmark's folder in ``data_root``, or ``data_root`` itself if it is one."""
-    root = user_path(data_root)
-    folders = _LAYOUTS[benchmark].folders
+    root, folders = user_path(data_root), _LAYOUTS[benchmark].folders
+    sign = _LAYOUTS[benchmark].sign.format(split=split, upper=split.upper())
     for candidate in (*(root / folder for folder in folders), root):
         if candidate.is_dir() and next(candidate.glob(sign), None) is not None:
             return candidate

@@ -30,11 +30,15 @@ from halftrack.data.vid.imagenet_vid import find_ilsvrc
 
 __all__ = [
     "TrackedObjects",
+    "find_coco",
     "objects_of",
     "read_coco_objects",
     "read_det_objects",
     "read_lasot_objects",
 ]
+
+
+_COCO_TRAIN = "annotations/instances_train2017.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -194,6 +198,22 @@ def read_det_objects(
     return objects_of(index, "det")
 
 
+def find_coco(data_root: str | Path, json: str = "") -> Path:
+    """The folder of COCO; arguments as for ``read_coco_objects``.
+
+    Raises:
+        DataError: if it is not there.
+    """
+    root = user_path(data_root)
+    below = json or _COCO_TRAIN
+    folders = (root / "coco", root)
+    for folder in folders:
+        if (folder / below).is_file():
+            return folder
+    looked = " or ".join(str(each / below) for each in folders)
+    raise DataError(str(root), f"no COCO here: looked for {looked}")
+
+
 def read_coco_objects(data_root: str | Path, json: str = "") -> TrackedObjects:
     """The objects of COCO's training images, crowds left out.
 
@@ -205,14 +225,8 @@ def read_coco_objects(data_root: str | Path, json: str = "") -> TrackedObjects:
     Raises:
         DataError: if a file is missing or malformed.
     """
-    root = user_path(data_root)
-    below = json or "annotations/instances_train2017.json"
-    folders = (root / "coco", root)
-    folder = next((each for each in folders if (each / below).is_file()), None)
-    if folder is None:
-        looked = " or ".join(str(each / below) for each in folders)
-        raise DataError(str(root), f"no COCO here: looked for {looked}")
-    file, images = folder / below, folder / "train2017"
+    folder = find_coco(data_root, json)
+    file, images = folder / (json or _COCO_TRAIN), folder / "train2017"
     return objects_of(read_coco_vid(file, image_root=images, classes=None), "coco")
 
 

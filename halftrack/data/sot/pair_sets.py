@@ -7,9 +7,11 @@ from pathlib import Path
 
 from halftrack.data.problems import DataError, Problem
 from halftrack.data.progress import Progress
+from halftrack.data.sot.benchmarks import find_sot
 from halftrack.data.sot.config import PairDataConfig, PairSet
 from halftrack.data.sot.pair_objects import (
     TrackedObjects,
+    find_coco,
     objects_of,
     read_coco_objects,
     read_det_objects,
@@ -18,7 +20,25 @@ from halftrack.data.sot.pair_objects import (
 from halftrack.data.vid.coco_vid import read_coco_vid
 from halftrack.data.vid.imagenet_vid import find_ilsvrc, read_imagenet_vid
 
-__all__ = ["left_out_problems", "read_pair_set", "read_pair_sets"]
+__all__ = ["find_pair_sets", "left_out_problems", "read_pair_set", "read_pair_sets"]
+
+
+def find_pair_sets(config: PairDataConfig, data_root: str | Path) -> None:
+    """Make sure that each set is there, by a look at its folder; as for ``read_pair_sets``.
+
+    Raises:
+        DataError: if one is not.
+    """
+    for name in config.training_sets:
+        json = config.json_of(name)
+        if name == "coco":
+            find_coco(data_root, json)
+        elif name == "lasot":
+            find_sot(data_root, "LaSOT", "train")
+        elif json:
+            find_ilsvrc(data_root, holding=("Data",))
+        else:
+            find_ilsvrc(data_root)
 
 
 def read_pair_sets(

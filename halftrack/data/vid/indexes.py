@@ -10,7 +10,25 @@ from halftrack.data.vid.coco_vid import read_coco_vid
 from halftrack.data.vid.config import VidDataConfig
 from halftrack.data.vid.imagenet_vid import find_ilsvrc, read_imagenet_det, read_imagenet_vid
 
-__all__ = ["read_test_index", "read_training_indexes"]
+__all__ = ["find_test_set", "find_training_sets", "read_test_index", "read_training_indexes"]
+
+
+def find_training_sets(config: VidDataConfig, data_root: str | Path) -> Path:
+    """The folder of the training sets, read or not; arguments as for ``read_training_indexes``.
+
+    Raises:
+        DataError: if it is not there.
+    """
+    return _find(data_root, config.training_json)
+
+
+def find_test_set(config: VidDataConfig, data_root: str | Path) -> Path:
+    """The folder of the validation set, likewise.
+
+    Raises:
+        DataError: if it is not there.
+    """
+    return _find(data_root, config.test_json)
 
 
 def read_training_indexes(
@@ -72,7 +90,12 @@ def read_test_index(
     )
 
 
+def _find(data_root: str | Path, json: str | tuple[str, ...]) -> Path:
+    """ImageNet's folder; where CocoVID files are read, it needs no XML."""
+    return find_ilsvrc(data_root, holding=("Data",)) if json else find_ilsvrc(data_root)
+
+
 def _from_json(config: VidDataConfig, data_root: str | Path, file: str, name: str) -> VideoIndex:
-    ilsvrc = find_ilsvrc(data_root, holding=("Data",))
+    ilsvrc = _find(data_root, file)
     images = ilsvrc / "Data" / name.upper()
     return read_coco_vid(ilsvrc / file, image_root=images, classes=config.classes)

@@ -49,6 +49,18 @@ class VideoDetectionRecipe(BackboneRecipe):
         super().check_before_data()
         check_classes(self.model.roi_head.num_classes, self.data.class_names)
 
+    def find_training_data(self, data_root: str | Path) -> None:
+        """Looks for the folder of the training sets."""
+        from halftrack.data.vid.indexes import find_training_sets
+
+        find_training_sets(self.data, data_root)
+
+    def find_test_data(self, data_root: str | Path) -> None:
+        """Looks for the folder of the validation set."""
+        from halftrack.data.vid.indexes import find_test_set
+
+        find_test_set(self.data, data_root)
+
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None
     ) -> TrainingSource:
@@ -69,6 +81,9 @@ class VideoDetectionRecipe(BackboneRecipe):
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
     ) -> DataReport:
         """Read every annotation of the training sets and of VID's validation set."""
+        from halftrack.data.vid.imagenet_vid import find_ilsvrc
+
+        find_ilsvrc(data_root, holding=("Data",))  # before what looks at images is imported
         from halftrack.data.check import check
 
         return check(data_root, self.data, decode=decode, progress=progress)
@@ -142,6 +157,18 @@ class FrameDetectionRecipe(BackboneRecipe):
         super().check_before_data()
         check_classes(self.model.roi_head.num_classes, self.data.class_names)
 
+    def find_training_data(self, data_root: str | Path) -> None:
+        """Looks for the folder of the training sequences."""
+        from halftrack.data.mot.mot_challenge import find_split
+
+        find_split(data_root, self.data.training_split, benchmark=self.data.benchmark)
+
+    def find_test_data(self, data_root: str | Path) -> None:
+        """Looks for the folder of the test sequences."""
+        from halftrack.data.mot.mot_challenge import find_split
+
+        find_split(data_root, self.data.test_split, benchmark=self.data.benchmark)
+
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None
     ) -> TrainingSource:
@@ -162,6 +189,8 @@ class FrameDetectionRecipe(BackboneRecipe):
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
     ) -> DataReport:
         """Read every annotation of the training and test sequences."""
+        self.find_training_data(data_root)  # before what looks at images is imported
+        self.find_test_data(data_root)
         from halftrack.data.check import check
 
         return check(data_root, self.data, decode=decode, progress=progress)

@@ -127,10 +127,17 @@ class TrackingRecipe(Recipe):
             reid_checkpoint=reid or self.reid_checkpoint,
         )
 
+    def find_test_data(self, data_root: str | Path) -> None:
+        """Looks for the folder of the test sequences."""
+        from halftrack.data.mot.mot_challenge import find_split
+
+        find_split(data_root, self.data.test_split, benchmark=self.data.benchmark)
+
     def check_data(
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
     ) -> DataReport:
         """Read every annotation of its parts' training sequences and of the test sequences."""
+        self.find_test_data(data_root)  # before what looks at images is imported
         from halftrack.data.check import check
 
         return check(data_root, self.data, tracked=True, decode=decode, progress=progress)
@@ -211,6 +218,7 @@ class TrackingRecipe(Recipe):
             ValueError: for sequences without ground truth, and files that are missing or malformed;
                 a file without rows is a sequence of which nothing was found.
         """
+        self.find_test_data(data_root)  # before what scores is imported
         from halftrack.recipes.scoring.multi_object import result_scores
 
         return result_scores(self, folder, data_root)

@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from halftrack.errors import MissingFileError, UserError
 from halftrack.precision import Precision
 from halftrack.recipes import kinds as own
-from halftrack.recipes.kinds.settings import first_difference, first_error, plain
+from halftrack.recipes.kinds.settings import first_difference, first_error, plain, with_a_scale
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ class Recipe(ABC):
     """One line on what it is; that of a listed recipe stands in ``halftrack.recipes.names``."""
     text: str = dataclasses.field(default="", compare=False, repr=False, metadata={"free": True})
     """Text of the file that it was read from; empty for a listed one. Checkpoints keep it."""
-    precision: Annotated[Precision, BeforeValidator(_with_a_scale)]
+    precision: Annotated[Precision, BeforeValidator(with_a_scale)]
     """Precision of training and inference."""
     data: Any
     """The data set's configuration, a frozen dataclass of the recipe's kind."""
@@ -156,6 +156,13 @@ class Recipe(ABC):
             f"--detector and --reid are a tracker's parts; {self.name} has none: {self.summary}; "
             "name its weights with --checkpoint"
         )
+
+    def find_test_data(self, data_root: str | Path) -> None:  # noqa: B027
+        """Make sure that what it is tested on is there, by a look at folders that takes no torch.
+
+        Raises:
+            DataError: if it is not; says where it was looked for.
+        """
 
     def check_data(
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
@@ -301,13 +308,6 @@ def fill(model: nn.Module, checkpoint: str | Path, what: str, *, trust: bool) ->
 
     report = load_weights(model, checkpoint, trust=trust)
     check_complete(report, f"{checkpoint} does not fit {what}")
-
-
-def _with_a_scale(precision: Any) -> Any:
-    """A precision's fields as they are: pydantic alone would take the loss scale True for 1."""
-    if isinstance(precision, Mapping) and precision.get("loss_scale") is not None:
-        Precision("fp16", precision["loss_scale"])  # refuses what is none
-    return precision
 
 
 def _kinds(of: type[Recipe] = Recipe) -> Iterator[type[Recipe]]:

@@ -64,6 +64,16 @@ class ReIDRecipe(BackboneRecipe):
             recipe = self._with_identities(count)
         return super(ReIDRecipe, recipe).load_model(checkpoint, seed=seed, trust=trust)
 
+    def find_training_data(self, data_root: str | Path) -> None:
+        """Looks for the folder of the crops, or of the training sequences."""
+        from halftrack.data.mot.crops.read import find_crops
+
+        find_crops(self.data, data_root)
+
+    def find_test_data(self, data_root: str | Path) -> None:
+        """Looks for the same folder: crops for validation are of the training sequences."""
+        self.find_training_data(data_root)
+
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None
     ) -> TrainingSource:
@@ -94,6 +104,7 @@ class ReIDRecipe(BackboneRecipe):
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
     ) -> DataReport:
         """Read every annotation of the training sequences and count the crops in them."""
+        self.find_training_data(data_root)  # before what looks at images is imported
         from halftrack.data.check import check
 
         return check(data_root, self.data, decode=decode, progress=progress)

@@ -14,9 +14,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from halftrack.bounds import OutOfBoundsError, described, shown
 from halftrack.errors import UserError
+from halftrack.precision import Precision
 from halftrack.recipes.kinds.renamed import field_paths, new_name, now_called
 
-__all__ = ["FieldError", "first_difference", "first_error", "override", "plain", "with_values"]
+__all__ = [
+    "FieldError",
+    "first_difference",
+    "first_error",
+    "override",
+    "plain",
+    "with_a_scale",
+    "with_values",
+]
 
 RecipeT = TypeVar("RecipeT")
 
@@ -197,3 +206,10 @@ def first_difference(was: Any, now: Any, path: str = "") -> str | None:
         if found := first_difference(was[name], now[name], inside):
             return found
     return None
+
+
+def with_a_scale(precision: Any) -> Any:
+    """A precision's fields as they are: pydantic alone would take the loss scale True for 1."""
+    if isinstance(precision, Mapping) and precision.get("loss_scale") is not None:
+        Precision("fp16", precision["loss_scale"])  # refuses what is none
+    return precision

@@ -60,6 +60,18 @@ class SingleObjectRecipe(BackboneRecipe):
     rule: OpeRule = "mmtracking"
     """Rule of the one-pass evaluation; the published numbers follow MMTracking's."""
 
+    def find_training_data(self, data_root: str | Path) -> None:
+        """Looks for each set that pairs are drawn from."""
+        from halftrack.data.sot.pair_sets import find_pair_sets
+
+        find_pair_sets(self.data, data_root)
+
+    def find_test_data(self, data_root: str | Path) -> None:
+        """Looks for the folder of the benchmark."""
+        from halftrack.data.sot.benchmarks import find_sot
+
+        find_sot(data_root, self.benchmark, self.split)
+
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None
     ) -> TrainingSource:
@@ -111,6 +123,7 @@ class SingleObjectRecipe(BackboneRecipe):
             ValueError: for sequences without ground truth, and files that are missing, empty,
                 malformed or of another length than their sequence.
         """
+        self.find_test_data(data_root)  # before what scores is imported
         from halftrack.recipes.scoring.single_object import result_scores
 
         return result_scores(self, folder, data_root)

@@ -152,6 +152,13 @@ class TrainedRecipe(Recipe):
             RuntimeError: if they cannot be had.
         """
 
+    def find_training_data(self, data_root: str | Path) -> None:
+        """Make sure that what it learns from is there, as ``find_test_data`` does of the rest.
+
+        Raises:
+            DataError: if it is not; says where it was looked for.
+        """
+
     @abstractmethod
     def training_source(
         self, data_root: str | Path, *, progress: Progress | None = None

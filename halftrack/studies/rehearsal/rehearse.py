@@ -134,6 +134,9 @@ def rehearse(
         note(f"synthetic video in place of {recipe.name}'s data: give --data-root for real data")
         if init is None:
             init = "none"
+    # The data and the weights before the memory plan, which takes seconds.
+    rehearsed = RehearsedRun(recipe.settled(data_root), data_root, out, seed=seed, every=every)
+    rehearsed.prepare(init, trust=trust, note=note)
     height, width = planned.image_size
     found = Rehearsal(
         name=recipe.name,
@@ -145,8 +148,6 @@ def rehearse(
         planned_steps=steps,
         memory=tuple(_memory(planned)),
     )
-    rehearsed = RehearsedRun(recipe.settled(data_root), data_root, out, seed=seed, every=every)
-    rehearsed.prepare(init, trust=trust, note=note)
     stopped, interrupted = None, False
     if progress is not None:
         progress(0, steps)  # the first step may take minutes

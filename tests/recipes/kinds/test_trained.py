@@ -1,10 +1,13 @@
-"""Planned batches have the sizes that recipes say they train on."""
+"""Planned batches have the sizes that recipes say they train on; data are looked for."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 import torch
 
+from halftrack.data import DataError
 from halftrack.frames import Clip, ClipBatch, CropBatch, FrameBatch, PairBatch
 from halftrack.recipes import RECIPES, TrainedRecipe, load_recipe, override, spread_boxes
 from halftrack.training.bundle import flatten, unflatten
@@ -88,3 +91,26 @@ def test_spread_boxes_lie_inside_and_are_of_all_sizes(count: int) -> None:
     sides = boxes[:, 2] - boxes[:, 0]
     assert sides.max() == 500
     assert count == 1 or sides.min() < 32
+
+
+@pytest.mark.parametrize("name", [SELSA, DETECTOR, REID, SIAMESE, "siamese_rpn_tiny_sample"])
+def test_data_that_are_not_there_are_told_in_their_readers_words(name: str, tmp_path: Path) -> None:
+    recipe, cpu = recipe_of(name), torch.device("cpu")
+    for find, read in (
+        (recipe.find_training_data, lambda root: recipe.settled(root).training_source(root)),
+        (recipe.find_test_data, lambda root: recipe.scorer(root, cpu)),
+    ):
+        with pytest.raises(DataError, match="here: looked for") as read_error:
+            read(tmp_path)
+        with pytest.raises(DataError) as found_error:
+            find(tmp_path)
+        assert str(found_error.value) == str(read_error.value)
+
+
+def test_a_set_of_json_is_looked_for_without_a_folder_of_xml(tmp_path: Path) -> None:
+    files = ["data.training_sets=('vid',)", "data.training_json=('train.json',)"]
+    recipe = override(recipe_of(SELSA), files)
+    (tmp_path / "ILSVRC/Data").mkdir(parents=True)
+    recipe.find_training_data(tmp_path)
+    with pytest.raises(DataError, match=r"looked for .*/ILSVRC/\{Data,Annotations\}"):
+        recipe.find_test_data(tmp_path)

@@ -11,7 +11,16 @@ from halftrack.data.mot.crops.records import Crops
 from halftrack.data.mot.mot_challenge import find_mot, read_usable_mot
 from halftrack.data.problems import DataError, SkipLedger
 
-__all__ = ["read_crops"]
+__all__ = ["find_crops", "read_crops"]
+
+
+def find_crops(config: ReIDDataConfig, data_root: str | Path) -> Path:
+    """The benchmark's folder with crops, or with the sequences to cut them from; reads no file.
+
+    Raises:
+        DataError: if it is not there.
+    """
+    return find_mot(data_root, config.benchmark, IMAGES if config.training_list else "train")
 
 
 def read_crops(
@@ -35,7 +44,7 @@ def read_crops(
         DataError: if something is missing or malformed, or no individual has crops enough.
     """
     if config.training_list:
-        base = find_mot(data_root, config.benchmark, IMAGES)
+        base = find_crops(config, data_root)
         name = config.validation_list if validation else config.training_list
         crops = listed_crops(base / name, base / IMAGES)
     else:
