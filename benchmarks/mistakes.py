@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/tools"))
 
 from mistake import faults_of, set_up
+from mistaken_interop import set_up_interop
 from mistakes import MISTAKES
 
 LIMIT = 2.0
@@ -27,13 +28,17 @@ LIMIT = 2.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="run each Nth mistake")
-    table = dict(list(MISTAKES.items())[:: parser.parse_args().every])
+    parser.add_argument("--only", default="", metavar="TEXT", help="run those with it in the name")
+    asked = parser.parse_args()
+    names = [name for name in MISTAKES if asked.only in name][:: asked.every]
+    table = {name: MISTAKES[name] for name in names}
     clock: dict[str, float] = {}
     computing: dict[str, float] = {}
     wrong = []
     for name, mistake in table.items():
         with tempfile.TemporaryDirectory() as folder:
             set_up(Path(folder))
+            set_up_interop(Path(folder))
             before, start = used(), time.perf_counter()
             found = subprocess.run(
                 [sys.executable, "-m", "halftrack", *mistake.arguments],

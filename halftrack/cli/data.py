@@ -12,7 +12,7 @@ from halftrack.cli.console import progress_bar, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.help import Command
 from halftrack.cli.options import DataRoot, RecipeName, Seed, Settings
-from halftrack.cli.recipe import check_recipe, choose_recipe
+from halftrack.cli.recipe import choose_recipe, find_recipe
 from halftrack.errors import UserError
 
 __all__ = ["app"]
@@ -112,10 +112,10 @@ def check(
     Reads all annotations, looks for all images, counts them and lists every problem. Exit code 3
     means that there are problems.
     """
-    check_recipe(recipe, None, settings)
+    source = find_recipe(recipe, None, settings)
     check_folder("--data-root", data_root)
     check_folder("--results", results)
-    chosen = choose_recipe(recipe, None, settings)
+    chosen = choose_recipe(source, None, settings)
     with progress_bar("reading") as progress:
         report = chosen.check_data(data_root, decode=decode, progress=progress)
     if results is not None:

@@ -22,7 +22,7 @@ from halftrack.cli.options import (
     Trust,
 )
 from halftrack.cli.processes import own_rank, start_processes
-from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
+from halftrack.cli.recipe import check_parts, choose_recipe, find_recipe, with_parts
 from halftrack.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def evaluate(
     settings: Settings = None,
 ) -> None:
     """Score a checkpoint or result files on the validation videos."""
-    check_recipe(recipe, precision, settings)
+    source = find_recipe(recipe, precision, settings)
     of_model = (checkpoint, detector, reid, batch, precision, device, gpus, trust)
     if results is not None and any(of_model):
         raise UserError(
@@ -80,7 +80,7 @@ def evaluate(
     check_folder("--results", results)
     check_output(out)
     check_device(device)
-    chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
+    chosen = with_parts(choose_recipe(source, precision, settings), detector, reid)
     if batch is not None:
         chosen = chosen.with_test_batch(batch)
     if checkpoint is None and results is None and chosen.needs_checkpoint:

@@ -10,7 +10,7 @@ import typer
 from halftrack.cli.checks import check_name, check_new_file, check_weights
 from halftrack.cli.console import tell
 from halftrack.cli.options import DetectorFile, ReIDFile, Trust
-from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
+from halftrack.cli.recipe import check_parts, choose_recipe, find_recipe, with_parts
 from halftrack.errors import MissingFileError, UserError
 
 __all__ = ["export", "publish"]
@@ -57,8 +57,7 @@ def export(
     """Write the weights of a run for other programs."""
     check_name("--format", form, _FORMATS)
     check_new_file("--out", out)
-    if recipe is not None:
-        check_recipe(recipe, None, None)
+    source = None if recipe is None else find_recipe(recipe, None, None)
     if run is None and (recipe is None or detector is None):
         raise UserError("nothing to export: name a RUN, or a tracker with --recipe and --detector")
     if run is not None and not run.exists():
@@ -72,8 +71,8 @@ def export(
     from halftrack.interop.checkpoints.export import export as write
 
     file = None if run is None else weights_file(run)
-    if recipe is not None:
-        chosen = with_parts(choose_recipe(recipe, None, None), detector, reid)
+    if source is not None:
+        chosen = with_parts(choose_recipe(source, None, None), detector, reid)
     else:
         assert file is not None
         chosen = recipe_of(file)

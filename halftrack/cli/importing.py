@@ -42,15 +42,15 @@ def import_recipe(
     Writes Python that takes the nearest published recipe and changes what differs. The other
     commands take a config as it is, too: halftrack train CONFIG.py.
     """
+    check_new_file("--out", out)
+    if out is not None and out.exists():
+        raise UserError(f"--out {out}: there is a file already; move it away")
     from halftrack.interop import import_config, recipe_text
     from halftrack.interop.recipe_files import is_own_recipe
 
     if is_own_recipe(config):
         raise UserError(f"{config} is a recipe already: take it in place of a recipe's name")
     imported = import_config(config, options or ())
-    check_new_file("--out", out)
-    if out is not None and out.exists():
-        raise UserError(f"--out {out}: there is a file already; move it away")
     recipe, base = imported.recipe(), imported.base()
     notes = imported.notes()
     origin = f"Imported from {config.name}, a config of MMTracking."

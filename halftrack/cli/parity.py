@@ -17,7 +17,7 @@ from halftrack.cli.checks import (
 from halftrack.cli.console import console, tell
 from halftrack.cli.exits import BAD_VERDICT, end_interrupted
 from halftrack.cli.options import DataRoot, Device, Init, RecipeName, Settings, Trust
-from halftrack.cli.recipe import check_recipe, choose_trained, start_weights
+from halftrack.cli.recipe import choose_trained, find_recipe, start_weights
 
 __all__ = ["parity"]
 
@@ -71,14 +71,14 @@ def parity(
     Trains pairs of runs, one in each precision from the same seed, and compares their scores. Exit
     code 3 means that half precision was not shown to be as good.
     """
-    file = check_recipe(recipe, None, settings)
+    source = find_recipe(recipe, None, settings)
     check_name("--precision", precision, ("tf32", "bf16", "fp16"))
     check_name("--baseline", baseline, ("fp32", "tf32"))
     check_folder("--data-root", data_root)
-    init = start_weights(file, init)
+    init = start_weights(source, init)
     check_output(out)
     check_device(device)
-    chosen = choose_trained(recipe, None, settings)
+    chosen = choose_trained(source, None, settings)
     chosen.find_training_data(data_root)
     chosen.find_test_data(data_root)
     from halftrack.studies.parity import run_parity

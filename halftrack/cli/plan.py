@@ -12,7 +12,7 @@ from halftrack.cli.checks import check_new_file, number
 from halftrack.cli.console import console, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.options import RecipeName, Samples, Settings
-from halftrack.cli.recipe import check_recipe, choose_recipe
+from halftrack.cli.recipe import choose_recipe, find_recipe
 from halftrack.rehearsing.gpu import parse_memory
 
 __all__ = ["plan"]
@@ -54,14 +54,14 @@ def plan(
 
     With --gpu-memory, exit code 3 means that the recipe does not fit.
     """
-    check_recipe(recipe, None, settings)
+    source = find_recipe(recipe, None, settings)
     memory = None if gpu_memory is None else parse_memory(gpu_memory)
     check_new_file("--out", out)
     from halftrack.studies.memory.step_sizes import parse_image, resized
 
     if image is not None:
         parse_image(image)
-    chosen = choose_recipe(recipe, None, settings).for_training()
+    chosen = choose_recipe(source, None, settings).for_training()
     chosen = resized(chosen, image=image, samples=samples)
     from halftrack.report import render_table
     from halftrack.studies.memory.plan import plan_memory

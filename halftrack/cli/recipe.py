@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from halftrack.bounds import shown
 from halftrack.cli.checks import check_name, check_weights
@@ -12,16 +13,15 @@ from halftrack.errors import MissingFileError, UserError
 from halftrack.recipes.names import find_entry
 
 if TYPE_CHECKING:
-    from halftrack.interop import RecipeFile
     from halftrack.recipes import Recipe, TrainedRecipe
 
 __all__ = [
     "PRECISIONS",
+    "RecipeSource",
     "check_parts",
-    "check_recipe",
     "choose_recipe",
     "choose_trained",
-    "load_named",
+    "find_recipe",
     "start_weights",
     "with_parts",
 ]
@@ -29,73 +29,87 @@ __all__ = [
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
-def check_recipe(
-    name: str, precision: str | None, settings: Sequence[str] | None
-) -> RecipeFile | None:
-    """Refuse a recipe, a precision or a setting that cannot be, without building a recipe.
+class RecipeSource(Protocol):
+    """Source of a command's recipe: a name in the list, or a file."""
 
-    Returns:
-        The file that the recipe stands in; None for a listed one.
-    """
-    file = _file(name)
-    if file is None:
+    @property
+    def init(self) -> str | None:
+        """File of the weights that training starts from, if it names one."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines to tell on it."""
+
+    def load(self) -> Recipe:
+        """The recipe."""
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A recipe of the list, by its name."""
+
+    name: str
+    init: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def load(self) -> Recipe:
+        from halftrack.recipes import load_recipe
+
+        return load_recipe(self.name)
+
+
+def find_recipe(name: str, precision: str | None, settings: Sequence[str] | None) -> RecipeSource:
+    """Refuse a recipe, a precision or a setting that cannot be, without building a recipe."""
+    source: RecipeSource = _Listed(name)
+    if name.endswith(".py"):
+        from halftrack.interop import open_recipe_file
+
+        source = open_recipe_file(name)
+    else:
         find_entry(name)
     check_name("--precision", precision, PRECISIONS)
     for setting in settings or ():
         if "=" not in setting:
             raise UserError(f"--set {shown(setting)}: expected FIELD=VALUE")
-    return file
+    return source
 
 
-def load_named(name: str) -> Recipe:
-    """The listed recipe of that name, or the one in the file of that name."""
-    from halftrack.recipes import load_recipe
-
-    file = _file(name)
-    return load_recipe(name) if file is None else file.load()
-
-
-def _file(name: str) -> RecipeFile | None:
-    """The file that a name stands for; None for a listed recipe's."""
-    if not name.endswith(".py"):
-        return None
-    from halftrack.interop import open_recipe_file
-
-    return open_recipe_file(name)
-
-
-def start_weights(file: RecipeFile | None, init: str | None) -> str | None:
+def start_weights(source: RecipeSource, init: str | None) -> str | None:
     """The file that training starts from: ``--init``, or else the one that a recipe's file names.
 
     Raises:
         MissingFileError: if there is no such file.
+        ValueError: if it cannot be a file of weights.
     """
-    check_weights("--init", None if init == "none" else init)
-    if init is not None or file is None or file.init is None:
+    if init is not None:
+        check_weights("--init", None if init == "none" else init)
         return init
-    if not Path(file.init).is_file():
+    if source.init is not None and not Path(source.init).is_file():
         raise MissingFileError(
-            f"{file.path} starts from {file.init}, and there is no such file: give it with --init, "
+            f"{source} starts from {source.init}, and there is no such file: give it with --init, "
             "or --init none for random weights"
         )
-    return file.init
+    check_weights("init", source.init)
+    return source.init
 
 
-def choose_recipe(name: str, precision: str | None, settings: Sequence[str] | None) -> Recipe:
-    """The recipe of that name or file in that precision with these fields set."""
+def choose_recipe(
+    source: RecipeSource, precision: str | None, settings: Sequence[str] | None
+) -> Recipe:
+    """The recipe of that source in that precision with these fields set."""
     from halftrack.recipes import override
 
-    recipe = load_named(name)
+    recipe = source.load()
     if precision is not None:
         recipe = recipe.with_precision(precision)
     return override(recipe, settings) if settings else recipe
 
 
 def choose_trained(
-    name: str, precision: str | None, settings: Sequence[str] | None
+    source: RecipeSource, precision: str | None, settings: Sequence[str] | None
 ) -> TrainedRecipe:
     """The same, of a recipe that has a training step, and as right as can be known without data."""
-    recipe = choose_recipe(name, precision, settings).for_training()
+    recipe = choose_recipe(source, precision, settings).for_training()
     recipe.check_before_data()
     return recipe
 

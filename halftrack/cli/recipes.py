@@ -8,7 +8,7 @@ from rich.padding import Padding
 
 from halftrack.cli.console import console
 from halftrack.cli.options import PrecisionName, RecipeName, Settings
-from halftrack.cli.recipe import check_recipe, choose_recipe
+from halftrack.cli.recipe import choose_recipe, find_recipe
 from halftrack.recipes.names import RECIPES
 
 __all__ = ["recipes", "show"]
@@ -27,5 +27,5 @@ def show(recipe: RecipeName, precision: PrecisionName = None, settings: Settings
 
     Each field but kind can be changed with --set, here and in the other commands.
     """
-    check_recipe(recipe, precision, settings)
-    console.print_json(json.dumps(choose_recipe(recipe, precision, settings).to_dict()))
+    source = find_recipe(recipe, precision, settings)
+    console.print_json(json.dumps(choose_recipe(source, precision, settings).to_dict()))

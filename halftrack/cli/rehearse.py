@@ -15,7 +15,7 @@ from halftrack.cli.checks import check_folder, check_name, check_output, number
 from halftrack.cli.console import console, progress_bar, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.options import Init, RecipeName, Samples, Seed, Settings, Trust
-from halftrack.cli.recipe import check_recipe, load_named, start_weights
+from halftrack.cli.recipe import find_recipe, start_weights
 
 if TYPE_CHECKING:
     from halftrack.studies.rehearsal.rehearse import Rehearsal
@@ -90,10 +90,10 @@ def rehearse(
     why steps are skipped, which modules must stay in fp32 and how much GPU memory a step takes,
     here and as an HTML page. Exit code 3 means that something must change before you train.
     """
-    file = check_recipe(recipe, None, settings)
+    source = find_recipe(recipe, None, settings)
     check_name("--precision", precision, ("tf32", "bf16", "fp16"))
     check_folder("--data-root", data_root)
-    init = start_weights(file, init)
+    init = start_weights(source, init)
     check_output(out)
     from halftrack.studies.memory.step_sizes import parse_image
 
@@ -102,7 +102,7 @@ def rehearse(
     from halftrack.recipes import override
     from halftrack.studies.rehearsal.rehearsable import rehearsable
 
-    chosen = override(rehearsable(load_named(recipe), precision), settings or ())
+    chosen = override(rehearsable(source.load(), precision), settings or ())
     if data_root is not None:
         chosen.find_training_data(data_root)
     from halftrack.studies.rehearsal.rehearse import rehearse as rehearse_recipe

@@ -21,7 +21,7 @@ from halftrack.cli.options import (
     Trust,
 )
 from halftrack.cli.processes import own_rank
-from halftrack.cli.recipe import check_parts, check_recipe, choose_recipe, with_parts
+from halftrack.cli.recipe import check_parts, choose_recipe, find_recipe, with_parts
 from halftrack.errors import UserError
 
 __all__ = ["first_box", "track"]
@@ -82,14 +82,14 @@ def track(
     Writes VIDEO.txt (MOTChallenge format), VIDEO.jsonl and VIDEO.mp4 (H.264). Tracktor recipes
     track all people; siamese_rpn recipes track the one object in --init-box.
     """
-    check_recipe(recipe, precision, settings)
+    source = find_recipe(recipe, precision, settings)
     check_parts(checkpoint, detector, reid)
     if not video.is_dir():
         check_file("VIDEO", video)
     check_output(out)
     check_device(device)
     box = None if init_box is None else first_box(init_box)
-    chosen = with_parts(choose_recipe(recipe, precision, settings), detector, reid)
+    chosen = with_parts(choose_recipe(source, precision, settings), detector, reid)
     if batch is not None:
         chosen = chosen.with_test_batch(batch)
     if own_rank():  # one process tracks a video

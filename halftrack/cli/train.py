@@ -27,7 +27,7 @@ from halftrack.cli.options import (
     Trust,
 )
 from halftrack.cli.processes import start_processes
-from halftrack.cli.recipe import check_recipe, choose_trained, start_weights
+from halftrack.cli.recipe import choose_trained, find_recipe, start_weights
 from halftrack.errors import UserError
 
 __all__ = ["replay", "train"]
@@ -75,7 +75,7 @@ def train(
 
     Ctrl-C saves a checkpoint first; --resume continues from it.
     """
-    file = check_recipe(recipe, precision, settings)
+    source = find_recipe(recipe, precision, settings)
     check_folder("--data-root", data_root)
     check_output(out)
     check_device(device)
@@ -93,8 +93,8 @@ def train(
         raise UserError("--data-changed is for a resumed run: add --resume")
     check_weights("--resume-from", resume_from)
     # A run that goes on has its weights.
-    init = None if resume or resume_from else start_weights(file, init)
-    chosen = choose_trained(recipe, precision, settings)
+    init = None if resume or resume_from else start_weights(source, init)
+    chosen = choose_trained(source, precision, settings)
     chosen.find_training_data(data_root)
     chosen.find_test_data(data_root)
     if gpus is not None:
@@ -109,7 +109,7 @@ def train(
         from halftrack.interop.checkpoints.resume import read_continuation
 
         start = read_continuation(resume_from, trust=trust)
-    for line in file.notes if file else ():
+    for line in source.notes:
         tell(line)
     seeded = f"_seed{seed}" if seed else ""
     out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"

@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -33,19 +34,36 @@ _OF_CONFIGS = ("_base_", "model", "data")
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeFile:
-    """A file that a recipe can be had from; nothing of it was executed yet."""
+    """A file that a recipe can be had from, read once; one's own is run once, when it is asked."""
 
     path: Path
     """The file."""
     text: str
     """The file's text, and that of all files which a config inherits from."""
-    load: Callable[[], Recipe]
-    """Makes the recipe; one of the user's own is run here."""
-    init: str | None = None
-    """File of the weights that training starts from: a config's ``load_from``, or what a recipe's
-    file calls ``init``."""
+    contents: Callable[[], tuple[Recipe, str | None]]
+    """Makes the recipe and finds the weights to start from, the first time; then keeps both."""
     notes: tuple[str, ...] = ()
     """Lines on what of a config is not needed here or means something else."""
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def load(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            ConfigError: for whatever goes wrong in the file; names the line.
+        """
+        return self.contents()[0]
+
+    @property
+    def init(self) -> str | None:
+        """Weights that training starts from: a config's ``load_from``, a file's own ``init``.
+
+        Raises:
+            ConfigError: as ``load`` does, and for an ``init`` that is no path.
+        """
+        return self.contents()[1]
 
 
 def is_own_recipe(path: str | os.PathLike[str]) -> bool:
@@ -87,10 +105,7 @@ def open_recipe_file(path: str | os.PathLike[str], options: Sequence[str] = ()) 
                 Place(str(path)),
                 "--cfg-options changes a config of MMTracking; change a recipe with --set",
             )
-        init = names.get("init")
-        return RecipeFile(
-            path=path, text=text, load=lambda: replace(_run(path, text), text=text), init=init
-        )
+        return RecipeFile(path=path, text=text, contents=cache(lambda: _run(path, text)))
     if not config:
         raise ConfigError(
             Place(str(path)),
@@ -98,34 +113,32 @@ def open_recipe_file(path: str | os.PathLike[str], options: Sequence[str] = ()) 
             f"{', '.join(_OF_CONFIGS)} (a config of MMTracking)",
         )
     imported = import_config(path, options)
+    text = imported.config.text
     return RecipeFile(
         path=path,
-        text=imported.config.text,
-        load=lambda: replace(imported.recipe(), text=imported.config.text),
-        init=imported.init,
+        text=text,
+        contents=cache(lambda: (replace(imported.recipe(), text=text), imported.init)),
         notes=tuple(imported.notes()),
     )
 
 
-def _assigned(tree: ast.Module) -> dict[str, str | None]:
-    """Names that a file assigns at its top level, each with its text if that is what it is."""
-    names: dict[str, str | None] = {}
+def _assigned(tree: ast.Module) -> set[str]:
+    """Names that a file assigns at its top level: they tell what it is before it is run."""
+    names: set[str] = set()
     for statement in tree.body:
         match statement:
-            case ast.Assign(targets=targets, value=value):
+            case ast.Assign(targets=targets):
                 pass
-            case ast.AnnAssign(target=target, value=value):
+            case ast.AnnAssign(target=target):
                 targets = [target]
             case _:
                 continue
-        text = value.value if isinstance(value, ast.Constant) else None
-        known = text if isinstance(text, str) else None
-        names |= {each.id: known for each in targets if isinstance(each, ast.Name)}
+        names |= {each.id for each in targets if isinstance(each, ast.Name)}
     return names
 
 
-def _run(path: Path, text: str) -> Recipe:
-    """The recipe that a file of the user's own defines.
+def _run(path: Path, text: str) -> tuple[Recipe, str | None]:
+    """The recipe and the start weights that a file of the user's own defines.
 
     Raises:
         ConfigError: for whatever goes wrong in it; names the line.
@@ -139,13 +152,25 @@ def _run(path: Path, text: str) -> Recipe:
         sys.path.append(folder)  # last: a file beside it must not hide another package
     try:
         exec(compile(text, str(path), "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [each.lineno for each in traceback.extract_tb(error.__traceback__)
                  if each.filename == str(path)]  # fmt: skip
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         place = Place(str(path), lines[-1] if lines else None)
         raise ConfigError(place, f"{kind}{error}") from error
-    return _checked(path, module.__dict__.get("recipe"))
+    recipe = replace(_checked(path, module.__dict__.get("recipe")), text=text)
+    return recipe, _start_weights(path, module.__dict__.get("init"))
+
+
+def _start_weights(path: Path, init: Any) -> str | None:
+    """The path that a file calls ``init``."""
+    if init is None:
+        return None
+    if not isinstance(init, str | os.PathLike):
+        raise ConfigError(
+            Place(str(path)), f"init={shown(init)}: expected the path of a file of weights, or None"
+        )
+    return os.fspath(init)
 
 
 def _checked(path: Path, recipe: Any) -> Recipe:

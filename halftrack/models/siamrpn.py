@@ -70,7 +70,7 @@ class SiamRPN(Compilable):
         """Maps ``(b, c, h, w)`` of raw RGB images."""
         # BGR, not normalised: what the published backbone was trained on.
         images = images_bchw.float().flip(1)
-        if self._is_faster_channels_last(images):
+        if self.backbone_channels_last:
             last = self.backbone(images.contiguous(memory_format=torch.channels_last))
             features = [x.contiguous() for x in last]
         else:
@@ -78,7 +78,8 @@ class SiamRPN(Compilable):
         maps: list[Tensor] = self.neck(features)
         return maps
 
-    def _is_faster_channels_last(self, images_bchw: Tensor) -> bool:
+    @property
+    def backbone_channels_last(self) -> bool:
         """True on a CPU while the backbone's batch norms learn: they and thin layers are faster so.
 
         Frozen norms are folded and leave convolutions, which gain nothing. Neck and head stay
@@ -86,7 +87,7 @@ class SiamRPN(Compilable):
         """
         config, weight = self.config.backbone, self.backbone.conv1.weight
         learns = self.training and config.norm == "batch" and not config.frozen_bn
-        return learns and images_bchw.is_cpu and weight.is_contiguous()
+        return learns and weight.is_cpu and weight.is_contiguous()
 
     @torch.no_grad()
     def embed(self, template_chw: Tensor) -> list[tuple[Tensor, Tensor]]:

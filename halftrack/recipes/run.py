@@ -188,6 +188,8 @@ def _train(
     with ranks.first_goes_first():  # which leaves an index for the others
         progress = PrintedProgress("training annotations") if ranks.is_first else None
         trained = trained.settled(data_root)
+        if start is not None:  # the data have told the sizes of its model
+            _check_model(trained, init=init, trust=trust, start=start)
         source = trained.training_source(data_root, progress=progress)
         for line in source.notes:
             ranks.say(line)
@@ -248,15 +250,19 @@ def _check_model(
 ) -> None:
     """Make sure that weights fit, patterns match something, and the best metric is measured."""
     recipe.check_before_data()
+    settled = recipe.without_data() == recipe
     recipe = recipe.without_data()
     model = prepare_model(recipe, init=init, trust=trust, say=lambda _: None)
-    if start is not None:
-        start.check(model)
+    if start is not None and not settled:
+        start.check_names(model)
     model = compiled(model, recipe.training)
     config = replace(recipe.training, ema_decay=None)
     for phase in config.phases:
         apply_phases(model, config.phases, phase.first_epoch)
-    Learner(model, config, recipe.precision, device=torch.device("cpu"), batches_per_epoch=1)
+    cpu = torch.device("cpu")
+    learner = Learner(model, config, recipe.precision, device=cpu, batches_per_epoch=1)
+    if start is not None and settled:
+        start.fill(learner, config)
 
 
 def evaluate(

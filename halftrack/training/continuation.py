@@ -19,6 +19,7 @@ from halftrack.training.learner import Learner, WeightAverage
 from halftrack.training.weights import check_complete, fill_weights
 
 if TYPE_CHECKING:
+    from halftrack.training.config import TrainingConfig
     from halftrack.training.run import Run
 
 __all__ = ["Continuation"]
@@ -46,8 +47,8 @@ class Continuation:
     """State of a loss scale, as ``halftrack.precision`` or torch's GradScaler writes it; None if
     the run had none."""
 
-    def check(self, model: nn.Module) -> None:
-        """Make sure that a model of the run has the same keys, before the data tell its sizes.
+    def check_names(self, model: nn.Module) -> None:
+        """Make sure that a model of the run has the same keys, where only the data tell its sizes.
 
         Raises:
             ValueError: if it has others; the model is filled.
@@ -55,14 +56,17 @@ class Continuation:
         report = fill_weights(model, self.weights, self.file)
         check_complete(replace(report, mismatched=()), f"{self.file} does not fit the model")
 
-    def begin(self, run: Run) -> list[str]:
-        """Put all of it into a run that has not begun; returns lines on what differs from it.
+    def fill(self, learner: Learner, config: TrainingConfig) -> list[str]:
+        """Put weights, optimizer state and loss scale into a learner that has not begun.
+
+        Returns:
+            Lines on what differs from it.
 
         Raises:
             ValueError: if the weights or the optimizer's state do not fit the run, or it would be
                 over before its first step.
         """
-        learner, epochs = run.learner, run.config.epochs
+        epochs = config.epochs
         if not 0 <= self.epochs_finished < epochs:
             raise UserError(
                 f"{self.file} has finished {shown(self.epochs_finished)} epochs, and this run has "
@@ -74,10 +78,7 @@ class Continuation:
         taken = self.epochs_finished * learner.steps_per_epoch
         learner.schedule.load_state_dict({"taken_steps": taken, "base_rates": rates})
         learner.statistics.keep()
-        learner.average = WeightAverage(learner.model, decay=run.config.ema_decay)
-        run.epochs_finished = self.epochs_finished
-        run.batches_done = self.epochs_finished * run.batches_per_epoch
-        run.result.steps = taken
+        learner.average = WeightAverage(learner.model, decay=config.ema_decay)
         lines = [
             f"goes on from {self.file} after epoch {self.epochs_finished}, with its learning rate "
             f"{learner.schedule.lr:g} and the momentum of {len(self.momentum)} parameters",
@@ -88,13 +89,25 @@ class Continuation:
                 f"that is step {self.steps} there and step {taken} here: an epoch has "
                 f"{learner.steps_per_epoch} steps here"
             )
-        planned = run.config.scaled_lr
+        planned = config.scaled_lr
         if not math.isclose(max(rates), planned, rel_tol=1e-6):
-            share = run.config.accumulate
+            share = config.accumulate
             lines.append(
                 f"its rate without warm-up and decay is {max(rates):g}; this recipe's is "
                 f"{planned:g} for {share} batch{'es' * (share > 1)} a step (training.accumulate)"
             )
+        return lines
+
+    def begin(self, run: Run) -> list[str]:
+        """Put all of it into a run that has not begun; returns lines on what differs from it.
+
+        Raises:
+            ValueError: as ``fill``.
+        """
+        lines = self.fill(run.learner, run.config)
+        run.epochs_finished = self.epochs_finished
+        run.batches_done = self.epochs_finished * run.batches_per_epoch
+        run.result.steps = run.learner.schedule.taken_steps
         return lines
 
     def _give_optimizer(self, learner: Learner) -> list[float]:

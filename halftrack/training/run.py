@@ -105,8 +105,9 @@ class Run:
             ValueError: the checkpoint is of another recipe, seed or other data, or the folder
                 already holds a run.
         """
-        computes = computation(self.config, self.learner.precision, self.learner.device)
-        if (ranks := self.learner.ranks).size > 1:
+        learner = self.learner
+        computes = computation(learner.model, self.config, learner.precision, learner.device)
+        if (ranks := learner.ranks).size > 1:
             share = ranks.share(self.config.accumulate, of="training.accumulate")
             computes += f"; {ranks.size} processes, {share} of a step's batches each"
         if resume:

@@ -204,6 +204,8 @@ def test_parity_tells_its_verdict_and_ends_with_its_code_or_as_its_runs_did(
     monkeypatch.setattr(
         "halftrack.studies.parity.run_parity", lambda _, **how: asked.update(how) or found
     )
+    for folder in ("Data", "Annotations"):
+        (tmp_path / "ILSVRC" / folder).mkdir(parents=True)
     assert halftrack("parity", TINY, "--data-root", tmp_path, "--seeds", 3, "--margin", 2) == code
     assert (asked["seeds"], asked["margin"], asked["precision"]) == (3, 2.0, "fp16")
     assert asked["out"] == Path(f"runs/{TINY}_parity_fp16")

@@ -75,7 +75,8 @@ def test_a_training_is_given_the_text_and_the_start_weights(
 
     monkeypatch.setattr("halftrack.recipes.train", train, raising=False)
     weights = tmp_path / "a.pth"
-    weights.touch()
+    weights.write_bytes(b"PK")
+    (tmp_path / "MOT17/train").mkdir(parents=True)
     for init, expected in (("", None), (f'init = "{weights}"', str(weights))):
         (tmp_path / "mine.py").write_text(OWN + init)
         assert halftrack("train", tmp_path / "mine.py", "--data-root", tmp_path) == 2

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mistake import Mistake, faults_of, set_up
+from mistaken_interop import set_up_interop
 from mistakes import MISTAKES
 
 
@@ -14,7 +15,7 @@ def test_there_are_many_of_every_command() -> None:
     commands = {mistake.words.split()[0] for mistake in MISTAKES.values()}
     assert commands >= {
         *("recipes", "show", "plan", "rehearse", "train", "parity", "replay", "eval", "track"),
-        *("quickstart", "data"),
+        *("quickstart", "data", "import", "plot", "export", "publish"),
     }
 
 
@@ -29,6 +30,7 @@ def test_a_mistake_is_told_in_words_that_mend_it(
     place = tmp_path / "here"
     place.mkdir()
     set_up(place)
+    set_up_interop(place)
     monkeypatch.chdir(place)
     before = sorted(place.rglob("*"))
     code = halftrack(*mistake.arguments)

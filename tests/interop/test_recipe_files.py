@@ -27,10 +27,23 @@ def write(folder: Path, text: str) -> Path:
 
 def test_a_recipe_of_ones_own_is_run_when_it_is_loaded(tmp_path: Path) -> None:
     file = open_recipe_file(write(tmp_path, OWN))
-    assert (file.text, file.init, file.notes) == (OWN, "weights.pth", ())
-    assert file.load().name == "mine"
+    assert (file.text, file.notes) == (OWN, ())
+    assert (file.load().name, file.init) == ("mine", "weights.pth")
     assert is_own_recipe(file.path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]
+
+
+def test_start_weights_are_what_the_file_computes(tmp_path: Path) -> None:
+    text = f"from pathlib import Path\n{OWN}\ninit = Path('a') / 'b.pth'"
+    assert open_recipe_file(write(tmp_path, text)).init == "a/b.pth"
+
+
+def test_a_file_is_run_once(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    file = open_recipe_file(write(tmp_path, f"{OWN}\nimport os\nos.mkdir({str(made)!r})"))
+    assert file.load() is file.load()
+    assert file.init == "weights.pth"
+    assert made.is_dir()
 
 
 def test_opening_a_file_executes_nothing(tmp_path: Path) -> None:
@@ -59,6 +72,7 @@ WRONG = {
         r"mine\.py, line 3: no recipe 'selsa'; the nearest are",
     ),
     "no recipe": ("recipe = 3", "recipe=3: expected a recipe"),
+    "weights of no file": (f"{OWN}\ninit = 3", "init=3: expected the path of a file of weights"),
     "a kind of recipe": (
         "from halftrack.recipes import VideoDetectionRecipe\nrecipe = VideoDetectionRecipe",
         "expected a recipe",

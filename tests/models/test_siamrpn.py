@@ -196,7 +196,7 @@ def test_a_backbone_that_learns_its_norms_trains_channels_last_to_the_same_value
     last = gradients()
     assert layouts == [1, 1]
     assert all(maps.is_contiguous() for maps in model.features(pairs(True, False).templates))
-    monkeypatch.setattr(model, "_is_faster_channels_last", lambda images: False)
+    monkeypatch.setattr(SiamRPN, "backbone_channels_last", False)
     for here, there in zip(last, gradients(), strict=True):
         torch.testing.assert_close(here, there, rtol=0, atol=1e-4 * float(there.abs().max()))
 

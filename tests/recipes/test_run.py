@@ -15,6 +15,7 @@ from halftrack.recipes import load_recipe, override, train
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.continuation import Continuation
 from halftrack.training.run_folder import own_folder
 from halftrack.training.same_run import free_fields
 
@@ -61,6 +62,51 @@ def test_it_is_told_before_the_data_are_read(
     recipe = override(load_recipe(name), settings)
     with pytest.raises(ValueError, match=message):
         train(recipe, data_root=tmp_path / "no data", out=tmp_path / "out", **asked)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "epochs", "message"),
+    [
+        ("detector.backbone.conv1.weight", 0, r"theirs\.pth does not fit the model: .* mismatched"),
+        ("", 0, r"its optimizer has no parameter detector\."),
+        ("", 99, "has finished 99 epochs, and this run has"),
+    ],
+)
+def test_a_run_of_others_that_does_not_fit_is_told_before_the_data_are_read(
+    tmp_path: Path, changed: str, epochs: int, message: str
+) -> None:
+    recipe = load_recipe(SELSA)
+    weights = recipe.build_model().state_dict()
+    start = Continuation(
+        file=Path("theirs.pth"),
+        weights=weights | ({changed: torch.zeros(3)} if changed else {}),
+        epochs_finished=epochs,
+        steps=0,
+        settings={},
+        momentum={},
+        loss_scale=None,
+    )
+    with pytest.raises(ValueError, match=message):
+        train(recipe, data_root=tmp_path / "no data", out=tmp_path / "out", start=start)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_others_is_looked_at_again_when_the_data_have_told_its_size(
+    videos: Path, tmp_path: Path
+) -> None:
+    recipe = short()
+    start = Continuation(
+        file=Path("theirs.pth"),
+        weights=recipe.without_data().build_model().state_dict(),
+        epochs_finished=0,
+        steps=0,
+        settings={},
+        momentum={},
+        loss_scale=None,
+    )
+    with pytest.raises(ValueError, match=r"does not fit the model: .* 1 mismatched: head\.class"):
+        train(recipe, data_root=videos, out=tmp_path / "out", start=start)
     assert not (tmp_path / "out").exists()
 
 

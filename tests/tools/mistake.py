@@ -21,7 +21,7 @@ NAMES = {
 """What stands for what in the table; recipes that need no data and no weights."""
 
 NOT_OURS = (
-    "Traceback", "Input should be", "type=", "For further information", "validation error",
+    "Traceback", "Input should be", "[type=", "For further information", "validation error",
     "Field required", "Value error", "RuntimeError", "defect of halftrack",
 )  # fmt: skip
 """Words of Python, torch and pydantic that no user should read."""

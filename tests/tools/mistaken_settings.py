@@ -51,7 +51,7 @@ SETTINGS = {
         "training.ramps[0].start=0", "above 0",
     ),
     "milestones out of order": row(
-        f"{_SET} training.milestones=5,2 --set training.gamma=0.1", "milestones=(5, 2)", "increase"
+        f"{_SET} training.milestones=5,2 --set training.gamma=0.1", "training.milestones", "(5, 2)"
     ),
     "an average of nothing": row(f"{_SET} training.ema_decay=0", "ema_decay=0", "above 0"),
     "factors without numbers": row(f"{_SET} training.lr_factors=neck", "lr_factors=('neck',)"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mistake import Mistake, row
 from mistaken_files import FILES
+from mistaken_interop import INTEROP
 from mistaken_settings import SETTINGS
 
 _NO_FILE, _NO_FOLDER = "there is no such file", "there is no such folder"
@@ -113,6 +114,7 @@ MISTAKES: dict[str, Mistake] = {
         ("command", _COMMANDS),
         ("setting", SETTINGS),
         ("file", FILES),
+        ("interop", INTEROP),
         ("study", _STUDIES),
     )
     for name, mistake in rows.items()

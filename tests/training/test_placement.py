@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from halftrack.precision import Precision
+from halftrack.recipes import load_recipe
 from halftrack.training import TrainingConfig
 from halftrack.training.placement import computation, placed
 
@@ -37,7 +38,17 @@ def test_the_line_says_how_a_run_computes(
     name: str, device: torch.device, asked: bool | None, line: str
 ) -> None:
     chosen = config(channels_last=asked)
-    assert computation(chosen, Precision.named(name), device) == line
+    assert computation(nn.Conv2d(3, 4, 3), chosen, Precision.named(name), device) == line
+
+
+def test_the_line_tells_of_a_backbone_that_computes_otherwise() -> None:
+    model = load_recipe("siamese_rpn_tiny_sample").build_model().train()
+    told = computation(model, config(), Precision(), CPU)
+    assert told.endswith("; channels first, the backbone channels last")
+    placed_so = placed(model, config(channels_last=True), Precision(), CPU)
+    assert computation(placed_so, config(channels_last=True), Precision(), CPU).endswith(
+        "; channels last"
+    )
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp16"])
