@@ -250,18 +250,16 @@ def _check_model(
 ) -> None:
     """Make sure that weights fit, patterns match something, and the best metric is measured."""
     recipe.check_before_data()
-    settled = recipe.without_data() == recipe
-    recipe = recipe.without_data()
+    settled, recipe = recipe.without_data() == recipe, recipe.without_data()
     model = prepare_model(recipe, init=init, trust=trust, say=lambda _: None)
-    if start is not None and not settled:
+    if start is not None:
         start.check_names(model)
     model = compiled(model, recipe.training)
-    config = replace(recipe.training, ema_decay=None)
+    config, cpu = replace(recipe.training, ema_decay=None), torch.device("cpu")
     for phase in config.phases:
         apply_phases(model, config.phases, phase.first_epoch)
-    cpu = torch.device("cpu")
     learner = Learner(model, config, recipe.precision, device=cpu, batches_per_epoch=1)
-    if start is not None and settled:
+    if settled and start is not None:
         start.fill(learner, config)
 
 

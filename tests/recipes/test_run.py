@@ -105,7 +105,7 @@ def test_a_run_of_others_is_looked_at_again_when_the_data_have_told_its_size(
         momentum={},
         loss_scale=None,
     )
-    with pytest.raises(ValueError, match=r"does not fit the model: .* 1 mismatched: head\.class"):
+    with pytest.raises(ValueError, match=r"does not fit the model: .* 2 mismatched: head\.class"):
         train(recipe, data_root=videos, out=tmp_path / "out", start=start)
     assert not (tmp_path / "out").exists()
 
