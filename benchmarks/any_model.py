@@ -148,7 +148,7 @@ def torch_cases() -> Iterator[tuple[str, Case]]:
     tokens = lambda: torch.randn(4, 12, 32)  # noqa: E731
     yield "LSTM", Case(lambda: Tagger(nn.LSTM), sequence, square)
     yield "GRU", Case(lambda: Tagger(nn.GRU), sequence, square)
-    yield "TransformerEncoder, padded", Case(Padded, tokens, square)
+    yield "TransformerEncoder (padded)", Case(Padded, tokens, square)
     body = lambda wrap: nn.Sequential(wrap(nn.Linear(32, 64)), nn.ReLU(), nn.Linear(64, 5))  # noqa: E731
     for name in ("weight_norm", "spectral_norm"):
         wrap = getattr(nn.utils.parametrizations, name)

@@ -25,7 +25,7 @@ from halftrack.rehearsing.trained_step import Step, device_of
 
 __all__ = ["StepPlan", "peak_of_step", "plan"]
 
-_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+_OURS = tuple(f"{folder}/" for folder in (Path(torch.__file__).parent, Path(__file__).parents[1]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,10 +66,15 @@ class TrainedSteps:
         scale = self._loss_scale.value
         self.measured.attempt(
             loss_scale=scale,
-            gradients=lambda: self._mean_losses(batches, scale),
+            gradients=lambda: self._gradients_of(batches, scale),
             step=self._move,
             why=lambda: self._why(batches, scale),
         )
+
+    def _gradients_of(self, batches: Sequence[Any], scale: float) -> dict[str, float]:
+        # Entered once: each entry takes milliseconds, more than the step of a small model.
+        with self._precision.arithmetic(self._device):
+            return self._mean_losses(batches, scale)
 
     def _mean_losses(self, batches: Sequence[Any], scale: float) -> dict[str, float]:
         self._faulty, means = [], dict[str, float]()
