@@ -122,12 +122,10 @@ class Watch:
 
     def scaled(self, loss_scale: float) -> None:
         """A loss was scaled: the gradients that follow are of this scale."""
-        self._loss_scale = loss_scale
+        # A torch scaler that met only NaN comes down to 0, at which nothing is learned.
+        self._loss_scale = loss_scale or 1.0
         if self._meter is not None:
-            octave = 2.0 ** round(math.log2(loss_scale))
-            if octave != loss_scale:
-                self._note(f"gradients at loss scale {loss_scale:g} are counted as at {octave:g}")
-            self._meter.scale_by(octave)
+            self._meter.scale_by(self._loss_scale)
 
     def learned_from(self, loss: float) -> None:
         """A backward pass begins."""
@@ -173,8 +171,7 @@ class Watch:
     def _begin(self) -> None:
         """Enter what a step is seen through, in the order that each needs."""
         self._losses, self._bad = [], None
-        octave = 2.0 ** round(math.log2(self._loss_scale))
-        self._meter = self._measured.next_meter(octave)
+        self._meter = self._measured.next_meter(self._loss_scale)
         self._trace = NonFiniteTrace(self._model, ())
         if self._meter is not None:
             self._step.enter_context(self._meter)

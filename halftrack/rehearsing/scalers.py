@@ -82,7 +82,7 @@ class _Told:
     def backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def backward(loss: Tensor, *args: Any, **kwargs: Any) -> Any:
             if loss.numel() == 1:
-                self._listener.learned_from(float(loss.detach()) / self._scale)
+                self._listener.learned_from(float(loss.detach()) / (self._scale or 1.0))
             return original(loss, *args, **kwargs)
 
         return backward

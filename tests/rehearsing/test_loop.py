@@ -57,6 +57,15 @@ def watched(model: nn.Module, run: Callable[[], object], **how: Any) -> Report:
     return watch.report
 
 
+@pytest.mark.parametrize("scale", [1000.0, 3.0])
+def test_any_scale_will_do(scale: float) -> None:
+    model = net()
+    scaler = lambda: torch.amp.GradScaler("cpu", init_scale=scale)  # noqa: E731
+    report = watched(model, lambda: loop(model, scaler(), steps=1))
+    assert report.steps[0].loss_scale == scale
+    assert report.must_change == ()
+
+
 @pytest.mark.parametrize(
     "make",
     [
