@@ -84,8 +84,8 @@ NAMES = {
         "score_results spread_boxes track train"
     ),
     "halftrack.interop": (
-        "Config ConfigError ImportedConfig RecipeFile import_config open_recipe_file read_config "
-        "recipe_text"
+        "Config ConfigError ImportedConfig RecipeFile import_config nearest_listed "
+        "open_recipe_file read_config recipe_text"
     ),
     "halftrack.report": (
         "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "

@@ -22,6 +22,7 @@ from halftrack.cli import (
     rehearse,
     track,
     train,
+    tune,
 )
 from halftrack.cli.checks import check_arguments
 from halftrack.cli.exits import telling_errors
@@ -50,6 +51,7 @@ app.command(cls=Command)(train.train)
 app.command(cls=Command)(parity.parity)
 app.command(cls=Command)(train.replay)
 app.command("eval", cls=Command)(evaluate.evaluate)
+app.command(cls=Command)(tune.tune)
 app.command(cls=Command)(track.track)
 app.command(cls=Command)(plot.plot)
 app.command(cls=Command)(export.export)

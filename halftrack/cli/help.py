@@ -16,8 +16,8 @@ GROUPS = {
     "Model": ("recipe", "options", "checkpoint", "detector", "reid", "init", "trust", "settings"),
     "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every"),
     "Run": ("steps", "seeds", "seed", "batch", "device", "gpus", "resume", "data_changed",
-        "resume_from", "task", "full"),
-    "Output": ("out", "form", "keys", "film", "overwrite"),
+        "resume_from", "task", "full", "fields", "trials", "metric", "sampler", "cache_size"),
+    "Output": ("out", "form", "keys", "film", "overwrite", "as_json"),
 }  # fmt: skip
 """Headings, and the parameters that stand beneath each."""
 
@@ -53,6 +53,10 @@ EXAMPLES = {
     "eval": (
         "eval selsa_tiny_sample --data-root SYNTHETIC --checkpoint best.pth",
         "eval tracktor_tiny_sample --data-root SYNTHETIC --results FOLDER",
+    ),
+    "tune": (
+        "tune my.py --data-root DATA --field tracker.lr=0.2,0.3,0.4",
+        "tune my.py --data-root D --field tracker.reid_iou=0:0.5 --trials 50",
     ),
     "track": (
         "track street.mp4 --recipe tracktor_tiny_sample --detector D --reid R",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from halftrack.interop.configs.sections import ConfigError
     from halftrack.interop.mapping.imported import ImportedConfig, import_config
     from halftrack.interop.recipe_files import RecipeFile, open_recipe_file
-    from halftrack.interop.recipe_writer import recipe_text
+    from halftrack.interop.recipe_writer import nearest_listed, recipe_text
 
 __all__ = [
     "Config",
@@ -19,6 +19,7 @@ __all__ = [
     "ImportedConfig",
     "RecipeFile",
     "import_config",
+    "nearest_listed",
     "open_recipe_file",
     "read_config",
     "recipe_text",
@@ -40,6 +41,9 @@ __getattr__, __dir__ = lazy_names(
             "RecipeFile",
             "open_recipe_file",
         ),
-        "recipe_writer": ("recipe_text",),
+        "recipe_writer": (
+            "nearest_listed",
+            "recipe_text",
+        ),
     },
 )

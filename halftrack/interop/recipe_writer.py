@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from halftrack.recipes import Recipe
 
-__all__ = ["recipe_text"]
+__all__ = ["nearest_listed", "recipe_text"]
 
 _WIDTH = 100
 _INDENT = 4
@@ -50,6 +50,25 @@ def recipe_text(
     started = [] if init is None else [f"init = {_quoted(init)}"]
     lines = [f'"""{origin}"""', "", *replaced, *imports, "", *comments, *assigned, *started]
     return "\n".join(lines) + "\n"
+
+
+def nearest_listed(recipe: Recipe) -> Recipe | None:
+    """The listed recipe of the same kind that differs in the fewest fields; None for other kinds.
+
+    Args:
+        recipe: of equals, the one that has its name is taken.
+    """
+    from halftrack.recipes import RECIPES, load_recipe
+    from halftrack.training.same_run import leaves
+
+    wanted = dict(leaves(recipe.to_dict()))
+    names = sorted(RECIPES, key=lambda name: name != recipe.name)
+    listed = [each for each in map(load_recipe, names) if each.to_dict()["kind"] == wanted["kind"]]
+
+    def differing(other: Recipe) -> int:
+        return len(set(map(repr, wanted.items())) ^ set(map(repr, leaves(other.to_dict()))))
+
+    return min(listed, key=differing, default=None)
 
 
 def _lines(note: str) -> list[str]:

@@ -122,10 +122,22 @@ class FasterRCNN(Compilable):
 
         Source: MMTracking 0.14, Tracktor's use of mmdet's simple_test_bboxes.
         """
+        return self.regress_on(self.pyramid(frame), frame, boxes_xyxy)
+
+    @torch.no_grad()
+    def pyramid(self, frame: Frame) -> list[Tensor]:
+        """The maps ``(1, c, h, w)`` of a frame, those of the last pass if it was in it."""
         maps = next((maps for seen, maps in self._seen if seen is frame), None)
         if maps is None:
             maps = self.features([frame])
             self._seen = [(frame, maps)]
+        return maps
+
+    @torch.no_grad()
+    def regress_on(
+        self, maps: Sequence[Tensor], frame: Frame, boxes_xyxy: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``regress`` where the frame's ``pyramid`` is known; its pixels are not looked at."""
         boxes = boxes_xyxy.to(maps[0].device, torch.float32)
         boxes = boxes * boxes.new_tensor(frame.scale_xy * 2)
         return self.roi_head.decode(*self._second_stage(maps, [boxes]), boxes, frame)

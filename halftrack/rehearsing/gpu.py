@@ -61,8 +61,12 @@ def live_that_fits(precision: str, gpu_memory: int) -> float:
     )
 
 
-def parse_memory(text: str) -> int:
+def parse_memory(text: str, option: str = "--gpu-memory") -> int:
     """Bytes of e.g. ``11GB`` (1e9 bytes each) or ``24GiB``.
+
+    Args:
+        text: the size.
+        option: that it was given with, for the error.
 
     Raises:
         ValueError: if it is none; says what is allowed.
@@ -72,7 +76,7 @@ def parse_memory(text: str) -> int:
     size = float(match[1]) * unit if match and unit else 0.0
     if not 1 <= size <= _MOST:
         raise UserError(
-            f"GPU memory {shown(text)} (--gpu-memory): expected a number and MB, GB, MiB or GiB, "
+            f"size {shown(text)} ({option}): expected a number and MB, GB, MiB or GiB, "
             "as 24GiB, at most 1000000GiB"
         )
     return int(size)

@@ -15,7 +15,7 @@ def test_there_are_many_of_every_command() -> None:
     commands = {mistake.words.split()[0] for mistake in MISTAKES.values()}
     assert commands >= {
         *("recipes", "show", "plan", "rehearse", "train", "parity", "replay", "eval", "track"),
-        *("quickstart", "data", "import", "plot", "export", "publish"),
+        *("quickstart", "data", "import", "plot", "export", "publish", "tune"),
     }
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from halftrack.interop import open_recipe_file, recipe_text
-from halftrack.recipes import RECIPES, load_recipe
+from halftrack.interop import nearest_listed, open_recipe_file, recipe_text
+from halftrack.recipes import RECIPES, TrackingRecipe, load_recipe
 
 BASES = {
     "selsa": "selsa_tiny_sample",
@@ -64,6 +64,21 @@ def test_a_listed_recipe_is_its_name() -> None:
         '"""Mine."""\n\nfrom halftrack.recipes import load_recipe\n\n'
         'recipe = load_recipe("selsa_tiny_sample")\n'
     )
+
+
+@pytest.mark.parametrize("name", ["tracktor_tiny_sample", "siamese_rpn_r50_20e_lasot"])
+def test_the_nearest_listed_recipe_is_the_one_that_was_changed(name: str) -> None:
+    base = load_recipe(name)
+    assert nearest_listed(base) == base
+    assert nearest_listed(replace(base, name="mine", summary="Mine.")) == base
+
+
+def test_a_kind_of_ones_own_has_no_listed_recipe() -> None:
+    class MyRecipe(TrackingRecipe):
+        pass
+
+    base = load_recipe("tracktor_tiny_sample")
+    assert nearest_listed(MyRecipe(**vars(base))) is None
 
 
 def test_long_values_are_broken_as_ruff_breaks_them() -> None:

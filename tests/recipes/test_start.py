@@ -62,6 +62,8 @@ def test_every_published_recipe_is_a_value_that_needs_no_torch() -> None:
         "plan faster-rcnn_tiny_sample --set model.neck_channels=0",
         "rehearse selsa_tiny_sample --set model.rpn.nms_iou=7",
         "parity selsa_tiny_sample --data-root . --seeds 2 --set data.frame_range=0",
+        "tune tracktor_tiny_sample --data-root . --field tracker.reid_iou=0:2 --trials 5",
+        "tune tracktor_tiny_sample --data-root . --field tracker.reid_iou=0:1:0.5",
         "track . --recipe siamese_rpn_tiny_sample",
         "track . --recipe siamese_rpn_tiny_sample --init-box 1,2,3,4",
         "eval tracktor_tiny_sample --data-root .",

@@ -48,6 +48,40 @@ _COMMANDS = {
     "a value for a switch": row(f"{_TRAIN} --resume yes", "unexpected extra argument", "yes"),
     "another value for a switch": row("data check VID --data-root data --decode no", "extra"),
 }
+_TUNE = "tune MOT --data-root data"
+_IOU = f"{_TUNE} --field tracker.reid_iou"
+_TUNING = {
+    "a detector": row("tune DET --data-root data --trials 5", "no tracker", "take a tracktor_"),
+    "no field": row(_TUNE, "--field is missing", "tracktor_tiny_sample", "tracker.reid_distance"),
+    "no range": row(f"{_TUNE} --field tracker.reid_iou", "'tracker.reid_iou'", "LOW:HIGH"),
+    "a field misspelt": row(f"{_TUNE} --field tracker.reid_io=0:1", "--field", "nearest are"),
+    "a field of the data": row(f"{_TUNE} --field data.test_batch=1:4", "tracker.reid_iou", "--set"),
+    "a range out of bounds": row(f"{_IOU}=0:2", "reid_iou=2", "at least 0, at most 1"),
+    "a range backwards": row(f"{_IOU}=0.5:0.1", "'tracker.reid_iou=0.5:0.1'", "LOW below HIGH"),
+    "a range of words": row(f"{_IOU}=low:high", "reid_iou='low'", "a number"),
+    "a step of nothing": row(f"{_IOU}=0:1:0", "'tracker.reid_iou=0:1:0'", "above 0"),
+    "a step too small": row(f"{_IOU}=0:1:1e-9", "1000000001 values", "100000"),
+    "one value": row(f"{_IOU}=0.3", "'tracker.reid_iou=0.3'", "two different values"),
+    "a field twice": row(f"{_IOU}=0:1 --field tracker.reid_iou=0,1", "reid_iou is given twice"),
+    "an unknown metric": row(f"{_IOU}=0,1 --metric mAP", "--metric 'mAP'", "idf1, mota, hota"),
+    "a metric of another task": row(
+        "tune SOT --data-root data --field tracker.lr=0,1 --metric idf1", "'idf1'", "success"
+    ),
+    "no trials": row(f"{_IOU}=0:1 --trials 0", "'--trials'", "'0'", "at least 1"),
+    "a range without trials": row(f"{_IOU}=0:1", "--trials is missing", "LOW:HIGH:STEP"),
+    "fewer trials than the grid": row(
+        f"{_IOU}=0:1:0.1 --trials 5 --sampler grid", "11 points", "leaves 4", "more trials"
+    ),
+    "an unknown sampler": row(f"{_IOU}=0:1 --sampler random", "'random'", "optuna, grid"),
+    "a cache without unit": row(f"{_IOU}=0,1 --cache-size 20", "'20' (--cache-size)", "24GiB"),
+    "no weights to tune with": row(f"{_IOU}=0,1", "no weights of the detector", "--detector"),
+    "no checkpoint to tune with": row(
+        "tune SOT --data-root data --field tracker.lr=0,1", "--checkpoint is missing"
+    ),
+    "no data to tune on": row("tune MOT --data-root no", "--data-root no", _NO_FOLDER),
+    "a search into a file": row(f"{_IOU}=0,1 --out text", "--out text", "expected a folder"),
+    "two kinds of weights": row(f"{_IOU}=0,1 --checkpoint empty --reid empty", "leave out"),
+}
 _STUDIES = {
     "no step": row("rehearse VID --steps 0", "'--steps'", "'0'", "at least 1"),
     "steps in words": row("rehearse VID --steps ten", "'--steps'", "'ten'", "a whole number"),
@@ -116,6 +150,7 @@ MISTAKES: dict[str, Mistake] = {
         ("file", FILES),
         ("interop", INTEROP),
         ("study", _STUDIES),
+        ("tuning", _TUNING),
     )
     for name, mistake in rows.items()
 }

@@ -6,15 +6,17 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from halftrack.bounds import Bounds
 from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.errors import MissingFileError, UserError
 from halftrack.models.detector_config import FasterRCNNConfig
 from halftrack.models.tracker_config import ReIDConfig
-from halftrack.recipes.kinds.recipe import Box, Recipe, VideoTracker, fill, seeded
+from halftrack.recipes.kinds.recipe import Box, Recipe, VideoTracker
 from halftrack.recipes.kinds.reid import identities_in
+from halftrack.recipes.kinds.tuning import Trials, Tuning
+from halftrack.recipes.kinds.weights import fill, seeded
 from halftrack.tracking.config import EccMotion, TracktorConfig
 
 if TYPE_CHECKING:
@@ -209,6 +211,20 @@ class TrackingRecipe(Recipe):
         from halftrack.recipes.scoring.multi_object import track_scorer
 
         return track_scorer(self, data_root, device, progress)
+
+    def tuning(self) -> Tuning:
+        """Tuning of its tracker: a trial runs the state machine alone, on kept answers."""
+        return Tuning(
+            metrics=("idf1", "mota", "hota", "motp", "idp", "idr", "deta", "assa", "loca"),
+            grid=self.search,
+            open=self._open_trials,
+            shared="detections, features and embeddings are computed once and kept",
+        )
+
+    def _open_trials(self, *given: Any, **named: Any) -> Trials:
+        from halftrack.recipes.scoring.tracktor_trials import TracktorTrials
+
+        return TracktorTrials(self, *given, **named)
 
     def score_results(self, folder: str | Path, *, data_root: str | Path) -> TrackingEvaluation:
         """Score a folder of MOTChallenge result files on the validation sequences.

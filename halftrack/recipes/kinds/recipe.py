@@ -13,7 +13,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
@@ -21,6 +21,7 @@ from halftrack.errors import MissingFileError, UserError
 from halftrack.precision import Precision
 from halftrack.recipes import kinds as own
 from halftrack.recipes.kinds.settings import first_difference, first_error, plain, with_a_scale
+from halftrack.recipes.kinds.weights import fill
 
 if TYPE_CHECKING:
     import torch
@@ -30,12 +31,11 @@ if TYPE_CHECKING:
     from halftrack.data.check import DataReport, SetReport
     from halftrack.frames import Tracks
     from halftrack.recipes.kinds.trained import TrainedRecipe
+    from halftrack.recipes.kinds.tuning import Tuning
     from halftrack.recipes.scoring.evaluation import Evaluation
 
-__all__ = ["Recipe", "VideoTracker", "fill", "seeded"]
+__all__ = ["Recipe", "VideoTracker"]
 
-
-ModelT = TypeVar("ModelT", bound="nn.Module")
 Box = tuple[float, float, float, float]
 
 
@@ -232,6 +232,17 @@ class Recipe(ABC):
             "tracktor_ or siamese_rpn_ recipe"
         )
 
+    def tuning(self) -> Tuning:
+        """The settings of its tracker that a search may change, and how trials are scored.
+
+        Raises:
+            ValueError: for a recipe that does not track.
+        """
+        raise UserError(
+            f"{self.name} has no tracker whose settings could be tuned: {self.summary}; take a "
+            "tracktor_ or siamese_rpn_ recipe"
+        )
+
     def pack_results(self, out: Path, evaluation: Evaluation) -> list[str]:
         """Write the package that a benchmark's server takes; returns lines on it, most have none.
 
@@ -287,27 +298,6 @@ class Recipe(ABC):
         if different := first_difference(values, recipe.to_dict()):
             raise UserError(f"{message}: {different}")
         return recipe
-
-
-def seeded(build: Callable[[], ModelT], seed: int) -> ModelT:
-    """Returns what ``build`` makes on the CPU, its random numbers a function of ``seed`` alone."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build()
-
-
-def fill(model: nn.Module, checkpoint: str | Path, what: str, *, trust: bool) -> None:
-    """Fill all of a model with all of a checkpoint, or of the part of it that is the model's.
-
-    Raises:
-        ValueError: if a key is missing, left over or of another shape; says of ``what``.
-    """
-    from halftrack.training.weights import check_complete, load_weights
-
-    report = load_weights(model, checkpoint, trust=trust)
-    check_complete(report, f"{checkpoint} does not fit {what}")
 
 
 def _kinds(of: type[Recipe] = Recipe) -> Iterator[type[Recipe]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from halftrack.data.sot.config import PairDataConfig, SotBenchmark, SotSplit
 from halftrack.errors import UserError
@@ -15,6 +15,7 @@ from halftrack.models.tracker_config import SiamRPNConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
 from halftrack.recipes.kinds.recipe import Box, VideoTracker
 from halftrack.recipes.kinds.trained import TrainingSource, spread_boxes
+from halftrack.recipes.kinds.tuning import Trials, Tuning
 from halftrack.synthetic import Layout
 from halftrack.tracking.config import SiameseConfig
 
@@ -145,6 +146,20 @@ class SingleObjectRecipe(BackboneRecipe):
             progress=progress,
         )
         return trained.with_set(tested)
+
+    def tuning(self) -> Tuning:
+        """Tuning of its tracker: a trial runs all of it, on data that are open already."""
+        return Tuning(
+            metrics=self.measured,
+            open=self._open_trials,
+            shared="each trial tracks all videos anew: where the network looks depends on the box "
+            "that a setting made in the frame before",
+        )
+
+    def _open_trials(self, *given: Any, **named: Any) -> Trials:
+        from halftrack.recipes.scoring.single_object import SiameseTrials
+
+        return SiameseTrials(self, *given, **named)
 
     @property
     def test_set(self) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 from halftrack.data.problems import SkipLedger
 from halftrack.errors import UserError
 from halftrack.frames import ClipBatch
-from halftrack.recipes.kinds.recipe import Recipe, seeded
+from halftrack.recipes.kinds.recipe import Recipe
+from halftrack.recipes.kinds.weights import seeded
 from halftrack.synthetic import Layout, SyntheticVideo, write_synthetic
 from halftrack.training.batches import Batch, BatchSource
 from halftrack.training.config import TrainingConfig

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from halftrack.data.mot import Benchmark, MotSequences, TestSequence
 from halftrack.data.prefetch import passes
 from halftrack.errors import UserError
 from halftrack.evaluation import TrackRows, read_result_folder, score_tracks
-from halftrack.frames import Frame, Tracks
+from halftrack.frames import Detections, Frame, Tracks
 from halftrack.models import FasterRCNN, ReID
 from halftrack.recipes.scoring.evaluation import TrackingEvaluation
 from halftrack.recipes.scoring.mot_tracks import (
@@ -30,11 +31,30 @@ from halftrack.recipes.scoring.mot_tracks import (
 )
 from halftrack.recipes.scoring.scorer import Scorer, Skips, Stopwatch, left_out
 from halftrack.tracking import Tracktor
+from halftrack.tracking.protocols import Detector, Embedder
 
 if TYPE_CHECKING:
     from halftrack.recipes.kinds.multi_object import TrackingRecipe
 
-__all__ = ["TracktorOnVideo", "TracktorParts", "new_tracker", "result_scores", "track_scorer"]
+__all__ = [
+    "FoundTracks",
+    "PassDetector",
+    "TracktorOnVideo",
+    "TracktorParts",
+    "assembled",
+    "follow",
+    "new_tracker",
+    "result_scores",
+    "track_evaluation",
+    "track_scorer",
+]
+
+
+class PassDetector(Protocol):
+    """A detector that sees several frames of one size at once."""
+
+    def detect_all(self, frames: Sequence[Frame], /) -> list[Detections]:
+        """Detections in each frame, in original pixels."""
 
 
 class TracktorParts(nn.Module):
@@ -50,31 +70,38 @@ class TracktorParts(nn.Module):
 def new_tracker(recipe: TrackingRecipe, model: nn.Module) -> Tracktor:
     """The state machine around a model of this recipe, on the model's device."""
     assert isinstance(model, TracktorParts)
+    return assembled(recipe, model.detector, None if recipe.reid is None else model.reid.embed)
+
+
+def assembled(recipe: TrackingRecipe, detector: Detector, embedder: Embedder | None) -> Tracktor:
+    """The state machine around what finds objects, and finds them again."""
     motion = None
     if recipe.camera_motion is not None:
         motion = CountedMotion(recipe.camera_motion, normalised=recipe.tracker.compatible)
     return Tracktor(
-        detector=model.detector,
-        embedder=None if recipe.reid is None else model.reid.embed,
-        camera_motion=motion,
-        config=recipe.tracker,
+        detector=detector, embedder=embedder, camera_motion=motion, config=recipe.tracker
     )
 
 
-@dataclass(frozen=True)
-class _Found:
+@dataclass(frozen=True, kw_only=True)
+class FoundTracks:
     """Tracks in a sequence, and the frames that could be read."""
 
     rows: TrackRows
+    """The tracks."""
     numbers: list[int]
+    """Numbers of the frames, counted from 1."""
     seconds: float
-    lost: list[str]
-    skipped: Counter[Problem]
+    """Time spent in the tracker."""
+    lost: Sequence[str] = ()
+    """Frames whose camera motion was not found."""
+    skipped: Counter[Problem] = field(default_factory=Counter)
+    """Problems of the frames that were left out."""
 
 
 def track_scorer(
     recipe: TrackingRecipe, data_root: str | Path, device: torch.device, progress: Progress | None
-) -> Scorer[_Found, TrackingEvaluation]:
+) -> Scorer[FoundTracks, TrackingEvaluation]:
     """Scorer that tracks every validation sequence; TrackEval scores where there is truth.
 
     Raises:
@@ -84,41 +111,60 @@ def track_scorer(
     sequences = MotSequences.open(recipe.data, data_root, scored=True)
     lengths, skips = [len(sequence) for sequence in sequences], Skips(sequences.skipped)
 
-    def find(model: nn.Module, numbers: Sequence[int]) -> list[_Found]:
-        found = []
-        frames, total = 0, sum(lengths[number] for number in numbers)
+    def find(model: nn.Module, numbers: Sequence[int]) -> list[FoundTracks]:
+        assert isinstance(model, TracktorParts)
+        found, done = [], count(1)
+        total = sum(lengths[number] for number in numbers)
+
+        def told() -> None:
+            if progress is not None:
+                progress(next(done), total)
+
         with recipe.precision.inference(device):
             for number in numbers:
-                clock, tracker = Stopwatch(), recipe.new_tracker(model)
-                rows, came = CollectedTracks(), list[int]()
+                sequence, tracker = sequences[number], recipe.new_tracker(model)
                 with skips.of_video() as skipped:
-                    for frame_number, tracks in _tracks(model, sequences[number], tracker, clock):
-                        came.append(frame_number)
-                        rows.add(frame_number, tracks)
-                        frames += 1
-                        if progress is not None:
-                            progress(frames, total)
-                lost = lost_frames(tracker)
-                found.append(_Found(rows.rows(), came, clock.seconds, lost, skipped))
+                    ahead = passes(sequence.frames(), recipe.data.test_batch)
+                    tracks = follow(sequence, ahead, tracker, model.detector, device, told)
+                found.append(replace(tracks, lost=lost_frames(tracker), skipped=skipped))
         return found
 
-    def _tracks(
-        model: nn.Module, sequence: TestSequence, tracker: Tracktor, clock: Stopwatch
-    ) -> Iterator[tuple[int, Tracks]]:
-        assert isinstance(model, TracktorParts)
-        ahead = passes(sequence.frames(), recipe.data.test_batch)
-        for index, tracks in _tracked(tracker, model.detector, ahead, clock, device):
-            yield sequence.frame_numbers[index], tracks
-
-    def conclude(found: Sequence[_Found]) -> TrackingEvaluation:
-        return _evaluation(found, sequences, recipe.data.benchmark, skips)
+    def conclude(found: Sequence[FoundTracks]) -> TrackingEvaluation:
+        return track_evaluation(found, sequences, recipe.data.benchmark, skips)
 
     return Scorer(lengths=lengths, find=find, conclude=conclude, facts={})
 
 
-def _evaluation(
-    found: Sequence[_Found], sequences: MotSequences, benchmark: Benchmark, skips: Skips
+def follow(
+    sequence: TestSequence,
+    frames: Iterable[Sequence[Frame]],
+    tracker: Tracktor,
+    detector: PassDetector,
+    device: torch.device,
+    told: Callable[[], None] = lambda: None,
+) -> FoundTracks:
+    """Track all objects of a sequence, in the arithmetic around the call.
+
+    Args:
+        sequence: what is tracked.
+        frames: its frames, pass by pass.
+        tracker: a new one.
+        detector: sees the frames of a pass at once.
+        device: where to compute.
+        told: called after each frame.
+    """
+    clock, rows, numbers = Stopwatch(), CollectedTracks(), list[int]()
+    for index, tracks in _tracked(tracker, detector, frames, clock, device):
+        numbers.append(sequence.frame_numbers[index])
+        rows.add(numbers[-1], tracks)
+        told()
+    return FoundTracks(rows=rows.rows(), numbers=numbers, seconds=clock.seconds)
+
+
+def track_evaluation(
+    found: Sequence[FoundTracks], sequences: MotSequences, benchmark: Benchmark, skips: Skips
 ) -> TrackingEvaluation:
+    """Scores of the tracks in all sequences, in their order."""
     results = {name: each.rows for name, each in zip(sequences.names, found, strict=True)}
     metrics = None
     if has_truth(sequences):
@@ -162,7 +208,7 @@ def result_scores(
 
 def _tracked(
     tracker: Tracktor,
-    detector: FasterRCNN,
+    detector: PassDetector,
     passes: Iterable[Sequence[Frame]],
     clock: Stopwatch,
     device: torch.device,
@@ -177,7 +223,7 @@ def _tracked(
 
 
 def _steps(
-    tracker: Tracktor, detector: FasterRCNN, frames: Sequence[Frame], device: torch.device
+    tracker: Tracktor, detector: PassDetector, frames: Sequence[Frame], device: torch.device
 ) -> Iterator[Tracks]:
     """Tracks of each frame; the detector sees all frames at once.
 

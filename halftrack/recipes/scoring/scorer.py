@@ -1,4 +1,4 @@
-"""Scorer of a model, its clock, and the lines on what could not be read."""
+"""Scorer of a model, its clock, what its answers depend on, and what could not be read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import torch
 from torch import nn
 
 from halftrack.data import Problem, SkipLedger
+from halftrack.data.index_cache import contents_hash
 from halftrack.recipes.scoring.evaluation import Evaluation
 from halftrack.training.ranks import Ranks
 from halftrack.training.same_run import DataFacts
 
-__all__ = ["Scorer", "Skips", "Stopwatch", "left_out", "shares"]
+__all__ = ["Scorer", "Skips", "Stopwatch", "left_out", "shares", "trial_inputs"]
 
 PartT = TypeVar("PartT")
 EvaluationT = TypeVar("EvaluationT", bound=Evaluation)
@@ -85,6 +87,19 @@ class Skips:
 def left_out(ledger: SkipLedger) -> tuple[str, ...]:
     """Lines of a ledger; none if it is empty."""
     return tuple(ledger.lines()) if len(ledger) else ()
+
+
+def trial_inputs(model: nn.Module, device: torch.device, **others: str) -> dict[str, str]:
+    """Hashes and versions of all that the answers of a model depend on.
+
+    Args:
+        model: its weights count by their values, not by the file they came from.
+        device: where it computes.
+        others: whatever else they depend on.
+    """
+    state = model.state_dict()
+    weights = contents_hash((each.cpu().numpy() for each in state.values()), text=list(state))
+    return {"weights": weights, "device": device.type, "torch": torch.__version__, **others}
 
 
 class Stopwatch:

@@ -26,7 +26,7 @@ from halftrack.evaluation import (
 )
 from halftrack.frames import Tracks
 from halftrack.recipes.scoring.evaluation import Boxes, Seconds, SingleObjectEvaluation
-from halftrack.recipes.scoring.scorer import Scorer, Stopwatch
+from halftrack.recipes.scoring.scorer import Scorer, Stopwatch, trial_inputs
 from halftrack.tracking import SiameseTracker
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SiameseOnVideo",
+    "SiameseTrials",
     "packed_results",
     "result_scores",
     "target_scorer",
@@ -57,6 +58,39 @@ def target_scorer(
     """
     sequences = _sequences(recipe, data_root)
     return _scorer(recipe, sequences, _truths(sequences), device, progress)
+
+
+class SiameseTrials:
+    """Scores of one model under many settings of the tracker, each trial from the first boxes on.
+
+    Nothing of the network's answers is kept: it looks where the settings put the box in the frame
+    before, so two trials differ from the second frame of a video on.
+    """
+
+    def __init__(
+        self,
+        recipe: SingleObjectRecipe,
+        model: nn.Module,
+        data_root: str | Path,
+        device: torch.device,
+        **_: object,
+    ) -> None:
+        self._sequences = _sequences(recipe, data_root)
+        self._truths = _truths(self._sequences)
+        if not self._truths:
+            raise UserError(f"{recipe.test_set} has no ground truth here, so nothing can be tuned")
+        self._model, self._device = model, device
+        targets = TestTargets(sequences=self._sequences)
+        self.frames = sum(map(len, self._sequences))
+        self.inputs = trial_inputs(model, device, data=repr(targets.facts()))
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Nothing to compute."""
+
+    def score(self, recipe: SingleObjectRecipe) -> SingleObjectEvaluation:
+        """The evaluation with these settings."""
+        sequences, device = self._sequences, self._device
+        return _scorer(recipe, sequences, self._truths, device, None)(self._model)
 
 
 def validation_scorer(

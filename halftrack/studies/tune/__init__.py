@@ -1,0 +1,1 @@
+"""Tuning: which settings of a recipe's tracker score best."""
