@@ -15,7 +15,7 @@ from halftrack.errors import MissingFileError, UserError
 
 __all__ = ["export", "publish"]
 
-_FORMATS = ("mmtracking", "safetensors")
+_FORMATS = ("mmtracking", "safetensors", "torchscript")
 
 
 def export(
@@ -23,8 +23,9 @@ def export(
         Path | None,
         typer.Argument(
             metavar="RUN",
-            help="A run's folder, of which best.pth is taken, or a checkpoint. Leave it out to put "
-            "a tracker together from --detector and --reid.",
+            help="A run's folder, of which best.pth is taken, or a checkpoint; of step_N.pth "
+            "MMTracking's format takes the optimizer too. Leave it out to put a tracker together "
+            "from --detector and --reid.",
             show_default=False,
         ),
     ] = None,
@@ -33,8 +34,9 @@ def export(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="Write a checkpoint that MMTracking loads (mmtracking) or tensors with the recipe "
-            "as metadata (safetensors).",
+            help="Write a checkpoint that MMTracking loads (mmtracking), tensors with the recipe "
+            "as metadata (safetensors), or inference that torch.jit.load reads (torchscript: of "
+            "SiamRPN++ and ReID).",
         ),
     ] = "mmtracking",
     out: Annotated[
@@ -77,8 +79,9 @@ def export(
         assert file is not None
         chosen = recipe_of(file)
     target = out or Path(f"{chosen.name}{FORMATS[form]}")
-    write(chosen, chosen.load_model(file, trust=trust), target, form)
-    tell(f"{file or chosen.name} as {form} in {target}")
+    model = chosen.load_model(file, trust=trust)
+    trained = write(chosen, model, target, form, checkpoint=file)
+    tell(f"{file or chosen.name} as {form} in {target}{', with its optimizer' * trained}")
 
 
 def publish(

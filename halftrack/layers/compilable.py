@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import torch
 from torch import nn
 
-__all__ = ["Compilable", "coarse", "fixed_shapes"]
+__all__ = ["Compilable", "coarse", "fixed_shapes", "is_read"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,6 +52,14 @@ def fixed_shapes(method: Callable[Concatenate[M, P], R]) -> Callable[Concatenate
         return answer
 
     return either
+
+
+def is_read() -> bool:
+    """True while torch reads a model's operations to compile or to save them.
+
+    Functions with a backward pass of their own can be neither.
+    """
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 def coarse(size: int) -> int:

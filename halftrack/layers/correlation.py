@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from halftrack.layers.compilable import is_read
 from halftrack.precision import fp32_island
 
 __all__ = ["depthwise_correlation"]
@@ -29,7 +30,7 @@ def depthwise_correlation(searches_bchw: Tensor, templates_bchw: Tensor) -> Tens
         batch * channels, 1, *templates_bchw.shape[2:]
     )
     searches = searches_bchw.reshape(1, batch * channels, height, width)
-    if searches.is_cpu and not torch.compiler.is_compiling():
+    if searches.is_cpu and not is_read():
         maps: Tensor = _SlideOnCPU.apply(searches, kernels)
     else:
         maps = F.conv2d(searches, kernels, groups=batch * channels)

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from halftrack.layers.compilable import is_read
+
 __all__ = ["pool_stem"]
 
 _aten = torch.ops.aten
@@ -18,7 +20,7 @@ _WINDOW = ([3, 3], [2, 2], [1, 1])  # size, stride and padding
 def pool_stem(maps_bchw: Tensor) -> Tensor:
     """The greatest value of each 3x3 window, two cells apart: a quarter of the cells."""
     last = maps_bchw.is_contiguous(memory_format=torch.channels_last)
-    if last or not maps_bchw.is_cpu or torch.compiler.is_compiling():
+    if last or not maps_bchw.is_cpu or is_read():
         return F.max_pool2d(maps_bchw, *_WINDOW)
     pooled: Tensor = _PoolOnCPU.apply(maps_bchw)
     return pooled

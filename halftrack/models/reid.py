@@ -43,6 +43,10 @@ class ReID(Compilable):
         embeddings: Tensor = self.head(pooled)
         return embeddings
 
+    def tensor_calls(self) -> tuple[nn.Module, dict[str, tuple[Tensor, ...]]]:
+        """The model as ``embed_images`` of tensors alone, with inputs of their kind."""
+        return self, {"embed_images": (torch.rand(2, 3, *self.config.crop_size),)}
+
     @torch.no_grad()
     def embed(self, frame: Frame, boxes_xyxy: Tensor) -> Tensor:
         """Embeddings ``(n, d)`` of what boxes ``(n, 4)``, in original pixels, show of a frame.

@@ -105,6 +105,14 @@ class SiamRPN(Compilable):
         scores = _by_anchor(logits, 2)[0].float().softmax(dim=1)[:, 1]
         return scores, _by_anchor(deltas, 4)[0].float()
 
+    def tensor_calls(self) -> tuple[nn.Module, dict[str, tuple[Tensor, ...]]]:
+        """The model as ``embed`` and ``compare`` of tensors alone, with inputs of their kind."""
+        calls, geometry = _OnTensors(self), self.config.geometry
+        sides = (geometry.template_size, geometry.search_size)
+        template, search = (torch.rand(3, side, side) * 255 for side in sides)
+        embedding = calls.embed(template)
+        return calls, {"embed": (template,), "compare": (search, *embedding)}
+
     def anchors(self, rows: int, columns: int, device: torch.device) -> Tensor:
         """fp32 ``(n, 4)`` xyxy in pixels of the search region."""
         geometry = self.config.geometry
@@ -166,6 +174,21 @@ class SiamRPN(Compilable):
         keep = self.config.geometry.template_cells
         start = [(x.shape[-1] - keep) // 2 for x in maps]
         return [x[:, :, s : s + keep, s : s + keep] for x, s in zip(maps, start, strict=True)]
+
+
+class _OnTensors(nn.Module):
+    """The model with kernels in a row: of each level that for the score, then that for the box."""
+
+    def __init__(self, model: SiamRPN) -> None:
+        super().__init__()
+        self.model = model
+
+    def embed(self, template_chw: Tensor) -> tuple[Tensor, ...]:
+        return tuple(kernel for pair in self.model.embed(template_chw) for kernel in pair)
+
+    def compare(self, search_chw: Tensor, *kernels: Tensor) -> tuple[Tensor, Tensor]:
+        pairs = list(zip(kernels[::2], kernels[1::2], strict=True))
+        return self.model.compare(pairs, search_chw)
 
 
 class _Branch(nn.Module):

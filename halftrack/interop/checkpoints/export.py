@@ -1,4 +1,4 @@
-"""A model's weights in the formats of others: MMTracking's checkpoint, safetensors."""
+"""A model in the formats of others: MMTracking's checkpoint, safetensors, TorchScript."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from torch import nn
 from halftrack import __version__
 from halftrack.bounds import shown
 from halftrack.errors import MissingFileError, UserError
+from halftrack.interop.checkpoints.torchscript import write_torchscript
+from halftrack.interop.checkpoints.training_state import mmcv_state
 from halftrack.recipes import Recipe
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint, whole_file, write_checkpoint
 
 __all__ = ["FORMATS", "export", "recipe_of", "weights_file"]
 
-FORMATS = {"mmtracking": ".pth", "safetensors": ".safetensors"}
+FORMATS = {"mmtracking": ".pth", "safetensors": ".safetensors", "torchscript": ".pt"}
 """Names of the formats, and the endings of their files."""
 _MMTRACKING = "0.14.0"  # whose keys and shapes ours equal
 
@@ -62,8 +64,10 @@ def recipe_of(file: Path) -> Recipe:
     return Recipe.from_dict(values)
 
 
-def export(recipe: Recipe, model: nn.Module, out: Path, form: str) -> None:
-    """Write a model's weights.
+def export(
+    recipe: Recipe, model: nn.Module, out: Path, form: str, *, checkpoint: Path | None = None
+) -> bool:
+    """Write a model's weights; returns whether a training can go on from the file.
 
     MMTracking loads its file as a checkpoint of its own: the same keys in the same order, with
     the names of the classes and a colour for each in ``meta``.
@@ -73,13 +77,18 @@ def export(recipe: Recipe, model: nn.Module, out: Path, form: str) -> None:
         model: with the weights.
         out: the file.
         form: a name of ``FORMATS``.
+        checkpoint: the file of the weights: MMTracking's takes its optimizer and loss scale too.
 
     Raises:
-        ValueError: for a format that is not among them.
+        ValueError: for a format that is not among them or not offered of the model, and a
+            checkpoint in the middle of an epoch.
         OSError: if the file cannot be written.
     """
     if form not in FORMATS:
         raise UserError(f"format {shown(form)} is not one of {', '.join(FORMATS)}")
+    if form == "torchscript":
+        write_torchscript(recipe, model, out)
+        return False
     weights = OrderedDict(
         (name, value.detach().cpu().contiguous()) for name, value in model.state_dict().items()
     )
@@ -95,8 +104,14 @@ def export(recipe: Recipe, model: nn.Module, out: Path, form: str) -> None:
         }
         if classes:
             meta |= {"CLASSES": classes, "PALETTE": _palette(len(classes))}
-        write_checkpoint(out, {"meta": meta, "state_dict": weights})
-        return
+        content: dict[str, Any] = {"meta": meta, "state_dict": weights}
+        names = [name for name, _ in model.named_parameters()]
+        trained = mmcv_state(checkpoint, read_checkpoint(checkpoint), names) if checkpoint else None
+        if trained is not None:
+            added, content["optimizer"] = trained
+            meta |= added
+        write_checkpoint(out, content)
+        return trained is not None
     metadata = {
         "format": "pt",
         "halftrack_version": __version__,
@@ -105,6 +120,7 @@ def export(recipe: Recipe, model: nn.Module, out: Path, form: str) -> None:
     }
     with whole_file(out) as partial:
         save_file(dict(weights), partial, metadata=metadata)
+    return False
 
 
 def _palette(count: int) -> list[tuple[int, int, int]]:
