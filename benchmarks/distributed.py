@@ -21,6 +21,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from measure import golden_detector, golden_reid, golden_video, machine, spread
+from torch import Tensor
 
 from halftrack.frames import CropBatch, FrameBatch
 from halftrack.precision import Precision
@@ -53,7 +54,7 @@ MODELS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[], Batch]]] = {
 
 
 def serve(pipe: Connection, name: str, environment: dict[str, str]) -> None:
-    """Take a step whenever told; answer with its seconds and the bytes it told others."""
+    """Take a step whenever told; answer with its seconds and the bytes of its gradients."""
     os.environ |= environment | {"OMP_NUM_THREADS": "1"}
     torch.set_num_threads(1)
     build, made = MODELS[name]
@@ -80,18 +81,14 @@ def step(learner: Learner, batch: Batch, *, count: int) -> None:
 
 
 def counted_bytes() -> list[int]:
-    """The bytes of the tensors that collectives were given, counted from now on."""
-    sent = [0]
+    """The bytes of the gradients that are given to the others to add up, counted from now on."""
+    sent, exchange = [0], dist.all_to_all_single
 
-    def counting(collective: Callable[..., Any], position: int) -> Callable[..., Any]:
-        def counted(*args: Any, **how: Any) -> Any:
-            sent[0] += args[position].numel() * args[position].element_size()
-            return collective(*args, **how)
+    def counted(received: Tensor, pieces: Tensor) -> Any:
+        sent[0] += pieces.numel() * pieces.element_size()
+        return exchange(received, pieces)
 
-        return counted
-
-    dist.all_reduce = counting(dist.all_reduce, 0)
-    dist.all_gather = counting(dist.all_gather, 1)
+    dist.all_to_all_single = counted
     return sent
 
 
@@ -133,7 +130,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="part of a model's name")
     options = parser.parse_args()
     print(machine())
-    print("| step of two batches | one process (s) | two (s) | ratio | sent a step (MB) |")
+    print("| step of two batches | one process (s) | two (s) | ratio | gradients (MB) |")
     print("|---|---|---|---|---|")
     for name in MODELS:
         if options.only in name:
