@@ -6,7 +6,6 @@ and gradients, losses and batch statistics come out as if one had taken all, one
 
 from __future__ import annotations
 
-import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,13 +13,12 @@ from contextlib import nullcontext
 from functools import partial
 from io import FileIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from rich.console import Console
 from torch import Tensor, nn
-from torch._C._distributed_c10d import GradBucket
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
@@ -34,6 +32,9 @@ from halftrack.training.passes import Pass
 from halftrack.training.ranks import Ranks
 from halftrack.training.shared_norms import ReplayedStatistics, sync_norms
 from halftrack.training.skipped import UNFOUND, Explanation, SkippedSteps, names_of
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import GradBucket
 
 __all__ = ["SharedLearner", "SharedLog", "SharedSkips", "new_learner", "new_log", "new_skips"]
 
@@ -232,7 +233,9 @@ class SharedLog(RunLog):
     def _opened(self) -> FileIO:
         if self._ranks.is_first:
             return super()._opened()
-        return FileIO(os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR), "w")
+        descriptor, name = tempfile.mkstemp()
+        Path(name).unlink()  # it lives as long as it is open
+        return FileIO(descriptor, "w")
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the file back to the checkpoint; the unfinished window goes to the first process."""
