@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ def test_a_process_knows_its_number_among_several(monkeypatch: pytest.MonkeyPatc
     assert own_rank() is None
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert own_rank() == 1
+
+
+def test_one_process_alone_tracks_a_video(
+    halftrack: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("track", tmp_path, "--recipe", "tracktor_tiny_sample", "--out", tmp_path / "out")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, code in ((0, 2), (1, 0)):  # a folder without images
+        monkeypatch.setenv("RANK", str(rank))
+        assert halftrack(*words) == code
+    assert not (tmp_path / "out").exists()
 
 
 def torchrun(processes: int, *words: str) -> subprocess.CompletedProcess[str]:
