@@ -116,6 +116,7 @@ def test_a_trained_model_of_several_processes_equals_one_that_accumulates(
     assert_equal_steps(recipe, data_roots, tmp_path, processes=processes, steps=steps)
 
 
+FROZEN = "model.backbone.frozen_bn=True"
 THAWED_LATER = (
     Phase(first_epoch=0, trainable=("neck.*", "head.*")),
     Phase(first_epoch=1, trainable=("*",), batch_statistics=("backbone.*",)),
@@ -126,8 +127,8 @@ THAWED_LATER = (
 @pytest.mark.parametrize(
     ("name", "fields", "settings"),
     [
-        ("selsa", ("training.clips_per_pass=2", "model.backbone.frozen_bn=True"), {}),
-        ("selsa", ("model.backbone.recompute=(2, 3)",), {}),
+        ("selsa", ("training.accumulate=4", "training.clips_per_pass=2", FROZEN), {}),
+        ("selsa", (FROZEN, "model.backbone.recompute=(2, 3)"), {}),
         ("faster-rcnn", (), {"lr_factors": (("backbone.*", 0.1),), "ema_decay": 0.9}),
         ("siamese_rpn", (), {"phases": THAWED_LATER, "epochs": 2}),
         ("reid", ("precision.name=fp16", "precision.loss_scale=dynamic"), {}),
@@ -140,7 +141,7 @@ def test_whatever_a_recipe_asks_for_is_the_same_in_several_processes(
     fields: tuple[str, ...],
     settings: dict[str, Any],
 ) -> None:
-    recipe = tiny_recipe(name, "training.accumulate=4", "training.epochs=1", *fields)
+    recipe = tiny_recipe(name, "training.accumulate=2", "training.epochs=1", *fields)
     training = dataclasses.replace(recipe.training, **settings)
     recipe = dataclasses.replace(recipe, training=training)
     assert_equal_steps(recipe, data_roots, tmp_path, processes=2, steps=6)
