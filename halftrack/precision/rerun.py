@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from halftrack.precision.batches import sample_names
 from halftrack.precision.culprit import Culprit
@@ -33,6 +33,7 @@ def find_culprit(
     precision: Precision,
     loss_scale: float,
     device: torch.device | str,
+    parameters: Iterable[Tensor] | None = None,
 ) -> Culprit | None:
     """Run a skipped step again and find why its gradients are not finite.
 
@@ -53,15 +54,20 @@ def find_culprit(
         precision: the step's precision.
         loss_scale: the step's loss scale.
         device: the device that the model is on.
+        parameters: those whose gradients decide whether the step is skipped, which are the
+            optimizers'; all of the model's if left out.
 
     Returns:
         The culprit, or None if the gradients are finite this time. If computing a loss ends with an
         exception after a tensor was not finite, it is the ``raised`` of the culprit.
     """
     device, faulty = torch.device(device), list[TracedPass]()
+    learned = list(model.parameters() if parameters is None else parameters)
     with _left_as_it_was(model, device):
         for batch in batches:
-            again = TracedPass(model, precision=precision, loss_scale=loss_scale, device=device)
+            again = TracedPass(
+                model, precision=precision, loss_scale=loss_scale, device=device, learned=learned
+            )
             try:
                 again.forward(batch, losses)
             except LossRaisedError as error:
@@ -71,7 +77,12 @@ def find_culprit(
         found = first_culprit(faulty)
         if found is not None:
             return _of_targets(found, faulty[0].batch)
-        named = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        deciding = {id(parameter) for parameter in learned}
+        named = {
+            name: parameter.grad
+            for name, parameter in model.named_parameters()
+            if parameter.grad is not None and id(parameter) in deciding
+        }
         samples = tuple(name for batch in batches for name in sample_names(batch))
         return norm_overflow(named, loss_scale, samples)
 

@@ -538,6 +538,24 @@ def test_a_bad_gradient_in_one_optimizer_of_two_is_explained() -> None:
     assert facts(found) == (THE_MODEL, "log", "forward", "overflow", "loss_box")
 
 
+@pytest.mark.parametrize(("head", "skipped"), [("score", False), ("box", True)])
+def test_only_gradients_that_an_optimizer_takes_are_asked_for(head: str, skipped: bool) -> None:
+    model = net(log_of_zero)
+    optimizer = torch.optim.SGD(model.heads[head].parameters(), lr=0.1)
+    sum(model(rows()).values()).backward()
+    assert optimizer_step([optimizer], StaticLossScale(512.0)).skipped == skipped
+    found = find_culprit(
+        model,
+        [rows()],
+        model,
+        precision=FP32,
+        loss_scale=512.0,
+        device="cpu",
+        parameters=model.heads[head].parameters(),
+    )
+    assert (found is not None) == skipped
+
+
 def test_a_constant_that_was_nan_is_named_at_the_module_that_keeps_it() -> None:
     model = net(lambda model, batch: {"loss": model.two_losses(batch)["loss_box"] * model.factor})
     model.factor = torch.tensor(math.nan)
