@@ -77,9 +77,10 @@ def test_optimizer_step_moves_the_schedule_with_the_weights() -> None:
 
 def test_find_culprit_names_what_overflowed(capsys: Any) -> None:
     where = names(1e5)
-    with where["precision"].arithmetic("cpu"), where["precision"].autocast("cpu"):
-        loss = where["model"](where["batch"])
-    where["loss_scale"].scale(loss).backward()
+    with where["precision"].arithmetic("cpu"):
+        with where["precision"].autocast("cpu"):
+            loss = where["model"](where["batch"])
+        where["loss_scale"].scale(loss).backward()
     assert run(find_culprit, where)["report"].skipped
     assert "forward cast in trunk for loss reached 1e+05" in capsys.readouterr().out
 
