@@ -42,7 +42,7 @@ def find_culprit(
         report = optimizer_step([optimizer], loss_scale)
         if report.skipped:
             at = {"precision": precision, "loss_scale": report.loss_scale, "device": device}
-            print(find_culprit(model, [batch], lambda batch: model(**batch).loss, **at))
+            print(find_culprit(model, [batch], lambda batch: model(batch), **at))
 
     Args:
         model: as it was before the step, on its device and in its mode.
