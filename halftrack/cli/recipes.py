@@ -19,7 +19,7 @@ def recipes() -> None:
     for name, entry in RECIPES.items():
         # A name is there to be copied: on a line of its own, however narrow the terminal.
         console.print(f"[bold]{name}[/bold]  {entry.precision}", soft_wrap=True)
-        console.print(Padding(entry.summary, (0, 0, 0, 4)))
+        console.print(Padding(entry.summary, (0, 0, 0, 4), expand=False))
 
 
 def show(recipe: RecipeName, precision: PrecisionName = None, settings: Settings = None) -> None:
