@@ -67,10 +67,13 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reid.rename(folder / "configs/reid.py")
     tracker = edited(folder / "configs", TRACKTOR, SMALL_TRACKTOR)
     tracker.rename(folder / "configs/tracker.py")
+    lists = SMALL_TRACKTOR.replace("match_iou_thr=0.3", "match_iou_thr=[0.3, 0.5]")
+    edited(folder / "configs", TRACKTOR, lists).rename(folder / "configs/search.py")
     recipe: Any = import_config(folder / "configs/tracker.py").recipe()
     weights = recipe.detector.build().state_dict()
     state = {f"detector.{name}": value for name, value in weights.items()}
     write_checkpoint(folder / "tracker.pth", {"state_dict": state})
+    write_checkpoint(folder / "detector.pth", {"state_dict": weights})
     (folder / "FOLDER").mkdir()
     first, *_ = sequences = sorted((folder / "DATA/MOT17/train").iterdir())
     shutil.copytree(first / "img1", folder / "video")
@@ -97,6 +100,8 @@ def words(command: str) -> list[str]:
     _, verb, *given = shlex.split(command)
     detected, scored = verb == "track", "--results" in given
     config = "configs/tracker.py" if detected or scored else "configs/reid.py"
+    if verb == "tune":
+        config = "configs/search.py"
     names = {
         "CONFIG.py": config,
         "configs/my_selsa.py": config,
@@ -107,6 +112,8 @@ def words(command: str) -> list[str]:
         "data": "DATA",
     }
     found = [verb, *(names.get(word, word) for word in given)]
+    if verb == "tune":
+        found += ["--detector", "detector.pth"]
     if "--gpus" in found:  # several are for tests/training/test_distributed.py
         found[found.index("--gpus") + 1] = "1"
     if verb == "parity":
@@ -140,7 +147,7 @@ def test_every_command_runs(
     save_published(there / "epoch_2.pth", published(weights, scaler=None))
     for number, command in enumerate(COMMANDS):
         found = words(command)
-        if found[0] in ("train", "eval", "parity", "rehearse", "track"):
+        if found[0] in ("train", "eval", "parity", "rehearse", "track", "tune"):
             found += ["--out", f"out/{number}"]
         code = halftrack(monkeypatch, *found)
         told = capsys.readouterr()
