@@ -5,7 +5,7 @@
 torchvision and torch.nn are tried always; timm, transformers and segmentation_models_pytorch where
 they are installed. Columns: whether it runs; whether a planted overflow is named right, forward and
 backward; whether the fp32 islands found are exactly the planted module; whether the page is
-written; the time of a rehearsed step against one in fp32.
+written; the processor time of a rehearsed step against one in fp32.
 """
 
 from __future__ import annotations
@@ -258,13 +258,13 @@ def slower(model: nn.Module, case: Case, batch: Any, steps: int = 4) -> float:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     plain, ends = [], []
     for _ in range(steps):
-        start = time.perf_counter()
+        start = time.process_time()
         losses = loss_terms(case.step(model, batch))
         sum(losses.values()).backward()  # type: ignore[union-attr]
         optimizer.step()
         optimizer.zero_grad()
-        plain.append(time.perf_counter() - start)
-    note = lambda *_: ends.append(time.perf_counter())  # noqa: E731
+        plain.append(time.process_time() - start)
+    note = lambda *_: ends.append(time.process_time())  # noqa: E731
     rehearsed(model, case, batch, steps=steps + 1, every=99, progress=note)
     taken = [b - a for a, b in itertools.pairwise(ends)]
     return statistics.median(taken) / statistics.median(plain[1:])
