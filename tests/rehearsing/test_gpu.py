@@ -49,7 +49,5 @@ def test_memory_is_read_with_its_unit(text: str, size: int) -> None:
     "text", ["11", "GB", "11 GX", "-1GB", "0GB", "0.1B", "1e3GB", "", "1" * 40 + "GB", "2000000GiB"]
 )
 def test_other_memory_is_quoted_with_what_is_allowed(text: str) -> None:
-    with pytest.raises(
-        ValueError, match=rf"GPU memory '{text}' \(--gpu-memory\): expected .* as 24GiB"
-    ):
+    with pytest.raises(ValueError, match=rf"size '{text}' \(--gpu-memory\): expected .* as 24GiB"):
         parse_memory(text)
