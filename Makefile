@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # The quickstart's task: vid, mot, sot, or all of them.
 TASK ?= all
+# The quickstart's seed: another one films other videos and begins from other weights.
+SEED ?= 0
 BIN := .venv/bin
 # Every process would compile PyTorch's Python files anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,11 +31,11 @@ OR_TELL := > $(LOG) 2>&1 || { cat $(LOG) >&2; exit 1; }
 
 # Tiny recipes in fp32 and fp16 on synthetic video, and a page of all of it.
 quickstart: .venv/installed
-	@$(BIN)/halftrack quickstart --out runs/quickstart --task $(TASK)
+	@$(BIN)/halftrack quickstart --out runs/quickstart --task $(TASK) --seed $(SEED)
 
 # The same trained longer, and in bf16 too.
 quickstart-full: .venv/installed
-	@$(BIN)/halftrack quickstart --full --out runs/quickstart-full --task $(TASK)
+	@$(BIN)/halftrack quickstart --full --out runs/quickstart-full --task $(TASK) --seed $(SEED)
 
 # All tests but those marked slow.
 test: .venv/developing

@@ -85,7 +85,7 @@ def quick_plan() -> Plan:
         video={
             # As many frames in more videos teach more.
             "vid": SyntheticVideo(
-                layout="vid", train_videos=48, val_videos=10, frames=8, size=size
+                layout="vid", train_videos=72, val_videos=10, frames=8, size=size
             ),
             "mot": SyntheticVideo(
                 layout="mot", train_videos=10, val_videos=4, frames=24, size=size
