@@ -169,8 +169,10 @@ def _computes_for_others(module: nn.Module) -> bool:
     """True if a module has methods besides ``forward`` for others to compute with its weights.
 
     Without them, others only read its weights, as attention those of its projection: an island of
-    the module would change nothing, one of the reader does.
+    the module would change nothing, one of the reader does. A batch norm is read to be folded.
     """
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        return True
     classes = [cls for cls in type(module).__mro__ if not cls.__module__.startswith("torch.")]
     methods = {name for cls in classes for name, value in vars(cls).items() if callable(value)}
     return any(name != "forward" and not name.startswith("__") for name in methods)
