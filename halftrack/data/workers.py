@@ -249,8 +249,7 @@ def _death_of(processes: Sequence[BaseProcess]) -> str | None:
     """Sentence on the first of the workers that is dead; None if all live."""
     for number, process in enumerate(processes):
         process.join(0.2)  # its pipe closes a moment before it is dead
-        code = process.exitcode
-        if code is None:
+        if (code := process.exitcode) is None:
             continue
         who = f"a data worker (number {number}, process {process.pid})"
         if code >= 0:
@@ -293,16 +292,17 @@ class _Watch:
     def _look(self) -> None:
         named = NAMED_AFTER
         while not self._over.wait(min(NAMED_AFTER, ENDED_AFTER) / 8):
-            since = self._since
-            silent = 0.0 if since is None else time.monotonic() - since
+            silent = 0.0 if (since := self._since) is None else time.monotonic() - since
             if silent < NAMED_AFTER:
                 named = NAMED_AFTER
                 continue
-            # Samples are dealt out in turns.
-            number = self._received % len(self._processes)
+            # Samples are dealt out in turns; a stopped worker may keep the others from sending.
+            states = [_state(process.pid) for process in self._processes]
+            stopped = (number for number, state in enumerate(states) if "stopped" in state)
+            number = next(stopped, self._received % len(states))
             process = self._processes[number]
             who = f"a data worker (number {number}, process {process.pid})"
-            told = f"{who} has sent nothing for {silent / 60:.1f} minutes: {_state(process.pid)}"
+            told = f"{who} has sent nothing for {silent / 60:.1f} minutes: {states[number]}"
             if silent >= ENDED_AFTER:
                 self.ended = f"{told}; it was ended"
                 process.kill()

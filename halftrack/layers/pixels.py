@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import torch
@@ -38,7 +37,16 @@ def normalise_and_pad(images: Sequence[Tensor], *, divisor: int, few_sizes: bool
     return batch.sub_(mean).div_(std)
 
 
-@functools.cache
+# Kept for each device: made anew they would be copied to a GPU, and awaited, with every batch.
+_kept: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+
 def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    kept = _kept.get(device)
+    if kept is not None:
+        return kept
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (_MEAN, _STD))
+    # Tensors without values, or of torch.inference_mode, are of no use after what made them so.
+    if type(mean) is Tensor and not mean.is_inference():
+        _kept[device] = mean, std
     return mean, std

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from halftrack.layers import normalise_and_pad, roi_align
@@ -14,6 +15,21 @@ def test_images_are_normalised_first_and_padded_with_zeros_after() -> None:
     assert batch.shape == (2, 3, 32, 32)
     assert batch[0, 0, 0, 0].item() == torch.tensor(-123.675 / 58.395).item()
     assert batch[0, :, 20:].abs().sum() == batch[1, :, :, 16:].abs().sum() == 0
+
+
+def test_images_without_values_leave_those_with_values_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The first images of a device, as those of a new process, decide nothing for those after them.
+    monkeypatch.setattr("halftrack.layers.pixels._kept", {})
+    with torch._subclasses.FakeTensorMode():
+        empty = normalise_and_pad([torch.zeros(3, 16, 16)], divisor=16)
+    with torch.inference_mode():
+        normalise_and_pad([torch.zeros(3, 16, 16)], divisor=16)
+    assert isinstance(empty, torch._subclasses.FakeTensor)
+    batch = normalise_and_pad([torch.zeros(3, 16, 16)], divisor=16)
+    assert type(batch) is torch.Tensor
+    assert not batch.is_inference()
 
 
 def test_images_of_a_scale_are_padded_to_few_sizes() -> None:

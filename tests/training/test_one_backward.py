@@ -13,6 +13,13 @@ ONE_PLACE = "halftrack/training/learner.py: Learner.gradients"
 OTHERS = {
     # The culprit's run of a skipped step, again.
     "halftrack/precision/rerun.py": 1,
+    # Steps of any model, in its user's own code.
+    "halftrack/precision/traced_pass.py: TracedPass._backward": 1,
+    "halftrack/rehearsing/trained_step.py: TrainedSteps": 1,
+    "halftrack/rehearsing/islands.py: islands_of_step.learns": 1,
+    "halftrack/rehearsing/planned.py: _metered": 1,
+    "halftrack/rehearsing/scalers.py: loop_told_to": 1,
+    "benchmarks/any_model.py: slower": 1,
     # Models of torchvision, which no recipe is made of.
     "benchmarks/launches.py: by_default.step": 1,
     "benchmarks/measure.py: calibration_training.step": 1,
