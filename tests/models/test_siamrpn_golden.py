@@ -103,7 +103,10 @@ def test_targets_equal_the_references(model: SiamRPN, golden: Any, mode: str) ->
 
 
 @pytest.fixture(
-    params=["first_n", "seeded", pytest.param("first_n_unfrozen", marks=pytest.mark.slow)]
+    params=[
+        "first_n",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("seeded", "first_n_unfrozen")),
+    ]
 )
 def step(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A recorded training step, by its sampler and whether the backbone trains."""

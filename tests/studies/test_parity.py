@@ -289,6 +289,7 @@ def test_a_recipe_without_ground_truth_is_refused(
     assert not train.calls
 
 
+@pytest.mark.slow
 def test_real_pairs_start_alike_and_differ_in_arithmetic_alone(tmp_path: Path) -> None:
     settings = SyntheticVideo(layout="mot", train_videos=2, val_videos=1, frames=8)
     data_root = write_synthetic(tmp_path / "data", settings)

@@ -167,6 +167,7 @@ def network() -> SiameseModel:
     return model.eval()
 
 
+@pytest.mark.slow
 def test_every_single_step_of_the_network_equals_the_reference(
     golden: Any, images: Tensor, network: SiameseModel
 ) -> None:

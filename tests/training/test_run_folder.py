@@ -18,8 +18,9 @@ from pathlib import Path
 from halftrack.training.run_folder import own_folder
 with own_folder(Path(sys.argv[1])):
     child = os.fork() if sys.argv[2] == "fork" else -1
-    if child != 0:
-        print(child, flush=True)
+    # A worker tells its own number, when it has closed its copy of the lock.
+    if child <= 0:
+        print(os.getpid() if child == 0 else child, flush=True)
     time.sleep(60)
 """
 

@@ -35,6 +35,7 @@ def shortest() -> Plan:
     )
 
 
+@pytest.mark.slow
 def test_all_is_shown_on_a_page_with_tables_and_a_film(tmp_path: Path) -> None:
     text = io.StringIO()
     (tmp_path / "sot/siamrpn_fp16").mkdir(parents=True)
