@@ -1,4 +1,4 @@
-"""Training in several processes that share each step: its learner, its log and its ledger.
+"""Training in several processes that share each step: its learner and its log.
 
 A step of ``accumulate`` batches is the same for any number of processes: each takes a part of them,
 and gradients, losses and batch statistics come out as if one had taken all, one after the other.
@@ -28,15 +28,13 @@ from halftrack.training.batches import Batch
 from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner
 from halftrack.training.log import RunLog
-from halftrack.training.passes import Pass
 from halftrack.training.ranks import Ranks
 from halftrack.training.shared_norms import ReplayedStatistics, sync_norms
-from halftrack.training.skipped import UNFOUND, Explanation, SkippedSteps, names_of
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import GradBucket
 
-__all__ = ["SharedLearner", "SharedLog", "SharedSkips", "new_learner", "new_log", "new_skips"]
+__all__ = ["SharedLearner", "SharedLog", "new_learner", "new_log"]
 
 RowT = TypeVar("RowT")
 
@@ -62,12 +60,6 @@ def new_log(ranks: Ranks, path: Path, **settings: Any) -> RunLog:
     return make(path, **settings)
 
 
-def new_skips(ranks: Ranks, model: nn.Module, **settings: Any) -> SkippedSteps:
-    """The ledger of a process, given what ``SkippedSteps`` takes."""
-    make = SkippedSteps if ranks.size == 1 else partial(SharedSkips, ranks=ranks)
-    return make(model, **settings)
-
-
 class SharedLearner(Learner):
     """A learner whose steps several processes take together.
 
@@ -75,9 +67,8 @@ class SharedLearner(Learner):
         model: the same in all of them.
         config: of the whole step.
         precision: of the run.
-        device: of this process.
-        batches_per_epoch: those of all processes.
         ranks: the processes.
+        settings: whatever else a ``Learner`` takes, its batches those of all processes.
 
     Raises:
         ValueError: if the step's batches cannot be shared evenly.
@@ -89,13 +80,10 @@ class SharedLearner(Learner):
         config: TrainingConfig,
         precision: Precision,
         *,
-        device: torch.device,
-        batches_per_epoch: int,
         ranks: Ranks,
+        **settings: Any,
     ) -> None:
-        super().__init__(
-            model, config, precision, device=device, batches_per_epoch=batches_per_epoch
-        )
+        super().__init__(model, config, precision, **settings)
         self.ranks = ranks
         self._share = ranks.share(config.accumulate, of="training.accumulate")
         self._learned = 0
@@ -245,58 +233,3 @@ class SharedLog(RunLog):
     def of_all(self, rows: list[RowT]) -> list[RowT]:
         """Rows of all processes, those of rank 0 first."""
         return [row for each in self._ranks.gathered(rows) for row in each]
-
-
-class SharedSkips(SkippedSteps):
-    """Explains skipped steps of which each process took a part; the first one writes.
-
-    Args:
-        model: the run's module.
-        ranks: the processes.
-        settings: whatever else ``SkippedSteps`` takes.
-    """
-
-    def __init__(self, model: nn.Module, *, ranks: Ranks, **settings: Any) -> None:
-        super().__init__(model, **settings)
-        self._ranks = ranks
-
-    def explain(
-        self,
-        step_batches: Sequence[Pass],
-        *,
-        loss_scale: float,
-        epoch: int,
-        step: int,
-        last: bool = False,
-    ) -> Explanation:
-        """Name the culprits, each found by the process that had its batch, and keep the whole step.
-
-        Args:
-            step_batches: of this process, in order, with their seeds.
-            loss_scale: the scale that the step used.
-            epoch: 0-based.
-            step: the attempt, 1-based.
-            last: whether the run ends with it.
-        """
-        ranks = self._ranks
-        own = self.culprit(step_batches, loss_scale=loss_scale, processes=ranks.size)
-        told = ranks.gathered((own, names_of(step_batches)))
-        found = {rank: culprit for rank, (culprit, _) in enumerate(told) if culprit is not None}
-        said = "; ".join(f"rank {rank}: {culprit}" for rank, culprit in found.items()) or UNFOUND
-        first = next(iter(found.values()), None)
-        if ranks.of_first(self.has_room(step, last=last)):
-            parts = ranks.gathered_by_first(
-                [(batch.to("cpu"), seed) for batch, seed in step_batches]
-            )
-            if ranks.is_first:
-                whole = [each for part in parts for each in part]
-                said += self.keep(
-                    whole, culprit=first, loss_scale=loss_scale, epoch=epoch, step=step
-                )
-        names = tuple(name for _, part in told for name in part)
-        return Explanation(first, said, names, by_rank=found)
-
-    def forget(self) -> None:
-        """Delete the bundles that an earlier run left in the folder."""
-        if self._ranks.is_first:
-            super().forget()

@@ -15,7 +15,7 @@ from halftrack.training.checkpoint import code_versions, newest_checkpoint
 from halftrack.training.compilation import Compilations
 from halftrack.training.config import TrainingConfig
 from halftrack.training.continuation import Continuation
-from halftrack.training.distributed import new_log, new_skips
+from halftrack.training.distributed import new_log
 from halftrack.training.learner import Learner
 from halftrack.training.placement import computation
 from halftrack.training.result import TrainingResult
@@ -29,7 +29,7 @@ from halftrack.training.same_run import (
     check_same_run,
     check_unused,
 )
-from halftrack.training.skipped import Explanation
+from halftrack.training.skipped import Explanation, SkippedSteps
 
 __all__ = ["Run", "TrainingResult"]
 
@@ -65,14 +65,14 @@ class Run:
         self._out, self._seed = out, seed
         out.mkdir(parents=True, exist_ok=True)
         self._recipe, self._free, self._init = dict(recipe or {}), free, init
-        self.skips = new_skips(
-            ranks,
+        self.skips = SkippedSteps(
             learner.model,
             precision=learner.precision,
             device=learner.device,
             out=out,
             recipe=self._recipe,
             bundles=config.replay_bundles,
+            ranks=ranks,
         )
         self.batches_per_epoch = learner.steps_per_epoch * config.accumulate
         self._data = {EPOCH: {"batches": self.batches_per_epoch}, **(data or {})}

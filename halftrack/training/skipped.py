@@ -21,10 +21,9 @@ from halftrack.training.bundle import ReplayBundle, write_bundle
 from halftrack.training.checkpoint import code_versions
 from halftrack.training.compilation import eagerly
 from halftrack.training.passes import Pass
+from halftrack.training.ranks import ALONE, Ranks
 
-__all__ = ["UNFOUND", "Explanation", "SkippedSteps", "explain", "names_of"]
-
-UNFOUND = "no cause found: its gradients were finite when it was run again"
+__all__ = ["Explanation", "SkippedSteps", "explain"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +93,7 @@ class SkippedSteps:
         out: the run's folder; bundles go to ``skipped/step_N`` in it.
         recipe: plain values that say what is run.
         bundles: how many to keep; the step that ends a run is kept beyond that, unless it is 0.
+        ranks: the processes that share each step.
     """
 
     def __init__(
@@ -105,8 +105,10 @@ class SkippedSteps:
         out: Path,
         recipe: Mapping[str, Any],
         bundles: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._model, self._precision, self._device = model, precision, device
+        self._ranks = ranks
         self._folder, self._recipe, self._bundles = out / "skipped", dict(recipe), bundles
 
     def explain(
@@ -120,46 +122,52 @@ class SkippedSteps:
     ) -> Explanation:
         """Name the culprit of a step, and write its bundle where there is room for one.
 
+        Of processes that share the step each finds the culprit of its own batches; the first one
+        writes the bundle of all.
+
         Args:
-            step_batches: of the step, in order, with their seeds.
-            loss_scale: the scale it used.
+            step_batches: of this process, in order, with their seeds.
+            loss_scale: the scale that the step used.
             epoch: 0-based.
             step: the attempt, 1-based.
             last: whether the run ends with it.
         """
-        culprit = self.culprit(step_batches, loss_scale=loss_scale)
-        said = UNFOUND if culprit is None else str(culprit)
-        if self.has_room(step, last=last):
-            said += self.keep(
-                step_batches, culprit=culprit, loss_scale=loss_scale, epoch=epoch, step=step
-            )
-        return Explanation(culprit, said, names_of(step_batches))
-
-    def culprit(
-        self, step_batches: Sequence[Pass], *, loss_scale: float, processes: int = 1
-    ) -> Culprit | None:
-        """The first non-finite tensor of a step, or of one process's part of it.
-
-        Args:
-            step_batches: of the step, in order, with their seeds.
-            loss_scale: the scale it used.
-            processes: how many took as many batches each.
-        """
-        return explain(
+        ranks = self._ranks
+        own = explain(
             self._model,
             [batch for batch, _ in step_batches],
             [seed for _, seed in step_batches],
             precision=self._precision,
             loss_scale=loss_scale,
             device=self._device,
-            processes=processes,
+            processes=ranks.size,
         )
+        names = tuple(name for batch, _ in step_batches for name in batch.sample_ids)
+        told = ranks.gathered((own, names))
+        found = {rank: culprit for rank, (culprit, _) in enumerate(told) if culprit is not None}
+        first = next(iter(found.values()), None)
+        said = "no cause found: its gradients were finite when it was run again"
+        if ranks.size > 1:
+            said = "; ".join(f"rank {rank}: {each}" for rank, each in found.items()) or said
+        elif first is not None:
+            said = str(first)
+        if ranks.of_first(self._has_room(step, last=last)):
+            parts = ranks.gathered_by_first(
+                [(batch.to("cpu"), seed) for batch, seed in step_batches]
+            )
+            if ranks.is_first:
+                whole = [each for part in parts for each in part]
+                said += self._keep(
+                    whole, culprit=first, loss_scale=loss_scale, epoch=epoch, step=step
+                )
+        everything = tuple(name for _, part in told for name in part)
+        return Explanation(first, said, everything, by_rank=found if ranks.size > 1 else {})
 
-    def has_room(self, step: int, *, last: bool) -> bool:
+    def _has_room(self, step: int, *, last: bool) -> bool:
         """True if a step's bundle is to be kept; ``last`` if the run ends with the step."""
         return self._bundles > 0 and (self._others(self._of(step)) < self._bundles or last)
 
-    def keep(
+    def _keep(
         self,
         step_batches: Sequence[Pass],
         *,
@@ -190,7 +198,8 @@ class SkippedSteps:
 
     def forget(self) -> None:
         """Delete the bundles that an earlier run left in the folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._ranks.is_first:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _of(self, step: int) -> Path:
         return self._folder / f"step_{step}"
@@ -199,8 +208,3 @@ class SkippedSteps:
         """Bundles kept beside this one; one half written is none."""
         found = [path for path in self._folder.glob("step_*") if path.suffix != ".partial"]
         return sum(path != folder for path in found)
-
-
-def names_of(step_batches: Sequence[Pass]) -> tuple[str, ...]:
-    """Names of all samples of a step."""
-    return tuple(name for batch, _ in step_batches for name in batch.sample_ids)
