@@ -145,6 +145,7 @@ def tune(
 def _tell(found: Tuned, out: Path, checkpoint: Path | None) -> None:
     """Show and write what a search found."""
     from halftrack.report.tables import render_table
+    from halftrack.studies.tune.run import BEST
 
     console.print(render_table(found.top(), title="Best trials"))
     for line in found.write(out):
@@ -152,5 +153,6 @@ def _tell(found: Tuned, out: Path, checkpoint: Path | None) -> None:
     for line in found.notes():
         tell(line)
     tell("best settings: " + " ".join(found.settings))
-    weights = "" if checkpoint is None else f" --checkpoint {checkpoint}"
-    tell(f"score them: halftrack eval {out / 'best_recipe.py'} --data-root DATA{weights}")
+    if found.base is not None:
+        weights = "" if checkpoint is None else f" --checkpoint {checkpoint}"
+        tell(f"score them: halftrack eval {out / BEST} --data-root DATA{weights}")

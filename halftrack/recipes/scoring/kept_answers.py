@@ -76,8 +76,12 @@ class KeptAnswers:
         self._open: dict[str, _KeptFrame] = {}
 
     def has(self, sequence: str, frame_number: int) -> bool:
-        """True if a frame is kept."""
-        return self._file(sequence, frame_number).exists()
+        """True if a frame is kept, with its feature maps unless the bound leaves no room."""
+        file = self._file(sequence, frame_number)
+        if not file.exists():
+            return False
+        left_out = _KeptFrame(file).left_out_bytes
+        return not left_out or self.bytes + left_out > self.most_bytes
 
     def keep(
         self,
@@ -102,14 +106,16 @@ class KeptAnswers:
         file.parent.mkdir(exist_ok=True)
         before = file.stat().st_size if file.exists() else 0
         size = sum(each.nbytes for each in (*tensors.values(), *maps))
+        left_out = 0
         if self.bytes - before + size > self.most_bytes:
-            maps = ()
+            left_out, maps = sum(each.nbytes for each in maps), ()
         tensors |= {f"{_LEVEL}{number}": level for number, level in enumerate(maps)}
         facts = {
             "sample_id": frame.sample_id,
             "frame_index": frame.frame_index,
             "scale_xy": frame.scale_xy,
             "levels": len(maps),
+            "left_out_bytes": left_out,
         }
         on_cpu = {name: each.detach().to("cpu").contiguous() for name, each in tensors.items()}
         content = save(on_cpu, metadata={"frame": json.dumps(facts)})
@@ -202,6 +208,7 @@ class _KeptFrame:
             self._tensors: Any = safe_open(file, framework="pt")
             facts = json.loads(self._tensors.metadata()["frame"])
             self._levels = facts["levels"]
+            self.left_out_bytes = int(facts["left_out_bytes"])
             self.frame = Frame(
                 image=self._tensors.get_tensor("image"),
                 sample_id=facts["sample_id"],

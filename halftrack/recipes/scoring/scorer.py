@@ -15,6 +15,7 @@ from torch import nn
 from halftrack.data import Problem, SkipLedger
 from halftrack.data.index_cache import contents_hash
 from halftrack.recipes.scoring.evaluation import Evaluation
+from halftrack.training.checkpoint import code_versions
 from halftrack.training.ranks import Ranks
 from halftrack.training.same_run import DataFacts
 
@@ -99,7 +100,13 @@ def trial_inputs(model: nn.Module, device: torch.device, **others: str) -> dict[
     """
     state = model.state_dict()
     weights = contents_hash((each.cpu().numpy() for each in state.values()), text=list(state))
-    return {"weights": weights, "device": device.type, "torch": torch.__version__, **others}
+    versions = code_versions()
+    return {
+        "weights": weights,
+        "device": device.type,
+        **{name: str(versions[name]) for name in ("torch", "halftrack", "git")},
+        **others,
+    }
 
 
 class Stopwatch:

@@ -27,7 +27,7 @@ from halftrack.recipes.scoring.multi_object import (
     follow,
     track_evaluation,
 )
-from halftrack.recipes.scoring.scorer import Skips, trial_inputs
+from halftrack.recipes.scoring.scorer import Skips, left_out, trial_inputs
 
 if TYPE_CHECKING:
     from halftrack.recipes.kinds.multi_object import TrackingRecipe
@@ -88,7 +88,7 @@ class TracktorTrials:
             ValueError: if the disk has no room for what is to be kept.
         """
         kept = KeptAnswers(self._cache, self.inputs, most_bytes=self._most_bytes, say=self._say)
-        done = 0
+        done, told = 0, False
         with self._recipe.precision.inference(self._device):
             for sequence in self._sequences:
                 numbers = sequence.frame_numbers
@@ -96,37 +96,39 @@ class TracktorTrials:
                     done += len(numbers)
                     continue
                 for together in passes(sequence.frames(), self._recipe.data.test_batch):
-                    self._keep(kept, sequence, together, estimate=not done)
+                    size = self._keep(kept, sequence, together)
+                    if not told:
+                        self._estimate(size, kept.bytes)
+                        told = True
                     done += len(together)
                     if progress is not None:
                         progress(done, self.frames)
+        for line in left_out(self._sequences.skipped):
+            self._say(line)
         self._answers = kept
 
-    def _keep(
-        self,
-        kept: KeptAnswers,
-        sequence: TestSequence,
-        together: Sequence[Frame],
-        *,
-        estimate: bool,
-    ) -> None:
-        """Detect in the frames of a pass, all of which the detector must see, and keep them."""
+    def _keep(self, kept: KeptAnswers, sequence: TestSequence, together: Sequence[Frame]) -> int:
+        """Detect in the frames of a pass, all of which the detector must see, and keep them.
+
+        Returns:
+            Bytes of the last one with its maps.
+        """
         detector = self._model.detector
         moved = [frame.to(self._device) for frame in together]
         for frame, found in zip(moved, detector.detect_all(moved), strict=True):
             number = sequence.frame_numbers[frame.frame_index]
             size = kept.keep(sequence.name, number, frame, found, detector.pyramid(frame))
-        if estimate:
-            self._estimate(size)
+        return size
 
     def score(self, recipe: TrackingRecipe) -> TrackingEvaluation:
         """The evaluation with these settings."""
         answers, device = self._answers, self._device
         assert answers is not None, "prepare comes first"
-        detector, found = _KeptDetector(answers, self._model.detector), []
+        together, found = recipe.data.test_batch, []
+        detector = _KeptDetector(answers, self._model.detector, together=together)
         with recipe.precision.inference(device):
             for sequence in self._sequences:
-                frames = passes(answers.frames(sequence.name), recipe.data.test_batch)
+                frames = passes(answers.frames(sequence.name), together)
                 tracker = self._tracker(recipe, answers, detector)
                 found.append(follow(sequence, frames, tracker, detector, device))
         answers.commit()
@@ -144,8 +146,8 @@ class TracktorTrials:
             tracker.camera_motion = _KeptMotion(answers, tracker.camera_motion, kind)
         return tracker
 
-    def _estimate(self, size: int) -> None:
-        """Say how large the kept frames get.
+    def _estimate(self, size: int, there: int) -> None:
+        """Say how large the kept frames get, of which some bytes are there.
 
         Raises:
             ValueError: if the disk has no room for them.
@@ -154,18 +156,14 @@ class TracktorTrials:
         words = f"{self._cache}: {_in_words(size)} a frame, {_in_words(whole)} for {self.frames}"
         if whole > self._most_bytes:
             if self._recipe.data.test_batch > 1:
-                raise UserError(
-                    f"{words}, more than --cache-size, and frames that share a pass "
-                    f"(data.test_batch={self._recipe.data.test_batch}) cannot be computed again "
-                    "one by one without other rounding: allow more, or --set data.test_batch=1"
-                )
+                raise _no_room(f"{words}, more", self._recipe.data.test_batch)
             words += (
                 f"; --cache-size allows {_in_words(self._most_bytes)}, so that the features of "
                 f"about {self._most_bytes // size} frames are kept, and those of the others are "
                 "computed again in each trial"
             )
         free = shutil.disk_usage(self._cache).free
-        if min(whole, self._most_bytes) > free:
+        if min(whole, self._most_bytes) - there > free:
             raise UserError(
                 f"{words}; there are {_in_words(free)} left on the disk: make room, take another "
                 "folder (--out), or allow less (--cache-size)"
@@ -176,8 +174,8 @@ class TracktorTrials:
 class _KeptDetector:
     """Detections as kept, and regression from kept features."""
 
-    def __init__(self, answers: KeptAnswers, model: FasterRCNN) -> None:
-        self._answers, self._model = answers, model
+    def __init__(self, answers: KeptAnswers, model: FasterRCNN, *, together: int) -> None:
+        self._answers, self._model, self._together = answers, model, together
 
     def detect(self, frame: Frame) -> Detections:
         return self._answers.detections(frame)
@@ -188,6 +186,8 @@ class _KeptDetector:
     def regress(self, frame: Frame, boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:
         def compute() -> tuple[Tensor, Tensor]:
             maps = self._answers.maps(frame)
+            if not maps and self._together > 1:
+                raise _no_room(f"{frame.sample_id}: its features are more", self._together)
             if not maps:
                 return self._model.regress(frame, boxes_xyxy)
             moved = [level.to(frame.image.device) for level in maps]
@@ -232,6 +232,14 @@ def _data_hash(sequences: MotSequences) -> str:
     arrays = [getattr(rows, each.name) for rows in public for each in fields(rows)]
     files = [Path(each.path(number)) for each in sequences for number in each.frame_numbers]
     return contents_hash(arrays, text=(sequences.facts(), fingerprint(files=files)))
+
+
+def _no_room(what_is_more: str, together: int) -> UserError:
+    return UserError(
+        f"{what_is_more} than --cache-size, and frames that share a pass "
+        f"(data.test_batch={together}) cannot be computed again one by one without other rounding: "
+        "allow more, or --set data.test_batch=1"
+    )
 
 
 def _in_words(size: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,10 +119,10 @@ def grid_of(
         )
     bound = _MOST_POINTS if most is None else most
     longest = max((_most_values(span, bound) for span in spans.values()), default=0)
-    count = 2
-    while count < longest and _size(_listed(fields, count + 1)) <= bound:
-        count += 1
-    listed = _listed(fields, count)
+    # The size grows with the count; the most values that fit, and two at the least.
+    counts = range(3, longest + 1)
+    more = bisect.bisect_right(counts, bound, key=lambda count: _size(_listed(fields, count)))
+    listed = _listed(fields, 2 + more)
     if _size(listed) > bound:
         raise UserError(
             f"the grid has {_size(listed)} points, --trials leaves {bound} beside the recipe's own "

@@ -68,6 +68,14 @@ class Tuned:
         )
 
     @property
+    def base(self) -> Recipe | None:
+        """The built-in recipe that the file of the best one builds on; None of a kind of one's own.
+
+        Of such a kind no file is written.
+        """
+        return nearest_listed(self.recipe)
+
+    @property
     def settings(self) -> list[str]:
         """The best settings, as ``--set`` takes them."""
         return [f"--set {path}={value}" for path, value in self.best.settings.items()]
@@ -100,7 +108,7 @@ class Tuned:
         settings = [each.settings for each in self.trials]
         scores = [each.scores[self.metric] for each in self.trials]
         draw_trials(out / "trials.png", settings, scores, metric=self.metric)
-        base = nearest_listed(self.recipe)
+        base = self.base
         if base is None:
             return [
                 f"written to {out}: {TRIALS}, trials.csv, trials.png; no recipe, as its kind is "

@@ -34,8 +34,9 @@ class GridSampler:
 
     def ask(self, done: Sequence[Scored]) -> dict[str, Any] | None:
         """The first point that was not tried yet."""
-        tried = {tuple(settings.values()) for settings, _ in done}
-        return next((each for each in self._points if tuple(each.values()) not in tried), None)
+        # By name: a search may go on with its fields in another order.
+        tried = {frozenset(settings.items()) for settings, _ in done}
+        return next((each for each in self._points if frozenset(each.items()) not in tried), None)
 
 
 class OptunaSampler:

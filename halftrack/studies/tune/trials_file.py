@@ -42,6 +42,7 @@ class TrialsFile:
         """Plain values that tell the search from others; empty for a new file."""
         self.trials: list[Trial] = []
         """The trials, in order."""
+        self._size = 0
         if path.exists():
             self._read()
 
@@ -75,19 +76,23 @@ class TrialsFile:
         self._append(asdict(trial))
 
     def _append(self, values: Mapping[str, Any]) -> None:
-        with naming_file(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values, allow_nan=False) + "\n")
+        line = json.dumps(values, allow_nan=False).encode() + b"\n"
+        with naming_file(self.path), self.path.open("ab") as file:
+            file.truncate(self._size)  # a last line that was cut off, as by a full disk
+            file.write(line)
+        self._size += len(line)
 
     def _read(self) -> None:
-        """Read the file; a last line that was cut off, as by a full disk, is removed.
+        """Read the file but for a last line that was cut off, over which the next one is written.
 
         Raises:
             UserError: for a line that is none of a search; names it.
         """
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            self.path.write_bytes(whole)
+        if not whole and not content.startswith(b'{"search"'):
+            whole = content  # not the first line of a search, cut off or not
+        self._size = len(whole)
         for number, line in enumerate(whole.decode("utf-8", "replace").splitlines(), start=1):
             try:
                 values = json.loads(line)

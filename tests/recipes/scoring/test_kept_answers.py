@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,9 @@ def test_a_frame_comes_back_bit_by_bit(tmp_path: Path) -> None:
 def test_frames_come_in_their_order(tmp_path: Path) -> None:
     answers = kept(tmp_path)
     for number in (10, 9, 100):
-        answers.keep("a", number, FRAME, FOUND, ())
-    names = sorted(file.stem for file in tmp_path.rglob("*.safetensors"))
-    assert names == ["00000009", "00000010", "00000100"]
+        frame = replace(FRAME, sample_id=f"a/{number}")
+        answers.keep("a", number, frame, FOUND, ())
+    assert [frame.sample_id for frame in answers.frames("a")] == ["a/9", "a/10", "a/100"]
 
 
 def test_a_question_is_answered_once_and_boxes_count_bit_by_bit(tmp_path: Path) -> None:
@@ -78,11 +79,25 @@ def test_the_bound_holds_and_features_go_first(tmp_path: Path) -> None:
     answers.keep("a", 1, FRAME, FOUND, MAPS)
     (frame,) = answers.frames("a")
     assert answers.maps(frame) == []
-    size = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
-    answers.answer("a", BOXES, lambda: [BOXES])
-    answers.commit()
-    after = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
-    assert after == size
+    asked: list[int] = []
+
+    def compute() -> list[torch.Tensor]:
+        asked.append(1)
+        return [BOXES]
+
+    for _ in range(2):
+        answers.answer("a", BOXES, compute)
+    assert asked == [1, 1]
+
+
+def test_a_frame_without_its_features_is_kept_until_there_is_room_for_them(tmp_path: Path) -> None:
+    kept(tmp_path, most_bytes=1).keep("a", 1, FRAME, FOUND, MAPS)
+    assert kept(tmp_path, most_bytes=1).has("a", 1)
+    roomy = kept(tmp_path)
+    assert not roomy.has("a", 1)
+    roomy.keep("a", 1, FRAME, FOUND, MAPS)
+    assert roomy.has("a", 1)
+    assert kept(tmp_path, most_bytes=1).has("a", 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x10\0\0\0\0\0\0\0{}", b"x" * 500])

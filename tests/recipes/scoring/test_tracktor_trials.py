@@ -82,6 +82,17 @@ def test_frames_of_a_pass_are_not_computed_again_one_by_one(
         opened(recipe, tracker[1], tmp_path / "cache", 3_000_000).prepare()
 
 
+def test_nor_where_only_later_frames_find_no_room(
+    tracker: tuple[TrackingRecipe, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = override(tracker[0], ["data.test_batch=3"])
+    trials = opened(recipe, tracker[1], tmp_path / "cache", 3_000_000)
+    monkeypatch.setattr(trials, "_estimate", lambda *_: None)  # as of a small first sequence
+    trials.prepare()
+    with pytest.raises(UserError, match=r"/img1/000003: its features are more than --cache-size"):
+        trials.score(recipe)
+
+
 def test_half_precision_is_kept_as_it_is(
     tracker: tuple[TrackingRecipe, Path], tmp_path: Path
 ) -> None:

@@ -100,6 +100,8 @@ def test_a_grid_is_tried_in_order_without_what_was_tried() -> None:
     assert sampler.ask([]) == points[0]
     assert sampler.ask([(points[1], 0.1)]) == points[0]
     assert sampler.ask([(points[0], 0.1), (points[1], 0.1)]) is None
+    # A search may go on with its fields in another order.
+    assert sampler.ask([({"b": None, "a": 1}, 0.1)]) == points[1]
 
 
 @pytest.mark.usefixtures("_optuna")

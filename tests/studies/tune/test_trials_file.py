@@ -41,8 +41,24 @@ def test_a_line_that_was_cut_off_is_written_again(file: Path) -> None:
     file.write_bytes(content[:-9])
     found = TrialsFile(file)
     assert found.trials == [trial(0)]
+    assert file.read_bytes() == content[:-9]  # another process may be about to write the rest
     found.add(trial(1))
     assert file.read_bytes() == content
+
+
+def test_a_first_line_that_was_cut_off_is_written_again(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:20])
+    found = TrialsFile(file)
+    found.begin(QUESTION)
+    assert TrialsFile(file).question == QUESTION
+
+
+def test_a_file_of_something_else_without_a_line_s_end_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "trials.jsonl"
+    file.write_text('{"somebody": "elses"}')
+    with pytest.raises(UserError, match=r"line 1: .* is no line of a search"):
+        TrialsFile(file)
+    assert file.read_text() == '{"somebody": "elses"}'
 
 
 @pytest.mark.parametrize(
