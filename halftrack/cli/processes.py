@@ -27,12 +27,14 @@ def start_processes(gpus: int | None, device: str | None) -> None:
     Raises:
         UserError: without so many GPUs, or in a process that torchrun has started.
     """
-    if gpus is None or gpus == 1:
+    if gpus is None:
         return
     if own_rank() is not None:
         raise UserError(
             f"--gpus {gpus} in a process of torchrun, which says how many: leave it out"
         )
+    if gpus == 1:
+        return
     if device not in (None, "cuda"):
         raise UserError(f"--gpus {gpus} with --device {device}: leave one of them out")
     from torch import cuda

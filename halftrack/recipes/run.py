@@ -187,8 +187,8 @@ def _train(
     """Read the data and train, all that can be known without them being right."""
     with ranks.first_goes_first():  # which leaves an index for the others
         progress = PrintedProgress("training annotations") if ranks.is_first else None
-        trained = trained.settled(data_root)
-        if start is not None:  # the data have told the sizes of its model
+        told, trained = trained, trained.settled(data_root)
+        if start is not None and trained != told:  # the data have told the sizes of its model
             _check_model(trained, init=init, trust=trust, start=start)
         source = trained.training_source(data_root, progress=progress)
         for line in source.notes:

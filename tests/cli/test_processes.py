@@ -49,6 +49,7 @@ def test_processes_take_the_place_of_this_one(monkeypatch: pytest.MonkeyPatch) -
         (3, None, False, r"--gpus 3: this machine has 2. .* torchrun --nproc-per-node 3 -m halft"),
         (2, "cpu", False, "--gpus 2 with --device cpu: leave one of them out"),
         (2, None, True, "--gpus 2 in a process of torchrun, which says how many: leave it out"),
+        (1, None, True, "--gpus 1 in a process of torchrun, which says how many: leave it out"),
     ],
 )
 def test_processes_that_cannot_be_are_refused(
