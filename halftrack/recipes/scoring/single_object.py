@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from halftrack.data import DataError, Progress, SourceFrame
+from halftrack.data.index_cache import fingerprint
 from halftrack.data.sot import SotSequence, TestTarget, TestTargets, read_sot
 from halftrack.data.sot.targets import partly_published
 from halftrack.errors import UserError
@@ -57,7 +58,8 @@ def target_scorer(
         DataError: if the data are not there or not readable, or if only some have ground truth.
     """
     sequences = _sequences(recipe, data_root)
-    return _scorer(recipe, sequences, _truths(sequences), device, progress)
+    targets = TestTargets(sequences=sequences)
+    return _scorer(recipe, targets, _truths(sequences), device, progress)
 
 
 class SiameseTrials:
@@ -75,22 +77,23 @@ class SiameseTrials:
         device: torch.device,
         **_: object,
     ) -> None:
-        self._sequences = _sequences(recipe, data_root)
-        self._truths = _truths(self._sequences)
+        sequences = _sequences(recipe, data_root)
+        self._truths = _truths(sequences)
         if not self._truths:
             raise UserError(f"{recipe.test_set} has no ground truth here, so nothing can be tuned")
         self._model, self._device = model, device
-        targets = TestTargets(sequences=self._sequences)
-        self.frames = sum(map(len, self._sequences))
-        self.inputs = trial_inputs(model, device, data=repr(targets.facts()))
+        self._targets = TestTargets(sequences=sequences)
+        self.frames = sum(map(len, sequences))
+        images = (Path(each.path(place)) for each in sequences for place in range(len(each)))
+        data = fingerprint(text=repr(self._targets.facts()), files=images)
+        self.inputs = trial_inputs(model, device, data=data)
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Nothing to compute."""
 
     def score(self, recipe: SingleObjectRecipe) -> SingleObjectEvaluation:
         """The evaluation with these settings."""
-        sequences, device = self._sequences, self._device
-        return _scorer(recipe, sequences, self._truths, device, None)(self._model)
+        return _scorer(recipe, self._targets, self._truths, self._device, None)(self._model)
 
 
 def validation_scorer(
@@ -99,18 +102,18 @@ def validation_scorer(
     """The same scorer; None of sequences without ground truth, as TrackingNet's tests."""
     sequences = _sequences(recipe, data_root)
     truths = _truths(sequences)
-    return _scorer(recipe, sequences, truths, device, None) if truths else None
+    if not truths:
+        return None
+    return _scorer(recipe, TestTargets(sequences=sequences), truths, device, None)
 
 
 def _scorer(
     recipe: SingleObjectRecipe,
-    sequences: Sequence[SotSequence],
+    targets: TestTargets,
     truths: Sequence[TargetTruth],
     device: torch.device,
     progress: Progress | None,
 ) -> Scorer[_Found, SingleObjectEvaluation]:
-    targets = TestTargets(sequences=sequences)
-
     def find(model: nn.Module, numbers: Sequence[int]) -> list[_Found]:
         tracker, found = recipe.new_tracker(model), []
         with recipe.precision.inference(device):
