@@ -73,9 +73,9 @@ class Watch:
         self._device = device_of(model)
         self._measured = MeasuredSteps(model, precision, every=every)
         self._loop, self._step = ExitStack(), ExitStack()
-        self._trace = NonFiniteTrace(model, ())
+        self._trace = self._trace_before = NonFiniteTrace(model, ())
         self._meter: RangeMeter | None = None
-        self._losses: list[float] = []
+        self._passed, self._losses = False, list[float | None]()
         self._loss_scale = 1.0
         self._bad: Culprit | None = None
         self._notes: dict[str, None] = {}
@@ -127,15 +127,16 @@ class Watch:
         if self._meter is not None:
             self._meter.scale_by(self._loss_scale)
 
-    def learned_from(self, loss: float) -> None:
+    def learned_from(self, loss: float | None) -> None:
         """A backward pass begins."""
+        self._passed = True
         self._losses.append(loss)
 
     def moves(self, optimizer: Optimizer) -> None:
         """An optimizer moves the weights whatever its gradients are."""
         self._bad = self._culprit(optimizer)
         if self._bad is not None:
-            number = len(self._measured.steps) + 1
+            number = len(self._measured.steps) + (not self._shares_step)
             self._stopped = self._stopped or (
                 f"step {number} moved the weights by gradients that are not finite: {self._bad}"
             )
@@ -144,16 +145,17 @@ class Watch:
         """A step ended; one that follows no backward pass belongs to the step before."""
         culprit = self._culprit(optimizer) if skipped else self._bad
         gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
+        known = [loss for loss in self._losses if loss is not None]
         step = RehearsedStep(
-            losses={"loss": sum(self._losses)},
+            losses={"loss": sum(known)} if len(known) == len(self._losses) else {},
             grad_norm=_norm(gradients),
             loss_scale=loss_scale,
             skipped=skipped,
             why=(str(culprit) if culprit else "no cause found") if skipped else None,
             culprit=culprit,
         )
-        steps = self._measured.steps
-        if steps and not self._losses:
+        if self._shares_step:
+            steps = self._measured.steps
             if skipped and not steps[-1].skipped:
                 steps[-1] = replace(steps[-1], skipped=True, why=step.why, culprit=culprit)
             return
@@ -165,14 +167,19 @@ class Watch:
         """A scaler does nothing."""
         self._note(_IDLE)
 
+    @property
+    def _shares_step(self) -> bool:
+        """True if no backward pass came since the last step: another optimizer's turn in it."""
+        return bool(self._measured.steps) and not self._passed
+
     def _note(self, line: str) -> None:
         self._notes.setdefault(line)
 
     def _begin(self) -> None:
         """Enter what a step is seen through, in the order that each needs."""
-        self._losses, self._bad = [], None
+        self._passed, self._losses, self._bad = False, [], None
         self._meter = self._measured.next_meter(self._loss_scale)
-        self._trace = NonFiniteTrace(self._model, ())
+        self._trace_before, self._trace = self._trace, NonFiniteTrace(self._model, ())
         if self._meter is not None:
             self._step.enter_context(self._meter)
         self._step.enter_context(self._precision.arithmetic(self._device))
@@ -190,7 +197,7 @@ class Watch:
 
     def _culprit(self, optimizer: Optimizer) -> Culprit | None:
         gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
-        event = self._trace.origin(gradients)
+        event = (self._trace_before if self._shares_step else self._trace).origin(gradients)
         if event is None:
             return None
         fits_at = fitting_scale(event, self._loss_scale)

@@ -24,8 +24,8 @@ class LoopEvents(Protocol):
     def scaled(self, loss_scale: float) -> None:
         """A loss was scaled."""
 
-    def learned_from(self, loss: float) -> None:
-        """A backward pass begins, from a loss without its scale."""
+    def learned_from(self, loss: float | None) -> None:
+        """A backward pass begins, from a loss without its scale; None if it is not one number."""
 
     def moves(self, optimizer: Optimizer) -> None:
         """An optimizer is about to move the weights, without a scaler."""
@@ -50,7 +50,8 @@ def loop_told_to(listener: LoopEvents) -> Iterator[None]:
             (torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
             (GradScaler, "scale", of.scale(GradScaler.scale)),
             (GradScaler, "step", of.step(GradScaler.step)),
-            (Tensor, "backward", of.backward(Tensor.backward)),
+            # Tensor.backward calls it too.
+            (torch.autograd, "backward", of.backward(torch.autograd.backward)),
         ):
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, new)
@@ -80,12 +81,20 @@ class _Told:
         return scale
 
     def backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def backward(loss: Tensor, *args: Any, **kwargs: Any) -> Any:
-            if loss.numel() == 1:
-                self._listener.learned_from(float(loss.detach()) / (self._scale or 1.0))
-            return original(loss, *args, **kwargs)
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            # A pass within another, such as a checkpoint's, is part of that one.
+            if torch._C._current_graph_task_id() == -1:
+                self._listener.learned_from(self._loss(tensors))
+            return original(tensors, *args, **kwargs)
 
         return backward
+
+    def _loss(self, tensors: Any) -> float | None:
+        """The sum of what a backward pass begins from, without its scale."""
+        losses = tensors if isinstance(tensors, list | tuple) else (tensors,)
+        if not all(isinstance(loss, Tensor) and loss.numel() == 1 for loss in losses):
+            return None
+        return sum(float(loss.detach()) for loss in losses) / (self._scale or 1.0)
 
     def step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -102,7 +111,9 @@ class _Told:
         return step
 
     def before(self, optimizer: Optimizer, *_: Any) -> None:
-        self._moved = True
+        # A fused optimizer is always called: its kernel skips the step where the scaler says so.
+        found_inf = getattr(optimizer, "found_inf", None)
+        self._moved = found_inf is None or not bool(found_inf)
         if not self._in_scaler:
             self._scale = 1.0
             self._listener.moves(optimizer)

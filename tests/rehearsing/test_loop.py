@@ -10,9 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from halftrack.errors import UserError
 from halftrack.rehearsing import Report, watching
+from halftrack.rehearsing.page import page
 
 X = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(8) % 3
@@ -169,6 +171,103 @@ def test_optimizers_that_step_after_one_backward_pass_share_the_step() -> None:
     assert report.culprits[0].where == "0"
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_optimizer_that_skips_alone_is_explained_in_a_shared_step(
+    order: tuple[int, int],
+) -> None:
+    parts = nn.ModuleList([net(), net(1e6)])
+    optimizers = [sgd(parts[place]) for place in order]
+
+    def run() -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+        with half():
+            losses = [F.cross_entropy(part(X), LABELS) for part in parts]
+        scaler.scale(sum(losses)).backward()
+        for optimizer in optimizers:
+            scaler.step(optimizer)
+        scaler.update()
+
+    report = watched(parts, run)
+    (step,) = report.steps
+    assert step.skipped
+    assert step.culprit is not None
+    assert (step.culprit.where, step.culprit.operation) == ("1.0", "cast")
+
+
+def whole(loss: Tensor) -> None:
+    torch.autograd.backward(loss.mean())
+
+
+def joined(loss: Tensor) -> None:
+    torch.autograd.backward([loss[:4].sum() / 8, loss[4:].sum() / 8])
+
+
+def vector(loss: Tensor) -> None:
+    loss.backward(torch.ones(8) / 8)
+
+
+@pytest.mark.parametrize("backward", [whole, joined, vector])
+def test_a_backward_pass_of_any_form_begins_a_step(backward: Callable[[Tensor], None]) -> None:
+    model = net()
+    optimizer = sgd(model)
+
+    def run() -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+        for _ in range(3):
+            with half():
+                loss = F.cross_entropy(model(X), LABELS, reduction="none")
+            backward(scaler.scale(loss))
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+
+    report = watched(model, run)
+    assert len(report.steps) == 3
+    told = [step.losses for step in report.steps]
+    if backward is vector:
+        assert told == [{}] * 3
+    else:
+        assert [each["loss"] for each in told] == pytest.approx([1.1] * 3, abs=0.5)
+    page(report)
+
+
+def test_a_checkpoints_own_backward_pass_is_part_of_its_step() -> None:
+    model = net()
+    optimizer = sgd(model)
+    x = X.clone().requires_grad_()
+
+    def run() -> None:
+        for _ in range(2):
+            with half():
+                checkpointed = checkpoint(lambda x: model(x).square().mean(), x, use_reentrant=True)
+            checkpointed.backward()
+            optimizer.step()
+
+    report = watched(model, run)
+    assert len(report.steps) == 2
+    assert report.steps[0].losses["loss"] == pytest.approx(net()(X).square().mean().item(), rel=0.1)
+
+
+def test_a_step_that_is_skipped_within_a_fused_optimizer_is_explained() -> None:
+    model = net()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    before = model[0].weight.detach().clone()
+
+    def run() -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**30)
+        with half():
+            loss = F.cross_entropy(model(X), LABELS)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    (step,) = watched(model, run).steps
+    assert torch.equal(before, model[0].weight)
+    assert step.skipped
+    assert step.culprit is not None
+    assert step.culprit.direction == "backward"
+
+
 def test_a_gradient_penalty_is_watched() -> None:
     model = net()
     optimizer = sgd(model)
@@ -248,10 +347,12 @@ def test_an_exception_passes_through_and_is_explained() -> None:
 
 def test_torch_is_as_before_when_it_is_left() -> None:
     kept = (torch.amp.GradScaler.step, torch.amp.GradScaler.scale, Tensor.backward)
+    function = torch.autograd.backward
     model = net()
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
     watched(model, lambda: loop(model, torch.amp.GradScaler("cpu"), steps=1))
     assert kept == (torch.amp.GradScaler.step, torch.amp.GradScaler.scale, Tensor.backward)
+    assert function is torch.autograd.backward
     with pytest.warns(UserWarning, match="Disabling"):
         assert not torch.amp.GradScaler("cuda").is_enabled()
     now = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
