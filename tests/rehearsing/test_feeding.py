@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -34,6 +34,27 @@ def test_no_more_is_read_than_is_needed() -> None:
     source = iter(range(5))
     assert list(steps_of(source, steps=2, accumulate=1)) == [[0], [1]]
     assert next(source) == 2
+
+
+class UsedUp:
+    """It can be read once: its own iterators share what there is."""
+
+    def __init__(self, batches: Iterable[int]) -> None:
+        self._left = iter(batches)
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self._left
+
+
+def test_a_loader_that_is_used_up_is_told() -> None:
+    assert list(steps_of(UsedUp(range(3)), steps=3, accumulate=1)) == [[0], [1], [2]]
+    with pytest.raises(UserError, match="nothing more after 3"):
+        list(steps_of(UsedUp(range(3)), steps=4, accumulate=1))
+
+
+def test_none_is_a_batch_too() -> None:
+    assert list(steps_of([None], steps=2, accumulate=1)) == [[None], [None]]
+    assert list(steps_of(iter([None]), steps=2, accumulate=1)) == [[None], [None]]
 
 
 @pytest.mark.parametrize("empty", [[], iter(())])
