@@ -32,7 +32,7 @@ from halftrack.precision.losses import loss_terms
 from halftrack.rehearsing import Report
 
 FP16 = Precision("fp16", 256.0)
-USER_LINES = 5  # import, def step and its two lines, rehearse, print: docs/any_model.md
+GUIDE = Path(__file__).parents[1] / "docs/any_model.md"
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Step = Callable[[nn.Module, Any], Any]
 
@@ -308,6 +308,12 @@ def tried(case: Case) -> dict[str, str]:
     return row
 
 
+def user_lines() -> int:
+    """Lines of the guide's first example that are not blank."""
+    example = GUIDE.read_text(encoding="utf-8").split("```")[1]
+    return len([line for line in example.splitlines()[1:] if line.strip()])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="names, with commas between them")
@@ -326,7 +332,7 @@ def main() -> None:
             times.append(float(row["time"]))
         print(f"| {name} | {' | '.join(row.get(column, '-') for column in columns)} |", flush=True)
     if times:
-        print(f"\nmedian time against fp32 {statistics.median(times):.2f}, {USER_LINES} lines")
+        print(f"\nmedian time against fp32 {statistics.median(times):.2f}, {user_lines()} lines")
 
 
 if __name__ == "__main__":
