@@ -32,8 +32,8 @@ def assert_rehearses_clean(
 ) -> Report:
     """Rehearse a few steps and fail with the culprit if something must change before training.
 
-    Steps that are skipped while a dynamic loss scale comes down are not a fault. The model is left
-    as it was.
+    Steps that are skipped while a dynamic loss scale comes down are not a fault, as long as one is
+    taken. The model is left as it was.
 
     Args:
         step: takes the model and a batch and returns the loss, as ``halftrack.rehearse`` takes it.

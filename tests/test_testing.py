@@ -48,9 +48,12 @@ def test_it_fails_with_the_culprit() -> None:
 
 
 def test_a_scale_that_comes_down_is_no_fault_and_one_that_cannot_is() -> None:
-    net = model(300.0)
-    report = check(net, steps=12)
+    report = check(model(100.0), steps=12)
     assert any(each.skipped for each in report.steps)
+    assert not all(each.skipped for each in report.steps)
+    net = model(300.0)
+    with pytest.raises(AssertionError, match=r"none of 5 steps was taken: backward .*; rehearse"):
+        check(net)
     with pytest.raises(AssertionError, match="loss scale"):
         check(net, precision=Precision("fp16", 2.0**16))
 

@@ -10,13 +10,14 @@ from halftrack.precision.histogram import exponent_of
 from halftrack.precision.sites import OUTERMOST
 from halftrack.rehearsing.findings import Findings
 from halftrack.rehearsing.memory import shown_size
-from halftrack.rehearsing.rows import largest, share, shown_scale
+from halftrack.rehearsing.rows import share, shown_scale
 
 __all__ = [
     "Answer",
     "all_numbers",
     "answers",
     "must_change",
+    "verdict",
 ]
 
 _NAMED = 3  # modules that a sentence names; the table has all
@@ -47,6 +48,12 @@ def answers(findings: Findings) -> tuple[Answer, ...]:
 def must_change(findings: Findings) -> tuple[str, ...]:
     """Everything without which the run would fail or lose gradients; nothing if it survives."""
     return tuple(change for answer in answers(findings) for change in answer.changes)
+
+
+def verdict(findings: Findings) -> str:
+    """The end of a rehearsal after which nothing must change, in a sentence."""
+    count = len(findings.steps)
+    return f"It survived {count} steps: nothing must change." if count else "No step was attempted."
 
 
 def all_numbers(findings: Findings) -> dict[str, Any]:
@@ -102,8 +109,8 @@ def _forward(findings: Findings) -> str:
     room = histogram.headroom
     left = f"{room} octaves below" if room else "within"
     return (
-        f"Forward nothing overflows: the largest value, of the order of {largest(histogram)} in "
-        f"{path or OUTERMOST}, is {left} fp16's last octave."
+        "Forward nothing overflows: the largest value, of the order of "
+        f"2^{max(histogram.counts)} in {path or OUTERMOST}, is {left} fp16's last octave."
     )
 
 
@@ -160,7 +167,9 @@ def _on_skips(findings: Findings) -> Answer:
         words.append(
             f"{len(scaled)} because the loss scale is too large; the last of them: {last.why}."
         )
-        changes.append(findings.set_loss_scale(min(fits.values())))
+        least = min(fits.values())
+        whole = findings.fits_whole_steps
+        changes.append(findings.set_loss_scale(least) if whole else f"loss scale {least:g} or less")
     for number, step in skipped.items():
         if number in scaled:
             continue
@@ -170,6 +179,12 @@ def _on_skips(findings: Findings) -> Answer:
     if findings.stopped is not None:
         words.append(f"It could not go on: {findings.stopped}")
         changes.append(findings.stopped)
+    if skipped and len(skipped) == count and not changes:
+        *_, last = skipped.values()
+        changes.append(
+            f"none of {count} steps was taken: {last.why}; rehearse more steps, or start at a "
+            "smaller loss scale"
+        )
     return Answer(question=question, words=" ".join(words), changes=tuple(dict.fromkeys(changes)))
 
 
@@ -199,14 +214,14 @@ def _without_search(findings: Findings, question: str) -> Answer:
     advice = findings.advice
     needed = _overflowing(findings)
     needed += tuple(path for path in (advice.unserved if advice else ()) if path not in needed)
+    kept = findings.precision.keep_fp32
     if not needed or findings.precision.name == "bf16":
-        kept = findings.precision.keep_fp32
         beside = f" beside those it keeps already ({', '.join(kept)})" if kept else ""
         words = f"None{beside}, as far as {len(findings.steps)} steps can tell."
         return Answer(question=question, words=words)
     words = f"{_names(needed)}, as the ranges have it; {findings.islands_hint} and its cost."
     paths = tuple(path for path in needed if path)
-    changes = [findings.set_islands(paths)] * bool(paths)
+    changes = [findings.set_islands(tuple(dict.fromkeys((*kept, *paths))))] * bool(paths)
     if "" in needed:
         changes.append("what the model itself computes belongs within fp32_island")
     return Answer(question=question, words=words, changes=tuple(changes))
@@ -232,7 +247,16 @@ def _on_memory(findings: Findings) -> Answer:
 
 def _overflowing(findings: Findings) -> tuple[str, ...]:
     """Modules that made an infinity of a finite value in the forward pass."""
-    return tuple(path for path, h in findings.ranges.activations.items() if h.becomes_inf())
+    by_range = [path for path, h in findings.ranges.activations.items() if h.becomes_inf()]
+    # A weight that overflows in its cast is no activation: only the trace sees it.
+    by_trace = [
+        "" if culprit.where == OUTERMOST else culprit.where
+        for culprit in findings.culprits
+        if (culprit.direction, culprit.kind) == ("forward", "overflow")
+        and culprit.dtype == "float16"
+        and culprit.magnitude is not None
+    ]
+    return tuple(dict.fromkeys((*by_range, *by_trace)))
 
 
 def _scale(value: float) -> str:

@@ -24,6 +24,7 @@ from halftrack.rehearsing.trained_step import Step, TrainedSteps
 __all__ = ["rehearse", "rehearsed_precision"]
 
 _SEARCHED = 2  # batches of each rehearsal in a search for islands
+_SCALE = 1024.0  # of that search where no step was attempted
 
 
 def rehearse(
@@ -88,6 +89,7 @@ def rehearse(
             raise UserError(f"{name}={value}: expected at least 1")
     snapshot = Snapshot(model, optimizers)
     seen: list[Any] = []
+    notes = [] if model.training else ["the model is in evaluation mode"]
     found = Report(name=type(model).__name__, precision=chosen, planned_steps=steps)
     try:
         chosen.keep_in_fp32(model)
@@ -114,20 +116,23 @@ def rehearse(
             found = replace(found, stopped=f"the loss raised {told}", error=cause)
         except KeyboardInterrupt:
             found = replace(found, interrupted=True)
+            notes.append(f"ended early, after {len(run.measured.steps)} of {steps} steps")
     finally:
         snapshot.put_back()
     found = replace(
         found,
-        notes=() if model.training else ("the model is in evaluation mode",),
+        notes=tuple(notes),
         steps=tuple(run.measured.steps),
         sampled=tuple(run.measured.sampled),
         ranges=run.measured.ranges,
         search=_Search(step, seen, model, optimizers),
     )
-    if memory and not found.interrupted:
-        found = _with_memory(found, step, seen[0], model, optimizers)
-    elif not memory:
+    if not memory:
         found = replace(found, no_memory="It was not asked for (memory=False).")
+    elif found.interrupted:
+        found = replace(found, no_memory="Not known: the rehearsal was ended early.")
+    else:
+        found = _with_memory(found, step, seen[0], model, optimizers)
     return replace(found, seconds=time.perf_counter() - start)
 
 
@@ -175,14 +180,17 @@ class _Search:
 
     def __call__(self, report: Report) -> tuple[Islands, int | None]:
         """The islands, and the memory that they cost if that of a step is known."""
+        if not self._batches:
+            raise UserError("islands cannot be searched: it was ended before the first batch")
         advice = report.advice
         scale = None if advice is None else advice.recommended
+        own = min((step.loss_scale for step in report.steps), default=_SCALE)
         found = islands_of_step(
             self._step,
             self._batches,
             model=self._model,
             optimizers=self._optimizers,
-            loss_scale=scale or min(step.loss_scale for step in report.steps),
+            loss_scale=scale or own,
         )
         if not found.keep_fp32:
             return found, 0

@@ -99,6 +99,8 @@ class Findings:
     """Memory, in bytes, that the islands add to the peak of a step; None if it is not known."""
     stopped: str | None = None
     """Why it could not go on; None if it could."""
+    fits_whole_steps: bool = True
+    """False if ``fits_at`` of a culprit is that of its own tensor, and the step may need less."""
     interrupted: bool = False
     """True if the rehearsal was ended early from outside."""
     seconds: float = 0.0
@@ -121,6 +123,12 @@ class Findings:
     def culprits(self) -> tuple[Culprit, ...]:
         """The culprits of the skipped steps, in order."""
         return tuple(step.culprit for step in self.steps if step.culprit is not None)
+
+    @property
+    def trained_terms(self) -> tuple[str, ...]:
+        """Names of the losses that are trained, first ``loss``, which is their sum."""
+        names = dict.fromkeys(name for step in self.steps for name in step.losses)
+        return ("loss", *(name for name in names if name != "loss"))
 
     @property
     def circumstances(self) -> str:

@@ -51,7 +51,8 @@ def watching(model: nn.Module, *, precision: Precision | str = "fp16", every: in
 
     Half products, forward and backward, are computed as a GPU computes them; autocast is the
     loop's own. Steps of several optimizers without a backward pass between them are one step. The
-    model is trained: nothing is put back.
+    model is trained: nothing is put back. ``fits_at`` of a culprit is the scale that its own tensor
+    fits; the step may need a smaller one.
 
     Args:
         model: the model whose modules are named.
@@ -82,6 +83,7 @@ class Watch:
         self._stopped: str | None = None
         self._error: Exception | None = None
         self._start = time.perf_counter()
+        self._end: float | None = None
 
     @property
     def report(self) -> Report:
@@ -95,9 +97,10 @@ class Watch:
             steps=tuple(self._measured.steps),
             sampled=tuple(self._measured.sampled),
             ranges=self._measured.ranges,
+            fits_whole_steps=False,
             stopped=self._stopped,
             error=self._error,
-            seconds=time.perf_counter() - self._start,
+            seconds=(self._end or time.perf_counter()) - self._start,
         )
 
     def __enter__(self) -> Self:
@@ -110,6 +113,7 @@ class Watch:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._end = time.perf_counter()
         event = self._trace.latest()
         self._step.close()
         self._loop.close()
@@ -151,7 +155,7 @@ class Watch:
             grad_norm=_norm(gradients),
             loss_scale=loss_scale,
             skipped=skipped,
-            why=(str(culprit) if culprit else "no cause found") if skipped else None,
+            why=_why(culprit) if skipped else None,
             culprit=culprit,
         )
         if self._shares_step:
@@ -206,6 +210,12 @@ class Watch:
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _why(culprit: Culprit | None) -> str:
+    """The cause of a skipped step, in words."""
+    # The graph is gone after the backward pass: what overflows behind this tensor is not known.
+    return str(culprit).replace("the step fits", "this one fits") if culprit else "no cause found"
 
 
 def _norm(gradients: list[Tensor]) -> float:

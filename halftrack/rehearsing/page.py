@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 
 from halftrack.precision import Histogram, LossScaleAdvice
 from halftrack.precision.sites import OUTERMOST
-from halftrack.rehearsing.answers import all_numbers, answers, must_change
+from halftrack.rehearsing.answers import all_numbers, answers, must_change, verdict
 from halftrack.rehearsing.findings import Findings
 from halftrack.rehearsing.html import COLOURS, document, figure, paragraph, table
 from halftrack.rehearsing.memory import folded
@@ -74,11 +74,7 @@ def _about(findings: Findings) -> Iterator[str]:
 def _verdict(findings: Findings) -> Iterator[str]:
     changes = must_change(findings)
     if not changes:
-        count = len(findings.steps)
-        yield (
-            f'<div class="verdict"><strong>It survived {count} steps: nothing must change.'
-            "</strong></div>"
-        )
+        yield f'<div class="verdict"><strong>{verdict(findings)}</strong></div>'
         return
     lines = "".join(f"<li><code>{escape(change)}</code></li>" for change in changes)
     yield (
@@ -162,10 +158,9 @@ def _lost(advice: LossScaleAdvice | None) -> str:
 
 def _steps(findings: Findings) -> Iterator[str]:
     numbered = list(enumerate(findings.steps, start=1))
-    terms = ["loss", *(n for n in _terms(findings) if n.startswith("loss") and n != "loss")]
     losses = {
         name: [(float(number), step.losses.get(name, math.nan)) for number, step in numbered]
-        for name in terms[:COLOURS]
+        for name in findings.trained_terms[:COLOURS]
         if numbered
     }
     scales = [(float(number), step.loss_scale) for number, step in numbered]
@@ -222,10 +217,6 @@ def _footer(findings: Findings, numbers: str) -> str:
         f"{versions}; {findings.seconds:.0f} s. All numbers: {numbers} beside this page.",
         kind="soft",
     )
-
-
-def _terms(findings: Findings) -> Iterable[str]:
-    return findings.steps[0].losses if findings.steps else ()
 
 
 def _most_lost(advice: LossScaleAdvice | None) -> list[str]:

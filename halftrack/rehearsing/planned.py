@@ -41,7 +41,7 @@ class StepPlan:
         Raises:
             UserError: if that is no size.
         """
-        size = parse_memory(gpu_memory)
+        size = parse_memory(gpu_memory, "gpu_memory")
         return {step.precision: step.fits(size) for step in self.memory}
 
     def __str__(self) -> str:

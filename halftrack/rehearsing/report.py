@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from halftrack.errors import UserError
 from halftrack.precision import Islands
-from halftrack.rehearsing.answers import all_numbers, answers, must_change
+from halftrack.rehearsing.answers import all_numbers, answers, must_change, verdict
 from halftrack.rehearsing.findings import Findings
 from halftrack.rehearsing.page import save_page
 
@@ -86,6 +86,6 @@ class Report(Findings):
             yield textwrap.fill(answer.words, _WIDTH)
         changes = self.must_change
         if not changes:
-            yield f"\nIt survived {len(self.steps)} steps: nothing must change."
+            yield f"\n{verdict(self)}"
         for change in changes:
             yield f"\nmust change: {change}"

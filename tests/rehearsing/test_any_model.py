@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from halftrack.errors import UserError
 from halftrack.precision import Precision
 from halftrack.rehearsing import Report, rehearse
+from halftrack.rehearsing.page import page
 
 FEATURES, CLASSES = 6, 3
 
@@ -339,9 +340,38 @@ def test_ctrl_c_ends_it_with_what_there_is() -> None:
             raise KeyboardInterrupt
         return step(model, batch)
 
-    report = rehearsed(net(), interrupted, steps=9)
+    report = rehearsed(net(), interrupted, steps=9, memory=True)
     assert report.interrupted
     assert len(report.steps) == 2
+    for told in (str(report), page(report)):
+        assert "nded early, after 2 of 9 steps" in told
+        assert "Not known: the rehearsal was ended early." in told
+
+
+def test_ctrl_c_in_the_first_step_leaves_a_report_that_claims_nothing() -> None:
+    def interrupted(model: nn.Module, batch: Any) -> Tensor:
+        if not calls:
+            calls.append(1)
+            raise KeyboardInterrupt
+        return step(model, batch)
+
+    calls: list[int] = []
+    report = rehearsed(net(1e6), interrupted)
+    for told in (str(report), page(report)):
+        assert "nded early, after 0 of 3 steps" in told
+        assert "survived" not in told
+        assert "No step was attempted." in told
+    assert report.islands().keep_fp32 == ("first",)
+
+
+def test_without_a_batch_no_islands_are_searched() -> None:
+    def batches() -> Iterator[Any]:
+        raise KeyboardInterrupt
+        yield
+
+    report = rehearsed(net(), batches=batches())
+    with pytest.raises(UserError, match="ended before the first batch"):
+        report.islands()
 
 
 def test_progress_is_told() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from halftrack.errors import UserError
+from halftrack.precision import Precision
 from halftrack.rehearsing import Report, watching
 from halftrack.rehearsing.page import page
 
@@ -116,6 +118,17 @@ def test_an_overflow_backward_is_named() -> None:
     report = watched(model, lambda: loop(model, torch.amp.GradScaler("cpu", init_scale=2.0**26)))
     assert report.culprits[0].direction == "backward"
     assert report.culprits[0].fits_at is not None
+    told = f"this one fits at loss scale {report.culprits[0].fits_at:g} or less"
+    assert told in report.skipped[1].why
+    assert "the step fits" not in str(report)
+    constant = replace(report, precision=Precision("fp16", 2.0**26))
+    assert f"loss scale {report.culprits[0].fits_at:g} or less" in constant.must_change
+
+
+def test_time_ends_with_the_loop() -> None:
+    with watching(net()) as watch:
+        running = watch.report.seconds
+    assert watch.report.seconds == watch.report.seconds > running
 
 
 def test_accumulated_batches_are_one_step() -> None:

@@ -106,6 +106,20 @@ def test_names_are_shown_as_they_are() -> None:
         assert name in told
 
 
+def test_all_losses_that_are_trained_are_drawn() -> None:
+    steps = (
+        RehearsedStep(losses={}, grad_norm=math.nan, loss_scale=2.0, skipped=True, why="it raised"),
+        RehearsedStep(
+            losses={"cls": 1.0, "bbox": 2.0, "loss": 3.0},
+            grad_norm=1.0,
+            loss_scale=1.0,
+            skipped=False,
+        ),
+    )
+    told = WellFormed(page(dataclasses.replace(EMPTY, steps=steps))).words
+    assert {"loss", "cls", "bbox"} <= {word.strip() for word in told}
+
+
 def test_what_overflows_is_told_first() -> None:
     told = " ".join(WellFormed(page(full())).words)
     verdict = told.index("Something must change")

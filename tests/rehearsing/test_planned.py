@@ -60,7 +60,7 @@ def test_half_precision_holds_less_and_a_table_is_shown() -> None:
     assert found.fits("24GiB") == {"fp32": True, "bf16": True, "fp16": True}
     assert found.fits("100MB") == {"fp32": False, "bf16": False, "fp16": False}
     assert "activations" in str(found)
-    with pytest.raises(UserError, match="expected a number and MB"):
+    with pytest.raises(UserError, match=r"'much' \(gpu_memory\): expected a number and MB"):
         found.fits("much")
 
 

@@ -50,6 +50,11 @@ class Rehearsal(Findings):
     """Versions of the code and libraries."""
 
     @property
+    def trained_terms(self) -> tuple[str, ...]:
+        """Names of the losses that are trained; what a recipe tells beside them is an accuracy."""
+        return tuple(name for name in super().trained_terms if name.startswith("loss"))
+
+    @property
     def circumstances(self) -> str:
         """The data and their sizes, in words that follow a number of steps."""
         height, width = self.image

@@ -98,6 +98,8 @@ def test_a_rehearsal_is_the_beginning_of_the_run(rehearsed, films: Path, tmp_pat
         # The log adds the terms up anew.
         assert step.losses["loss"] == pytest.approx(row["loss"], rel=1e-6)
         assert (step.grad_norm, step.loss_scale) == (row["grad_norm"], row["loss_scale"])
+    told = set(found.steps[0].losses)
+    assert set(found.trained_terms) == {name for name in told if name.startswith("loss")} < told
 
 
 def test_a_clean_rehearsal_answers_all_four_questions(

@@ -1,0 +1,69 @@
+"""Answers agree with one another, and what must change mends what they tell."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from halftrack.precision import Precision
+from halftrack.rehearsing import Report, rehearse
+from halftrack.rehearsing.answers import answers
+
+ISLANDS = 2  # the place of the answer on fp32 islands
+
+
+def chain(**factors: float) -> nn.Sequential:
+    """Three layers; the weights of those named, as ``_0``, times a factor."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 2))
+    with torch.no_grad():
+        for name, factor in factors.items():
+            model[int(name[1:])].weight.mul_(factor)
+    return model
+
+
+def rehearsed(model: nn.Module, scale: float = 1.0, kept: tuple[str, ...] = ()) -> Report:
+    def step(model: nn.Module, x: Tensor) -> Tensor:
+        return model(x).float().square().mean()
+
+    generator = torch.Generator().manual_seed(0)
+    return rehearse(
+        step,
+        [torch.randn(8, 4, generator=generator)],
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.01),
+        precision=Precision("fp16", scale, kept),
+        steps=1,
+        memory=False,
+    )
+
+
+def words(report: Report) -> list[str]:
+    return [answer.words for answer in answers(report)]
+
+
+def test_a_weight_that_overflows_in_its_cast_is_told_by_all_answers() -> None:
+    report = rehearsed(chain(_0=1e6))
+    assert report.culprits[0].operation == "cast"
+    told = words(report)
+    assert "Forward, 0 passed 65504, where fp16 ends" in told[0]
+    assert told[ISLANDS].startswith("0, as the ranges have it")
+    assert "Precision(\"fp16\", keep_fp32=('0',)).keep_in_fp32(model)" in report.must_change
+    assert "infinite in" not in str(report)
+
+
+def test_islands_that_are_kept_already_stay_in_the_advice() -> None:
+    report = rehearsed(chain(_0=1e6, _2=1e6), kept=("0",))
+    assert any("keep_fp32=('0', '2')" in change for change in report.must_change)
+
+
+def test_steps_that_were_all_skipped_are_no_survival() -> None:
+    def beyond(grad: Tensor) -> Tensor:
+        return grad * 2.0**14
+
+    model = chain()
+    model[2].register_full_backward_pre_hook(lambda _, grads: tuple(map(beyond, grads)))
+    report = rehearsed(model, scale="dynamic")
+    (change,) = report.must_change
+    assert change.startswith("none of 1 steps was taken: backward")
+    assert "rehearse more steps, or start at a smaller loss scale" in change
