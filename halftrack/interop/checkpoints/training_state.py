@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from halftrack.errors import UserError
-from halftrack.training.same_run import EPOCH
+from halftrack.training.same_run import EPOCH, batches_done
 
 __all__ = ["mmcv_state"]
 
@@ -31,14 +31,20 @@ def mmcv_state(
         parameters: names of the model's, in its order, in which mmcv numbers them.
 
     Raises:
-        ValueError: if an epoch is not over yet, for MMTracking resumes between epochs, or the
-            optimizer is of another model.
+        ValueError: if an epoch is not over yet, for MMTracking resumes between epochs, if the file
+            does not say how long an epoch is, or if the optimizer is of another model.
     """
     if "position" not in state or "optimizer" not in state:
         return None
     position, meta = state["position"], state["meta"]
-    length = meta.get("data", {}).get(EPOCH, {}).get("batches") or position["batches_done"] or 1
-    epochs, rest = divmod(position["batches_done"], int(length))
+    length = meta.get("data", {}).get(EPOCH, {}).get("batches")
+    if not length:
+        raise UserError(
+            f"{file} does not say how many batches an epoch has, as MMTracking's must: go on from "
+            "it once (halftrack train --resume) and name a checkpoint that this run writes, or "
+            "best.pth for the weights alone"
+        )
+    epochs, rest = divmod(batches_done(position), int(length))
     if rest:
         raise UserError(
             f"{file} was written in epoch {epochs + 1}, {rest} of {length} batches done, and "

@@ -119,6 +119,22 @@ def test_within_an_epoch_nothing_is_exported(tmp_path: Path) -> None:
     assert not (tmp_path / "theirs.pth").exists()
 
 
+def test_a_place_is_told_by_the_epoch_s_length_and_never_guessed(tmp_path: Path) -> None:
+    recipe: Any = load_recipe("faster-rcnn_tiny_sample").for_training()
+    trained(recipe, tmp_path / "a.pth")
+    state = read_checkpoint(tmp_path / "a.pth")
+    # Earlier versions called a batch a clip.
+    state["position"] = {"clips_done": 3 * STEPS, "epochs_finished": 3, "steps": 13}
+    write_checkpoint(tmp_path / "earlier.pth", state)
+    meta = exported(recipe, tmp_path / "earlier.pth", tmp_path / "theirs.pth")["meta"]
+    assert (meta["epoch"], meta["iter"]) == (3, 13)
+    del state["meta"]["data"]
+    write_checkpoint(tmp_path / "silent.pth", state)
+    with pytest.raises(UserError, match=r"silent\.pth does not say how many .*--resume.*best\.pth"):
+        exported(recipe, tmp_path / "silent.pth", tmp_path / "none.pth")
+    assert not (tmp_path / "none.pth").exists()
+
+
 def test_another_model_s_optimizer_is_refused(tmp_path: Path) -> None:
     recipe: Any = load_recipe("faster-rcnn_tiny_sample").for_training()
     trained(recipe, tmp_path / "a.pth")
