@@ -137,7 +137,7 @@ class _Boxes:
         self._people = people
         self._rows: list[tuple[float, ...]] = []
         self._about: list[str] = []
-        self._ids: dict[Id, int] = {}
+        self._ids: dict[Id | tuple[str, int], int] = {}
         self._odd: Counter[str] = Counter()
 
     def add(self, number: int, image: Record, annotation: Record) -> None:
@@ -159,9 +159,10 @@ class _Boxes:
             visibility = _share(annotation)
         except ValueError as error:
             raise ValueError(f"{about}: {error}") from None
-        self._about.append(about)
         # A box without a track is an object of its own.
-        identity = self._ids.setdefault(f"{about}" if track is None else track, len(self._ids) + 1)
+        key = ("untracked", len(self._rows)) if track is None else track
+        identity = self._ids.setdefault(key, len(self._ids) + 1)
+        self._about.append(about)
         self._rows.append((number, identity, *box, flag, kind, visibility))
 
     def rows(self, size: tuple[int, int]) -> tuple[MotRows, Mapping[str, int]]:
@@ -248,8 +249,11 @@ def _class(annotation: Record) -> int:
 
 def _flag(annotation: Record) -> bool:
     """False where the box is not to be learned from or scored."""
-    unused = any(annotation.get(name) for name in ("iscrowd", "ignore"))
-    return not unused and annotation.get("mot_conf", 1) not in (0, None)
+    flag = annotation.get("mot_conf")
+    flag = 1 if flag is None else flag
+    if not isinstance(flag, int | float) or flag not in (0, 1):
+        raise ValueError(f"mot_conf is {shortened(flag)}, allowed are 0 (not evaluated) and 1")
+    return flag == 1 and not any(annotation.get(name) for name in ("iscrowd", "ignore"))
 
 
 def _share(annotation: Record) -> float:

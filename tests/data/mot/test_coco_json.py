@@ -90,8 +90,6 @@ def test_public_boxes_are_those_of_its_frames(fake: Path) -> None:
 
 
 def test_a_test_set_without_annotations_has_no_truth(fake: Path) -> None:
-    if not (fake / "MOT17/test").exists():
-        shutil.copytree(fake / "MOT17/train", fake / "MOT17/test")
     sequences = read_mot(fake, "test", json=FILES["test"])
     assert sequences
     assert all(each.truth is None for each in sequences)
@@ -115,6 +113,38 @@ def test_names_of_images_are_free_and_people_may_be_called_person(fake: Path) ->
     assert set(first.truth.frame_numbers) == {8}
     assert first.odd["objects of other categories, left out"] > 0
     assert all(each.truth is not None and len(each.truth) == 0 for each in others)
+
+
+def test_boxes_without_a_track_or_an_id_are_objects_of_their_own(fake: Path) -> None:
+    counted = read_mot(fake, "train", json=FILES["half-val"])
+
+    def change(content: dict[str, Any]) -> None:
+        for annotation in content["annotations"]:
+            del annotation["id"], annotation["instance_id"]
+
+    edit(fake, change)
+    for one, other in zip(counted, read_mot(fake, "train", json=FILES["half-val"]), strict=True):
+        assert one.truth is not None
+        assert other.truth is not None
+        assert sorted(other.truth.ids) == list(range(1, len(one.truth) + 1))
+        assert other.odd["boxes without a track"] == len(one.truth)
+
+
+def test_a_flag_that_is_null_is_as_if_it_were_not_there(fake: Path) -> None:
+    flags = (None, 0, 0.0, 1, 1.0)
+
+    def change(content: dict[str, Any]) -> None:
+        first = min(content["videos"], key=lambda video: video["name"])
+        own = {each["id"] for each in content["images"] if each["video_id"] == first["id"]}
+        people = [each for each in content["annotations"] if each["image_id"] in own]
+        content["annotations"] = people[: len(flags)]
+        for annotation, flag in zip(people, flags, strict=False):
+            annotation["mot_conf"] = flag
+
+    edit(fake, change)
+    first, *_ = read_mot(fake, "train", json=FILES["half-val"])
+    assert first.truth is not None
+    assert first.truth.flags.tolist() == [True, False, False, True, True]
 
 
 def rename(content: dict[str, Any]) -> None:
@@ -157,6 +187,8 @@ WRONG = {
     "corners": (corners, "its bbox, as those of others, looks like x1, y1, x2, y2"),
     "a rate": (put("videos", fps="30"), "fps is '30', expected frames a second"),
     "a class": (put("annotations", mot_class_id=14), "mot_class_id is 14, allowed are 1 to 13"),
+    "a flag": (put("annotations", mot_conf="0"), "mot_conf is '0', allowed are 0 (not evaluated)"),
+    "a confidence": (put("annotations", mot_conf=0.5), "mot_conf is 0.5, allowed are 0 (not eval"),
     "a share": (put("annotations", visibility=2), "visibility is 2, allowed are 0 to 1"),
     "a category": (put("annotations", category_id=9), "category_id 9 is not in categories"),
     "a negative width": (put("annotations", bbox=[1, 1, -4, 4]), "width -4 and height 4"),
