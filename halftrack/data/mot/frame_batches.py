@@ -116,7 +116,7 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
     def facts(self) -> dict[str, dict[str, int | str]]:
         """Sequences, frames and boxes that are learned from, and a hash of the ground truth."""
         arrays = [getattr(rows, each.name) for rows in self._rows for each in fields(rows)]
-        told = [(each.name, each.size, each.frame_numbers) for each in self.sequences]
+        told = [each.facts() for each in self.sequences]
         return {
             f"{self.config.benchmark} {self.config.training_split}": {
                 "sequences": len(self.sequences),

@@ -73,7 +73,7 @@ class PickledDetections:
     def _arrays(self, sequence: MotSequence) -> Iterator[tuple[int, Any]]:
         """Number and boxes of each frame that the file names."""
         for number in sequence.frame_numbers:
-            name = f"{sequence.sample_id(number)}{sequence.image_ending}"
+            name = sequence.image_name(number)
             if name not in self._images:
                 continue
             given = self._images[name]

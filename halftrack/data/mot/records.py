@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -131,9 +131,22 @@ class MotSequence:
         """The source of ``size``, in messages."""
         return "seqinfo.ini" if self.json_file is None else "its annotation"
 
+    def image_name(self, frame_number: int) -> str:
+        """Path of a frame's image below the folder of the sequences."""
+        if self.image_paths:
+            return Path(self.path(frame_number)).relative_to(self.folder.parent).as_posix()
+        return f"{self.sample_id(frame_number)}{self.image_ending}"
+
     def sample_id(self, frame_number: int) -> str:
         """A frame's name in logs and errors, e.g. ``MOT17-02-FRCNN/img1/000008``."""
+        if self.image_paths:
+            return str(PurePosixPath(self.image_name(frame_number)).with_suffix(""))
         return f"{self.name}/{self.image_folder}/{frame_number:06d}"
+
+    def facts(self) -> tuple[object, ...]:
+        """Name, size, frames and, where a file names them, images: a resumed run compares them."""
+        images = [tuple(map(self.image_name, self.image_paths))] if self.image_paths else []
+        return (self.name, self.size, self.frame_numbers, *images)
 
 
 def odd_counts(sequences: Iterable[MotSequence]) -> dict[str, int]:

@@ -176,7 +176,7 @@ class MotSequences:
         """Sequences and frames, and a hash of the ground truth; a resumed run compares them."""
         tables = [each.truth for each in self._sequences if each.truth is not None]
         arrays = [getattr(rows, each.name) for rows in tables for each in fields(rows)]
-        told = [(each.name, each.size, each.frame_numbers) for each in self._sequences]
+        told = [each.record.facts() for each in self._sequences]
         return {
             f"{self._config.benchmark} {self._config.test_split}": {
                 "sequences": len(self._sequences),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -14,7 +15,14 @@ import pytest
 
 from halftrack.data import DataError
 from halftrack.data.check import check
-from halftrack.data.mot import FrameBatches, MotDetectionConfig, MotSequences, read_mot
+from halftrack.data.mot import (
+    FrameBatches,
+    MotDetectionConfig,
+    MotSequences,
+    ReIDDataConfig,
+    read_crops,
+    read_mot,
+)
 
 FILES = {
     part: f"annotations/{part}_cocoformat.json"
@@ -93,6 +101,61 @@ def test_a_test_set_without_annotations_has_no_truth(fake: Path) -> None:
     sequences = read_mot(fake, "test", json=FILES["test"])
     assert sequences
     assert all(each.truth is None for each in sequences)
+
+
+def test_public_boxes_go_by_the_names_of_the_file_s_images(fake: Path) -> None:
+    def longer(name: str) -> str:
+        folder, _, image = name.rpartition("/")
+        return f"{folder}/00{image}"
+
+    pickled = fake / "MOT17/annotations/half-val_detections.pkl"
+    raw = read_mot(fake, "half-val", detections=pickled)
+
+    def change(content: dict[str, Any]) -> None:
+        for image in content["images"]:
+            image["file_name"] = longer(image["file_name"])
+
+    edit(fake, change)
+    boxes = pickle.loads(pickled.read_bytes())["det_bboxes"]
+    renamed = {longer(name): given for name, given in boxes.items()}
+    pickled.write_bytes(pickle.dumps({"det_bboxes": renamed}))
+    read = read_mot(fake, "train", detections=pickled, json=FILES["half-val"])
+    for one, other in zip(raw, read, strict=True):
+        assert one.detections is not None
+        assert other.detections is not None
+        np.testing.assert_array_equal(one.detections.boxes_ltwh, other.detections.boxes_ltwh)
+        number = one.frame_numbers[-1]
+        assert one.image_name(number) == f"{one.name}/img1/{number:06d}.jpg"
+        assert one.sample_id(number) == f"{one.name}/img1/{number:06d}"
+        assert other.image_name(number) == f"{one.name}/img1/{number:08d}.jpg"
+        assert other.sample_id(number) == f"{one.name}/img1/{number:08d}"
+
+
+def test_a_run_is_told_apart_by_the_images_that_the_file_names(fake: Path) -> None:
+    named = replace(CONFIG, training_json=FILES["half-val"], test_json=FILES["half-val"])
+
+    def facts() -> list[Any]:
+        tested = MotSequences.open(named, fake, threads=0)
+        return [FrameBatches.open(named, fake).facts(), tested.facts()]
+
+    def change(content: dict[str, Any]) -> None:
+        one, other, *_ = content["images"]
+        one["file_name"], other["file_name"] = other["file_name"], one["file_name"]
+
+    before = facts()
+    assert facts() == before
+    edit(fake, change)
+    for was, now in zip(before, facts(), strict=True):
+        (old,), (new,) = was.values(), now.values()
+        assert {name for name in old if old[name] != new[name]} == {"ground truth"}
+
+
+def test_facts_of_a_raw_tree_are_those_that_checkpoints_hold(fake: Path) -> None:
+    learned, tested = FrameBatches.open(CONFIG, fake), MotSequences.open(CONFIG, fake, threads=0)
+    assert learned.facts()["MOT17 half-train"]["ground truth"] == "56ed51aee4ff5cfe"
+    assert tested.facts()["MOT17 half-val"]["ground truth"] == "df1446bd50503a5d"
+    crops = read_crops(ReIDDataConfig(min_crops=2), fake)
+    assert crops.facts()["ground truth"] == "1cce95fbde7deeda"
 
 
 def test_names_of_images_are_free_and_people_may_be_called_person(fake: Path) -> None:

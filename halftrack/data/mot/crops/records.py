@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -48,10 +48,13 @@ class Crops:
         return ", ".join(str(each.folder) for each in self.sequences) or "no sequence"
 
     def facts(self) -> dict[str, int | str]:
-        """Sequences, individuals and crops, and a hash of where these are cut."""
+        """Sequences, individuals and crops, and a hash of where these are cut or which files."""
         arrays = [self.sequence, self.frame_numbers, self.labels]
-        arrays += [] if self.edges_xyxy is None else [self.edges_xyxy]
-        told = (self.names, [(each.name, each.size) for each in self.sequences])
+        told: tuple[object, ...] = (self.names, [(each.name, each.size) for each in self.sequences])
+        if self.edges_xyxy is None:
+            told = (*told, [self._file(crop) for crop in range(len(self))])
+        else:
+            arrays.append(self.edges_xyxy)
         return {
             "sequences": len(self.sequences),
             "individuals": self.num_identities,
@@ -66,12 +69,16 @@ class Crops:
 
     def sample_id(self, crop: int) -> str:
         """A crop's name in logs and errors, e.g. ``MOT17-02-FRCNN/img1/000008/3``."""
-        sequence, number = self.sequences[self.sequence[crop]], int(self.frame_numbers[crop])
         if self.edges_xyxy is None:
-            file = Path(sequence.path(number))
-            return str(file.relative_to(sequence.folder).with_suffix(""))
-        frame = sequence.sample_id(number)
+            return str(PurePosixPath(self._file(crop)).with_suffix(""))
+        frame = self.sequences[self.sequence[crop]].sample_id(int(self.frame_numbers[crop]))
         return f"{frame}/{self.names[self.labels[crop]].rpartition('/')[2]}"
+
+    def _file(self, crop: int) -> str:
+        """The path of a crop that is a file itself, below the folder of all of them."""
+        sequence = self.sequences[self.sequence[crop]]
+        path = Path(sequence.path(int(self.frame_numbers[crop])))
+        return path.relative_to(sequence.folder).as_posix()
 
     def by_frame(self) -> dict[tuple[int, int], list[int]]:
         """The crops of each (sequence, frame number), frames in order."""

@@ -40,6 +40,17 @@ def test_training_and_validation_are_those_of_the_lists(fake: Path) -> None:
     assert training.facts() != validation.facts()
 
 
+def test_facts_tell_which_files_a_list_names(fake: Path) -> None:
+    before = read_crops(CONFIG, fake).facts()
+    file = fake / "MOT17" / CONFIG.training_list
+    first, *others, last = (line.split() for line in file.read_text().splitlines())
+    assert first[1] != last[1]
+    swapped = [(last[0], first[1]), *others, (first[0], last[1])]
+    file.write_text("".join(f"{path} {individual}\n" for path, individual in swapped))
+    after = read_crops(CONFIG, fake).facts()
+    assert {name for name in before if before[name] != after[name]} == {"ground truth"}
+
+
 def test_a_crop_is_its_file_to_the_last_bit(fake: Path) -> None:
     crops = read_crops(CONFIG, fake)
     for config in (CONFIG, replace(CONFIG, cache_mb=0)):
