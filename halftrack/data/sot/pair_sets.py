@@ -17,8 +17,8 @@ from halftrack.data.sot.pair_objects import (
     read_det_objects,
     read_lasot_objects,
 )
-from halftrack.data.vid.coco_vid import read_coco_vid
-from halftrack.data.vid.imagenet_vid import find_ilsvrc, read_imagenet_vid
+from halftrack.data.vid.imagenet_vid import read_imagenet_vid
+from halftrack.data.vid.indexes import find_images, read_json_index
 
 __all__ = ["find_pair_sets", "left_out_problems", "read_pair_set", "read_pair_sets"]
 
@@ -35,10 +35,8 @@ def find_pair_sets(config: PairDataConfig, data_root: str | Path) -> None:
             find_coco(data_root, json)
         elif name == "lasot":
             find_sot(data_root, "LaSOT", "train")
-        elif json:
-            find_ilsvrc(data_root, holding=("Data",))
         else:
-            find_ilsvrc(data_root)
+            find_images(data_root, json)
 
 
 def read_pair_sets(
@@ -84,13 +82,8 @@ def read_pair_set(
     """
     json = config.json_of(name)
     if json and name != "coco":
-        ilsvrc = find_ilsvrc(data_root, holding=("Data",))
-        index = read_coco_vid(
-            ilsvrc / json,
-            image_root=ilsvrc / "Data" / name.upper(),
-            classes=config.vid_classes if name == "vid" else None,
-        )
-        objects = objects_of(index, name)
+        classes = config.vid_classes if name == "vid" else None
+        objects = objects_of(read_json_index(data_root, json, name, classes=classes), name)
     elif name == "vid":
         index = read_imagenet_vid(
             data_root,

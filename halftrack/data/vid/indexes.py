@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from halftrack.data.index import VideoIndex
+from halftrack.data.index import Classes, VideoIndex
 from halftrack.data.progress import Progress
 from halftrack.data.vid.coco_vid import read_coco_vid
 from halftrack.data.vid.config import VidDataConfig
 from halftrack.data.vid.imagenet_vid import find_ilsvrc, read_imagenet_det, read_imagenet_vid
 
-__all__ = ["find_test_set", "find_training_sets", "read_test_index", "read_training_indexes"]
+__all__ = [
+    "find_images",
+    "find_test_set",
+    "find_training_sets",
+    "read_json_index",
+    "read_test_index",
+    "read_training_indexes",
+]
 
 
 def find_training_sets(config: VidDataConfig, data_root: str | Path) -> Path:
@@ -19,7 +26,7 @@ def find_training_sets(config: VidDataConfig, data_root: str | Path) -> Path:
     Raises:
         DataError: if it is not there.
     """
-    return _find(data_root, config.training_json)
+    return find_images(data_root, config.training_json)
 
 
 def find_test_set(config: VidDataConfig, data_root: str | Path) -> Path:
@@ -28,7 +35,7 @@ def find_test_set(config: VidDataConfig, data_root: str | Path) -> Path:
     Raises:
         DataError: if it is not there.
     """
-    return _find(data_root, config.test_json)
+    return find_images(data_root, config.test_json)
 
 
 def read_training_indexes(
@@ -51,7 +58,9 @@ def read_training_indexes(
     """
     if config.training_json:
         pairs = zip(config.training_sets, config.training_json, strict=True)
-        return tuple(_from_json(config, data_root, file, name) for name, file in pairs)
+        return tuple(
+            read_json_index(data_root, file, name, classes=config.classes) for name, file in pairs
+        )
     indexes = []
     for name in config.training_sets:
         if name == "vid":
@@ -84,18 +93,39 @@ def read_test_index(
         DataError: if the tree or the list is missing or malformed.
     """
     if config.test_json:
-        return _from_json(config, data_root, config.test_json, "vid")
+        return read_json_index(data_root, config.test_json, "vid", classes=config.classes)
     return read_imagenet_vid(
         data_root, "val", classes=config.classes, processes=processes, progress=progress
     )
 
 
-def _find(data_root: str | Path, json: str | tuple[str, ...]) -> Path:
-    """ImageNet's folder; where CocoVID files are read, it needs no XML."""
+def find_images(data_root: str | Path, json: str | tuple[str, ...]) -> Path:
+    """ImageNet's folder; where CocoVID files are read, it needs no XML.
+
+    Args:
+        data_root: the folder that contains ``ILSVRC``, or ``ILSVRC`` itself.
+        json: the files, if any are.
+
+    Raises:
+        DataError: if it is not there.
+    """
     return find_ilsvrc(data_root, holding=("Data",)) if json else find_ilsvrc(data_root)
 
 
-def _from_json(config: VidDataConfig, data_root: str | Path, file: str, name: str) -> VideoIndex:
-    ilsvrc = _find(data_root, file)
+def read_json_index(
+    data_root: str | Path, file: str, name: str, *, classes: Classes | None
+) -> VideoIndex:
+    """Read the records of a set from its CocoVID file.
+
+    Args:
+        data_root: the folder that contains ``ILSVRC``, or ``ILSVRC`` itself.
+        file: the annotations below ``ILSVRC``.
+        name: ``vid`` or ``det``, whose images they are of.
+        classes: as of ``read_coco_vid``.
+
+    Raises:
+        DataError: if the images' tree or the file is missing, or this is malformed.
+    """
+    ilsvrc = find_images(data_root, file)
     images = ilsvrc / "Data" / name.upper()
-    return read_coco_vid(ilsvrc / file, image_root=images, classes=config.classes)
+    return read_coco_vid(ilsvrc / file, image_root=images, classes=classes)
