@@ -11,16 +11,6 @@ import torch
 
 from halftrack.data import DataError
 from halftrack.data.mot import CropBatches, ReIDDataConfig, crops_in_order, read_crops
-from halftrack.synthetic import SyntheticVideo, write_synthetic
-
-CONFIG = ReIDDataConfig(identities_per_batch=3, crops_per_identity=2, min_crops=2, cache_mb=1)
-
-
-@pytest.fixture
-def films(tmp_path: Path) -> Path:
-    settings = SyntheticVideo(layout="mot", train_videos=2, val_videos=0, frames=10, size=(72, 120))
-    write_synthetic(tmp_path / "films", settings)
-    return tmp_path / "films"
 
 
 def opened(config: ReIDDataConfig, data_root: Path) -> CropBatches:
@@ -34,8 +24,10 @@ def drawn(batches: CropBatches, **how) -> list[tuple]:
     ]
 
 
-def test_a_batch_has_so_many_crops_of_so_many_individuals(films: Path) -> None:
-    batches = opened(CONFIG, films)
+def test_a_batch_has_so_many_crops_of_so_many_individuals(
+    films: Path, config: ReIDDataConfig
+) -> None:
+    batches = opened(config, films)
     assert len(batches) == len(batches.crops)
     owners = Counter()
     for batch in batches.batches(seed=0, epoch=0):
@@ -52,14 +44,14 @@ def test_a_batch_has_so_many_crops_of_so_many_individuals(films: Path) -> None:
     assert owners == counts
 
 
-def test_neither_workers_nor_the_cache_change_a_crop(films: Path) -> None:
-    batches = opened(CONFIG, films)
+def test_neither_workers_nor_the_cache_change_a_crop(films: Path, config: ReIDDataConfig) -> None:
+    batches = opened(config, films)
     alone = drawn(batches)
     assert drawn(batches) == alone
     assert drawn(batches, workers=2) == alone
     batches.close()
-    assert drawn(opened(replace(CONFIG, cache_mb=0), films)) == alone
-    small = opened(CONFIG, films)
+    assert drawn(opened(replace(config, cache_mb=0), films)) == alone
+    small = opened(config, films)
     small._cutter._cache_bytes = 4000
     assert drawn(small) == alone
     assert 0 < small._cutter._held_bytes <= 4000
@@ -67,8 +59,8 @@ def test_neither_workers_nor_the_cache_change_a_crop(films: Path) -> None:
     assert drawn(batches, places=range(4, len(batches))) == alone[4:]
 
 
-def test_validation_crops_come_once(films: Path) -> None:
-    crops = read_crops(CONFIG, films, validation=True)
+def test_validation_crops_come_once(films: Path, config: ReIDDataConfig) -> None:
+    crops = read_crops(config, films, validation=True)
     batches = list(crops_in_order(crops, size=(32, 16), batch_size=5))
     assert [len(batch.labels) for batch in batches[:-1]] == [5] * (len(batches) - 1)
     names = [name for batch in batches for name in batch.sample_ids]
@@ -77,16 +69,18 @@ def test_validation_crops_come_once(films: Path) -> None:
     assert all(torch.equal(a.images, b.images) for a, b in zip(batches, alone, strict=True))
 
 
-def test_too_few_individuals_are_an_error_that_says_how_many(films: Path) -> None:
+def test_too_few_individuals_are_an_error_that_says_how_many(
+    films: Path, config: ReIDDataConfig
+) -> None:
     with pytest.raises(DataError, match=r"individuals have crops enough, identities_per_batch=99"):
-        opened(replace(CONFIG, identities_per_batch=99), films)
+        opened(replace(config, identities_per_batch=99), films)
 
 
-def test_a_bad_frame_is_named_or_skipped_and_listed(films: Path) -> None:
+def test_a_bad_frame_is_named_or_skipped_and_listed(films: Path, config: ReIDDataConfig) -> None:
     image = sorted((films / "MOT17/train").iterdir())[0] / "img1/000003.jpg"
     image.write_bytes(b"")
     with pytest.raises(DataError, match=r"000003.jpg: image is an empty file"):
-        drawn(opened(CONFIG, films))
-    batches = opened(replace(CONFIG, on_bad_sample="skip"), films)
+        drawn(opened(config, films))
+    batches = opened(replace(config, on_bad_sample="skip"), films)
     assert len(drawn(batches)) == len(batches)
     assert [problem.file for problem in batches.skipped.times] == [str(image)]

@@ -12,24 +12,14 @@ from halftrack.data import DataError
 from halftrack.data.mot import ReIDDataConfig, read_crops
 from halftrack.data.mot.crops.cut import crops_of, find_identities
 from halftrack.data.mot.mot_challenge import read_mot
-from halftrack.synthetic import SyntheticVideo, write_synthetic
-
-CONFIG = ReIDDataConfig(identities_per_batch=3, crops_per_identity=2, min_crops=2, cache_mb=1)
 
 
-@pytest.fixture
-def films(tmp_path: Path) -> Path:
-    settings = SyntheticVideo(layout="mot", train_videos=2, val_videos=0, frames=10, size=(72, 120))
-    write_synthetic(tmp_path / "films", settings)
-    return tmp_path / "films"
-
-
-def test_half_train_holds_no_frame_of_half_val(films: Path) -> None:
-    training, validation = read_crops(CONFIG, films), read_crops(CONFIG, films, validation=True)
+def test_half_train_holds_no_frame_of_half_val(films: Path, config: ReIDDataConfig) -> None:
+    training, validation = read_crops(config, films), read_crops(config, films, validation=True)
     assert training.frame_numbers.max() == 6 < validation.frame_numbers.min() == 7
     assert training.num_identities > 3
     assert validation.labels.max() == validation.num_identities - 1
-    leaky = replace(CONFIG, split="whole-train")
+    leaky = replace(config, split="whole-train")
     parts = read_crops(leaky, films), read_crops(leaky, films, validation=True)
     assert not set(parts[0].names) & set(parts[1].names)
     assert parts[0].frame_numbers.max() == 10
@@ -51,13 +41,17 @@ def test_individuals_with_too_many_crops_keep_some_drawn_once(films: Path) -> No
     assert first.frame_numbers.tolist() == second.frame_numbers.tolist()
 
 
-def test_no_individual_with_crops_enough_is_an_error_that_says_so(films: Path) -> None:
+def test_no_individual_with_crops_enough_is_an_error_that_says_so(
+    films: Path, config: ReIDDataConfig
+) -> None:
     with pytest.raises(DataError, match=r"no individual with min_crops=11 .* for training"):
-        read_crops(replace(CONFIG, min_crops=11), films)
+        read_crops(replace(config, min_crops=11), films)
 
 
-def test_crops_for_validation_of_which_none_shows_anybody_twice_are_refused(films: Path) -> None:
-    single = replace(CONFIG, min_crops=1, max_crops=1)
+def test_crops_for_validation_of_which_none_shows_anybody_twice_are_refused(
+    films: Path, config: ReIDDataConfig
+) -> None:
+    single = replace(config, min_crops=1, max_crops=1)
     read_crops(single, films)
     with pytest.raises(DataError, match=r"each of the \d+ crops .*min_crops=1, max_crops=1"):
         read_crops(single, films, validation=True)
