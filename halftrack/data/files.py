@@ -13,6 +13,7 @@ __all__ = [
     "count_clutter",
     "file_name",
     "is_clutter",
+    "leads_below",
     "read_content",
     "read_lines",
     "require_utf8",
@@ -24,6 +25,7 @@ _WINDOWS = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 _CLUTTER = frozenset(
     ("__macosx", "@eadir", "@tmp", "@recycle", "#recycle", "$recycle.bin", "lost+found", *_WINDOWS)
 )
+_LONGEST_PATH = 400  # characters, of those that a list or an annotation file names
 _LONGEST_NAME = 200  # bytes: systems allow 255, and endings follow
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGES = (b"<!doctype html", b"<html")
@@ -57,6 +59,12 @@ def require_utf8(path: str) -> None:
         path.encode()
     except UnicodeEncodeError:
         raise DataError(path, "this name is not UTF-8: rename the file or folder") from None
+
+
+def leads_below(path: str) -> bool:
+    """True for text that may be the path of a file or folder below another, never beside it."""
+    usable = 0 < len(path) <= _LONGEST_PATH and "\0" not in path
+    return usable and path[0] != "/" and ".." not in path.split("/")
 
 
 def is_clutter(name: str) -> bool:

@@ -10,6 +10,7 @@ from halftrack.data import DataError
 from halftrack.data.files import (
     file_name,
     is_clutter,
+    leads_below,
     read_content,
     read_lines,
     require_utf8,
@@ -25,6 +26,18 @@ def test_a_path_that_cannot_be_is_refused(path: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no usable path"):
         user_path(path.format(loop=loop))
     assert user_path(f"{tmp_path}/x/../y") == tmp_path.resolve() / "y"
+
+
+@pytest.mark.parametrize(
+    ("path", "below"),
+    [
+        *(("a", True), ("a/b.jpg", True), ("a../..b/c", True), ("a" * 400, True)),
+        *(("", False), ("/a", False), ("..", False), ("../a", False), ("a/../b", False)),
+        *(("a/..", False), ("a\0b", False), ("a" * 401, False)),
+    ],
+)
+def test_a_path_below_a_folder_never_leaves_it(path: str, below: bool) -> None:
+    assert leads_below(path) == below
 
 
 def test_content_is_read_up_to_a_limit(tmp_path: Path) -> None:

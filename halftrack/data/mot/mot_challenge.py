@@ -183,7 +183,7 @@ def find_mot(data_root: str | Path, benchmark: Benchmark, part: str) -> Path:
             continue
         if (candidate / part).is_dir():
             return candidate
-        if (candidate / "train").is_dir():
+        if part == "test" and (candidate / "train").is_dir():
             other = f"; {candidate}/train is there: its splits are train, half-train and half-val"
     looked = " or ".join(f"{root}{below}/{part}" for below in (f"/{benchmark}", ""))
     raise DataError(str(root), f"no {benchmark} here: looked for {looked}{other}")

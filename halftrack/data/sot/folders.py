@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from halftrack.data.files import is_clutter, shortened
+from halftrack.data.files import is_clutter, leads_below, shortened
 from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.sot.sequences import SotSequence
 from halftrack.data.tables.target_text import read_flags, read_lines, read_names
@@ -58,7 +58,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 """Attributes in the order of their flags, in the files of LaSOT's kit and of UAV123."""
 
 _HEADING = "The format"  # the first line of MMTracking's lists explains the others
-_INFO = re.compile(r"[^,]+,(?!/)((?:(?!\.\./)[^,/]+/)*[^,/]+),([0-9]{1,9}),([0-9]{1,9})")
+_INFO = re.compile(r"[^,]+,((?:[^,/]+/)*[^,/]+),([0-9]{1,9}),([0-9]{1,9})")
 
 
 def named_once(
@@ -156,7 +156,7 @@ def _read_infos(file: Path) -> list[tuple[str, range]]:
         if number == 1 and line.startswith(_HEADING):
             continue
         match = _INFO.fullmatch(line)
-        if match is None:
+        if match is None or not leads_below(match[1]):
             told = "expected <video path>,<annotation path>,<first frame>,<last frame>"
             raise DataError(str(file), f"line {number}, {shortened(line)}: {told}")
         annotation, first, last = match[1], int(match[2]), int(match[3])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from halftrack.data.files import read_content, shortened
+from halftrack.data.files import leads_below, read_content, shortened
 from halftrack.data.problems import DataError, Problem
 
 __all__ = [
@@ -176,8 +176,7 @@ def path_text(record: Record, key: str) -> str:
         ValueError: if it is missing or something else; the message has no file.
     """
     value = record.get(key)
-    usable = isinstance(value, str) and 0 < len(value) <= 400 and "\0" not in value
-    if not usable or not isinstance(value, str) or ".." in value.split("/") or value[0] == "/":
+    if not isinstance(value, str) or not leads_below(value):
         raise ValueError(
             f"{key} is {shortened(value)}, expected a path below the data set's folder"
         )

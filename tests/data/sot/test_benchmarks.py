@@ -141,9 +141,12 @@ def test_a_list_of_mmtracking_chooses_among_the_sequences(
     with pytest.raises(DataError, match=r"infos.txt: .*: frames \d+ to \d+, there are \d+ to \d+"):
         read_sot(tmp_path, benchmark, infos=infos)
     problems: list[Problem] = []
-    write(infos, "a/img,../a/groundtruth.txt,1,6")
-    with pytest.raises(DataError, match=r"infos.txt: line 1, .*expected <video path>,<annotation"):
-        read_sot(tmp_path, benchmark, infos=infos)
+    for beside in ("../a/groundtruth.txt", "a/..", "a/g\0.txt", "/a/groundtruth.txt"):
+        write(infos, f"a/img,{beside},1,6")
+        with pytest.raises(
+            DataError, match=r"infos.txt: line 1, .*expected <video path>,<annotati"
+        ):
+            read_sot(tmp_path, benchmark, infos=infos)
     write(infos, "a/img,a/groundtruth.txt,1,6", lines[0])
     assert len(read_sot(tmp_path, benchmark, infos=infos, problems=problems)) == 1
     assert [each.reason.partition(" in ")[0] for each in problems] == [

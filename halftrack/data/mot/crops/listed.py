@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from halftrack.data.files import read_lines, shortened
+from halftrack.data.files import leads_below, read_lines, shortened
 from halftrack.data.mot.crops.records import Crops
 from halftrack.data.mot.records import MotSequence
 from halftrack.data.problems import DataError
@@ -32,13 +32,14 @@ def listed_crops(file: Path, images: Path) -> Crops:
         images: the folder that its paths are relative to.
 
     Raises:
-        DataError: if the list or the folder is missing, or a line is malformed or there twice.
+        DataError: if the list or the folder is missing, the list is empty, or a line is malformed
+            or there twice.
     """
     places: dict[str, int] = {}
     shown: list[tuple[int, str]] = []
     for number, line in read_lines(file, what="list of crops"):
         found = _LINE.fullmatch(line)
-        if found is None or not _leads_below(found[1]):
+        if found is None or not leads_below(found[1]):
             reason = "expected <path of a crop> <number of the individual>"
             raise DataError(str(file), f"line {number}, {shortened(line)}: {reason}")
         first = places.setdefault(found[1], number)
@@ -46,6 +47,8 @@ def listed_crops(file: Path, images: Path) -> Crops:
             reason = f"is in line {first} already; list each crop once"
             raise DataError(str(file), f"line {number}, {shortened(found[1])}: {reason}")
         shown.append((int(found[2]), found[1]))
+    if not shown:
+        raise DataError(str(file), "the list is empty, expected a line for each crop")
     shown.sort(key=lambda each: each[0])
     numbers, labels = np.unique([number for number, _ in shown], return_inverse=True)
     paths = {place: str(images / path) for place, (_, path) in enumerate(shown, start=1)}
@@ -64,7 +67,3 @@ def listed_crops(file: Path, images: Path) -> Crops:
         labels=labels.astype(np.int64),
         names=tuple(str(number) for number in numbers.tolist()),
     )
-
-
-def _leads_below(path: str) -> bool:
-    return path[0] != "/" and ".." not in path.split("/") and "\0" not in path and len(path) <= 400

@@ -97,9 +97,13 @@ def test_a_list_of_which_no_crop_has_a_partner_is_refused(fake: Path) -> None:
     (fake / "MOT17" / CONFIG.validation_list).write_text("a/1.jpg 0\nb/1.jpg 1\n")
     with pytest.raises(DataError, match="each of the 2 crops for validation shows another"):
         read_crops(CONFIG, fake, validation=True)
+    (fake / "MOT17" / CONFIG.validation_list).write_text("\n")
+    with pytest.raises(DataError, match=r"val_40.txt: the list is empty, expected a line for each"):
+        read_crops(CONFIG, fake, validation=True)
     (fake / "MOT17" / CONFIG.validation_list).unlink()
     with pytest.raises(DataError, match=r"val_40.txt: list of crops is missing"):
         read_crops(CONFIG, fake, validation=True)
     shutil.rmtree(fake / "MOT17/reid")
-    with pytest.raises(DataError, match=r"no MOT17 here: looked for .*/reid/imgs"):
+    # MOT's splits are no help: it is the crops that are missing.
+    with pytest.raises(DataError, match=r"no MOT17 here: looked for .*/reid/imgs$"):
         read_crops(CONFIG, fake)
