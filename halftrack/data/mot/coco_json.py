@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from halftrack.data.files import require_utf8, shortened, user_path
+from halftrack.data.files import shortened, user_path
 from halftrack.data.mot.records import DEFAULT_FRAME_RATE, MotRows, MotSequence
 from halftrack.data.parsed_video import MAX_IMAGE_SIDE
-from halftrack.data.problems import DataError, Problem, noting
+from halftrack.data.problems import DataError, Problem
 from halftrack.data.tables.box_columns import first_wrong_box, looks_like_corners, odd_boxes
 from halftrack.data.tables.coco_records import (
     Id,
@@ -31,7 +31,7 @@ from halftrack.data.tables.coco_records import (
     track_of,
     whole_number,
 )
-from halftrack.data.tables.coco_videos import CocoVideo, coco_videos
+from halftrack.data.tables.coco_videos import CocoVideo, coco_sequences
 from halftrack.data.tables.seqinfo import FASTEST, MOST_FRAMES, SLOWEST
 
 __all__ = ["read_json"]
@@ -60,20 +60,9 @@ def read_json(
     notes = Notes(str(user_path(file)))
     tables = load_tables(user_path(file), notes)
     categories, _ = by_id(tables["categories"], "categories", notes)
-    videos = coco_videos(tables, notes)
-    for problem in notes.problems:
-        with noting(problems):
-            raise DataError(problem.file, problem.reason)
-    reader = _Reader(image_root, _people(categories), published=bool(tables["annotations"]))
-    sequences = []
-    for video in videos:
-        if video.images:  # else a problem that is noted already
-            with noting(problems):
-                try:
-                    sequences.append(reader.sequence(video, Path(notes.source)))
-                except (ValueError, OverflowError) as error:
-                    told = f"video {shortened(video.name)}: {error}"
-                    raise DataError(notes.source, told) from None
+    people, published = _people(categories), bool(tables["annotations"])
+    reader = _Reader(Path(notes.source), image_root, people, published=published)
+    sequences = coco_sequences(tables, notes, problems, reader.sequence)
     if not sequences and not problems:
         raise DataError(notes.source, "no video with images")
     return tuple(sorted(sequences, key=lambda sequence: sequence.name))
@@ -82,15 +71,15 @@ def read_json(
 class _Reader:
     """Turns videos into sequences; whatever is wrong with one is a ``ValueError``."""
 
-    def __init__(self, image_root: Path, people: Mapping[Id, bool], *, published: bool) -> None:
-        self._image_root, self._people, self._published = image_root, people, published
+    def __init__(
+        self, file: Path, image_root: Path, people: Mapping[Id, bool], *, published: bool
+    ) -> None:
+        self._file, self._image_root = file, image_root
+        self._people, self._published = people, published
         self._files: set[str] = set()
 
-    def sequence(self, video: CocoVideo, file: Path) -> MotSequence:
-        """The sequence of a video."""
-        if video.still or "/" in video.name:
-            raise ValueError("expected a video with a name without /: result files go by it")
-        require_utf8(video.name)
+    def sequence(self, video: CocoVideo, odd: Mapping[str, int]) -> MotSequence:
+        """The sequence of a video, with counts of what is odd beside its boxes."""
         size = _size(image for image, _ in video.images)
         numbers = [_number(image) for image, _ in video.images]
         first, count = numbers[0], len(numbers)
@@ -109,7 +98,8 @@ class _Reader:
             size=size,
             frame_rate=_frame_rate(video.record),
             image_paths=dict(zip(numbers, paths, strict=True)),
-            json_file=file,
+            json_file=self._file,
+            odd=odd,
         )
         if not self._published:
             return sequence
@@ -117,8 +107,8 @@ class _Reader:
         for number, (image, own) in zip(numbers, video.images, strict=True):
             for annotation in own:
                 boxes.add(number, image, annotation)
-        rows, odd = boxes.rows(size)
-        return replace(sequence, truth=rows, odd={what: n for what, n in odd.items() if n})
+        rows, counts = boxes.rows(size)
+        return replace(sequence, truth=rows, odd=+Counter({**odd, **counts}))
 
     def _own(self, image: Record) -> str:
         """The path of an image, which is that of no other."""
@@ -126,7 +116,6 @@ class _Reader:
         if name in self._files:
             raise ValueError(f"{name} is the file of another image too")
         self._files.add(name)
-        require_utf8(name)
         return name
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from halftrack.data.files import require_utf8, shortened
+from halftrack.data.files import shortened
 from halftrack.data.index import Booleans
-from halftrack.data.problems import DataError, Problem, noting
+from halftrack.data.problems import Problem
 from halftrack.data.sot.sequences import SotSequence, trackable_sequence
 from halftrack.data.tables.box_columns import first_wrong_box
 from halftrack.data.tables.coco_records import (
@@ -20,7 +23,7 @@ from halftrack.data.tables.coco_records import (
     track_of,
     whole_number,
 )
-from halftrack.data.tables.coco_videos import CocoVideo, coco_videos
+from halftrack.data.tables.coco_videos import CocoVideo, coco_sequences
 from halftrack.data.tables.target_text import Doubles
 
 __all__ = ["read_json"]
@@ -42,32 +45,17 @@ def read_json(file: Path, base: Path, problems: list[Problem] | None) -> list[So
         DataError: if the file is missing, not JSON, or lacks a table.
     """
     notes = Notes(str(file))
-    videos = coco_videos(load_tables(file, notes), notes)
-    for problem in notes.problems:
-        with noting(problems):
-            raise DataError(problem.file, problem.reason)
-    sequences = []
-    for video in (each for each in videos if each.images):
-        with noting(problems):
-            try:
-                sequences.append(_sequence(video, file, base))
-            except DataError:
-                raise
-            except (ValueError, OverflowError) as error:
-                told = f"video {shortened(video.name)}: {error}"
-                raise DataError(str(file), told) from None
-    return sequences
+    make = partial(_sequence, file=file, base=base)
+    return coco_sequences(load_tables(file, notes), notes, problems, make)
 
 
-def _sequence(video: CocoVideo, file: Path, base: Path) -> SotSequence:
-    if video.still or "/" in video.name:
-        raise ValueError("expected a video with a name without /: result files go by it")
+def _sequence(video: CocoVideo, odd: Mapping[str, int], *, file: Path, base: Path) -> SotSequence:
     folder, image_name, first = _images(video)
     boxes_ltwh, absent = _boxes(video)
     if (wrong := first_wrong_box(boxes_ltwh)) is not None:
         raise ValueError(f"{named(video.images[wrong[0]][0])}: {wrong[1]}")
     corner = boxes_ltwh[:, :2]
-    return trackable_sequence(
+    sequence = trackable_sequence(
         video.name,
         base / folder,
         image_name,
@@ -77,6 +65,7 @@ def _sequence(video: CocoVideo, file: Path, base: Path) -> SotSequence:
         frames=len(video.images),
         absent=absent,
     )
+    return replace(sequence, odd=odd)
 
 
 def _images(video: CocoVideo) -> tuple[PurePosixPath, str, int]:
@@ -87,7 +76,6 @@ def _images(video: CocoVideo) -> tuple[PurePosixPath, str, int]:
             if whole_number(image, side) < 1:
                 raise ValueError(f"{named(image)}: {side} is not a number of pixels")
     first = files[0]
-    require_utf8(str(first))
     if not (first.stem.isascii() and first.stem.isdecimal() and int(first.stem) < _LAST_NUMBER):
         raise ValueError(f"{shortened(str(first))}: expected a number as the name of an image")
     digits = len(first.stem) if first.stem.startswith("0") and len(first.stem) > 1 else 0

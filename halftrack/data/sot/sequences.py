@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,8 @@ class SotSequence:
     """``(n,)`` where the data set says that the target cannot be seen; False where it is silent."""
     attributes: frozenset[str] = frozenset()
     """Attributes of the sequence, as the benchmark abbreviates them; empty where none are given."""
+    odd: Mapping[str, int] = field(default_factory=dict)
+    """Counts of what looks odd in its file beside the boxes, by kind."""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -147,12 +149,13 @@ def trackable_sequence(
 
 
 def odd_counts(sequences: Iterable[SotSequence]) -> dict[str, int]:
-    """Counts of what looks odd in the boxes of sequences and is used all the same, by kind.
+    """Counts of what looks odd in the files of sequences and is used all the same, by kind.
 
     Boxes of frames that the data set calls absent do not count.
     """
     total: Counter[str] = Counter()
     for sequence in sequences:
+        total.update(sequence.odd)
         boxes = sequence.boxes_xyxy
         if boxes is None:
             boxes = sequence.first_box_xyxy[None]

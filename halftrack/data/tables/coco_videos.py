@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 from halftrack.data.files import shortened
+from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.tables.coco_records import (
     Id,
     Notes,
@@ -21,7 +23,9 @@ from halftrack.data.tables.coco_records import (
     whole_number,
 )
 
-__all__ = ["CocoVideo", "coco_videos"]
+__all__ = ["CocoVideo", "coco_sequences", "coco_videos"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +90,48 @@ def coco_videos(tables: Mapping[str, Sequence[Record]], notes: Notes) -> list[Co
         own = [(image, annotations[image["id"]]) for image in ordered]
         parsed.append(CocoVideo(name=video["name"], record=video, images=own))
     return parsed
+
+
+def coco_sequences(
+    tables: Mapping[str, Sequence[Record]],
+    notes: Notes,
+    problems: list[Problem] | None,
+    make: Callable[[CocoVideo, Mapping[str, int]], T],
+) -> list[T]:
+    """The sequences of a tracking benchmark, one of each video, in the order of the file.
+
+    Args:
+        tables: as ``load_tables`` gives them.
+        notes: of the file.
+        problems: videos that cannot be used are left out and noted here, as is what else is wrong
+            with the file; None raises the first.
+        make: makes a sequence of a video with images, or raises a ``ValueError`` without the file;
+            the first one is also given counts of what is odd in the whole file.
+
+    Raises:
+        DataError: for a problem, where ``problems`` is None.
+    """
+    videos = coco_videos(tables, notes)
+    for problem in notes.problems:
+        with noting(problems):
+            raise DataError(problem.file, problem.reason)
+    made: list[T] = []
+    for video in videos:
+        if not video.images:  # a problem that is noted already
+            continue
+        with noting(problems):
+            try:
+                if video.still or "/" in video.name:
+                    raise ValueError(
+                        "expected a video with a name without /: result files go by it"
+                    )
+                made.append(make(video, {} if made else +notes.odd))
+            except DataError:
+                raise
+            except (ValueError, OverflowError) as error:
+                told = f"video {shortened(video.name)}: {error}"
+                raise DataError(notes.source, told) from None
+    return made
 
 
 def _videos(records: Sequence[Record], notes: Notes) -> tuple[dict[Id, Record], set[Id]]:

@@ -210,6 +210,17 @@ def test_a_flag_that_is_null_is_as_if_it_were_not_there(fake: Path) -> None:
     assert first.truth.flags.tolist() == [True, False, False, True, True]
 
 
+def test_ids_that_are_used_again_are_counted_once_for_the_file(fake: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        for annotation in content["annotations"][:3]:
+            annotation["id"] = 7
+
+    edit(fake, change)
+    report = check(fake, replace(CONFIG, test_json=FILES["half-val"]), tracked=True)
+    assert report.problems == ()
+    assert report.sets[-1].odd["annotation ids used again"] == 2
+
+
 def rename(content: dict[str, Any]) -> None:
     content["videos"][0]["name"] = "a/b"
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from halftrack.data import DataError
+from halftrack.data.check import check_sot
 from halftrack.data.sot import read_sot
 
 FILE = "converted/lasot/annotations/lasot_test.json"
@@ -45,6 +46,13 @@ def test_the_first_box_alone_may_be_published(fake_data: Path) -> None:
         assert sequence.boxes_xyxy is None
         assert len(sequence) in (6, 8)
         assert not sequence.absent.any()
+
+
+def test_ids_that_are_used_again_are_counted_once_for_the_file(fake_data: Path) -> None:
+    change(fake_data / FILE, lambda content: content["annotations"][1].update(id=1))
+    report = check_sot(fake_data / "lasot", "LaSOT", infos=fake_data / FILE)
+    assert report.problems == ()
+    assert report.odd["annotation ids used again"] == 1
 
 
 def put(table: str, place: int = 0, **values: Any) -> Callable[[dict[str, Any]], None]:
