@@ -141,9 +141,8 @@ class RangeMeter(TorchDispatchMode):
     rounding, and elementwise products, quotients and reductions of halves before theirs. It sees
     elementwise sums in the forward pass only; backward they lose nothing to 0. It does not see what
     stays fp32 (fp32 islands, losses, softmax), what only moves or selects halves (relu, pooling,
-    indexing), nor scores that a mask of a type's smallest number hides. On a device that computes
-    in half itself, matrix products and convolutions are seen
-    after they are rounded.
+    indexing), nor scores that a mask of -inf or of a type's smallest number hides. On a device that
+    computes in half itself, matrix products and convolutions are seen after they are rounded.
 
     A value belongs to the innermost module whose ``forward`` runs or, backward, ran there; folded
     convolutions, which are not called, belong to their block. Half copies of weights are recognised
@@ -278,15 +277,20 @@ class RangeMeter(TorchDispatchMode):
 
 
 def _without_mask(values: Tensor) -> Tensor:
-    """The values without those that a mask of the smallest number of a type has hidden.
+    """The values without those that a mask of -inf or of a type's smallest number has hidden.
 
-    They are within 1% of that number, with a score added to it or not, and so on purpose.
+    They are within 1% of that number, with a score added to it or not, and so on purpose. In fp32
+    -inf is a mask's too: what overflows in half was seen before, while it was finite. In half it is
+    an overflow.
     """
     smallest = torch.finfo(torch.float16).min
-    if values.amin() > 0.99 * smallest:
+    if not values.numel() or values.amin() > 0.99 * smallest:
         return values
     of_half = (values > 1.01 * smallest) & (values < 0.99 * smallest)
-    return values[~(of_half | (values < 0.99 * torch.finfo(torch.float32).min))]
+    of_float = values < 0.99 * torch.finfo(torch.float32).min
+    if is_half(values):
+        of_float &= values > -torch.inf
+    return values[~(of_half | of_float)]
 
 
 def _real(tensor: Tensor) -> Tensor:

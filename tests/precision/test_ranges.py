@@ -22,6 +22,7 @@ from halftrack.precision import (
     fp32_island,
     optimizer_step,
 )
+from halftrack.precision.ranges import _without_mask
 
 
 class Net(nn.Module):
@@ -280,3 +281,24 @@ def test_any_loss_scale_is_taken_out_of_gradients() -> None:
     assert found[0] == found[1]
     with pytest.raises(ValueError, match=r"loss scale 0\.0 is not a positive, finite number"):
         RangeMeter(layer, loss_scale=0.0)
+
+
+def test_a_mask_of_minus_infinity_is_no_activation_and_an_overflow_is_seen_before_it() -> None:
+    scores = torch.tensor([[1.0, 2.0]]) * 70000.0
+    hidden, zeros = torch.tensor([[False, True]]), torch.zeros(1, 2).half()
+    with RangeMeter(nn.Module()) as meter:
+        scores.masked_fill(hidden, -torch.inf).half()
+        assert (scores.neg().half() + zeros).isinf().all()
+    seen = meter.ranges.activations[""]
+    assert (seen.total, seen.infs) == (3, 0)
+    assert meter.ranges.near_overflow() == {"": -2}
+    for dtype in (torch.float16, torch.bfloat16):
+        already_half = torch.tensor([-torch.inf, torch.finfo(dtype).min, 1.0]).to(dtype)
+        assert _without_mask(already_half).tolist() == [-torch.inf, 1.0]
+
+
+def test_no_rows_at_all_are_metered_as_nothing() -> None:
+    layer = nn.Linear(4, 4)
+    with RangeMeter(layer) as meter, Precision.named("fp16").autocast("cpu"):
+        assert layer(torch.zeros(0, 4)).shape == (0, 4)
+    assert not meter.ranges.near_overflow()
