@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from halftrack.precision.dtypes import is_half
+from halftrack.precision.dtypes import is_half, widen
 from halftrack.precision.errors import PrecisionError
 from halftrack.precision.loss_scale import LossScale
 
@@ -145,8 +145,10 @@ def unscale_and_norm(gradients: list[Tensor], scale: float) -> float:
     if scale != 1.0:
         torch._foreach_mul_(gradients, 1.0 / scale)
     # Squares of half gradients, of a model that is half itself, pass 65504 soon.
-    wide = torch.float32 if any(map(is_half, gradients)) else None
-    norms = torch._foreach_norm(gradients, dtype=wide)
+    if all(map(is_half, gradients)):
+        norms = torch._foreach_norm(gradients, dtype=torch.float32)
+    else:  # one dtype would not do beside fp64 or complex gradients
+        norms = torch._foreach_norm(list(map(widen, gradients)))
     device = gradients[0].device
     return float(torch.linalg.vector_norm(torch.stack([norm.to(device) for norm in norms])))
 

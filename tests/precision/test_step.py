@@ -180,3 +180,12 @@ def test_the_norm_of_half_gradients_is_taken_in_fp32() -> None:
     report = optimizer_step([torch.optim.SGD([parameter], lr=1e-4)], StaticLossScale(1.0))
     assert not report.skipped
     assert report.grad_norm == pytest.approx(120000.0, rel=1e-3)
+
+
+@pytest.mark.parametrize("other", [torch.float32, torch.float64, torch.complex64, torch.bfloat16])
+def test_half_gradients_have_a_norm_beside_those_of_any_dtype(other: torch.dtype) -> None:
+    parameters = [nn.Parameter(torch.zeros(4, dtype=dtype)) for dtype in (torch.float16, other)]
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 60000.0)
+    report = optimizer_step([torch.optim.SGD(parameters, lr=1e-4)], StaticLossScale(1.0))
+    assert report.grad_norm == pytest.approx(60000.0 * 8**0.5, rel=2e-3)
