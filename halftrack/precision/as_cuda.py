@@ -7,6 +7,7 @@ autocast is on. Devices and tensors are not renamed.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,13 @@ _OTHER = {"cpu": "cuda", "cuda": "cpu"}
 State = tuple[bool, torch.dtype]
 
 
+class _States(threading.local):
+    """What the other device's autocast was before each region, by thread as autocast itself is."""
+
+    def __init__(self) -> None:
+        self.stack: list[State] = []
+
+
 @contextmanager
 def cuda_means_cpu(left: Callable[[], None]) -> Iterator[None]:
     """Let each region of autocast for "cuda" or "cpu" be one for both, inside the context.
@@ -30,9 +38,9 @@ def cuda_means_cpu(left: Callable[[], None]) -> Iterator[None]:
     made before, where there is no GPU, has been switched off by torch with a warning and stays off.
 
     Args:
-        left: is called at the end of each outermost region.
+        left: is called at the end of each outermost region of this thread.
     """
-    others: list[State] = []
+    ours, others = threading.get_ident(), _States()
     kind: Any = autocast_mode.autocast
     make, enter, leave, cast = kind.__init__, kind.__enter__, kind.__exit__, autocast_mode._cast
 
@@ -53,15 +61,15 @@ def cuda_means_cpu(left: Callable[[], None]) -> Iterator[None]:
     def entered(region: Any) -> Any:
         result = enter(region)
         if region.device in _OTHER:
-            others.append(_state(_OTHER[region.device]))
+            others.stack.append(_state(_OTHER[region.device]))
             _set(_OTHER[region.device], _state(region.device))
         return result
 
     @functools.wraps(leave)
     def exited(region: Any, *details: Any) -> Any:
-        if region.device in _OTHER and others:  # none if it was entered before
-            _set(_OTHER[region.device], others.pop())
-            if not others:
+        if region.device in _OTHER and others.stack:  # none if it was entered before
+            _set(_OTHER[region.device], others.stack.pop())
+            if not others.stack and threading.get_ident() == ours:
                 left()
         return leave(region, *details)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from halftrack.precision import Precision
 from halftrack.precision.rehearsal import is_rehearsing, rehearsal
+from halftrack.precision.tensor_cores import observing
 
 FP16, BF16 = Precision("fp16", 1.0), Precision("bf16")
 X = torch.ones(2, 2)
@@ -69,15 +71,41 @@ def test_nested_precisions_count_once_and_the_inner_one_decides_the_dtype() -> N
 
 
 def test_another_threads_products_are_its_own() -> None:
-    made: list[Tensor] = []
-    half = torch.full((1, 4096), 1.0, dtype=torch.float16)
+    seen: list[str] = []
+    half = torch.full((1, 64), 1.0, dtype=torch.float16)
 
-    def multiply() -> None:
-        made.append(half @ half.T)
+    def observer(op: Any, arguments: tuple[Any, ...], result: Tensor) -> None:
+        seen.append(str(op))
 
-    with rehearsal():
-        assert in_thread(multiply) is None
-    assert made[0].dtype == torch.float16
+    with rehearsal(), observing(observer):
+        assert in_thread(lambda: half @ half.T) is None
+        assert seen == []
+        assert half @ half.T == 64
+    assert seen == ["aten.mm.default"]
+
+
+def test_a_region_of_another_thread_leaves_ours_as_it_is() -> None:
+    inside, ended = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            inside.set()
+            assert ended.wait(10)
+            assert (X @ X).dtype == torch.bfloat16
+        assert not torch.is_autocast_enabled("cuda")
+
+    raised: list[BaseException | None] = []
+    thread = threading.Thread(target=lambda: raised.append(in_thread(other)))
+    with FP16.autocast("cpu"):
+        with torch.autocast("cuda", enabled=False):
+            thread.start()
+            assert inside.wait(10)
+        assert (X @ X).dtype == torch.float16
+        assert torch.get_autocast_dtype("cuda") == torch.float16
+        ended.set()
+        thread.join()
+        assert (X @ X).dtype == torch.float16
+    assert raised == [None]
 
 
 class Asked(Dataset[bool]):
