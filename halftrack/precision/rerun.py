@@ -74,6 +74,7 @@ def find_culprit(
                 return first_culprit(faulty) or error.culprit
             if not again.backward():
                 faulty.append(again)
+                again.take_gradients()
         found = first_culprit(faulty)
         if found is not None:
             return _of_targets(found, faulty[0].batch)

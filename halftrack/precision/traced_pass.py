@@ -123,6 +123,16 @@ class TracedPass:
         with _gradients_put_back(self._parameters()):
             return self._largest_scale(start)
 
+    def take_gradients(self) -> list[tuple[Tensor, Tensor]]:
+        """Remove the present gradients and return them, each behind its parameter.
+
+        A pass adds to what is there: after a faulty one the next would seem faulty too.
+        """
+        taken = [(p, p.grad) for p in self._parameters() if p.grad is not None]
+        for parameter, _ in taken:
+            parameter.grad = None
+        return taken
+
     def _parameters(self) -> list[Tensor]:
         others = {id(parameter) for parameter in self._learned}
         return [*self._learned, *(p for p in self._model.parameters() if id(p) not in others)]
@@ -131,7 +141,7 @@ class TracedPass:
         # Behind the first tensor that overflows all others are lost: each pass shows the next.
         scale: float | None = start
         while scale is not None and scale >= _LEAST_SCALE:
-            self._clear()
+            self.take_gradients()
             event = self._backward(list(self.terms.values()), scale)
             if event is None:
                 return scale
@@ -167,17 +177,13 @@ class TracedPass:
             if event.direction != "backward" and not is_finite(term):
                 own = self._trace.origin([term])
             else:
-                self._clear()
+                self.take_gradients()
                 own = self._backward([term], self._loss_scale)
             if own is not None and _same_place(own, event):
                 guilty[name] = math.inf if own.magnitude is None else own.magnitude
         if event.direction == "backward":
             return max(guilty, key=guilty.__getitem__, default=None)
         return next(iter(guilty)) if len(guilty) == 1 else None
-
-    def _clear(self) -> None:
-        for parameter in self._parameters():
-            parameter.grad = None
 
 
 def first_culprit(passes: Sequence[TracedPass]) -> Culprit | None:

@@ -78,6 +78,7 @@ class TrainedSteps:
 
     def _mean_losses(self, batches: Sequence[Any], scale: float) -> dict[str, float]:
         self._faulty, means = [], dict[str, float]()
+        aside: list[tuple[Tensor, Tensor]] = []
         for batch in batches:
             one = TracedPass(
                 self._model,
@@ -94,8 +95,11 @@ class TrainedSteps:
                 )
             if not one.backward():
                 self._faulty.append(one)
+                aside += one.take_gradients()
             for name, term in terms.items():
                 means[name] = means.get(name, 0.0) + float(term.detach())
+        for parameter, gradient in aside:  # the step is skipped because of them
+            parameter.grad = gradient if parameter.grad is None else gradient + parameter.grad
         return means | {"loss": sum(means.values())}
 
     def _shared(self, batch: Any, count: int) -> dict[str, Tensor]:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from halftrack.precision import Precision, find_culprit
-from halftrack.precision.traced_pass import LossRaisedError, TracedPass
+from halftrack.precision import Culprit, Precision, find_culprit
+from halftrack.precision.traced_pass import LossRaisedError, TracedPass, first_culprit
 
 FP16, CPU = Precision("fp16", "dynamic"), torch.device("cpu")
 
@@ -78,6 +78,29 @@ def test_all_batches_of_a_step_fit_at_its_scale() -> None:
 
     assert fits(small) == 2.0**9
     assert fits(small, large) == fits(large) == 2.0**3
+
+
+def test_a_batch_after_a_faulty_one_is_judged_by_its_own_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faulty: list[Tensor] = []
+
+    def watched(passes: list[TracedPass]) -> Culprit | None:
+        faulty.extend(each.batch for each in passes)
+        return first_culprit(passes)
+
+    monkeypatch.setattr("halftrack.precision.rerun.first_culprit", watched)
+    model, small, large = Growing(), torch.ones(1, 4), torch.full((1, 4), 64.0)
+    found = find_culprit(
+        model,
+        [small, large, small],
+        lambda x: loss(model, x),
+        precision=FP16,
+        loss_scale=2.0**6,
+        device=CPU,
+    )
+    assert found is not None
+    assert [batch is large for batch in faulty] == [True]
 
 
 def test_a_loss_that_raises_on_nan_leaves_the_culprit_beside_the_exception() -> None:

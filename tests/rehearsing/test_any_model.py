@@ -17,7 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from halftrack.errors import UserError
-from halftrack.precision import Precision
+from halftrack.precision import Culprit, Precision
+from halftrack.precision.traced_pass import TracedPass, first_culprit
 from halftrack.rehearsing import Report, rehearse
 from halftrack.rehearsing.page import page
 
@@ -213,6 +214,25 @@ def test_accumulated_batches_make_one_step_on_their_mean() -> None:
     report = rehearsed(net(), batches=[batch(0), batch(1)], steps=1, accumulate=2)
     mean = sum(each.steps[0].losses["loss"] for each in alone) / 2
     assert report.steps[0].losses["loss"] == pytest.approx(mean, rel=1e-6)
+
+
+def test_of_accumulated_batches_those_at_fault_alone_skip_the_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faulty: list[Any] = []
+
+    def watched(passes: list[TracedPass]) -> Culprit | None:
+        faulty.append([each.batch for each in passes])
+        return first_culprit(passes)
+
+    monkeypatch.setattr("halftrack.rehearsing.trained_step.first_culprit", watched)
+    x, labels = batch(0)
+    bad = (x * 1e6, labels)
+    batches = [batch(1), bad, batch(2)]
+    report = rehearsed(net(), batches=batches, steps=1, accumulate=3)
+    assert report.steps[0].skipped
+    ((told,),) = faulty
+    assert told is bad
 
 
 def test_several_optimizers_step_together_or_not_at_all() -> None:
