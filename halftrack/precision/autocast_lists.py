@@ -7,6 +7,7 @@ overloads. Kernels that exist on CUDA only are left out (``CUDA_ONLY``).
 from __future__ import annotations
 
 __all__ = [
+    "CAST",
     "CUDA_ONLY",
     "FP32",
     "FP32_SET_DTYPE",
@@ -173,3 +174,10 @@ CUDA_ONLY = {
     "_scaled_dot_product_flash_attention": "CUDA kernel behind scaled_dot_product_attention",
 }
 """Listed ops that have no CPU kernel to rehearse."""
+
+CAST = frozenset(
+    f"aten::{name}"
+    for names in (LOWER_PRECISION, RECURRENT, FP32, FP32_SET_DTYPE, NORMS, NORMS.values(), WIDEST)
+    for name in names
+)
+"""Full names of all ops whose operands autocast casts, after which it is off within them."""

@@ -29,7 +29,7 @@ from halftrack.precision.autocast_lists import (
     WIDEST,
 )
 from halftrack.precision.dtypes import HALF
-from halftrack.precision.tensor_cores import COMPOSED, TensorCores
+from halftrack.precision.tensor_cores import TensorCores
 
 __all__ = ["is_rehearsing", "rehearsal"]
 
@@ -232,8 +232,9 @@ def rehearsal() -> Iterator[None]:
 
     It decides how ``torch.autocast('cpu', dtype)`` casts and how half tensors are multiplied; it
     does not switch autocast on. Nested entries count once. The dispatch key is the process's: one
-    thread rehearses at a time, and another thread's ``torch.autocast('cpu')`` has CUDA's op lists
-    meanwhile. Worker processes that are forked inside inherit it.
+    thread rehearses at a time. Another thread's ``torch.autocast('cpu')`` has CUDA's op lists
+    meanwhile, and its attention and recurrent layers in half compute as here; its products stay its
+    own. Worker processes that are forked inside inherit it.
 
     Raises:
         RuntimeError: while another thread rehearses.
@@ -250,8 +251,8 @@ def rehearsal() -> Iterator[None]:
     _enter()
     _depth, _thread = 1, threading.get_ident()
     try:
-        composed = {**COMPOSED, **{_overload(name): _FUSED[name] for name in _FUSED}}
-        with cuda_means_cpu(_cast_weights.clear), TensorCores(composed=composed):
+        composites = {_overload(name): _FUSED[name] for name in _FUSED}
+        with cuda_means_cpu(_cast_weights.clear), TensorCores(composites=composites):
             yield
     finally:
         _depth = 0

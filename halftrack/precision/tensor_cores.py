@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from halftrack.precision import attention
+from halftrack.precision.autocast_lists import CAST
 from halftrack.precision.dtypes import HALF, widen
 
-__all__ = ["COMPOSED", "PRODUCTS", "Kernel", "TensorCores", "is_observed", "observing"]
+__all__ = ["PRODUCTS", "Kernel", "TensorCores", "is_observed", "observing"]
 
 _aten = torch.ops.aten
 
@@ -105,19 +106,17 @@ _ARITHMETIC |= attention.KERNELS
 PRODUCTS = frozenset(_ARITHMETIC)
 """The ops that are computed as tensor cores compute them."""
 
-_IN_PARTS = (
-    *(_aten.conv1d.default, _aten.conv2d.default, _aten.conv3d.default),
-    *(_aten.conv_transpose1d.default, _aten.conv_transpose2d.input, _aten.conv_transpose3d.input),
-    *(_aten.linear.default, _aten.matmul.default, _aten.einsum.default, _aten.tensordot.default),
-    *(_aten.bilinear.default, _aten.linalg_multi_dot.default, _aten.chain_matmul.default),
-    *(_aten.batch_norm.default, _aten.instance_norm.default),
-)
-COMPOSED: Mapping[Any, Kernel] = {
-    op: partial(op._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd) for op in _IN_PARTS
-}
-"""Ops composed of others, which nothing takes apart within ``torch.inference_mode`` before a
-dispatch mode sees them, and how they are computed."""
+_AUTOCAST = torch._C.DispatchKey.AutocastCPU
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
+
+@cache
+def _is_composite(op: Any) -> bool:
+    """True for an op composed of others."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), _COMPOSITE.name)
+
+
+_NONE: Mapping[Any, Kernel] = {}
 _observers: list[Kernel] = []
 
 
@@ -146,25 +145,20 @@ class TensorCores(TorchDispatchMode):
         kernels: by op; each takes the op's arguments and the operands' dtype. If left out, the
             arithmetic of half precision.
         dtypes: the operands that are computed so.
-        composed: by op; ops that arrive whole within ``torch.inference_mode``.
+        composites: by op; composite ops on such operands that have a kernel of their own.
     """
+
+    # True within the parts of an op that autocast has cast.
+    _is_cast = False
 
     def __init__(
         self,
         kernels: Mapping[Any, Kernel] = _ARITHMETIC,
         dtypes: Collection[torch.dtype] = HALF,
-        composed: Mapping[Any, Kernel] = COMPOSED,
+        composites: Mapping[Any, Kernel] = _NONE,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._dtypes = dtypes
-        self._kernels = {op: self._in_parts(composed[op]) for op in composed} | dict(kernels)
-
-    def _in_parts(self, compose: Kernel) -> Kernel:
-        def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
-            with self:
-                return compose(*args, **kwargs)
-
-        return kernel
+        self._kernels, self._dtypes, self._composites = kernels, dtypes, composites
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -185,7 +179,28 @@ class TensorCores(TorchDispatchMode):
                 for observer in _observers:
                     observer(func, args, result)
                 return result
+        # Nothing takes composite ops apart there before they arrive here.
+        elif torch.is_inference_mode_enabled() and _is_composite(func):
+            return self._in_parts(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
+
+    def _in_parts(self, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A composite op by its parts, with autocast for them where the op was called with it."""
+        compute = self._composites.get(op)
+        if compute is None or self._dtype_among(args) is None:
+            compute = partial(op._op_dk, _COMPOSITE)
+        # Behind an op that autocast has cast, its parts are computed as they come.
+        was_cast, self._is_cast = self._is_cast, self._is_cast or op.name() in CAST
+        with torch._C._RestorePythonTLSSnapshot():  # type: ignore[attr-defined]
+            is_off = torch._C._dispatch_tls_is_dispatch_key_excluded(_AUTOCAST)
+        was_off = torch._C._dispatch_tls_is_dispatch_key_excluded(_AUTOCAST)
+        torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, is_off or self._is_cast)
+        try:
+            with self:
+                return compute(*args, **kwargs)
+        finally:
+            torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, was_off)
+            self._is_cast = was_cast
 
     def _dtype_among(self, args: Sequence[Any]) -> torch.dtype | None:
         for value in args:

@@ -517,16 +517,20 @@ def test_normalising_a_zero_vector_is_nan_in_half_alone_and_0_under_autocast() -
 def test_inference_mode_around_and_inside_gives_what_no_grad_gives(name: str) -> None:
     torch.manual_seed(0)
     images = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 4, 2)
+        nn.Conv2d(3, 8, 3, padding="same"), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 4, 2)
     ).eval()
     words, steps = nn.TransformerEncoderLayer(8, 2, 16).eval(), nn.LSTM(8, 4)
+    one = nn.LSTMCell(8, 4)
     linear, precision = nn.Linear(8, 8), Precision.named(name)
+    island = fp32_island(lambda x: torch.linalg.matmul(x, x.mT))
     x, maps = torch.randn(5, 2, 8), torch.randn(2, 3, 8, 8)
 
     def results() -> list[Tensor]:
         return [
             *(images(maps), words(x), steps(x)[0], linear(x) @ x.mT),
             *(torch.einsum("abc,abd->acd", linear(x), x), torch.tensordot(x, linear(x), 3)),
+            *(torch.linalg.matmul(x, x.mT), one(x[0])[0], torch.cdist(x, linear(x))),
+            *(torch.cov(x[0].half()), F.instance_norm(maps.half()), island(x)),
         ]
 
     with torch.no_grad(), precision.autocast("cpu"):
@@ -536,7 +540,23 @@ def test_inference_mode_around_and_inside_gives_what_no_grad_gives(name: str) ->
     with precision.autocast("cpu"), torch.inference_mode():
         inside = results()
     for right, *others in zip(expected, around, inside, strict=True):
+        assert all(other.dtype == right.dtype for other in others)
         assert all(torch.equal(other, right) for other in others)
+
+
+def test_an_observer_within_inference_mode_sees_what_it_sees_without() -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding="same"), nn.Conv2d(8, 8, 3)).eval()
+    linear, steps, maps = nn.Linear(6, 4), nn.LSTM(4, 4), torch.randn(1, 3, 8, 8)
+    seen: list[list[str]] = []
+    for without_gradients in (torch.no_grad, torch.inference_mode):
+        names: list[str] = []
+        observer = observing(lambda op, arguments, result, names=names: names.append(str(op)))
+        with without_gradients(), FP16.arithmetic("cpu"), FP16.autocast("cpu"), observer:
+            rows = linear(layers(maps)[0])
+            F.scaled_dot_product_attention(*[steps(rows)[0][None]] * 3)
+        seen.append(names)
+    assert seen[0] == seen[1]
+    assert seen[0][:3] == ["aten.convolution.default"] * 2 + ["aten.addmm.default"]
 
 
 def test_an_observer_sees_each_rehearsed_op_once_and_leaves_after_an_error() -> None:
