@@ -45,8 +45,8 @@ def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
     kept = _kept.get(device)
     if kept is not None:
         return kept
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (_MEAN, _STD))
-    # Tensors without values, or of torch.inference_mode, are of no use after what made them so.
-    if type(mean) is Tensor and not mean.is_inference():
+    with torch.inference_mode(False):  # of use after an inference mode around it, too
+        mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (_MEAN, _STD))
+    if type(mean) is Tensor:  # and not without values, as in a FakeTensorMode
         _kept[device] = mean, std
     return mean, std

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from halftrack.layers import normalise_and_pad, roi_align
+from halftrack.layers import normalise_and_pad, pixels, roi_align
 from halftrack.precision import Precision
 
 
@@ -24,9 +24,13 @@ def test_images_without_values_leave_those_with_values_alone(
     monkeypatch.setattr("halftrack.layers.pixels._kept", {})
     with torch._subclasses.FakeTensorMode():
         empty = normalise_and_pad([torch.zeros(3, 16, 16)], divisor=16)
+    assert isinstance(empty, torch._subclasses.FakeTensor)
+    assert not pixels._kept
     with torch.inference_mode():
         normalise_and_pad([torch.zeros(3, 16, 16)], divisor=16)
-    assert isinstance(empty, torch._subclasses.FakeTensor)
+    ((mean, std),) = pixels._kept.values()
+    assert not mean.is_inference()
+    assert not std.is_inference()
     batch = normalise_and_pad([torch.zeros(3, 16, 16)], divisor=16)
     assert type(batch) is torch.Tensor
     assert not batch.is_inference()
