@@ -20,6 +20,7 @@ from halftrack.training.batches import Batch
 from halftrack.training.bundle import ReplayBundle, write_bundle
 from halftrack.training.checkpoint import code_versions
 from halftrack.training.compilation import eagerly
+from halftrack.training.learner import total_loss
 from halftrack.training.passes import Pass
 from halftrack.training.ranks import ALONE, Ranks
 
@@ -74,8 +75,11 @@ def explain(
 
     def losses(batch: Batch) -> dict[str, Tensor]:
         torch.manual_seed(next(remaining))
-        passes, named = taken / batches_of(batch), model(batch).items()
-        return {name: loss / passes for name, loss in named if name.startswith("loss")}
+        passes, named = taken / batches_of(batch), model(batch)
+        if "loss" in named:  # it would be taken for the sum of all
+            return {"loss": total_loss(named) / passes}
+        terms = {name: loss for name, loss in named.items() if name.startswith("loss")}
+        return {name: loss / passes for name, loss in terms.items()}
 
     with eagerly(model):
         return find_culprit(

@@ -110,6 +110,20 @@ def test_a_skip_is_explained_from_the_batch_at_fault_of_its_step(
     assert row["sample_ids"] == ["3/0/2", "3/0/3"]
 
 
+def test_an_entry_named_loss_is_explained_with_those_it_is_trained_with(tiny: ModuleType) -> None:
+    class Two(tiny.TinyModel):
+        def forward(self, batch: object) -> dict[str, Tensor]:
+            fit, size, _ = super().forward(batch).values()
+            return {"loss": fit, "loss_aux": size * torch.inf}
+
+    (first,) = tiny.TinySource(1).batches(seed=0, epoch=0)
+    found = explain(
+        Two().train(), [first], [0], precision=FP16, loss_scale=1.0, device=torch.device("cpu")
+    )
+    assert found is not None
+    assert (found.operation, found.loss_term) == ("mul", "loss")
+
+
 @pytest.mark.parametrize("precision", [Precision(), Precision("bf16"), Precision("fp16", 1.0)])
 def test_a_run_that_ends_at_a_gradient_says_why(
     tiny: ModuleType, tmp_path: Path, precision: Precision
