@@ -128,8 +128,10 @@ class _Gradients(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Any:
+        *_, drawn_from, _ = inputs
         # The draws of dropout are taken again; the random numbers of the step stay where they are.
-        with torch._C._AutoDispatchBelowAutograd(), torch.random.fork_rng(devices=[]):
+        forked = torch.random.fork_rng(devices=[], enabled=drawn_from is not None)
+        with torch._C._AutoDispatchBelowAutograd(), forked:
             return _backward(*inputs)
 
     @staticmethod
@@ -179,6 +181,11 @@ def _blocks(
         yield _Block(rows, scores, None if kept is None else kept[:, :, rows])
 
 
+def _kept_share(dropout_p: float) -> float:
+    """What dropout divides by: 1 where nothing is kept, so that the result is 0."""
+    return 1.0 - dropout_p or 1.0
+
+
 def _as_bias(mask: Tensor) -> Tensor:
     if mask.dtype != torch.bool:
         return mask.float()
@@ -208,7 +215,7 @@ def _forward_kernel(query: Tensor, key: Tensor, value: Tensor, *how: Any) -> tup
         rounded = weights.to(dtype)
         if kept is not None:
             rounded *= kept
-            total *= 1.0 - dropout_p
+            total *= _kept_share(dropout_p)
         results.append((torch.matmul(widen(rounded), values) / total).to(dtype))
     return torch.cat(results, dim=2), torch.cat(sums, dim=2)
 
@@ -225,7 +232,7 @@ def _backward_kernel(
     """Gradients of query, key, value and, where it learns, mask, in their dtypes."""
     *how, learns_mask = how_and_whether
     mask, _, scale, dropout_p, _ = how
-    dtype, keep = query.dtype, 1.0 - dropout_p
+    dtype, keep = query.dtype, _kept_share(dropout_p)
     queries, gradients = widen(query), widen(gradient)
     keys, values = _per_query_head(key, query), _per_query_head(value, query)
     products = (gradients * widen(out)).sum(3, keepdim=True)

@@ -126,6 +126,15 @@ def test_dropout_draws_what_it_draws_in_fp32_and_draws_it_again_backward() -> No
     assert all(error(half.grad, exact.grad) < 1e-3 for half, exact in zip(three, wide, strict=True))
 
 
+def test_dropout_of_everything_gives_zeros_and_passes_zeros_back() -> None:
+    three = operands(torch.float16)
+    with FP16.arithmetic("cpu"):
+        out = attend(*three, dropout_p=1.0)
+        out.sum().backward()
+    assert not out.any()
+    assert all(each.grad is not None and not each.grad.any() for each in three)
+
+
 def test_heads_of_keys_are_shared_and_a_bias_learns() -> None:
     three = [*operands(torch.float16, heads=8, of_keys=2)]
     wide, _ = in_fp64(three)
