@@ -41,7 +41,7 @@ def _parts(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield f"{name}[{key!r}]", item
-    elif dataclasses.is_dataclass(value):
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for part in dataclasses.fields(value):
             yield f"{name}.{part.name}" if name else part.name, getattr(value, part.name)
     elif isinstance(value, list | tuple):

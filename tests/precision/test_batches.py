@@ -57,6 +57,6 @@ def test_names_of_ones_own_come_first() -> None:
     assert sample_names(Named(X, Y)) == ("a", "b", "c")
 
 
-@pytest.mark.parametrize("batch", [(X, torch.zeros(4)), torch.tensor(1.0), None, 3, {}, []])
+@pytest.mark.parametrize("batch", [(X, torch.zeros(4)), torch.tensor(1.0), None, 3, {}, [], Fields])
 def test_samples_that_cannot_be_told_apart_have_no_names(batch: Any) -> None:
     assert sample_names(batch) == ()
