@@ -121,7 +121,7 @@ def words(command: str) -> list[str]:
     if verb in ("train", "parity") and "--resume-from" not in found:
         found += ["--init", "none"]  # ImageNet's weights are on the web
     if verb == "rehearse":
-        found += ["--steps", "1"]
+        found += ["--steps", "8"]  # the loss scale comes down for five
     settings = list(SHORT) if verb in ("train", "eval", "parity") and not scored else []
     if settings and "--resume-from" not in found:
         settings.append("training.epochs=1")
