@@ -84,7 +84,7 @@ def rehearse(
     start = time.perf_counter()
     chosen = rehearsed_precision(precision)
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    for name, value in (("steps", steps), ("every", every), ("accumulate", accumulate)):
+    for name, value in (("steps", steps), ("accumulate", accumulate)):
         if value < 1:
             raise UserError(f"{name}={value}: expected at least 1")
     snapshot = Snapshot(model, optimizers)

@@ -12,7 +12,7 @@ from halftrack.precision import Islands, Precision, find_islands
 from halftrack.precision.losses import loss_terms
 from halftrack.precision.nonfinite import is_finite
 from halftrack.rehearsing.half_watch import ForwardOverflowError, HalfWatch
-from halftrack.rehearsing.snapshot import Snapshot
+from halftrack.rehearsing.snapshot import Snapshot, learned_by
 from halftrack.rehearsing.trained_step import Step, device_of
 
 __all__ = ["islands_of_step"]
@@ -41,7 +41,7 @@ def islands_of_step(
     """
     snapshot = Snapshot(model, optimizers)
     device = device_of(model)
-    learned = [p for each in optimizers for group in each.param_groups for p in group["params"]]
+    learned = learned_by(optimizers)
 
     def is_clean(keep_fp32: tuple[str, ...]) -> bool:
         precision = Precision("fp16", loss_scale, keep_fp32)

@@ -22,6 +22,7 @@ from halftrack.rehearsing.findings import RehearsedStep
 from halftrack.rehearsing.measured import MeasuredSteps
 from halftrack.rehearsing.report import Report
 from halftrack.rehearsing.scalers import loop_told_to
+from halftrack.rehearsing.snapshot import learned_by
 from halftrack.rehearsing.trained_step import device_of
 
 __all__ = ["Watch", "watching"]
@@ -61,7 +62,7 @@ def watching(model: nn.Module, *, precision: Precision | str = "fp16", every: in
             after the last that was measured and taken.
 
     Raises:
-        UserError: for fp32, and on entering within another one.
+        UserError: for fp32, for an ``every`` below 1, and on entering within another one.
     """
     return Watch(model, rehearsed_precision(precision), every=every)
 
@@ -148,7 +149,7 @@ class Watch:
     def ended(self, optimizer: Optimizer, *, loss_scale: float, skipped: bool) -> None:
         """A step ended; one that follows no backward pass belongs to the step before."""
         culprit = self._culprit(optimizer) if skipped else self._bad
-        gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
+        gradients = [p.grad for p in learned_by([optimizer]) if p.grad is not None]
         known = [loss for loss in self._losses if loss is not None]
         step = RehearsedStep(
             losses={"loss": sum(known)} if len(known) == len(self._losses) else {},
@@ -200,16 +201,12 @@ class Watch:
             self._trace.hand_in(tensor, f"input{name}", "batch", samples=())
 
     def _culprit(self, optimizer: Optimizer) -> Culprit | None:
-        gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
+        gradients = [p.grad for p in learned_by([optimizer]) if p.grad is not None]
         event = (self._trace_before if self._shares_step else self._trace).origin(gradients)
         if event is None:
             return None
         fits_at = fitting_scale(event, self._loss_scale)
         return culprit_of(event, (), self._loss_scale, fits_at=fits_at)
-
-
-def _parameters(optimizer: Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _why(culprit: Culprit | None) -> str:

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 from torch import nn
 
+from halftrack.errors import UserError
 from halftrack.precision import (
     Culprit,
     NonFiniteGradientError,
@@ -33,9 +34,14 @@ class MeasuredSteps:
         precision: of the steps.
         every: the first step is measured, and each that comes so many steps after the last that was
             measured and taken.
+
+    Raises:
+        UserError: for an ``every`` below 1.
     """
 
     def __init__(self, model: nn.Module, precision: Precision, *, every: int) -> None:
+        if every < 1:
+            raise UserError(f"every={every}: expected at least 1")
         self._model, self._precision, self._every = model, precision, every
         self._next_sample = 1
         self.steps: list[RehearsedStep] = []

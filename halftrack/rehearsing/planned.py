@@ -20,10 +20,10 @@ from halftrack.precision import LiveBytes, Precision, ShapesOnly, optimizer_step
 from halftrack.precision.losses import loss_terms
 from halftrack.rehearsing.gpu import CONTEXT, parse_memory
 from halftrack.rehearsing.memory import StepMemory, shown_size
-from halftrack.rehearsing.snapshot import Snapshot, random_numbers_kept
+from halftrack.rehearsing.snapshot import Snapshot, learned_by, random_numbers_kept
 from halftrack.rehearsing.trained_step import Step, device_of
 
-__all__ = ["StepPlan", "peak_of_step", "plan"]
+__all__ = ["StepPlan", "fill_state", "peak_of_step", "plan"]
 
 _OURS = tuple(f"{folder}/" for folder in (Path(torch.__file__).parent, Path(__file__).parents[1]))
 
@@ -127,7 +127,9 @@ def peak_of_step(
             stack.enter_context(shapes)
         precision.keep_in_fp32(model)
         try:
-            _fill_state(optimizers)
+            fill_state(optimizers)
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
             meter = _metered(step, batch, model, optimizers, precision)
         except Exception as error:
             if compute:
@@ -144,6 +146,22 @@ def peak_of_step(
     )
 
 
+def fill_state(optimizers: Sequence[Optimizer]) -> None:
+    """Give optimizers the state that they have from their first step on, by a step on zeros.
+
+    From then on they move all weights at once, as on a GPU: the copies that takes are counted. The
+    gradients stay, all zeros; weight decay, where there is one, moves the weights.
+    """
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if "foreach" in group and not group.get("fused"):
+                group["foreach"] = True
+            for parameter in group["params"]:
+                if parameter.requires_grad:
+                    parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+
+
 def _without_values(
     shapes: ShapesOnly, model: nn.Module, optimizers: Sequence[Optimizer]
 ) -> tuple[nn.Module, list[Optimizer]]:
@@ -151,7 +169,7 @@ def _without_values(
     held: list[Any] = [*model.parameters(), *model.buffers()]
     held += [leaf for module in model.modules() for leaf in tree_leaves(vars(module))]
     held += [leaf for each in optimizers for leaf in tree_leaves(list(each.state.values()))]
-    held += [p for each in optimizers for group in each.param_groups for p in group["params"]]
+    held += learned_by(optimizers)
     memo: dict[int, Any] = {}
     for tensor in held:
         if isinstance(tensor, Tensor) and id(tensor) not in memo:
@@ -169,20 +187,6 @@ def _empty(shapes: ShapesOnly, tensor: Tensor) -> Tensor:
         return shapes.forget(tensor)
     with shapes.making():
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
-
-
-def _fill_state(optimizers: Sequence[Optimizer]) -> None:
-    """Give optimizers the state that they have from their first step on."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            # As on a GPU, where weights move all at once: the copies that takes are counted.
-            if "foreach" in group and not group.get("fused"):
-                group["foreach"] = True
-            for parameter in group["params"]:
-                if parameter.requires_grad:
-                    parameter.grad = torch.zeros_like(parameter)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
 
 
 def _metered(

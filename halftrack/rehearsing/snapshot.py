@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from halftrack.errors import UserError
 
-__all__ = ["Snapshot", "random_numbers_kept"]
+__all__ = ["Snapshot", "learned_by", "random_numbers_kept"]
 
 
 class Snapshot:
@@ -44,7 +44,7 @@ class Snapshot:
             for module in model.modules()
         ]
         tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}
-        tensors |= {id(p): p for o in optimizers for g in o.param_groups for p in g["params"]}
+        tensors |= {id(parameter): parameter for parameter in learned_by(optimizers)}
         self._tensors = [
             (tensor, tensor.detach().clone(), tensor.requires_grad, _copy(tensor.grad), tensor.grad)
             for tensor in tensors.values()
@@ -82,6 +82,11 @@ class Snapshot:
                 group.clear()
                 group.update(settings)
         _put_back_random_numbers(self._random)
+
+
+def learned_by(optimizers: Iterable[Optimizer]) -> list[Tensor]:
+    """The parameters that optimizers move, in their order."""
+    return [p for each in optimizers for group in each.param_groups for p in group["params"]]
 
 
 @contextmanager

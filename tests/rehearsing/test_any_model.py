@@ -404,6 +404,7 @@ def test_progress_is_told() -> None:
     ("how", "message"),
     [
         ({"steps": 0}, "steps=0: expected at least 1"),
+        ({"every": 0}, "every=0: expected at least 1"),
         ({"accumulate": 0}, "accumulate=0: expected at least 1"),
         ({"precision": "fp32"}, "'fp32' has nothing to rehearse"),
         ({"precision": "half"}, "'half' is not one of"),

@@ -376,6 +376,8 @@ def test_mistakes_are_told() -> None:
     model = net()
     with pytest.raises(UserError, match="nothing to rehearse"):
         watching(model, precision="fp32")
+    with pytest.raises(UserError, match="every=0: expected at least 1"):
+        watching(model, every=0)
     with watching(model), pytest.raises(UserError, match="watched already"), watching(model):
         pass
     report = watched(model, lambda: None)

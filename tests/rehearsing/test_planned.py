@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from halftrack.errors import UserError
 from halftrack.precision import LiveBytes, Precision
 from halftrack.rehearsing import plan
+from halftrack.rehearsing.planned import fill_state
 
 BATCH = (torch.randn(16, 3, 8, 8), torch.arange(16) % 5)
 
@@ -35,6 +36,21 @@ def test_the_prediction_is_what_a_step_holds(kind: type[torch.optim.Optimizer]) 
     assert [each.peak for each in predicted.memory] == [each.peak for each in measured.memory]
     assert not optimizer.state
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_an_optimizers_state_is_filled_and_fused_ones_stay_fused() -> None:
+    net = model()
+    net[0].requires_grad_(False)
+    whole = torch.optim.AdamW(net[:2].parameters(), weight_decay=0.0)
+    fused = torch.optim.AdamW(net[4].parameters(), weight_decay=0.0, fused=True)
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    fill_state([whole, fused])
+    assert len(whole.state) == 2
+    assert len(fused.state) == 2
+    assert whole.param_groups[0]["foreach"]
+    assert not fused.param_groups[0]["foreach"]
+    assert all(not p.grad.any() for p in net.parameters() if p.requires_grad)
+    assert all(map(torch.equal, before, net.parameters()))
 
 
 def test_it_is_the_meters_own_count() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from halftrack.precision import Precision
 from halftrack.rehearsing import rehearse
-from halftrack.rehearsing.snapshot import Snapshot
+from halftrack.rehearsing.snapshot import Snapshot, learned_by
 
 
 def trained() -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -69,6 +69,15 @@ def test_a_rehearsal_leaves_everything_as_it_was() -> None:
     assert state(model, optimizer) == before
     assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
     assert all(p.grad is g for p, g in zip(parameters, gradients, strict=True))
+
+
+def test_what_several_optimizers_move_is_listed_in_their_order() -> None:
+    one, other = nn.Linear(2, 2), nn.Linear(2, 3)
+    groups = [{"params": [other.bias]}, {"params": [other.weight]}]
+    optimizers = [torch.optim.SGD(groups, lr=0.1), torch.optim.Adam(one.parameters())]
+    expected = [other.bias, other.weight, one.weight, one.bias]
+    found = learned_by(optimizers)
+    assert [id(each) for each in found] == [id(each) for each in expected]
 
 
 def test_it_can_be_put_back_again_and_again() -> None:

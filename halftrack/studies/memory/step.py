@@ -18,6 +18,7 @@ from halftrack.models.matching import Draws
 from halftrack.models.roi_head import RoIHead, SampledRoIs, Sampler
 from halftrack.precision import LiveBytes, ShapesOnly
 from halftrack.recipes import TrainedRecipe, spread_boxes
+from halftrack.rehearsing.planned import fill_state
 from halftrack.training import Batch, Learner
 from halftrack.training.loop import steps
 
@@ -51,12 +52,7 @@ def resting_learner(recipe: TrainedRecipe, model: nn.Module, *, epoch: int = 0) 
     config = replace(recipe.training, lr=0.0)
     learner = Learner(model, config, recipe.precision, device=_CPU, batches_per_epoch=1)
     learner.begin_epoch(epoch)
-    for group in learner.optimizer.param_groups:
-        group["foreach"] = True
-        for parameter in group["params"]:
-            if parameter.requires_grad:
-                parameter.grad = torch.zeros_like(parameter)
-    learner.optimizer.step()
+    fill_state([learner.optimizer])
     if not config.accumulates:
         learner.optimizer.zero_grad(set_to_none=True)
     return learner
