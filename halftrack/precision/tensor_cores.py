@@ -179,8 +179,8 @@ class TensorCores(TorchDispatchMode):
                 for observer in _observers:
                     observer(func, args, result)
                 return result
-        # Nothing takes composite ops apart there before they arrive here.
-        elif torch.is_inference_mode_enabled() and _is_composite(func):
+        # Autograd takes composite ops apart before they arrive, but inference tensors pass it by.
+        elif _is_composite(func):
             return self._in_parts(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 
