@@ -113,6 +113,8 @@ _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 @cache
 def _is_composite(op: Any) -> bool:
     """True for an op composed of others."""
+    if not torch._C._dispatch_has_kernel(op.name()):  # of Python alone, as prim::device
+        return False
     return torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), _COMPOSITE.name)
 
 
@@ -179,8 +181,8 @@ class TensorCores(TorchDispatchMode):
                 for observer in _observers:
                     observer(func, args, result)
                 return result
-        # Autograd takes composite ops apart before they arrive, but inference tensors pass it by.
-        elif _is_composite(func):
+        # Nothing takes composite ops apart there before they arrive here.
+        elif torch.is_inference_mode_enabled() and _is_composite(func):
             return self._in_parts(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
 

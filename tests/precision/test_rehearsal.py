@@ -544,20 +544,6 @@ def test_inference_mode_around_and_inside_gives_what_no_grad_gives(name: str) ->
         assert all(torch.equal(other, right) for other in others)
 
 
-def test_inference_tensors_are_rehearsed_outside_inference_mode_too() -> None:
-    x = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        y = x.clone()
-    for dtype in (torch.float32, torch.float16):
-        with torch.inference_mode():
-            kept = y.to(dtype, copy=True)
-        for product in (torch.matmul, torch.linalg.matmul):
-            with FP16.autocast("cpu"):
-                right, found = product(x.to(dtype), x.to(dtype)), product(kept, kept)
-            assert found.dtype == torch.float16
-            assert torch.equal(found, right)
-
-
 def test_an_observer_within_inference_mode_sees_what_it_sees_without() -> None:
     layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding="same"), nn.Conv2d(8, 8, 3)).eval()
     linear, steps, maps = nn.Linear(6, 4), nn.LSTM(4, 4), torch.randn(1, 3, 8, 8)
