@@ -15,7 +15,7 @@ from rich.markup import escape
 from halftrack.cli.processes import own_rank
 from halftrack.errors import NonFiniteOutputError, UserError
 
-__all__ = ["BAD_VERDICT", "FAILED", "UNUSABLE", "end_interrupted", "telling_errors"]
+__all__ = ["BAD_VERDICT", "FAILED", "UNSAVED", "UNUSABLE", "end_interrupted", "telling_errors"]
 
 FAILED = 1
 """The run failed: a defect, numbers that are not finite, or too little memory on the GPU."""
@@ -23,6 +23,8 @@ UNUSABLE = 2
 """The arguments, files or data cannot be used."""
 BAD_VERDICT = 3
 """All was done, and the answer is bad: something must change, differs, or does not fit."""
+UNSAVED = 4
+"""The last weights of a run could not be written; what was written before is there."""
 
 # Rooms that import nothing of ours; one that is not loaded raised nothing.
 _USERS_ELSEWHERE = {
@@ -35,6 +37,7 @@ _FAILURES = {
     "halftrack.training.ranks": ("LostProcessError",),
     "torch": ("OutOfMemoryError",),
 }
+_UNSAVED = {"halftrack.training.run_files": ("UnsavedWeightsError",)}
 _USERS_OS_ERRORS = (
     FileExistsError,
     FileNotFoundError,
@@ -59,6 +62,9 @@ def telling_errors() -> Iterator[None]:
         if isinstance(error, (NonFiniteOutputError, *_loaded(_FAILURES))):
             _tell("failed", _words(error))
             raise SystemExit(FAILED) from error
+        if isinstance(error, tuple(_loaded(_UNSAVED))):
+            _tell("failed", _words(error))
+            raise SystemExit(UNSAVED) from error
         error.add_note(_DEFECT)
         raise
 

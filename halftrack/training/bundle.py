@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -64,6 +65,7 @@ def write_bundle(bundle: ReplayBundle, folder: Path) -> None:
 
     Raises:
         TypeError: if a batch holds what is neither a tensor nor plain.
+        OSError: if it cannot be written, as on a full disk.
     """
     tensors: dict[str, Tensor] = {f"weights.{k}": v for k, v in bundle.weights.items()}
     trees = []
@@ -85,18 +87,28 @@ def write_bundle(bundle: ReplayBundle, folder: Path) -> None:
     }
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    text = json.dumps(plain, indent=2, allow_nan=False)
-    (partial / _JSON).write_text(text + "\n", encoding="utf-8")
+    try:
+        _write_files(partial, json.dumps(plain, indent=2, allow_nan=False), tensors)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # half of it would keep a full disk full
+        raise
+
+
+def _write_files(folder: Path, text: str, tensors: Mapping[str, Tensor]) -> None:
+    folder.mkdir(parents=True)
+    (folder / _JSON).write_text(text + "\n", encoding="utf-8")
     # Copies: the format refuses tensors that share memory.
     copies = {
         name: t.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, t in tensors.items()
     }
-    save_file(copies, partial / _TENSORS)
-    seal_bundle(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    try:
+        save_file(copies, folder / _TENSORS)
+    except SafetensorError as error:  # no class of Python's, for a full disk too
+        raise OSError(f"{folder / _TENSORS}: {error}") from error
+    seal_bundle(folder)
 
 
 def seal_bundle(folder: Path) -> None:

@@ -6,6 +6,7 @@ it. Everything is of plain types, so ``torch.load(weights_only=True)`` reads it.
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import platform
@@ -13,7 +14,8 @@ import re
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,12 +23,13 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from halftrack.errors import MissingFileError, UserError
+from halftrack.errors import MissingFileError, UserError, naming_file
 from halftrack.pickles import as_plain, read_arrays
 from halftrack.training.admitted import admitted
 from halftrack.training.integrity import check_intact, is_safetensors, seal
 
 __all__ = [
+    "clear_partial",
     "code_versions",
     "newest_checkpoint",
     "prune",
@@ -39,6 +42,7 @@ __all__ = [
 _TORCH_PICKLE = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
 
 
+@cache  # the code that was imported: a commit made while it runs is not in it
 def code_versions() -> dict[str, str | None]:
     """Versions of what computes a run: halftrack, torch, Python and the git commit, if any."""
     from halftrack import __version__
@@ -62,6 +66,8 @@ def code_versions() -> dict[str, str | None]:
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write ``state``; ``path`` is at every moment absent, the old file or the whole new one.
 
+    When it returns, a power cut cannot undo it.
+
     Raises:
         OSError: if it cannot be written, as on a full disk; names the file.
     """
@@ -70,6 +76,20 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         seal(file)
         file.flush()
         os.fsync(file.fileno())
+    with naming_file(path):
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a folder's list of names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems cannot, and need not
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -84,7 +104,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except BaseException as error:
-        partial.unlink(missing_ok=True)  # half a file would keep a full disk full
+        with suppress(OSError):  # half a file would keep a full disk full
+            partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
             error.filename = str(path)
         raise
@@ -209,14 +230,20 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
     raise MissingFileError(f"nothing to resume: no intact step_*.pth in {folder}{details}")
 
 
-def prune(folder: Path, *, keep: int, written: Path | None = None) -> None:
+def prune(folder: Path, *, keep: int, newest: Path) -> None:
     """Delete all but the ``keep`` newest step checkpoints; the best has another name and stays.
 
-    So does the one just ``written``: a torn file of a later step may pass for newer.
+    Files of a later step than the ``newest`` are those that a resume passed over: no help.
     """
-    for path in sorted(folder.glob("step_*.pth"), key=_step_of, reverse=True)[keep:]:
-        if path != written:
-            path.unlink()
+    steps = [each for each in folder.glob("step_*.pth") if _step_of(each) <= _step_of(newest)]
+    for path in sorted(steps, key=_step_of, reverse=True)[keep:]:
+        path.unlink(missing_ok=True)
+
+
+def clear_partial(folder: Path) -> None:
+    """Delete what killed processes have left half written."""
+    for path in folder.glob("*.pth.partial"):
+        path.unlink(missing_ok=True)
 
 
 def _step_of(path: Path) -> int:

@@ -97,6 +97,10 @@ class TrainingConfig:
         default=1000, metadata=_FREE
     )
     """Steps between checkpoints beside those at the end of each epoch; None for no others."""
+    checkpoint_minutes: Annotated[float | None, Bounds(above=0, most=100_000)] = field(
+        default=10.0, metadata=_FREE
+    )
+    """Minutes after which a checkpoint is written if none was; None to count steps alone."""
     keep_checkpoints: Annotated[int, Bounds(least=1, most=1000)] = field(default=2, metadata=_FREE)
     """Step checkpoints kept; the best one is kept apart."""
     ema_decay: Annotated[float | None, Bounds(above=0, below=1)] = None

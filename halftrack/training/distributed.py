@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from io import FileIO
@@ -121,14 +121,13 @@ class SharedLearner(Learner):
             self._running.replay()
         return super().step()
 
-    def stopped_by(self, received: Sequence[int]) -> int | None:
-        """A signal that any of the processes has received so far; None if none has."""
-        own = float(received[0]) if received else 0.0
-        return int(self.ranks.greatest(own, self.device)) or None
+    def greatest(self, value: float) -> float:
+        """The greatest of a number that each process has, told to all."""
+        return self.ranks.greatest(value, self.device)
 
     def _agreed(self, norm: float) -> float:
         """The gradients' norm; not finite anywhere is not finite everywhere."""
-        greatest = self.ranks.greatest(norm if norm < torch.inf else torch.inf, self.device)
+        greatest = self.greatest(norm if norm < torch.inf else torch.inf)
         return greatest if norm < torch.inf else norm
 
 

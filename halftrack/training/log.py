@@ -15,6 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -109,16 +110,19 @@ class RunLog:
         # Unbuffered: what a full disk has not taken stays in ``_unwritten``, in its order.
         return self._path.open("ab", buffering=0)
 
-    @property
-    def position(self) -> int:
-        """Bytes written so far; a checkpoint keeps it so that a resumed log repeats nothing."""
-        os.fsync(self._file.fileno())
-        return self._file.tell()
+    def sync(self) -> None:
+        """Bring the lines written so far to the disk, where it takes them."""
+        with suppress(OSError):
+            os.fsync(self._file.fileno())
 
     def state_dict(self) -> dict[str, Any]:
-        """The unfinished window and the counts: a resumed run logs what an unbroken one logs."""
+        """The unfinished window, the counts, and the bytes written, so that a resume cuts the rest.
+
+        A resumed run logs what an unbroken one logs.
+        """
+        self._write(b"")
         losses = self.of_all(self._told_losses())
-        return {"position": self.position, "losses": losses, "skipped": self._skipped}
+        return {"position": self._file.tell(), "losses": losses, "skipped": self._skipped}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the file back to the checkpoint and take the unfinished window over."""

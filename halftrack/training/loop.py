@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,8 @@ from halftrack.training.run import Run, TrainingResult
 from halftrack.training.same_run import DataFacts
 
 __all__ = ["batch_seed", "steps", "train"]
+
+_SAVE = 0.5
 
 
 def train(
@@ -79,6 +81,7 @@ def train(
 
     Raises:
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
+        UnsavedWeightsError: the last weights could not be written.
         FileNotFoundError: ``resume`` without a checkpoint.
         ValueError: ``resume`` with a checkpoint of another recipe, seed or other data, or a folder
             in use.
@@ -90,7 +93,7 @@ def train(
         learner, config=config, out=out, seed=seed, recipe=recipe, free=free, init=init, data=data
     )
     result = run.result
-    with run.log, _signals() as received:
+    with run, _signals() as received:
         run.begin(resume=resume, data_changed=data_changed, start=start)
         for epoch in range(run.epochs_finished, config.epochs):
             learner.begin_epoch(epoch)
@@ -118,12 +121,24 @@ def train(
                     why=run.explain(report, step, epoch=epoch) if report.skipped else None,
                 )
                 step.clear()
-                if number := learner.stopped_by(received):
-                    return run.stop(number)
-                if config.checkpoint_every and result.steps % config.checkpoint_every == 0:
+                if wish := learner.greatest(_wish(received, run)):
+                    if wish != _SAVE:
+                        return run.stop(int(wish))
                     run.save()
             run.finish_epoch(evaluate)
     return result
+
+
+def _wish(received: Sequence[int], run: Run) -> float:
+    """The number of a signal to stop at, a smaller one if a checkpoint is due, else 0.
+
+    One message tells the greatest to all processes: minutes are those of the one that writes.
+    """
+    if received:
+        return received[0]
+    every, files = run.config.checkpoint_every, run.files
+    is_due = every is not None and run.result.steps % every == 0
+    return _SAVE if is_due or files.clock() >= files.due_at else 0
 
 
 def _steps(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
 
@@ -86,9 +86,20 @@ class Run:
             device=learner.device,
             total_steps=learner.steps_per_epoch * config.epochs,
         )
-        self._files = RunFiles(
-            out, keep=config.keep_checkpoints, say=self.log.say, writes=ranks.is_first
+        self.files = RunFiles(
+            out, config, say=self.log.say, sync=self.log.sync, writes=ranks.is_first
         )
+
+    def __enter__(self) -> Self:
+        self.log.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.files.close()
+            self.result.checkpoint, self.result.best = self.files.newest, self.files.best
+        finally:
+            self.log.__exit__(*error)
 
     def begin(
         self, *, resume: bool, data_changed: bool = False, start: Continuation | None = None
@@ -106,6 +117,7 @@ class Run:
                 already holds a run.
         """
         learner = self.learner
+        self.files.clear_partial()
         computes = computation(learner.model, self.config, learner.precision, learner.device)
         if (ranks := learner.ranks).size > 1:
             share = ranks.share(self.config.accumulate, of="training.accumulate")
@@ -142,10 +154,9 @@ class Run:
         for line in (computes, self.config.lr_rule, *continued):
             self.log.say(line)
 
-    def save(self, *, last: bool = False) -> None:
-        """Write a checkpoint, the ``last`` one if the run ends with it; see ``RunFiles.save``."""
-        self._files.save(self.result.steps, self._state, last=last)
-        self.result.checkpoint = self._files.newest
+    def save(self) -> None:
+        """Begin to write a checkpoint; see ``RunFiles.save``."""
+        self.files.save(self.result.steps, self._state)
 
     def finish_epoch(self, evaluate: Callable[[nn.Module], dict[str, float]] | None) -> None:
         """Save, evaluate where that is due, and save the score with it."""
@@ -156,7 +167,7 @@ class Run:
             self.evaluate(evaluate)
         self.epochs_finished = epoch
         if epoch == self.config.epochs:
-            self.save(last=True)
+            self.files.save_last(self.result.steps, self._state)
 
     def evaluate(self, evaluate: Callable[[nn.Module], dict[str, float]]) -> None:
         """Score the (averaged) weights and keep them as ``best.pth`` if none before were better."""
@@ -170,11 +181,10 @@ class Run:
                     f"measured are {sorted(metrics)}"
                 )
             # A NaN score is never the best: nothing compares greater than it ever after.
-            if score == score and (self.result.best is None or score > self.result.best):
+            best = self.files.best
+            if score == score and (best is None or score > best):
                 meta = self._meta() | {"metrics": metrics}
-                state = {"meta": meta, "state_dict": model.state_dict()}
-                if self._files.save_best(lambda: state):
-                    self.result.best = score
+                self.files.save_best(score, {"meta": meta, "state_dict": model.state_dict()})
         self.learner.model.train()
         self.result.metrics = metrics
         self.log.note(
@@ -188,10 +198,10 @@ class Run:
 
     def stop(self, signal_number: int) -> TrainingResult:
         """Save and end early, as a signal asked for."""
-        self.save(last=True)
+        self.files.save_last(self.result.steps, self._state)
         self.result.interrupted = signal_number
         self.log.say(
-            f"stopped by signal {signal_number}; go on with --resume from {self.result.checkpoint}"
+            f"stopped by signal {signal_number}; go on with --resume from {self.files.newest}"
         )
         return self.result
 
@@ -248,7 +258,7 @@ class Run:
                 "epochs_finished": self.epochs_finished,
                 "steps": self.result.steps,
                 "skipped": self.result.skipped,
-                "best": self.result.best,
+                "best": self.files.best,
                 "metrics": self.result.metrics,
             },
         }
@@ -268,20 +278,19 @@ class Run:
         self.batches_done = batches_done(position)
         self.epochs_finished = position["epochs_finished"]
         self.result.steps, self.result.skipped = position["steps"], position["skipped"]
-        self.result.best = position["best"]
-        self.result.checkpoint = self._files.newest = path
+        self.files.best, self.files.newest = position["best"], path
         self.result.loss_scale = self.learner.loss_scale.value
         self.result.metrics = position["metrics"]
         before = meta["recipe"].get("training", {}).get("best_metric", self.config.best_metric)
         if before != self.config.best_metric:
-            self.result.best = None
+            self.files.best = None
             self.log.say(f"the best so far was by {before}: it counts no more")
 
     def _restart_epoch(self, state: Mapping[str, Any], changes: Sequence[str]) -> None:
         """Go on with other data at the start of the epoch, which may be of another length."""
         learner, length = self.learner, self.learner.steps_per_epoch
         if any(line.startswith(SCORED) for line in changes):
-            self.result.best = None
+            self.files.best = None
             self.log.say("the best so far was on other validation data: it counts no more")
         was = state["meta"].get("data", {}).get(EPOCH, {}).get("batches")
         complete = was is not None and self.batches_done == (self.epochs_finished + 1) * was

@@ -1,72 +1,172 @@
-"""Checkpoints that a run leaves in its folder: the newest steps, and the best."""
+"""Checkpoints that a run leaves in its folder while it goes on: the newest steps, and the best.
+
+What a file is to hold is copied to memory, which takes a moment, and written by a thread.
+"""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from halftrack.errors import UserError, reason_of
-from halftrack.training.checkpoint import prune, write_checkpoint
+from torch import Tensor
 
-__all__ = ["RunFiles"]
+from halftrack.errors import reason_of
+from halftrack.training.checkpoint import clear_partial, prune, write_checkpoint
+from halftrack.training.config import TrainingConfig
+
+__all__ = ["RunFiles", "UnsavedWeightsError"]
 
 State = Callable[[], Mapping[str, Any]]
 
 
+class UnsavedWeightsError(RuntimeError):
+    """The end of a run whose last weights could not be written."""
+
+
 class RunFiles:
-    """Writes a run's checkpoints; a full disk stops no run, which goes on with the file before.
+    """Writes a run's checkpoints, one at a time, while the run goes on.
+
+    Where a file cannot be written (the disk is full, the folder read-only or gone), the run is told
+    and goes on with the file before; the next checkpoint is the next attempt.
 
     Args:
         folder: of the run.
-        keep: step checkpoints that stay.
-        say: told what could not be written.
+        config: says after how many minutes a checkpoint is due, and how many stay.
+        say: told once what cannot be written, and when it can be again; called by the thread.
+        sync: brings to the disk what a file relies on; called by the thread before each.
         writes: False of a process that shares a run with the one that writes.
+        clock: seconds.
     """
 
     def __init__(
-        self, folder: Path, *, keep: int, say: Callable[[str], None], writes: bool = True
+        self,
+        folder: Path,
+        config: TrainingConfig,
+        *,
+        say: Callable[[str], None],
+        sync: Callable[[], None] = lambda: None,
+        writes: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._keep, self._say, self._writes = folder, keep, say, writes
+        self._folder, self._config, self._writes = folder, config, writes
+        self._say, self._sync = say, sync
+        self.clock = clock
+        self.due_at = self._due_at()
+        """The clock's time at which a checkpoint is due; another process's run has none."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+        self._failing: dict[str, str] = {}  # what cannot be written of late, and why
         self.newest: Path | None = None
-        """The newest step checkpoint."""
+        """The newest step checkpoint that is whole on the disk."""
+        self.best: float | None = None
+        """The score of ``best.pth`` on the disk; None without one."""
 
-    def save(self, step: int, state: State, *, last: bool = False) -> None:
-        """Write ``step_N.pth`` and delete the oldest beyond those to keep.
+    def clear_partial(self) -> None:
+        """Delete what a killed process has left half written."""
+        if self._writes:
+            clear_partial(self._folder)
+
+    def save(self, step: int, state: State) -> None:
+        """Begin to write ``step_N.pth``; the oldest beyond those to keep are deleted after that.
+
+        Waits for the file before it, so that a kill costs no more than the last two intervals.
 
         Args:
             step: N.
             state: gives what the file holds.
-            last: the run ends with it.
-
-        Raises:
-            ValueError: if ``last`` cannot be written and there is no other file of the run.
         """
         path = self._folder / f"step_{step}.pth"
-        if not self._written(path, state):
-            if last and not any(self._folder.glob("*.pth")):
-                raise UserError(f"{path} could not be written, and no other: the weights are lost")
-            return
-        self.newest = path
+        self.wait()
+        held = state()  # of processes that share a run, each tells the first what it has
+        self.due_at = self._due_at()
         if self._writes:
-            prune(self._folder, keep=self._keep, written=path)
+            self._writing = self._thread.submit(self._write_step, path, _snapshot(held))
+        else:
+            self.newest = path
 
-    def save_best(self, state: State) -> bool:
-        """Write ``best.pth``; returns whether that could be done."""
-        return self._written(self._folder / "best.pth", state)
+    def save_last(self, step: int, state: State) -> None:
+        """Write the checkpoint that a run ends with, and wait until it is on the disk.
 
-    def _written(self, path: Path, state: State) -> bool:
-        try:
-            held = state()  # of processes that share a run, each tells the first what it has
-            if self._writes:
-                write_checkpoint(path, held)
-        except OSError as error:
-            kept = "there is no file before it"
+        Raises:
+            UnsavedWeightsError: if it cannot be written; says what there is in its place.
+        """
+        self.save(step, state)
+        self.wait()
+        path = self._folder / f"step_{step}.pth"
+        if self.newest != path:
+            left = "there is no other checkpoint: they are lost"
             if self.newest is not None:
-                kept = f"{self.newest.name} is kept"
-            self._say(
-                f"{reason_of(error)} while writing {path}; {kept}, the run goes on and tries again "
-                "at its next checkpoint"
+                left = f"{self.newest} is kept: --resume goes on from it once that is mended"
+            raise UnsavedWeightsError(
+                f"the weights of the last step, {step}, could not be saved in {path}: "
+                f"{self._failing['step']}; {left}"
             )
+
+    def save_best(self, score: float, held: Mapping[str, Any]) -> None:
+        """Begin to write ``best.pth``, which has this score and holds this."""
+        self.wait()
+        if self._writes:
+            self._writing = self._thread.submit(self._write_best, score, _snapshot(held))
+        else:
+            self.best = score
+
+    def wait(self) -> None:
+        """Wait until what is being written is on the disk, or has failed."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def close(self) -> None:
+        """Wait for the file being written, and end the thread."""
+        self._thread.shutdown()
+        self.wait()
+
+    def _due_at(self) -> float:
+        minutes = self._config.checkpoint_minutes
+        return self.clock() + 60 * minutes if self._writes and minutes is not None else math.inf
+
+    def _write_step(self, path: Path, held: Mapping[str, Any]) -> None:
+        if self._written(path, held, kind="step"):
+            self.newest = path
+            with suppress(OSError):  # tried again after the next one
+                prune(self._folder, keep=self._config.keep_checkpoints, newest=path)
+
+    def _write_best(self, score: float, held: Mapping[str, Any]) -> None:
+        if self._written(self._folder / "best.pth", held, kind="best"):
+            self.best = score
+
+    def _written(self, path: Path, held: Mapping[str, Any], *, kind: str) -> bool:
+        self._sync()
+        try:
+            write_checkpoint(path, held)
+        except OSError as error:
+            reason = reason_of(error)
+            if reason not in self._failing.values():
+                kept = "there is no file before it"
+                if self.newest is not None:
+                    kept = f"{self.newest.name} is kept"
+                self._say(
+                    f"{reason} while writing {path}; {kept}, the run goes on and tries again at "
+                    "each checkpoint"
+                )
+            self._failing[kind] = reason
             return False
+        if before := self._failing.pop(kind, ""):
+            self._say(f"{path} is written, after: {before}")
         return True
+
+
+def _snapshot(value: Any) -> Any:
+    """A copy of a state on the CPU, which no later step changes."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _snapshot(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_snapshot(item) for item in value)
+    return value

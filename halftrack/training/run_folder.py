@@ -39,7 +39,8 @@ def own_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that is read-only by now
+            lock.unlink(missing_ok=True)
         _held.discard(descriptor)
         os.close(descriptor)
         with suppress(OSError):  # where something was written into it

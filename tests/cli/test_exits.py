@@ -14,6 +14,7 @@ from halftrack.data import DataError
 from halftrack.errors import MissingFileError, NonFiniteOutputError, UserError
 from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.synthetic import SyntheticVideoError
+from halftrack.training.run_files import UnsavedWeightsError
 
 PLANTED = """
 import sys
@@ -73,6 +74,7 @@ def wrong_precision() -> ValueError:
         (NonFiniteGradientError("fc1: NaN"), 1, "failed: fc1: NaN\n"),
         (NonFiniteOutputError("scores"), 1, "failed: scores\n"),
         (torch.OutOfMemoryError("20 GiB"), 1, "failed: 20 GiB\n"),
+        (UnsavedWeightsError("full"), 4, "failed: full\n"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )

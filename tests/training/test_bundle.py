@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,18 @@ def test_a_torn_bundle_is_an_error(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"damaged: its files do not match checksum\.txt"):
         read_bundle(tmp_path / "b", types_of)
+
+
+def test_a_disk_that_is_full_leaves_nothing_of_a_bundle(tmp_path: Path) -> None:
+    large = CropBatch(images=torch.rand(9, 3, 64, 64), labels=torch.ones(9), sample_ids=())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))  # the JSON fits
+    try:
+        with pytest.raises(OSError, match=r"tensors\.safetensors.* too large"):
+            write_bundle(bundle(large), tmp_path / "b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["bundle.json", "tensors.safetensors", "checksum.txt"])

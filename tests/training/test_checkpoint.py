@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 from pathlib import Path
 
@@ -56,15 +58,44 @@ def test_nothing_intact_is_an_error_that_lists_the_torn(tmp_path: Path) -> None:
 def test_prune_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     for name in ("step_9.pth", "step_10.pth", "step_11.pth", "best.pth"):
         write_checkpoint(tmp_path / name, {})
-    prune(tmp_path, keep=2)
+    prune(tmp_path, keep=2, newest=tmp_path / "step_11.pth")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["best.pth", "step_10.pth", "step_11.pth"]
 
 
-def test_prune_spares_the_file_just_written_beside_a_torn_later_one(tmp_path: Path) -> None:
-    for name in ("step_150.pth", "step_200.pth"):
+def test_prune_counts_no_torn_file_of_a_later_step(tmp_path: Path) -> None:
+    for name in ("step_100.pth", "step_150.pth", "step_200.pth"):
         write_checkpoint(tmp_path / name, {})
-    prune(tmp_path, keep=1, written=tmp_path / "step_150.pth")
-    assert (tmp_path / "step_150.pth").exists()
+    prune(tmp_path, keep=2, newest=tmp_path / "step_150.pth")
+    assert len(list(tmp_path.iterdir())) == 3
+    prune(tmp_path, keep=1, newest=tmp_path / "step_150.pth")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step_150.pth", "step_200.pth"]
+
+
+def test_a_written_file_is_on_the_disk_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", watched)
+    write_checkpoint(tmp_path / "step_1.pth", {})
+    assert synced == ["step_1.pth.partial", tmp_path.name]
+
+
+def test_a_file_system_that_syncs_no_folders_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_folders(descriptor: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{descriptor}")).is_dir():
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr("os.fsync", refuse_folders)
+    write_checkpoint(tmp_path / "step_1.pth", {"step": 1})
+    assert read_checkpoint(tmp_path / "step_1.pth") == {"step": 1}
 
 
 def test_whole_model_loads_without_a_remark(tmp_path: Path) -> None:

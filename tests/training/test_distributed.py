@@ -304,6 +304,18 @@ def test_a_shared_run_is_resumed_by_another_number_of_processes(
     assert_same_log(tmp_path / "shared", tmp_path / "alone")
 
 
+def test_the_first_processs_clock_decides_for_all_when_to_save(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    often = {"checkpoint_every": None, "checkpoint_minutes": 1e-9, "keep_checkpoints": 9}
+    config = dataclasses.replace(tiny.SHORT, accumulate=2, epochs=1, **often)
+    _, results = shared(tiny, tmp_path, config)
+    assert sorted(path.name for path in tmp_path.glob("step_*")) == [
+        f"step_{step}.pth" for step in range(1, 5)
+    ]
+    assert {each.checkpoint for each in results} == {tmp_path / "step_4.pth"}
+
+
 def test_synced_norms_are_alike_in_all_processes(tiny: ModuleType, tmp_path: Path) -> None:
     config = dataclasses.replace(tiny.SHORT, accumulate=2, sync_batch_norm=True)
     first, second = shared(tiny, tmp_path, config)[0]

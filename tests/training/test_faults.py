@@ -7,9 +7,11 @@ import errno
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +21,7 @@ import torch
 
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
+from halftrack.training.run_files import UnsavedWeightsError
 
 SET = {"videos": 4, "frames": 40, "annotations": "a1b2"}
 
@@ -199,13 +202,54 @@ def test_a_full_disk_keeps_the_file_before_and_the_run_goes_on(
     assert all(torch.equal(v, ends[1]["state_dict"][k]) for k, v in ends[0]["state_dict"].items())
 
 
-def test_a_disk_that_is_full_at_the_end_leaves_an_earlier_file_and_is_no_error(
+def test_a_disk_that_is_full_at_the_end_is_an_error_and_the_file_before_goes_on(
     tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Disk(monkeypatch, lambda path: path.name in ("step_7.pth", "step_8.pth"))
-    assert tiny.run(tmp_path)[1].checkpoint == tmp_path / "step_6.pth"
+    with pytest.raises(UnsavedWeightsError, match=r"last step, 8.*step_6\.pth is kept: --resume"):
+        tiny.run(tmp_path)
     monkeypatch.undo()
-    assert tiny.run(tmp_path, resume=True)[1].steps == 8
+    assert tiny.run(tmp_path, resume=True)[1].checkpoint == tmp_path / "step_8.pth"
+
+
+def test_a_folder_that_is_gone_for_a_while_costs_the_files_of_that_time_alone(
+    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, away = tmp_path / "run", tmp_path / "away"
+
+    class Moving(tiny.TinySource):
+        def batches(self, **where: Any) -> Iterator[Any]:
+            for place, batch in enumerate(super().batches(**where)):
+                if (where["epoch"], place) == (0, 2):
+                    out.rename(away)
+                if (where["epoch"], place) == (1, 0):
+                    away.rename(out)
+                yield batch
+
+    tiny.run(out, batches=Moving())
+    assert read_checkpoint(out / "step_8.pth")["position"]["steps"] == 8
+    told = " ".join(capfd.readouterr().err.split())
+    assert told.count("no such file or directory while writing") == 1
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if row["mode"] == "train"] == [3, 6, 8]
+
+
+def test_an_error_and_a_signal_wait_for_the_file_being_written(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def slowly(source: Path, target: Path) -> None:
+        time.sleep(0.2)
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", slowly)
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(4))
+    assert {path.name for path in tmp_path.glob("*.p*")} == {"step_1.pth", "step_2.pth"}
+    source = tiny.DyingSource(1, signal_number=signal.SIGTERM)
+    _, result = tiny.run(tmp_path, batches=source, resume=True)
+    assert read_checkpoint(result.checkpoint)["position"]["batches_done"] == 6
 
 
 def test_a_best_that_could_not_be_written_is_not_the_best(
@@ -223,13 +267,13 @@ def test_the_end_of_a_run_without_any_file_is_an_error(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(ValueError, match="the weights are lost"):
+    with pytest.raises(UnsavedWeightsError, match="they are lost"):
         tiny.run(tmp_path)
 
 
-@pytest.mark.parametrize(("files", "code"), [(0, 1), (1.5, 0)])
+@pytest.mark.parametrize(("files", "left"), [(0, "they are lost"), (1.5, "step_1.pth is kept")])
 def test_a_real_disk_that_fills_up_keeps_the_checkpoint_it_has(
-    tiny: ModuleType, tmp_path: Path, files: float, code: int
+    tiny: ModuleType, tmp_path: Path, files: float, left: str
 ) -> None:
     tiny.run(tmp_path / "whole")
     size = (tmp_path / "whole/step_8.pth").stat().st_size
@@ -245,11 +289,12 @@ def test_a_real_disk_that_fills_up_keeps_the_checkpoint_it_has(
     if "mount:" in done.stderr or "unshare:" in done.stderr:
         pytest.skip(f"no mounts of our own here: {done.stderr}")
     told = " ".join(done.stderr.split())
-    assert done.returncode == code, told
-    assert "no space left on device while writing" in told
-    assert ("the weights are lost" in told) == (code == 1)
-    saved = [path.name for path in kept.glob("step_*.pth")]
-    assert saved == ([] if code else ["step_1.pth"])
+    assert done.returncode == 1, told
+    assert told.count("no space left on device while writing") == 1
+    assert "the weights of the last step, 8, could not be saved" in told
+    assert left in told
+    saved = [path.name for path in kept.glob("step_*.pth*")]
+    assert saved == ([] if files == 0 else ["step_1.pth"])
     for name in saved:
         assert read_checkpoint(kept / name)["position"]["steps"] == 1
 

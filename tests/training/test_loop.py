@@ -236,6 +236,15 @@ def test_checkpoints_are_written_every_so_many_steps_and_at_each_epochs_end(
     assert {path.name for path in tmp_path.glob("step_*")} == {f"step_{n}.pth" for n in steps}
 
 
+@pytest.mark.parametrize(("minutes", "steps"), [(1e-9, set(range(1, 9))), (1000.0, {4, 8})])
+def test_checkpoints_are_written_every_so_many_minutes(
+    tiny: ModuleType, tmp_path: Path, minutes: float, steps: set[int]
+) -> None:
+    often = {"checkpoint_every": None, "checkpoint_minutes": minutes, "keep_checkpoints": 9}
+    tiny.run(tmp_path, dataclasses.replace(tiny.SHORT, **often))
+    assert {path.name for path in tmp_path.glob("step_*")} == {f"step_{n}.pth" for n in steps}
+
+
 def test_batches_are_pinned_for_a_gpu_alone(tiny: ModuleType, tmp_path: Path) -> None:
     asked: list[object] = []
 
