@@ -147,8 +147,7 @@ class SampleWorkers(Generic[Key, Item]):
         if workers < 0:
             raise UserError(f"workers={workers!r}: expected 0 or more")
         if workers == 0 and not pin:
-            here: _Function[Key, Item] = _Function(self._function)
-            yield from map(here.__getitem__, keys)
+            yield from map(_Function[Key, Item](self._function).__getitem__, keys)
             return
         if self._busy:
             raise RuntimeError(
@@ -157,13 +156,17 @@ class SampleWorkers(Generic[Key, Item]):
         self._busy = True
         try:
             yield from self._pass(keys, workers, pin)
+        except BaseException:
+            self.close()  # the garbage collector would wait five seconds for each worker
+            raise
         finally:
             self._busy = False
 
     def close(self) -> None:
         """End the workers now; the next pass starts new ones."""
-        self._loader = None
-        self._settings = None
+        if (iterator := getattr(self._loader, "_iterator", None)) is not None:
+            iterator._shutdown_workers()  # torch has a public name for neither
+        self._loader = self._settings = None
 
     def _pass(self, keys: Sequence[Key], workers: int, pin: bool) -> Iterator[Item]:
         if self._loader is None or self._settings != (workers, pin):
@@ -187,7 +190,6 @@ class SampleWorkers(Generic[Key, Item]):
         if not workers:
             yield from batches
             return
-        # torch has no public name for its processes.
         processes = list(batches._workers)  # type: ignore[attr-defined]
         pids, name = tuple(process.pid for process in processes), id(batches)
         if batches._worker_pids_set:  # type: ignore[attr-defined]
@@ -206,10 +208,8 @@ class SampleWorkers(Generic[Key, Item]):
                             item = item.item()
                     yield item
             except (EOFError, OSError, RuntimeError) as error:
-                death = _death_of(processes)
-                if death is None:
+                if (death := _death_of(processes)) is None:
                     raise
-                self.close()
                 raise DataWorkerError(watch.ended or death) from error
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,28 @@ def test_a_worker_that_dies_is_named(number: signal.Signals | None, message: str
     with pytest.raises(DataWorkerError, match=message):
         values(prepared)
     prepared.close()
+
+
+@pytest.mark.parametrize("where", ["in a worker", "in the parent"])
+def test_a_pass_that_an_error_ends_takes_its_workers_along_at_once(where: str) -> None:
+    def bad(key: int) -> dict[str, Tensor]:
+        if key == 3 and where == "in a worker":
+            raise ValueError("a bad sample")
+        return square(key)
+
+    def learn() -> None:
+        with closing(prepared.map(range(12), workers=2)) as items:
+            for number, _ in enumerate(items):
+                if number == 2 and where == "in the parent":
+                    raise ValueError("a bad sample")
+
+    prepared, before = SampleWorkers(bad), children()
+    with pytest.raises(ValueError, match="a bad sample"):
+        learn()
+    assert children() == before  # nobody waits for the garbage collector
+    if where == "in the parent":
+        assert values(prepared) == SQUARES
+        prepared.close()
 
 
 def test_a_worker_killed_between_two_samples_does_not_break_into_a_step() -> None:
