@@ -11,7 +11,8 @@ from halftrack.cli.checks import check_folder, check_name, check_output, number
 from halftrack.cli.console import progress_bar, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.help import Command
-from halftrack.cli.options import DataRoot, RecipeName, Seed, Settings
+from halftrack.cli.options import Seed, Settings
+from halftrack.cli.own_data import check_own, is_path
 from halftrack.cli.recipe import choose_recipe, find_recipe
 from halftrack.errors import UserError
 
@@ -92,8 +93,19 @@ def sample(arguments: Annotated[list[str] | None, typer.Argument()] = None) -> N
 
 @app.command(cls=Command)
 def check(
-    recipe: RecipeName,
-    data_root: DataRoot,
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH|RECIPE",
+            help="A folder or file of your own, or the name of a recipe, with --data-root.",
+        ),
+    ],
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder that contains the data sets of RECIPE, as downloaded."
+        ),
+    ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image too. This takes longer.")
     ] = False,
@@ -101,18 +113,25 @@ def check(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Score the <sequence>.txt files in this folder too, as `halftrack eval --results` "
-            "does, and list what it would stop at.",
+            help="With a recipe: score the <sequence>.txt files in this folder too, as `halftrack "
+            "eval --results` does, and list what it would stop at.",
         ),
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Look for problems in the data of a recipe.
+    """Look for problems in your data, or in the data of a recipe.
 
-    Reads all annotations, looks for all images, counts them and lists every problem. Exit code 3
+    Reads all annotations, looks for all images, counts them and lists every problem. For a folder
+    or file of yours it also says which layout that is in and which recipes can use it. Exit code 3
     means that there are problems.
     """
+    if is_path(recipe, data_root):
+        if results is not None or settings:
+            raise UserError("--results and --set are for a recipe: leave them out, or name one")
+        check_own(recipe, decode=decode)
+        return
     source = find_recipe(recipe, None, settings)
+    assert data_root is not None
     check_folder("--data-root", data_root)
     check_folder("--results", results)
     chosen = choose_recipe(source, None, settings)

@@ -10,6 +10,7 @@ import typer
 from halftrack.cli.checks import check_device, check_folder, check_output
 from halftrack.cli.console import console, progress_bar, tell
 from halftrack.cli.options import (
+    ClassNames,
     DataRoot,
     DetectorFile,
     Device,
@@ -22,7 +23,7 @@ from halftrack.cli.options import (
     Trust,
 )
 from halftrack.cli.processes import own_rank, start_processes
-from halftrack.cli.recipe import check_parts, choose_recipe, find_recipe, with_parts
+from halftrack.cli.recipe import check_parts, choose_recipe, find_recipe, with_classes, with_parts
 from halftrack.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = ["evaluate"]
 def evaluate(
     recipe: RecipeName,
     data_root: DataRoot,
+    classes: ClassNames = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -81,6 +83,7 @@ def evaluate(
     check_output(out)
     check_device(device)
     chosen = with_parts(choose_recipe(source, precision, settings), detector, reid)
+    chosen = with_classes(chosen, classes, data_root)
     if batch is not None:
         chosen = chosen.with_test_batch(batch)
     if checkpoint is None and results is None and chosen.needs_checkpoint:

@@ -11,7 +11,7 @@ __all__ = ["EXAMPLES", "GROUPS", "Command"]
 GROUPS = {
     "Data": (
         "data_root", "init_box", "image", "samples", "objects", "layout", "train_videos",
-        "val_videos", "frames", "decode", "results",
+        "val_videos", "frames", "decode", "results", "classes",
     ),
     "Model": ("recipe", "options", "checkpoint", "detector", "reid", "init", "trust", "settings"),
     "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every"),
@@ -76,7 +76,7 @@ EXAMPLES = {
     ),
     "quickstart": ("quickstart", "quickstart --task vid --full"),
     "check": (
-        "data check selsa_tiny_sample --data-root SYNTHETIC",
+        "data check DATA",
         "data check siamese_rpn_r50_20e_lasot --data-root DATA --decode",
     ),
     "synthetic": ("data synthetic SYNTHETIC", "data synthetic SYNTHETIC --layout mot --seed 1"),

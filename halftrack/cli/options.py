@@ -10,6 +10,7 @@ import typer
 from halftrack.cli.checks import number
 
 __all__ = [
+    "ClassNames",
     "DataRoot",
     "DetectorFile",
     "Device",
@@ -39,6 +40,15 @@ DataRoot = Annotated[
         "--data-root",
         metavar="FOLDER",
         help="Folder that contains the data sets (ILSVRC/, MOT17/, ...) as downloaded.",
+    ),
+]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="NAMES",
+        help="Tell these classes apart, e.g. car,bus; from-data takes those that the training "
+        "annotations name. The model's last layer follows. Default: as the recipe says.",
     ),
 ]
 PrecisionName = Annotated[

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from halftrack.cli.checks import check_new_file, number
+from halftrack.cli.checks import check_folder, check_new_file, number
 from halftrack.cli.console import console, tell
 from halftrack.cli.exits import BAD_VERDICT
-from halftrack.cli.options import RecipeName, Samples, Settings
-from halftrack.cli.recipe import choose_recipe, find_recipe
+from halftrack.cli.options import ClassNames, RecipeName, Samples, Settings
+from halftrack.cli.recipe import choose_recipe, find_recipe, with_classes
 from halftrack.rehearsing.gpu import parse_memory
 
 __all__ = ["plan"]
@@ -20,6 +20,14 @@ __all__ = ["plan"]
 
 def plan(
     recipe: RecipeName,
+    classes: ClassNames = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Look into the data sets in this folder for --classes from-data.",
+        ),
+    ] = None,
     gpu_memory: Annotated[
         str | None,
         typer.Option(
@@ -57,11 +65,13 @@ def plan(
     source = find_recipe(recipe, None, settings)
     memory = None if gpu_memory is None else parse_memory(gpu_memory)
     check_new_file("--out", out)
+    check_folder("--data-root", data_root)
     from halftrack.studies.memory.step_sizes import parse_image, resized
 
     if image is not None:
         parse_image(image)
     chosen = choose_recipe(source, None, settings).for_training()
+    chosen = with_classes(chosen, classes, data_root)
     chosen = resized(chosen, image=image, samples=samples)
     from halftrack.report import render_table
     from halftrack.studies.memory.plan import plan_memory

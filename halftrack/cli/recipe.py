@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from halftrack.bounds import shown
 from halftrack.cli.checks import check_name, check_weights
@@ -23,9 +23,11 @@ __all__ = [
     "choose_trained",
     "find_recipe",
     "start_weights",
+    "with_classes",
     "with_parts",
 ]
 
+RecipeT = TypeVar("RecipeT", bound="Recipe")
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 
 
@@ -120,6 +122,24 @@ def check_parts(checkpoint: Path | None, detector: str | None, reid: str | None)
         raise UserError("--checkpoint holds both parts: leave out --detector and --reid")
     for option, file in (("--checkpoint", checkpoint), ("--detector", detector), ("--reid", reid)):
         check_weights(option, file)
+
+
+def with_classes(recipe: RecipeT, classes: str | None, data_root: Path | None = None) -> RecipeT:
+    """A recipe for other classes: those named or, with ``from-data``, those of its training data.
+
+    Raises:
+        UserError: for a recipe that tells no classes apart, names that cannot be, no data to look
+            into.
+    """
+    if classes is None:
+        return recipe
+    if classes == "from-data" and data_root is None:
+        raise UserError(
+            "--classes from-data: there are no data to look into; give --data-root, or name the "
+            "classes, e.g. --classes car,bus"
+        )
+    names = () if classes == "from-data" else tuple(name.strip() for name in classes.split(","))
+    return recipe.with_classes(names, data_root)
 
 
 def with_parts(recipe: Recipe, detector: str | None, reid: str | None) -> Recipe:

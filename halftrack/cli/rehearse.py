@@ -14,8 +14,8 @@ from rich.markup import escape
 from halftrack.cli.checks import check_folder, check_name, check_output, number
 from halftrack.cli.console import console, progress_bar, tell
 from halftrack.cli.exits import BAD_VERDICT
-from halftrack.cli.options import Init, RecipeName, Samples, Seed, Settings, Trust
-from halftrack.cli.recipe import find_recipe, start_weights
+from halftrack.cli.options import ClassNames, Init, RecipeName, Samples, Seed, Settings, Trust
+from halftrack.cli.recipe import find_recipe, start_weights, with_classes
 
 if TYPE_CHECKING:
     from halftrack.studies.rehearsal.rehearse import Rehearsal
@@ -32,6 +32,7 @@ def rehearse(
             help="Folder that contains the data sets as downloaded. Default: synthetic video.",
         ),
     ] = None,
+    classes: ClassNames = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -103,6 +104,7 @@ def rehearse(
     from halftrack.studies.rehearsal.rehearsable import rehearsable
 
     chosen = override(rehearsable(source.load(), precision), settings or ())
+    chosen = with_classes(chosen, classes, data_root)
     if data_root is not None:
         chosen.find_training_data(data_root)
     from halftrack.studies.rehearsal.rehearse import rehearse as rehearse_recipe

@@ -16,6 +16,7 @@ from halftrack.cli.checks import (
 from halftrack.cli.console import tell
 from halftrack.cli.exits import BAD_VERDICT, end_interrupted
 from halftrack.cli.options import (
+    ClassNames,
     DataRoot,
     Device,
     Gpus,
@@ -27,7 +28,7 @@ from halftrack.cli.options import (
     Trust,
 )
 from halftrack.cli.processes import start_processes
-from halftrack.cli.recipe import choose_trained, find_recipe, start_weights
+from halftrack.cli.recipe import choose_trained, find_recipe, start_weights, with_classes
 from halftrack.errors import UserError
 
 __all__ = ["replay", "train"]
@@ -36,6 +37,7 @@ __all__ = ["replay", "train"]
 def train(
     recipe: RecipeName,
     data_root: DataRoot,
+    classes: ClassNames = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -95,6 +97,7 @@ def train(
     # A run that goes on has its weights.
     init = None if resume or resume_from else start_weights(source, init)
     chosen = choose_trained(source, precision, settings)
+    chosen = with_classes(chosen, classes, data_root)
     chosen.find_training_data(data_root)
     chosen.find_test_data(data_root)
     if gpus is not None:

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 # Part of every cache name: raise it when VideoIndex or what is put into it changes, and old files
 # are no longer looked at.
-_LAYOUT = 2
+_LAYOUT = 3
 
 
 def cache_folder() -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,7 @@ def check_sot(
     return SetReport(
         name=name,
         counts=counts,
+        sizes=Counter(size for each, _ in frames if (size := sizes[each.name]) is not None),
         left_out=images.passed_over,
         odd=odd_counts(sequences),
         odd_images=tuple(images.odd),

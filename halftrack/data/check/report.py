@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +20,8 @@ class SetReport:
     counts: dict[str, int] = field(default_factory=dict)
     """Counts of what is learned from or tested on: ``videos`` or ``stills``, ``frames`` with a
     readable annotation, ``key frames``, ... ; empty if the set could not be read."""
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    """Numbers of images by their height and width; empty where nothing tells."""
     boxes_per_class: dict[str, int] = field(default_factory=dict)
     """Usable boxes of each class; empty where classes do not matter."""
     left_out: dict[str, int] = field(default_factory=dict)
@@ -35,6 +38,8 @@ class SetReport:
     def lines(self, limit: int) -> list[str]:
         """Text for people, with at most ``limit`` problems."""
         lines = [f"{self.name}: {_listed(self.counts) or 'could not be read'}"]
+        if self.sizes:
+            lines.append(f"  sizes: {_sizes(self.sizes)}")
         if self.boxes_per_class:
             boxes = ", ".join(f"{name} {n}" for name, n in self.boxes_per_class.items() if n)
             lines.append(f"  boxes: {boxes or 'none'}")
@@ -86,6 +91,13 @@ class DataReport:
             return "see problems"
         odd = sum(len(report.odd_images) for report in self.sets)
         return f"no problems, but see {odd} odd images" if odd else "all is well"
+
+
+def _sizes(sizes: Counter[tuple[int, int]]) -> str:
+    """The commonest sizes as width and height, and how many others there are."""
+    told = [f"{width}x{height} ({n})" for (height, width), n in sizes.most_common(4)]
+    more = len(sizes) - len(told)
+    return ", ".join(told) + (f" and {more} others" if more else "")
 
 
 def _first(problems: tuple[Problem, ...], limit: int) -> list[str]:

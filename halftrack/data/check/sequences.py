@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,7 +23,7 @@ from halftrack.data.mot.scoring import nothing_to_detect, unscorable
 from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
 
-__all__ = ["check_mot"]
+__all__ = ["check_mot", "sequences_report"]
 
 
 def check_mot(
@@ -83,20 +84,15 @@ def _check_split(
     )
     lacks = lacking(sequences, truth=learned_from or not tracked, detections=public)
     problems += lacks.values()
-    places = [(each, number) for each in sequences for number in each.frame_numbers]
-    images = look_at_images(
-        places,
-        lambda place: place[0].path(place[1]),
-        size=lambda place: place[0].size,
-        source="its annotation" if json else "seqinfo.ini",
+    report = sequences_report(
+        f"{config.benchmark} {json or split}",
+        sequences,
+        flag_zero=config.train_flag_zero,
         decode=decode,
         threads=threads,
         progress=progress,
     )
-    annotated = [each for each in sequences if each.truth is not None]
-    learned = [learned_rows(each, flag_zero=config.train_flag_zero) for each in annotated]
-    left_out = sum((counts for _, counts in learned), LeftOutRows())
-    boxes = {"pedestrian": sum(len(rows) for rows, _ in learned)}
+    boxes = dict(report.boxes_per_class)
     if isinstance(config, ReIDDataConfig):
         crops = _check_crops(config, data_root, problems) if not problems else None
         if crops is not None:
@@ -107,14 +103,50 @@ def _check_split(
             problems += _nothing_to_learn(config, usable)
         if tested:
             problems += _nothing_to_score(config, usable, tracked=tracked)
+    return replace(report, boxes_per_class=boxes, problems=(*problems, *report.problems))
+
+
+def sequences_report(
+    name: str,
+    sequences: Sequence[MotSequence],
+    *,
+    flag_zero: bool = False,
+    decode: bool,
+    threads: int,
+    progress: Progress | None,
+) -> SetReport:
+    """The rows of some sequences that are learned from, and a look at their images.
+
+    Args:
+        name: of the set.
+        sequences: as read.
+        flag_zero: learn from pedestrians with flag 0 too.
+        decode: decode every image too.
+        threads: how many threads look at images.
+        progress: told (images seen, images in all).
+    """
+    places = [(each, number) for each in sequences for number in each.frame_numbers]
+    images = look_at_images(
+        places,
+        lambda place: place[0].path(place[1]),
+        size=lambda place: place[0].size,
+        source=sequences[0].size_source if sequences else "seqinfo.ini",
+        decode=decode,
+        threads=threads,
+        progress=progress,
+    )
+    annotated = [each for each in sequences if each.truth is not None]
+    learned = [learned_rows(each, flag_zero=flag_zero) for each in annotated]
+    left_out = sum((counts for _, counts in learned), LeftOutRows())
     return SetReport(
-        name=f"{config.benchmark} {json or split}",
+        name=name,
         counts={
             "videos": len(sequences),
             "frames": len(places),
             "key frames": sum(len(np.unique(rows.frame_numbers)) for rows, _ in learned),
         },
-        boxes_per_class=boxes,
+        sizes=Counter(each.size for each, _ in places),
+        boxes_per_class={"pedestrian": sum(len(rows) for rows, _ in learned)},
         left_out={
             "pedestrians with flag 0": left_out.flagged,
             "people hard to judge": left_out.ignored_classes,
@@ -125,7 +157,7 @@ def _check_split(
         },
         odd=odd_counts(sequences),
         odd_images=tuple(images.odd),
-        problems=(*problems, *images.problems),
+        problems=tuple(images.problems),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ from halftrack.data.vid.frames import ANNOTATION
 from halftrack.data.vid.indexes import read_test_index, read_training_indexes
 from halftrack.data.vid.videos import nothing_to_score
 
-__all__ = ["check_vid"]
+__all__ = ["check_vid", "index_report"]
 
 
 def check_vid(
@@ -38,7 +39,7 @@ def check_vid(
         DataError: if there is none of the sets. One alone that is missing is a problem of its
             report: the others are looked at all the same.
     """
-    report_of = partial(_report, decode=decode, threads=threads, progress=progress)
+    report_of = partial(index_report, decode=decode, threads=threads, progress=progress)
     reports: list[SetReport] = []
     trained: list[VideoIndex] = []
     missing: list[Problem] = []
@@ -77,7 +78,7 @@ def _with(report: SetReport, problem: Problem | None) -> SetReport:
     return report if problem is None else replace(report, problems=(*report.problems, problem))
 
 
-def _report(
+def index_report(
     name: str,
     index: VideoIndex,
     *,
@@ -86,6 +87,16 @@ def _report(
     threads: int,
     progress: Progress | None,
 ) -> SetReport:
+    """The records of a data set and a look at its images.
+
+    Args:
+        name: of the set.
+        index: all records.
+        min_size: images with a smaller side are not trained on; None of a set to test on.
+        decode: decode every image too.
+        threads: how many threads look at images.
+        progress: told (images seen, images in all).
+    """
     images = look_at_images(
         range(index.num_frames),
         index.path,
@@ -104,6 +115,7 @@ def _report(
     return SetReport(
         name=name,
         counts=counts,
+        sizes=Counter(map(tuple, index.frame_sizes.tolist())),
         boxes_per_class={c: int(n) for (c, _), n in zip(index.classes, labels, strict=True)},
         left_out={**index.left_out, **images.passed_over},
         clipped_boxes=index.overhanging_boxes,

@@ -31,7 +31,7 @@ from halftrack.data.problems import (
 from halftrack.data.tables.seqinfo import read_seqinfo
 from halftrack.errors import UserError
 
-__all__ = ["find_mot", "find_split", "lacking", "read_mot", "read_usable_mot"]
+__all__ = ["find_mot", "find_split", "lacking", "read_mot", "read_sequence", "read_usable_mot"]
 
 _DETECTOR = re.compile(r"-(DPM|FRCNN|SDP)$")
 
@@ -207,7 +207,7 @@ def _read_folders(
     sequences = []
     for folder in kept:
         with noting(problems):
-            sequences.append(_read_sequence(folder, split, benchmark))
+            sequences.append(read_sequence(folder, split, benchmark))
     return tuple(sequences)
 
 
@@ -216,7 +216,12 @@ def _wanted(name: str, detectors: Detectors) -> bool:
     return detectors == "all" or detector is None or detector[1] == detectors
 
 
-def _read_sequence(folder: Path, split: MotSplit, benchmark: Benchmark) -> MotSequence:
+def read_sequence(folder: Path, split: MotSplit, benchmark: Benchmark) -> MotSequence:
+    """One sequence, of its own folder; arguments as of ``read_mot``.
+
+    Raises:
+        DataError: if a file is missing or malformed.
+    """
     require_utf8(str(folder))
     file = folder / "seqinfo.ini"
     info = read_seqinfo(file)

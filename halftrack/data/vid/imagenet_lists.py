@@ -14,7 +14,14 @@ from pathlib import Path
 from halftrack.data.files import is_clutter, read_lines, shortened
 from halftrack.data.problems import DataError, Problem, noting
 
-__all__ = ["Listed", "Snippet", "listed_stills", "training_snippets", "validation_snippets"]
+__all__ = [
+    "Listed",
+    "Snippet",
+    "find_list",
+    "listed_stills",
+    "training_snippets",
+    "validation_snippets",
+]
 
 MAX_FRAMES = 100_000
 """Most frames of a snippet; ImageNet VID's longest has 5,492."""
@@ -41,16 +48,24 @@ def training_snippets(ilsvrc: Path, annotations: Path, *, listed: bool) -> Liste
     Args:
         ilsvrc: the folder that holds the lists.
         annotations: ``Annotations/VID``.
-        listed: key frames are those of ``VID_train_15frames.txt``; else every frame is one.
+        listed: key frames are those of ``VID_train_15frames.txt``; else every frame is one, and
+            without any list all of ``train`` is read, as data of one's own have it.
 
     Raises:
         DataError: if there is no list.
     """
     image_sets = sorted((ilsvrc / "ImageSets" / "VID").glob("train*.txt"))
-    if listed or not image_sets:
-        return _fifteen_frames(_find_list(ilsvrc, "VID_train_15frames.txt"), annotations, listed)
     found = Listed()
     names: list[str] = []
+    if listed or not image_sets:
+        try:
+            file = find_list(ilsvrc, "VID_train_15frames.txt")
+        except DataError:
+            names = [] if listed else _annotated_folders(annotations, "train")
+            if not names:
+                raise
+        else:
+            return _fifteen_frames(file, annotations, listed)
     for file in image_sets:
         # A snippet with objects of several classes is in the lists of all of them.
         names += _names(file, found, below="train")
@@ -70,7 +85,7 @@ def validation_snippets(ilsvrc: Path, annotations: Path) -> Listed:
         return _listed_frames(frames_listed)
     found = Listed()
     try:
-        file = _find_list(ilsvrc, "VID_val_videos.txt")
+        file = find_list(ilsvrc, "VID_val_videos.txt")
     except DataError:
         folder = annotations / "val"
         if not folder.is_dir():
@@ -94,7 +109,7 @@ def listed_stills(ilsvrc: Path) -> Listed:
         DataError: if there is no such list.
     """
     found = Listed()
-    file = _find_list(ilsvrc, "DET_train_30classes.txt")
+    file = find_list(ilsvrc, "DET_train_30classes.txt")
     for number, line in read_lines(file):
         with noting(found.problems):
             found.stills.append(_path(file, number, line.split()[0]))
@@ -212,6 +227,16 @@ def _add_whole(found: Listed, annotations: Path, name: str, *, keys: bool) -> No
         found.snippets[name] = (stems, frozenset(stems if keys else ()))
 
 
+def _annotated_folders(annotations: Path, part: str) -> list[str]:
+    """The folders below a part that hold annotations, as paths below ``annotations``."""
+    names = []
+    for place, below, files in os.walk(annotations / part):
+        below[:] = sorted(name for name in below if not is_clutter(name))
+        if any(name.endswith(".xml") and not is_clutter(name) for name in files):
+            names.append(Path(place).relative_to(annotations).as_posix())
+    return names
+
+
 def _annotated(folder: Path) -> tuple[str, ...]:
     try:
         names = os.listdir(folder)
@@ -220,7 +245,12 @@ def _annotated(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(n[:-4] for n in names if n.endswith(".xml") and not is_clutter(n)))
 
 
-def _find_list(ilsvrc: Path, name: str) -> Path:
+def find_list(ilsvrc: Path, name: str) -> Path:
+    """The file of a list, in any of the folders where people keep them.
+
+    Raises:
+        DataError: if it is in none.
+    """
     folders = [ilsvrc / "Lists", ilsvrc / "ImageSets", ilsvrc / "ImageSets" / "VID", ilsvrc]
     folders.append(ilsvrc.parent)
     for folder in folders:

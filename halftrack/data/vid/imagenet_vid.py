@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +55,7 @@ def read_imagenet_vid(
     data_root: str | Path,
     split: Literal["train", "val"],
     *,
-    classes: Classes = IMAGENET_VID_CLASSES,
+    classes: Classes | None = IMAGENET_VID_CLASSES,
     key_frames: KeyFrames = "listed",
     processes: int = 0,
     progress: Progress | None = None,
@@ -66,7 +67,8 @@ def read_imagenet_vid(
         split: ``train`` reads ``VID_train_15frames.txt`` (``key_frames="all"`` does with
             ``ImageSets/VID/train*.txt``); ``val`` reads ``ImageSets/VID/val.txt``,
             ``VID_val_videos.txt``, or the folder.
-        classes: objects of other classes are left out and counted.
+        classes: by their wnid or their name; objects of others are left out and counted. None
+            takes all that the annotations name, in the order in which they do.
         key_frames: which frames are marked as key frames of training.
         processes: how many processes parse; 0 parses in this one.
         progress: called as videos are read.
@@ -81,7 +83,7 @@ def read_imagenet_vid(
         listed = training_snippets(ilsvrc, annotations, listed=key_frames == "listed")
     else:
         listed = validation_snippets(ilsvrc, annotations)
-    labels = {wnid: label for label, (_, wnid) in enumerate(classes)}
+    labels = _labels(classes)
     jobs = [
         XmlVideo(name, str(annotations / name), stems, keys, labels)
         for name, (stems, keys) in listed.snippets.items()
@@ -93,12 +95,14 @@ def read_imagenet_vid(
             text=json.dumps(lists) + _told(listed),
             folders=[Path(job.annotations) for job in jobs],
         ),
-        build=lambda: assemble_index(
-            parse_videos(jobs, processes, progress),
-            image_root=ilsvrc / "Data" / "VID",
+        build=lambda: _index(
+            jobs,
+            labels,
+            listed,
             classes=classes,
-            problems=listed.problems,
-            odd=listed.odd,
+            image_root=ilsvrc / "Data" / "VID",
+            processes=processes,
+            progress=progress,
         ),
     )
 
@@ -106,7 +110,7 @@ def read_imagenet_vid(
 def read_imagenet_det(
     data_root: str | Path,
     *,
-    classes: Classes = IMAGENET_VID_CLASSES,
+    classes: Classes | None = IMAGENET_VID_CLASSES,
     processes: int = 0,
     progress: Progress | None = None,
 ) -> VideoIndex:
@@ -118,7 +122,7 @@ def read_imagenet_det(
     ilsvrc = find_ilsvrc(data_root)
     listed = listed_stills(ilsvrc)
     annotations = ilsvrc / "Annotations" / "DET"
-    labels = {wnid: label for label, (_, wnid) in enumerate(classes)}
+    labels = _labels(classes)
     jobs = []
     for name in listed.stills:
         folder, stem = os.path.split(name)
@@ -131,13 +135,55 @@ def read_imagenet_det(
     return cached_index(
         key={"root": str(ilsvrc), "set": "DET/train", "classes": classes},
         fingerprint=fingerprint(text=json.dumps(listed.stills) + _told(listed), files=files),
-        build=lambda: assemble_index(
-            parse_videos(jobs, processes, progress),
-            image_root=ilsvrc / "Data" / "DET",
+        build=lambda: _index(
+            jobs,
+            labels,
+            listed,
             classes=classes,
-            problems=listed.problems,
-            odd=listed.odd,
+            image_root=ilsvrc / "Data" / "DET",
+            processes=processes,
+            progress=progress,
         ),
+    )
+
+
+class _FirstSeen(dict[str, int]):
+    """Labels of XML objects in the order in which their classes are met."""
+
+    def get(self, key: str, default: object = None) -> int:
+        return self.setdefault(key, len(self))
+
+
+def _labels(classes: Classes | None) -> dict[str, int]:
+    if classes is None:
+        return _FirstSeen()
+    # Annotations of one's own have a class's name where ImageNet's have its wnid.
+    by_name = {name: label for label, (name, _) in enumerate(classes)}
+    return by_name | {wnid: label for label, (_, wnid) in enumerate(classes)}
+
+
+def _index(
+    jobs: Sequence[XmlVideo],
+    labels: dict[str, int],
+    listed: Listed,
+    *,
+    classes: Classes | None,
+    image_root: Path,
+    processes: int,
+    progress: Progress | None,
+) -> VideoIndex:
+    """The records of parsed videos, with their own classes where none are given."""
+    # Labels that are given as classes are met are known to this process alone.
+    videos = parse_videos(jobs, 0 if classes is None else processes, progress)
+    if classes is None:
+        names = {wnid: name for name, wnid in IMAGENET_VID_CLASSES}
+        classes = tuple((names.get(text, text), text) for text in labels)
+    return assemble_index(
+        videos,
+        image_root=image_root,
+        classes=classes,
+        problems=listed.problems,
+        odd=listed.odd,
     )
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "find_images",
     "find_test_set",
     "find_training_sets",
+    "found_classes",
     "read_json_index",
     "read_test_index",
     "read_training_indexes",
@@ -56,28 +57,53 @@ def read_training_indexes(
     Raises:
         DataError: if the tree or a list is missing or malformed.
     """
+    return tuple(
+        _training_index(config, place, data_root, config.classes, processes, progress)
+        for place in range(len(config.training_sets))
+    )
+
+
+def found_classes(
+    config: VidDataConfig, data_root: str | Path, *, progress: Progress | None = None
+) -> Classes:
+    """The classes that the annotations of the training sets name, sorted by name.
+
+    Args:
+        config: the sets; its own classes do not matter.
+        data_root: the folder that contains ``ILSVRC``, or ``ILSVRC`` itself.
+        progress: told (videos read, videos in all) while they are parsed.
+
+    Raises:
+        DataError: if the tree or a list is missing or malformed.
+    """
+    found: set[tuple[str, str]] = set()
+    for place in range(len(config.training_sets)):
+        found.update(_training_index(config, place, data_root, None, 0, progress).classes)
+    return tuple(sorted(found))
+
+
+def _training_index(
+    config: VidDataConfig,
+    place: int,
+    data_root: str | Path,
+    classes: Classes | None,
+    processes: int,
+    progress: Progress | None,
+) -> VideoIndex:
+    """The records of one training set; without classes with all that it has."""
+    name = config.training_sets[place]
     if config.training_json:
-        pairs = zip(config.training_sets, config.training_json, strict=True)
-        return tuple(
-            read_json_index(data_root, file, name, classes=config.classes) for name, file in pairs
+        return read_json_index(data_root, config.training_json[place], name, classes=classes)
+    if name == "vid":
+        return read_imagenet_vid(
+            data_root,
+            "train",
+            classes=classes,
+            key_frames=config.key_frames,
+            processes=processes,
+            progress=progress,
         )
-    indexes = []
-    for name in config.training_sets:
-        if name == "vid":
-            index = read_imagenet_vid(
-                data_root,
-                "train",
-                classes=config.classes,
-                key_frames=config.key_frames,
-                processes=processes,
-                progress=progress,
-            )
-        else:
-            index = read_imagenet_det(
-                data_root, classes=config.classes, processes=processes, progress=progress
-            )
-        indexes.append(index)
-    return tuple(indexes)
+    return read_imagenet_det(data_root, classes=classes, processes=processes, progress=progress)
 
 
 def read_test_index(

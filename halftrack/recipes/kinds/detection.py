@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from halftrack.bounds import shown
 from halftrack.data.mot.config import MotDetectionConfig
-from halftrack.data.vid.config import VidDataConfig
+from halftrack.data.vid.config import IMAGENET_VID_CLASSES, VidDataConfig
 from halftrack.errors import UserError
 from halftrack.evaluation.detection import DETECTION_SCORES
 from halftrack.frames import Clip, ClipBatch, Frame, FrameBatch
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from halftrack.data import Progress
     from halftrack.data.check import DataReport
+    from halftrack.data.own.layouts import OwnData
+    from halftrack.data.own.settings import Use
     from halftrack.recipes.scoring.evaluation import DetectionEvaluation
     from halftrack.training import Batch
 
@@ -48,6 +51,30 @@ class VideoDetectionRecipe(BackboneRecipe):
         """As of any recipe; and the model must tell apart as many classes as the data name."""
         super().check_before_data()
         check_classes(self.model.roi_head.num_classes, self.data.class_names)
+
+    def use_of(self, data: OwnData) -> Use | None:
+        """Trains on a tree in ImageNet's layout; one without training videos is scored on."""
+        if data.kind != "vid" or "val" not in data.parts:
+            return None
+        from halftrack.data.own.settings import Use, vid_settings
+
+        settings = vid_settings(data)
+        fields = {f"data.{name}": value for name, value in settings.items()}
+        return Use("train" if settings["training_sets"] else "eval", fields, classes=True)
+
+    def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
+        """Classes by their name, as the annotations or ImageNet have it."""
+        if names or data_root is None:
+            wnids = dict(IMAGENET_VID_CLASSES)
+            classes = tuple((name, wnids.get(name, name)) for name in names)
+        else:
+            from halftrack.data.vid.indexes import found_classes
+
+            classes = found_classes(self.data, data_root)
+        check_names([name for name, _ in classes])
+        head = replace(self.model.roi_head, num_classes=len(classes))
+        model = replace(self.model, roi_head=head)
+        return replace(self, data=replace(self.data, classes=classes), model=model)
 
     def find_training_data(self, data_root: str | Path) -> None:
         """Looks for the folder of the training sets."""
@@ -157,6 +184,12 @@ class FrameDetectionRecipe(BackboneRecipe):
         super().check_before_data()
         check_classes(self.model.roi_head.num_classes, self.data.class_names)
 
+    def use_of(self, data: OwnData) -> Use | None:
+        """Trains on sequences in MOTChallenge's layout."""
+        from halftrack.data.own.settings import mot_use
+
+        return mot_use("train", data)
+
     def find_training_data(self, data_root: str | Path) -> None:
         """Looks for the folder of the training sequences."""
         from halftrack.data.mot.mot_challenge import find_split
@@ -219,6 +252,20 @@ class FrameDetectionRecipe(BackboneRecipe):
     def reading_synthetic(self) -> Self:
         """The recipe with synthetic video in the place of its benchmark."""
         return replace(self, data=replace(self.data, benchmark="MOT17", detectors="all"))
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Make sure that names of classes are there, each once.
+
+    Raises:
+        ValueError: if there is none, or one comes twice.
+    """
+    again = next((name for name in names if list(names).count(name) > 1), None)
+    if not all(names):
+        raise UserError("--classes: expected names of classes, one is empty")
+    if not names or again is not None:
+        told = "there is none" if again is None else f"{shown(again)} comes twice"
+        raise UserError(f"--classes: expected names of classes, {told}")
 
 
 def check_classes(num_classes: int, class_names: Sequence[str]) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from halftrack.data import Progress, VideoSource
     from halftrack.data.check import DataReport
+    from halftrack.data.own.layouts import OwnData
+    from halftrack.data.own.settings import Use
     from halftrack.recipes.kinds.trained import TrainedRecipe
     from halftrack.recipes.scoring.evaluation import TrackingEvaluation
     from halftrack.recipes.scoring.multi_object import TracktorParts
@@ -128,6 +130,12 @@ class TrackingRecipe(Recipe):
             detector_checkpoint=detector or self.detector_checkpoint,
             reid_checkpoint=reid or self.reid_checkpoint,
         )
+
+    def use_of(self, data: OwnData) -> Use | None:
+        """Tracks in sequences of MOTChallenge's layout and scores the tracks."""
+        from halftrack.data.own.settings import mot_use
+
+        return mot_use("eval", data)
 
     def find_test_data(self, data_root: str | Path) -> None:
         """Looks for the folder of the test sequences."""

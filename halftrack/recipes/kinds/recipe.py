@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from halftrack.data import Progress, SourceFrame, VideoSource
     from halftrack.data.check import DataReport, SetReport
+    from halftrack.data.own.layouts import OwnData
+    from halftrack.data.own.settings import Use
     from halftrack.frames import Tracks
     from halftrack.recipes.kinds.trained import TrainedRecipe
     from halftrack.recipes.kinds.tuning import Tuning
@@ -180,13 +182,24 @@ class Recipe(ABC):
         """
         raise UserError(f"the data of {self.name} cannot be checked: {self.summary}")
 
-    def check_results(self, folder: str | Path, *, data_root: str | Path) -> SetReport:
-        """Score a folder of result files; what `eval --results` would stop at is a problem.
+    def use_of(self, data: OwnData) -> Use | None:
+        """The command and the settings with which it reads a user's data; None if it cannot."""
+        return None
+
+    def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
+        """The same recipe for other classes, in the order of their labels.
 
         Args:
-            folder: that of ``<sequence>.txt``.
-            data_root: the folder that holds the data sets as downloaded.
+            names: of the classes; empty for those that the training data name.
+            data_root: the folder of these data.
+
+        Raises:
+            ValueError: for a recipe that tells no classes apart, and names that cannot be.
         """
+        raise UserError(f"--classes: {self.name} tells no classes apart: {self.summary}")
+
+    def check_results(self, folder: str | Path, *, data_root: str | Path) -> SetReport:
+        """Score a folder of ``<sequence>.txt``; what `eval --results` stops at is a problem."""
         from halftrack.data import Problem
         from halftrack.data.check import SetReport
 
@@ -244,12 +257,7 @@ class Recipe(ABC):
         )
 
     def pack_results(self, out: Path, evaluation: Evaluation) -> list[str]:
-        """Write the package that a benchmark's server takes; returns lines on it, most have none.
-
-        Args:
-            out: the folder it goes to.
-            evaluation: of this recipe.
-        """
+        """Write what a benchmark's server takes into ``out``; returns lines on it, most none."""
         return []
 
     @property

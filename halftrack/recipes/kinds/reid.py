@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from halftrack.data import Progress
     from halftrack.data.check import DataReport
+    from halftrack.data.own.layouts import OwnData
+    from halftrack.data.own.settings import Use
     from halftrack.recipes.scoring.evaluation import RetrievalEvaluation
     from halftrack.training import Batch
 
@@ -63,6 +65,15 @@ class ReIDRecipe(BackboneRecipe):
             count = 1 if checkpoint is None else identities_in(Path(checkpoint), trust=trust)
             recipe = self._with_identities(count)
         return super(ReIDRecipe, recipe).load_model(checkpoint, seed=seed, trust=trust)
+
+    def use_of(self, data: OwnData) -> Use | None:
+        """Trains on crops of the training sequences, of half of each where nothing else is left."""
+        from halftrack.data.own.settings import Use, mot_splits
+
+        if data.kind != "mot" or "train" not in data.parts:
+            return None
+        split = "whole-train" if mot_splits(data)[0] == "train" else "half-train"
+        return Use("train", {"data.benchmark": data.benchmark, "data.split": split})
 
     def find_training_data(self, data_root: str | Path) -> None:
         """Looks for the folder of the crops, or of the training sequences."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from halftrack.data import Progress
     from halftrack.data.check import DataReport
+    from halftrack.data.own.layouts import OwnData
+    from halftrack.data.own.settings import Use
     from halftrack.recipes.scoring.evaluation import Evaluation, SingleObjectEvaluation
     from halftrack.tracking import SiameseTracker
     from halftrack.training import Batch
@@ -60,6 +62,18 @@ class SingleObjectRecipe(BackboneRecipe):
     CocoVID file with their boxes, ``lasot_test.json``; None for all of the split."""
     rule: OpeRule = "mmtracking"
     """Rule of the one-pass evaluation; the published numbers follow MMTracking's."""
+
+    def use_of(self, data: OwnData) -> Use | None:
+        """Trains on pairs of LaSOT's layout; other benchmarks are tracked in and scored."""
+        if data.kind != "sot":
+            return None
+        from halftrack.data.own.settings import Use
+
+        split = "test" if "test" in data.parts else data.parts[0]
+        scored = {"benchmark": data.benchmark, "split": split}
+        if data.benchmark != "LaSOT" or set(data.parts) != {"train", "test"}:
+            return Use("eval", scored)
+        return Use("train", scored | {"data.training_sets": ("lasot",), "data.set_weights": (1.0,)})
 
     def find_training_data(self, data_root: str | Path) -> None:
         """Looks for each set that pairs are drawn from."""

@@ -1,0 +1,153 @@
+"""Contents of a user's data and what is wrong with them, by the functions that train and test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from halftrack.data.check.data_sets import check
+from halftrack.data.check.pairs import check_sot
+from halftrack.data.check.report import DataReport, SetReport
+from halftrack.data.check.sequences import sequences_report
+from halftrack.data.check.videos import index_report
+from halftrack.data.mot.config import MotDetectionConfig
+from halftrack.data.mot.mot_challenge import lacking, read_sequence
+from halftrack.data.mot.records import odd_counts
+from halftrack.data.own.films import read_films
+from halftrack.data.own.json_images import image_root, json_files
+from halftrack.data.own.layouts import OwnData, sequence_folders
+from halftrack.data.own.settings import mot_splits, vid_config
+from halftrack.data.own.yolo import read_yolo
+from halftrack.data.problems import Problem, noting
+from halftrack.data.progress import Progress
+from halftrack.data.vid.coco_vid import read_coco_vid
+
+__all__ = ["look_at"]
+
+Look = Callable[..., list[SetReport]]
+
+
+def look_at(
+    data: OwnData, *, decode: bool = False, threads: int = 4, progress: Progress | None = None
+) -> DataReport:
+    """Read all annotations, look for all images, count them and list every problem.
+
+    Args:
+        data: as recognised.
+        decode: decode every image too.
+        threads: how many threads look at images.
+        progress: told (done, in all) for the videos of a set, then for its images.
+    """
+    problems: list[Problem] = []
+    reports: list[SetReport] = []
+    with noting(problems):
+        reports = _LOOKS[data.kind](data, decode=decode, threads=threads, progress=progress)
+    if problems:
+        reports.append(SetReport(name=str(data), problems=tuple(problems)))
+    return DataReport(sets=tuple(reports), decoded=decode)
+
+
+def _vid(
+    data: OwnData, *, decode: bool, threads: int, progress: Progress | None
+) -> list[SetReport]:
+    config = vid_config(data, progress=progress)
+    report = check(data.root, config, decode=decode, threads=threads, progress=progress)
+    return list(report.sets)
+
+
+def _mot(
+    data: OwnData, *, decode: bool, threads: int, progress: Progress | None
+) -> list[SetReport]:
+    trained, tested = mot_splits(data)
+    config = MotDetectionConfig(
+        benchmark=data.benchmark,  # type: ignore[arg-type]
+        training_split=trained,  # type: ignore[arg-type]
+        test_split=tested,  # type: ignore[arg-type]
+    )
+    report = check(
+        data.root, config, tracked=True, decode=decode, threads=threads, progress=progress
+    )
+    return list(report.sets)
+
+
+def _sot(
+    data: OwnData, *, decode: bool, threads: int, progress: Progress | None
+) -> list[SetReport]:
+    return [
+        check_sot(
+            data.root,
+            data.benchmark,  # type: ignore[arg-type]
+            part,  # type: ignore[arg-type]
+            decode=decode,
+            threads=threads,
+            progress=progress,
+        )
+        for part in data.parts
+    ]
+
+
+def _coco(
+    data: OwnData, *, decode: bool, threads: int, progress: Progress | None
+) -> list[SetReport]:
+    reports = []
+    for file in json_files(data):
+        problems: list[Problem] = []
+        with noting(problems):
+            index = read_coco_vid(file, image_root=image_root(file), classes=None)
+            reports.append(
+                index_report(file.name, index, decode=decode, threads=threads, progress=progress)
+            )
+        reports += [SetReport(name=file.name, problems=(problem,)) for problem in problems]
+    return reports
+
+
+def _yolo(
+    data: OwnData, *, decode: bool, threads: int, progress: Progress | None
+) -> list[SetReport]:
+    index = read_yolo(data.place, progress=progress)
+    return [index_report("images", index, decode=decode, threads=threads, progress=progress)]
+
+
+def _films(
+    data: OwnData, *, decode: bool, threads: int, progress: Progress | None
+) -> list[SetReport]:
+    problems: list[Problem] = []
+    films = read_films(data, problems, decode=decode, progress=progress)
+    tables = [each.truth for each in films if each.truth is not None]
+    classes = Counter(number for rows in tables for number in rows.classes.tolist())
+    counts = {"videos": len(films), "frames": sum(map(len, films))}
+    return [
+        SetReport(
+            name="videos",
+            counts=counts | {"boxes": sum(map(len, tables))},
+            sizes=Counter(each.size for each in films),
+            boxes_per_class={f"class {number}": n for number, n in sorted(classes.items())},
+            odd=odd_counts(films),
+            problems=tuple(problems),
+        )
+    ]
+
+
+def _sequences(
+    data: OwnData, *, decode: bool, threads: int, progress: Progress | None
+) -> list[SetReport]:
+    problems: list[Problem] = []
+    found = []
+    for folder in sequence_folders(data):
+        with noting(problems):
+            found.append(read_sequence(folder, "train", data.benchmark))  # type: ignore[arg-type]
+    problems += lacking(found, truth=True, detections=False).values()
+    report = sequences_report("sequences", found, decode=decode, threads=threads, progress=progress)
+    return [replace(report, problems=(*problems, *report.problems))]
+
+
+_LOOKS: dict[str, Look] = {
+    "vid": _vid,
+    "mot": _mot,
+    "sequences": _sequences,
+    "sot": _sot,
+    "coco": _coco,
+    "yolo": _yolo,
+    "films": _films,
+}

@@ -1,0 +1,65 @@
+"""CocoVID and COCO files wherever they lie: which folder their images are below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from halftrack.data.files import shortened
+from halftrack.data.own.layouts import OwnData
+from halftrack.data.problems import DataError
+from halftrack.data.tables.coco_records import Notes, load_tables
+
+__all__ = ["image_root", "json_files"]
+
+# Levels of folders below a data set's own in which images are looked for.
+_DEEPEST = 3
+
+
+def json_files(data: OwnData) -> tuple[Path, ...]:
+    """The annotation files of data of the kind ``coco``."""
+    folder = data.place.parent if data.place.is_file() else data.place
+    return tuple(folder / name for name in data.parts)
+
+
+def image_root(file: Path) -> Path:
+    """The folder that the ``file_name`` of a file's images is relative to, by the first image.
+
+    Raises:
+        DataError: if the file is malformed or names no image, or the image is nowhere near.
+    """
+    images = load_tables(file, Notes(str(file)))["images"]
+    if not images:
+        raise DataError(str(file), "images is empty")
+    name = images[0].get("file_name")
+    if not isinstance(name, str):
+        raise DataError(str(file), f"images: file_name is {shortened(name)}, expected a path")
+    for folder in _near(file):
+        if (folder / name).is_file():
+            return folder
+    raise DataError(
+        str(file),
+        f"its first image, {shortened(name)}, is neither below {file.parent} nor below "
+        f"{file.parent.parent}: file_name is relative to a folder there",
+    )
+
+
+def _near(file: Path) -> Iterator[Path]:
+    """Folders near a file, the likelier ones first; those of images themselves are passed over."""
+    level = [file.parent, file.parent.parent]
+    for _ in range(_DEEPEST):
+        yield from level
+        level = [below for folder in level for below in _few_folders(folder)]
+
+
+def _few_folders(folder: Path) -> list[Path]:
+    found = []
+    try:
+        for count, entry in enumerate(folder.iterdir()):
+            if count >= 100:
+                break
+            if entry.is_dir():
+                found.append(entry)
+    except OSError:
+        return []
+    return sorted(found)

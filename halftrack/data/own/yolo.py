@@ -1,0 +1,189 @@
+"""YOLO's text files: a folder ``labels`` beside ``images``, a line a box in shares of the image."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from halftrack.data.files import is_clutter, read_lines, shortened
+from halftrack.data.image_header import header_of
+from halftrack.data.index import VideoIndex
+from halftrack.data.own.layouts import IMAGE_ENDINGS
+from halftrack.data.parsed_video import ParsedVideo, assemble_index
+from halftrack.data.problems import DataError, Problem, noting
+from halftrack.data.progress import Progress
+from halftrack.errors import UserError
+
+__all__ = ["read_yolo"]
+
+_NAME_FILES = ("classes.txt", "obj.names", "labels.txt", "_darknet.labels")
+_MOST_CLASSES = 10_000
+_EXPECTED = "expected class, x and y of the centre, width, height in shares of the image"
+# A share beyond the image by so much is a rounded one.
+_ROUNDED = 0.01
+
+
+def read_yolo(root: Path, *, progress: Progress | None = None) -> VideoIndex:
+    """The images below ``images`` and their boxes, each image a still.
+
+    Classes are named by ``names`` of a ``.yaml`` file, or by ``classes.txt``, a line each; without
+    one they are called by their number. A polygon counts as the box around it. An image without a
+    text file shows nothing.
+
+    Args:
+        root: the folder that holds ``images`` and ``labels``, or folders that do.
+        progress: told (images read, images in all).
+
+    Raises:
+        DataError: if there is no image. Problems of single files and lines are kept in the index.
+    """
+    problems: list[Problem] = []
+    names: list[str] = []
+    with noting(problems):
+        names = _class_names(root)
+    odd: Counter[str] = Counter()
+    files = list(_images(root))
+    if not files:
+        raise DataError(str(root), f"no image ({', '.join(IMAGE_ENDINGS)}) in its folders images")
+    videos = []
+    highest = -1
+    for done, (image, labels) in enumerate(files, start=1):
+        name = image.relative_to(root).as_posix()
+        video = ParsedVideo(name=name.rpartition(".")[0], still=True)
+        with noting(problems):
+            header = header_of(image)
+            video.add_frame(
+                name, height=header.height, width=header.width, is_key=True, source=str(image)
+            )
+            odd["images without a text file, which show nothing"] += not labels.is_file()
+            if labels.is_file():
+                size = header.height, header.width
+                highest = max(highest, _add_boxes(video, labels, size, len(names)))
+        videos.append(video)
+        if progress is not None:
+            progress(done, len(files))
+    problems += _without_image(root, {labels for _, labels in files})
+    names = names or [str(number) for number in range(highest + 1)]
+    return assemble_index(
+        videos,
+        image_root=root,
+        classes=tuple((name, "") for name in names),
+        problems=problems,
+        odd=+odd,
+    )
+
+
+def _images(root: Path) -> Iterator[tuple[Path, Path]]:
+    """Each image below a folder ``images``, and the text file of its boxes."""
+    for folder in _below(root, "images"):
+        labels = folder.parent / "labels"
+        for image in _files(folder, IMAGE_ENDINGS):
+            yield image, (labels / image.relative_to(folder)).with_suffix(".txt")
+
+
+def _without_image(root: Path, known: set[Path]) -> Iterator[Problem]:
+    for folder in _below(root, "labels"):
+        for file in _files(folder, (".txt",)):
+            if file not in known and file.name not in _NAME_FILES:
+                yield Problem(str(file), "there is no image of this name in images")
+
+
+def _below(root: Path, name: str) -> list[Path]:
+    """The folders of this name, in ``root`` and one folder below it."""
+    return sorted(each for each in (*root.glob(name), *root.glob(f"*/{name}")) if each.is_dir())
+
+
+def _files(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    for place, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if not is_clutter(name))
+        for name in sorted(names):
+            if name.lower().endswith(endings) and not is_clutter(name):
+                yield Path(place, name)
+
+
+def _add_boxes(video: ParsedVideo, file: Path, size: tuple[int, int], num_classes: int) -> int:
+    """Add the boxes of a file to its image, problems to the video's; returns the highest class."""
+    highest = -1
+    for number, line in read_lines(file, what="text file of boxes"):
+        with noting(video.problems):
+            try:
+                label, box = _box(line, size, num_classes)
+            except UserError as error:
+                told = f"line {number}, {shortened(line)}: {error}"
+                raise DataError(str(file), told) from None
+            highest = max(highest, label)
+            video.add_box(
+                box,
+                label=label,
+                track=None,
+                source=str(file),
+                about=lambda number=number: f"line {number}: ",  # type: ignore[misc]
+            )
+    return highest
+
+
+def _box(
+    line: str, size: tuple[int, int], num_classes: int
+) -> tuple[int, tuple[float, float, float, float]]:
+    """Class and box of a line, in pixels; whatever is wrong is told without the file."""
+    words = line.split()
+    if not re.fullmatch(r"[0-9]{1,6}(\.0*)?", words[0]):
+        raise UserError(f"class {shortened(words[0])}; {_EXPECTED}")
+    label = int(float(words[0]))
+    if label >= (num_classes or _MOST_CLASSES):
+        allowed = f"0 to {num_classes - 1} have a name" if num_classes else f"most {_MOST_CLASSES}"
+        raise UserError(f"class {label}, {allowed}")
+    try:
+        values = [float(word.replace("_", "?")) for word in words[1:]]
+    except ValueError:
+        raise UserError(f"a value is not a number; {_EXPECTED}") from None
+    if len(values) in (4, 5):  # a fifth is a detector's score
+        x, y, width, height = values[:4]
+        corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    elif len(values) >= 6 and len(values) % 2 == 0:
+        corners = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
+    else:
+        raise UserError(f"{len(values)} values behind the class; {_EXPECTED}")
+    if not all(-_ROUNDED <= corner <= 1 + _ROUNDED for corner in corners):
+        raise UserError(f"the box reaches outside its image; {_EXPECTED}, 0 to 1")
+    high, wide = size
+    x1, y1, x2, y2 = (min(max(corner, 0.0), 1.0) for corner in corners)
+    return label, (x1 * wide, y1 * high, x2 * wide, y2 * high)
+
+
+def _class_names(root: Path) -> list[str]:
+    """Names of the classes in the order of their numbers; empty where no file tells them."""
+    for folder in (root, *_below(root, "labels"), root.parent):
+        for name in _NAME_FILES:
+            if (folder / name).is_file():
+                return [line for _, line in read_lines(folder / name, what="list of classes")]
+        for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
+            if names := _yaml_names(file):
+                return names
+    return []
+
+
+def _yaml_names(file: Path) -> list[str]:
+    """The entry ``names`` of a YAML file: a list in brackets, or a line each, numbered or not."""
+    lines = [line for _, line in read_lines(file, what="data set's YAML file")]
+    start = next((place for place, line in enumerate(lines) if line.startswith("names:")), None)
+    if start is None:
+        return []
+    told = " ".join([lines[start].removeprefix("names:"), *lines[start + 1 :]]).strip()
+    if told[:1] in "[{":
+        inside = re.split(r"[\]}]", told[1:])[0]
+        return [_unquoted(entry.split(":", 1)[-1]) for entry in inside.split(",") if entry.strip()]
+    names = []
+    for line in lines[start + 1 :]:
+        entry = re.fullmatch(r"(?:-|[0-9]+:)\s*(.+)", line)
+        if entry is None:
+            break
+        names.append(_unquoted(entry[1]))
+    return names
+
+
+def _unquoted(text: str) -> str:
+    return re.split(r"\s+#", text.strip())[0].strip().strip("'\"")

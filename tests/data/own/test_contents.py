@@ -1,0 +1,105 @@
+"""Data of one's own are counted and judged by the functions that train and test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import own_trees
+import pytest
+import small_trees as trees
+from small_trees import FRAMES, Tree, change_tree
+
+from halftrack.data.check import DataReport
+from halftrack.data.own.contents import look_at
+from halftrack.data.own.layouts import recognise
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+def report_of(root: Path, tree: Tree) -> DataReport:
+    change_tree(root, {}, tree)
+    (found,) = recognise(root)
+    return look_at(found, decode=True)
+
+
+CASES: dict[str, tuple[Callable[[], Tree], list[str]]] = {
+    "ImageNet's folders": (
+        own_trees.own_vid,
+        [f"train vid: 2 videos, {2 * FRAMES} frames", "sizes: 64x48 (12)", "tram 12, van 12"],
+    ),
+    "MOT17": (lambda: trees.mot("MOT17"), ["MOT17 half-train: 2 videos", "pedestrian"]),
+    "LaSOT": (trees.lasot, ["LaSOT test: 2 sequences", "LaSOT train: 2 sequences"]),
+    "sequences": (own_trees.sequences, ["sequences: 2 videos", "pedestrian"]),
+    "COCO": (own_trees.coco, ["own.json: 2 videos", "stills.json: 12 videos", "car 12, dog 12"]),
+    "YOLO": (own_trees.yolo, ["images: 3 videos", "van 1, tram 2", "1 images without a text file"]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_there_is_counted(name: str, tmp_path: Path) -> None:
+    tree, told = CASES[name]
+    report = report_of(tmp_path, tree())
+    lines = "\n".join(report.lines())
+    assert report.ok, lines
+    assert [each for each in told if each not in lines] == [], lines
+
+
+FAULTS: dict[str, tuple[Callable[[], Tree], str, bytes | None, str]] = {
+    "a broken XML file": (
+        own_trees.own_vid,
+        "ILSVRC/Annotations/VID/train/shard/a/000002.xml",
+        b"<annotation>",
+        "000002.xml: malformed XML",
+    ),
+    "a broken table": (
+        own_trees.sequences,
+        "MOT17-02-FRCNN/gt/gt.txt",
+        b"1,1,5,5,20,20,1,1,1\n1,2,5,5,x,20,1,1,1\n",
+        "gt.txt: line 2, '1,2,5,5,x,20,1,1,1': 'x' is not a number",
+    ),
+    "no ground truth": (
+        own_trees.sequences,
+        "MOT17-02-FRCNN/gt/gt.txt",
+        None,
+        "gt.txt: ground truth is missing",
+    ),
+    "images that are elsewhere": (
+        own_trees.coco,
+        "pictures/train/video0/000000.JPEG",
+        None,
+        "own.json: its first image, 'train/video0/000000.JPEG', is neither below",
+    ),
+    "a line of text": (
+        own_trees.yolo,
+        "labels/train/001.txt",
+        b"1 0.5 0.5 0.2 0.2\nvan 0.5 0.5 0.2 0.2\n",
+        "001.txt: line 2, 'van 0.5 0.5 0.2 0.2': class 'van'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_is_wrong_is_told_with_file_and_line(name: str, tmp_path: Path) -> None:
+    tree, path, content, told = FAULTS[name]
+    damaged = tree()
+    if content is None:
+        del damaged[path]
+    else:
+        damaged[path] = content
+    report = report_of(tmp_path, damaged)
+    assert any(told in str(problem) for problem in report.problems), report.lines()
+
+
+def test_an_annotation_without_any_class_is_told(tmp_path: Path) -> None:
+    tree = own_trees.own_vid()
+    for path in tree:
+        if path.endswith(".xml"):
+            tree[path] = (
+                b"<annotation><size><width>64</width><height>48</height></size></annotation>"
+            )
+    (problem,) = report_of(tmp_path, tree).problems
+    assert "no object with a class" in problem.reason

@@ -1,0 +1,40 @@
+"""Videos with a text file of rows beside each are read as sequences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import own_trees
+import pytest
+from small_trees import FRAMES, SIZE
+
+from halftrack.data import DataError
+from halftrack.data.own.contents import look_at
+from halftrack.data.own.films import read_films
+from halftrack.data.own.layouts import recognise
+
+
+def test_films_are_counted_and_decoded(tmp_path: Path) -> None:
+    own_trees.write_films(tmp_path)
+    (found,) = recognise(tmp_path)
+    first, second = read_films(found, None, decode=True)
+    assert (first.name, second.name, first.size) == ("a", "b", SIZE)
+    assert list(first.frame_numbers) == list(range(1, FRAMES + 1))
+    (report,) = look_at(found).sets
+    assert report.counts == {"videos": 2, "frames": 2 * FRAMES, "boxes": 2 * FRAMES}
+    assert report.boxes_per_class == {"class 3": 2 * FRAMES}
+
+
+def test_a_film_without_rows_or_with_too_many_is_a_problem(tmp_path: Path) -> None:
+    own_trees.write_films(tmp_path)
+    (found,) = recognise(tmp_path)
+    (tmp_path / "b.txt").unlink()
+    with (tmp_path / "a.txt").open("a") as table:
+        table.write("99,1,5,5,20,20,1,3,1\n")
+    report = look_at(found)
+    told = [str(problem) for problem in report.problems]
+    assert "a.txt: line 7" in told[0]
+    assert "expected a frame of 1 to 6" in told[0]
+    assert "b.txt: text file of MOT rows is missing" in told[1]
+    with pytest.raises(DataError, match="line 7"):
+        read_films(found, None)

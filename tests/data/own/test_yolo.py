@@ -1,0 +1,73 @@
+"""YOLO's text files: shares become pixels, names are found, and what cannot be is told by line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import own_trees
+import pytest
+from small_trees import change_tree, lines
+
+from halftrack.data import DataError
+from halftrack.data.own.yolo import read_yolo
+
+
+def test_boxes_and_polygons_become_pixels(tmp_path: Path) -> None:
+    change_tree(tmp_path, {}, own_trees.yolo())
+    index = read_yolo(tmp_path)
+    assert index.classes == (("van", ""), ("tram", ""))
+    assert index.num_frames == 3
+    assert index.labels.tolist() == [0, 1, 1]
+    expected = [[24, 12, 40, 36], [8, 12, 24, 36], [16, 12, 48, 36]]
+    np.testing.assert_allclose(index.boxes_xyxy, expected)
+    assert index.path(1) == str(tmp_path / "images/train/001.jpg")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "names"),
+    [
+        ("data.yaml", b"names: ['van', tram]\n", ["van", "tram"]),
+        ("data.yaml", b"names:\n- van\n- tram\nval: x\n", ["van", "tram"]),
+        ("data.yaml", b"names: {0: van, 1: tram}\n", ["van", "tram"]),
+        ("classes.txt", b"van\ntram\n", ["van", "tram"]),
+        ("data.yaml", b"train: images\n", ["0", "1"]),
+    ],
+)
+def test_names_of_classes(file: str, content: bytes, names: list[str], tmp_path: Path) -> None:
+    tree = own_trees.yolo()
+    del tree["data.yaml"]
+    change_tree(tmp_path, {}, tree | {file: content})
+    assert [name for name, _ in read_yolo(tmp_path).classes] == names
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("2 0.5 0.5 0.2 0.2", "class 2, 0 to 1 have a name"),
+        ("-1 0.5 0.5 0.2 0.2", "class '-1'"),
+        ("0 0.5 0.5 0.2", "3 values behind the class"),
+        ("0 0.5 0.5 1_0 0.2", "not a number"),
+        ("0 0.5 0.5 nan 0.2", "outside its image"),
+        ("0 24 12 40 36", "the box reaches outside its image"),
+        ("0 0.9 0.5 0.5 0.2", "the box reaches outside its image"),
+    ],
+)
+def test_a_line_that_cannot_be_meant_is_a_problem(line: str, told: str, tmp_path: Path) -> None:
+    change_tree(tmp_path, {}, own_trees.yolo() | {"labels/train/000.txt": lines(line)})
+    (problem,) = read_yolo(tmp_path).problems
+    assert problem.file == str(tmp_path / "labels/train/000.txt")
+    assert problem.reason.startswith(f"line 1, '{line}'")
+    assert told in problem.reason
+
+
+def test_boxes_of_an_image_that_is_not_there_are_a_problem(tmp_path: Path) -> None:
+    change_tree(tmp_path, {}, own_trees.yolo() | {"labels/train/9.txt": b"0 0.5 0.5 0.2 0.2\n"})
+    (problem,) = read_yolo(tmp_path).problems
+    assert "no image of this name" in problem.reason
+
+
+def test_without_an_image_there_is_nothing_to_read(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(DataError, match="no image"):
+        read_yolo(tmp_path)

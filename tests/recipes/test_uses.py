@@ -1,0 +1,63 @@
+"""Recipes that read a user's data are told with commands that these data need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import own_trees
+import pytest
+import small_trees as trees
+from small_trees import Tree, change_tree
+
+from halftrack.data.own.layouts import recognise
+from halftrack.recipes.uses import lines_on_uses
+
+CASES: dict[str, tuple[Callable[[], Tree], list[str]]] = {
+    "VID": (
+        trees.vid,
+        [
+            "halftrack train selsa_tiny_sample --data-root ROOT --classes from-data",
+            "1x_imagenetvid --data-root ROOT --classes from-data --set data.training_sets=vid",
+        ],
+    ),
+    "VID without lists": (own_trees.own_vid, ["--classes from-data --set data.key_frames=all"]),
+    "MOT with a test set": (
+        partial(trees.mot, "MOT17"),
+        [
+            "train faster-rcnn_tiny_sample --data-root ROOT --set data.training_split=half-train",
+            "train faster-rcnn_r50_fpn_4e_mot17-half --data-root ROOT\n",
+            "train reid_tiny_sample --data-root ROOT --set data.split=half-train",
+            "--detector DETECTOR.pth --reid REID.pth",
+        ],
+    ),
+    "MOT15": (
+        partial(trees.mot, "MOT15"),
+        ["faster-rcnn_r50_fpn_4e_mot15-half --data-root ROOT\n"],
+    ),
+    "LaSOT": (
+        trees.lasot,
+        [
+            "train siamese_rpn_tiny_sample --data-root ROOT\n",
+            "--set data.training_sets=lasot --set 'data.set_weights=(1.0,)'",
+        ],
+    ),
+    "OTB100": (trees.otb, ["eval siamese_rpn_tiny_sample --data-root ROOT --set benchmark=OTB100"]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_commands_hold_the_settings_that_the_data_need(name: str, tmp_path: Path) -> None:
+    tree, told = CASES[name]
+    change_tree(tmp_path, {}, tree())
+    found = [each for each in recognise(tmp_path) if each.benchmark != "VOT2018"]
+    lines = "".join(f"{line}\n" for data in found for line in lines_on_uses(data))
+    lines = lines.replace(str(tmp_path), "ROOT")
+    assert [each for each in told if each not in lines] == [], lines
+
+
+def test_no_recipe_reads_text_files_of_yolo(tmp_path: Path) -> None:
+    change_tree(tmp_path, {}, own_trees.yolo())
+    (found,) = recognise(tmp_path)
+    assert list(lines_on_uses(found)) == []
