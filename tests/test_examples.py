@@ -1,12 +1,16 @@
-"""The examples in precision's docstrings run, and do what they say."""
+"""The examples in precision's docstrings and in ``examples/`` run, and do what they say."""
 
 from __future__ import annotations
 
 import inspect
+import runpy
+import sys
 import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -96,3 +100,26 @@ def test_an_island_computes_in_fp32() -> None:
     distances = run(fp32_island, names())["distances"]
     half = torch.full((1, 2), 300.0, dtype=torch.float16)
     assert distances(half, -half).item() == 720000.0
+
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_scripts_are_read_at_a_glance(example: Path) -> None:
+    text = example.read_text()
+    compile(text, example.name, "exec")
+    assert len(text.splitlines()) <= 60
+
+
+def test_the_loop_of_ones_own_is_watched_and_mended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = EXAMPLES[0].parent
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "signals", raising=False)
+    report = runpy.run_path(str(folder / "plain_loop.py"))["report"]
+    assert {culprit.where for culprit in report.culprits} == {"bands", "head"}
+    assert any(culprit.bad_samples for culprit in report.culprits)
+    assert "Precision(\"fp16\", keep_fp32=('bands',)).keep_in_fp32(model)" in report.must_change
+    assert "It survived 12 steps: nothing must change." in capsys.readouterr().out

@@ -56,6 +56,9 @@ class Culprit:
     fits_at: float | None = field(compare=False)
     """Largest loss scale, a power of two, at which the whole step is finite; None if no loss scale
     helps."""
+    fits_whole_step: bool = field(default=True, compare=False)
+    """False if ``fits_at`` is known of this tensor alone, and the step may need a smaller one: the
+    step could not be computed again."""
     raised: str | None = field(default=None, compare=False)
     """The exception that computing the loss ended with, as its type and message; None if it
     returned."""
@@ -120,7 +123,8 @@ class Culprit:
     @property
     def _remedy(self) -> str:
         if self.fits_at is not None:
-            return f"the step fits at loss scale {self.fits_at:g} or less (was {self.loss_scale:g})"
+            what = "the step" if self.fits_whole_step else "this one"
+            return f"{what} fits at loss scale {self.fits_at:g} or less (was {self.loss_scale:g})"
         if self.kind != "overflow" or self.magnitude is None or self.dtype == "float32":
             return "no loss scale helps, nor does fp32: look at what it was given"
         if self.where == OUTERMOST:

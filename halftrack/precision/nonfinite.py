@@ -87,7 +87,8 @@ class NonFiniteTrace(TorchDispatchMode):
 
     def __init__(self, model: nn.Module, sample_ids: Sequence[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._sample_ids = tuple(sample_ids)
+        self.sample_ids = tuple(sample_ids)
+        """Names of the samples of the batch that comes next."""
         self._shapes = {parameter.shape for parameter in model.parameters()}
         self._sites = ModuleSites(model)
         self._events: dict[int, tuple[StorageWeakRef, Event]] = {}
@@ -106,13 +107,16 @@ class NonFiniteTrace(TorchDispatchMode):
     def hand_in(
         self, tensor: Tensor, name: str, what: str, *, samples: tuple[str, ...] | None
     ) -> None:
-        """Record a tensor that the step starts from.
+        """Record a tensor that the step starts from, unless an op was seen to make it.
 
         ``samples`` are those it belongs to; None if its first dimension is the batch.
         """
         if samples is None:
             self._mark_batched([tensor])
-        if not is_finite(tensor):
+        # Asked first: within the trace, looking at it is an op too.
+        known = self._events.get(tensor.untyped_storage()._cdata)
+        maker = None if known is None else _first_of_line([known[1]])
+        if (maker is None or maker.operation == "constant") and not is_finite(tensor):
             event = self._event(
                 tensor,
                 module=name,
@@ -155,7 +159,7 @@ class NonFiniteTrace(TorchDispatchMode):
         if func is _aten.copy_.default:
             before[0].zero_()  # nothing is made of what a copy overwrites
         result = func(*args, **(kwargs or {}))
-        joined = name in ("cat", "stack") and len(given) == len(self._sample_ids)
+        joined = name in ("cat", "stack") and len(given) == len(self.sample_ids)
         if joined or (name not in _PICKING and any(map(self._is_batched, given))):
             self._mark_batched(tree_leaves(result))
         if name not in UNWRITTEN and not func.is_view:
@@ -252,12 +256,12 @@ class NonFiniteTrace(TorchDispatchMode):
 
     def _samples(self, tensor: Tensor) -> tuple[str, ...]:
         """Samples with non-finite values in a tensor whose first dimension is the batch."""
-        if len(self._sample_ids) == 1:
-            return self._sample_ids
+        if len(self.sample_ids) == 1:
+            return self.sample_ids
         if not self._is_batched(tensor):
             return ()
         whole = tensor.isfinite().reshape(len(tensor), -1).all(dim=1).tolist()
-        return tuple(n for n, good in zip(self._sample_ids, whole, strict=True) if not good)
+        return tuple(n for n, good in zip(self.sample_ids, whole, strict=True) if not good)
 
     def _mark_batched(self, values: Iterable[Any]) -> None:
         for value in values:
@@ -273,7 +277,7 @@ class NonFiniteTrace(TorchDispatchMode):
     def _mark_joined(self, parts: Sequence[Tensor]) -> None:
         """Tensors that are written into one, as many as there are samples, make it a batch."""
         storages = {part.untyped_storage()._cdata for part in parts}
-        if len(storages) == 1 and len(parts) == len(self._sample_ids):
+        if len(storages) == 1 and len(parts) == len(self.sample_ids):
             self._batched.setdefault(storages.pop(), StorageWeakRef(parts[0].untyped_storage()))
 
     def _is_batched(self, tensor: Tensor) -> bool:
@@ -281,7 +285,7 @@ class NonFiniteTrace(TorchDispatchMode):
 
     def _counts(self, tensor: Tensor) -> bool:
         """True if the first dimension could be the batch."""
-        return tensor.dim() > 0 and len(tensor) == len(self._sample_ids)
+        return tensor.dim() > 0 and len(tensor) == len(self.sample_ids)
 
 
 def _copy(value: Any) -> Any:

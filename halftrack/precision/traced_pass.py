@@ -26,6 +26,8 @@ __all__ = [
     "culprit_of",
     "first_culprit",
     "fitting_scale",
+    "hand_in_batch",
+    "hand_in_weights",
     "norm_overflow",
 ]
 
@@ -78,13 +80,8 @@ class TracedPass:
         """
         self.batch, self._sample_ids = batch, sample_names(batch)
         self._trace = NonFiniteTrace(self._model, self._sample_ids)
-        for name, tensor, sample in named_tensors(batch):
-            samples = None if sample is None else (sample,)
-            self._trace.hand_in(tensor, name, "batch", samples=samples)
-        for name, parameter in self._model.named_parameters():
-            self._trace.hand_in(parameter, name, "parameter", samples=())
-        for name, buffer in self._model.named_buffers():
-            self._trace.hand_in(buffer, name, "buffer", samples=())
+        hand_in_batch(self._trace, batch)
+        hand_in_weights(self._trace, self._model)
         precision, device = self._precision, self._device
         try:
             with precision.arithmetic(device), self._trace, precision.autocast(device):
@@ -186,6 +183,20 @@ class TracedPass:
         return next(iter(guilty)) if len(guilty) == 1 else None
 
 
+def hand_in_batch(trace: NonFiniteTrace, batch: Any, name: str = "") -> None:
+    """Record what a batch holds, of any type, under this name before those of its fields."""
+    for field, tensor, sample in named_tensors(batch, name):
+        trace.hand_in(tensor, field, "batch", samples=None if sample is None else (sample,))
+
+
+def hand_in_weights(trace: NonFiniteTrace, model: nn.Module) -> None:
+    """Record a model's parameters and buffers."""
+    for name, parameter in model.named_parameters():
+        trace.hand_in(parameter, name, "parameter", samples=())
+    for name, buffer in model.named_buffers():
+        trace.hand_in(buffer, name, "buffer", samples=())
+
+
 def first_culprit(passes: Sequence[TracedPass]) -> Culprit | None:
     """The culprit of the first of a step's passes with one, at the scale that all of them fit."""
     found: Culprit | None = None
@@ -204,6 +215,7 @@ def culprit_of(
     *,
     loss_term: str | None = None,
     fits_at: float | None = None,
+    fits_whole_step: bool = True,
     raised: str | None = None,
 ) -> Culprit:
     """The culprit that an event of a trace is told as."""
@@ -219,6 +231,7 @@ def culprit_of(
         loss_scale=loss_scale,
         magnitude=event.magnitude if event.kind == "overflow" else None,
         fits_at=fits_at,
+        fits_whole_step=fits_whole_step,
         raised=raised,
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from halftrack.precision.histogram import exponent_of
 from halftrack.precision.sites import OUTERMOST
-from halftrack.rehearsing.findings import Findings
+from halftrack.rehearsing.findings import Findings, RehearsedStep
 from halftrack.rehearsing.memory import shown_size
 from halftrack.rehearsing.rows import share, shown_scale
 
@@ -20,7 +20,7 @@ __all__ = [
     "verdict",
 ]
 
-_NAMED = 3  # modules that a sentence names; the table has all
+_NAMED = 3  # modules and steps that a sentence names; the tables have all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,14 +168,13 @@ def _on_skips(findings: Findings) -> Answer:
             f"{len(scaled)} because the loss scale is too large; the last of them: {last.why}."
         )
         least = min(fits.values())
-        whole = findings.fits_whole_steps
+        whole = all(culprit.fits_whole_step for culprit in findings.culprits)
         changes.append(findings.set_loss_scale(least) if whole else f"loss scale {least:g} or less")
-    for number, step in skipped.items():
-        if number in scaled:
-            continue
-        words.append(f"Step {number}: {step.why}.")
+    for numbers in _by_cause({n: step for n, step in skipped.items() if n not in scaled}):
+        step, named = skipped[numbers[0]], _steps(numbers)
+        words.append(f"S{named[1:]}: {step.why}.")
         if step.culprit is not None:
-            changes.append(f"step {number}: {step.why}")
+            changes.append(f"{named}: {step.why}")
     if findings.stopped is not None:
         words.append(f"It could not go on: {findings.stopped}")
         changes.append(findings.stopped)
@@ -186,6 +185,24 @@ def _on_skips(findings: Findings) -> Answer:
             "smaller loss scale"
         )
     return Answer(question=question, words=" ".join(words), changes=tuple(dict.fromkeys(changes)))
+
+
+def _by_cause(skipped: Mapping[int, RehearsedStep]) -> list[list[int]]:
+    """The numbers of skipped steps, those together that were skipped for the same cause."""
+    groups: dict[object, list[int]] = {}
+    for number, step in skipped.items():
+        culprit = step.culprit
+        cause = step.why if culprit is None else (culprit.where, culprit.operation, culprit.kind)
+        groups.setdefault(cause, []).append(number)
+    return list(groups.values())
+
+
+def _steps(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"step {numbers[0]}"
+    more = len(numbers) - _NAMED
+    last = f" and {more} more" if more > 0 else ""
+    return f"steps {', '.join(map(str, numbers[:_NAMED]))}{last}; step {numbers[0]}"
 
 
 def _on_islands(findings: Findings) -> Answer:

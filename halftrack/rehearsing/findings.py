@@ -68,8 +68,6 @@ class Findings:
 
     owner: ClassVar[str] = "run"
     """Word for what has the loss scale of its own."""
-    islands_hint: ClassVar[str] = "report.islands() finds the smallest set"
-    """The way to search for fp32 islands."""
     untold: ClassVar[tuple[str, ...]] = ("ranges", "precision", "fp32_islands", "memory", "steps")
     """Fields that ``numbers`` tells in another form or not at all."""
 
@@ -99,8 +97,6 @@ class Findings:
     """Memory, in bytes, that the islands add to the peak of a step; None if it is not known."""
     stopped: str | None = None
     """Why it could not go on; None if it could."""
-    fits_whole_steps: bool = True
-    """False if ``fits_at`` of a culprit is that of its own tensor, and the step may need less."""
     interrupted: bool = False
     """True if the rehearsal was ended early from outside."""
     seconds: float = 0.0
@@ -134,6 +130,11 @@ class Findings:
     def circumstances(self) -> str:
         """The data and their sizes, in words that follow a number of steps."""
         return "on batches of your own"
+
+    @property
+    def islands_hint(self) -> str:
+        """The way to search for fp32 islands."""
+        return "report.islands() finds the smallest set"
 
     def set_loss_scale(self, scale: float) -> str:
         """The change that sets a loss scale."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Self
@@ -14,12 +16,19 @@ from torch.optim import Optimizer
 
 from halftrack.errors import UserError
 from halftrack.precision import Culprit, Precision, RangeMeter
-from halftrack.precision.batches import named_tensors
+from halftrack.precision.batches import sample_names
 from halftrack.precision.nonfinite import NonFiniteTrace, is_finite
-from halftrack.precision.traced_pass import culprit_of, fitting_scale
+from halftrack.precision.traced_pass import (
+    culprit_of,
+    fitting_scale,
+    hand_in_batch,
+    hand_in_weights,
+)
 from halftrack.rehearsing.any_model import rehearsed_precision
 from halftrack.rehearsing.findings import RehearsedStep
+from halftrack.rehearsing.frameworks import training_in
 from halftrack.rehearsing.measured import MeasuredSteps
+from halftrack.rehearsing.outer_calls import OuterCalls
 from halftrack.rehearsing.report import Report
 from halftrack.rehearsing.scalers import loop_told_to
 from halftrack.rehearsing.snapshot import learned_by
@@ -34,7 +43,13 @@ _IDLE = (
 _watched: list[Watch] = []
 
 
-def watching(model: nn.Module, *, precision: Precision | str = "fp16", every: int = 10) -> Watch:
+def watching(
+    model: nn.Module,
+    trainer: Any = None,
+    *,
+    precision: Precision | str = "fp16",
+    every: int = 10,
+) -> Watch:
     """Watch a training loop of your own, with its autocast and GradScaler, on a CPU.
 
     Every optimizer step inside is a step of the report::
@@ -50,34 +65,47 @@ def watching(model: nn.Module, *, precision: Precision | str = "fp16", every: in
                 optimizer.zero_grad()
         print(watch.report)
 
+    or of a framework, which is made to train in this precision as it would on a GPU::
+
+        trainer = lightning.Trainer(accelerator="cpu", max_steps=20)
+        with halftrack.watching(module, trainer) as watch:
+            trainer.fit(module, loader)
+        print(watch.report)
+
     Half products, forward and backward, are computed as a GPU computes them; autocast is the
     loop's own. Steps of several optimizers without a backward pass between them are one step. The
-    model is trained: nothing is put back. ``fits_at`` of a culprit is the scale that its own tensor
-    fits; the step may need a smaller one.
+    model is trained: nothing is put back. Samples are named by their position in what the model is
+    given, loss terms where the model returns them in a dict and a forward pass is at fault.
+    ``fits_at`` of a culprit is the scale that its own tensor fits; the step may need a smaller one.
 
     Args:
         model: the model whose modules are named.
-        precision: of the loop, for the words of the report; ``tf32`` rehearses that.
+        trainer: what runs the loop, if it is none of your own: a ``Trainer`` of Lightning or
+            transformers, or an ``Accelerator``, which prepares the model inside.
+        precision: of the loop, for the words of the report; a ``trainer`` trains in it. ``tf32``
+            rehearses that.
         every: the first step's ranges are measured, and those of each that comes so many steps
             after the last that was measured and taken.
 
     Raises:
-        UserError: for fp32, for an ``every`` below 1, and on entering within another one.
+        UserError: for fp32, for an ``every`` below 1, and on entering within another one, or with a
+            trainer of another kind, on a GPU, or of several processes.
     """
-    return Watch(model, rehearsed_precision(precision), every=every)
+    return Watch(model, rehearsed_precision(precision), trainer=trainer, every=every)
 
 
 class Watch:
     """A loop that is watched, and from the first step on its ``report``."""
 
-    def __init__(self, model: nn.Module, precision: Precision, *, every: int) -> None:
-        self._model, self._precision = model, precision
+    def __init__(self, model: nn.Module, precision: Precision, *, trainer: Any, every: int) -> None:
+        self._model, self._precision, self._trainer = model, precision, trainer
         self._device = device_of(model)
         self._measured = MeasuredSteps(model, precision, every=every)
         self._loop, self._step = ExitStack(), ExitStack()
         self._trace = self._trace_before = NonFiniteTrace(model, ())
         self._meter: RangeMeter | None = None
         self._passed, self._losses = False, list[float | None]()
+        self._has_batch, self._terms = False, dict[str, list[Tensor]]()
         self._loss_scale = 1.0
         self._bad: Culprit | None = None
         self._notes: dict[str, None] = {}
@@ -98,7 +126,6 @@ class Watch:
             steps=tuple(self._measured.steps),
             sampled=tuple(self._measured.sampled),
             ranges=self._measured.ranges,
-            fits_whole_steps=False,
             stopped=self._stopped,
             error=self._error,
             seconds=(self._end or time.perf_counter()) - self._start,
@@ -107,6 +134,8 @@ class Watch:
     def __enter__(self) -> Self:
         if _watched:
             raise UserError("a loop is watched already: leave halftrack.watching first")
+        if self._trainer is not None:
+            self._loop.enter_context(training_in(self._precision, self._trainer, self._model))
         _watched.append(self)
         self._loop.callback(_watched.remove, self)
         self._loop.enter_context(loop_told_to(self))
@@ -121,7 +150,8 @@ class Watch:
         if isinstance(error, Exception) and event is not None:
             self._error = error
             raised = f"{type(error).__name__}: {error}"
-            culprit = culprit_of(event, (), self._loss_scale, raised=raised)
+            samples = self._trace.sample_ids
+            culprit = culprit_of(event, samples, self._loss_scale, raised=raised)
             self._measured.keep(RehearsedStep.without_loss(culprit, self._loss_scale), None)
             self._stopped = f"the loop raised {raised}"
 
@@ -134,7 +164,7 @@ class Watch:
 
     def learned_from(self, loss: float | None) -> None:
         """A backward pass begins."""
-        self._passed = True
+        self._passed, self._has_batch = True, False
         self._losses.append(loss)
 
     def moves(self, optimizer: Optimizer) -> None:
@@ -150,13 +180,14 @@ class Watch:
         """A step ended; one that follows no backward pass belongs to the step before."""
         culprit = self._culprit(optimizer) if skipped else self._bad
         gradients = [p.grad for p in learned_by([optimizer]) if p.grad is not None]
+        terms = {name: statistics.fmean(map(float, own)) for name, own in self._terms.items()}
         known = [loss for loss in self._losses if loss is not None]
         step = RehearsedStep(
-            losses={"loss": sum(known)} if len(known) == len(self._losses) else {},
+            losses={"loss": sum(known), **terms} if len(known) == len(self._losses) else {},
             grad_norm=_norm(gradients),
             loss_scale=loss_scale,
             skipped=skipped,
-            why=_why(culprit) if skipped else None,
+            why=str(culprit or "no cause found") if skipped else None,
             culprit=culprit,
         )
         if self._shares_step:
@@ -183,36 +214,54 @@ class Watch:
     def _begin(self) -> None:
         """Enter what a step is seen through, in the order that each needs."""
         self._passed, self._losses, self._bad = False, [], None
+        self._has_batch, self._terms = False, {}
         self._meter = self._measured.next_meter(self._loss_scale)
         self._trace_before, self._trace = self._trace, NonFiniteTrace(self._model, ())
         if self._meter is not None:
             self._step.enter_context(self._meter)
         self._step.enter_context(self._precision.arithmetic(self._device))
-        for name, parameter in self._model.named_parameters():
-            self._trace.hand_in(parameter, name, "parameter", samples=())
-        for name, buffer in self._model.named_buffers():
-            self._trace.hand_in(buffer, name, "buffer", samples=())
+        hand_in_weights(self._trace, self._model)
         self._step.enter_context(self._trace)
-        hook = self._model.register_forward_pre_hook(self._given, with_kwargs=True)
-        self._step.callback(hook.remove)
+        self._step.enter_context(OuterCalls(self._model, self._given, self._returned))
 
-    def _given(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        for name, tensor, _sample in named_tensors({**dict(enumerate(args)), **kwargs}):
-            self._trace.hand_in(tensor, f"input{name}", "batch", samples=())
+    def _given(self, inputs: dict[Any, Any]) -> None:
+        if not self._has_batch and torch.is_grad_enabled():
+            self._has_batch, self._trace.sample_ids = True, sample_names(inputs)
+        hand_in_batch(self._trace, inputs, "input")
+
+    def _returned(self, output: Any) -> None:
+        for name, term in _terms_of(output).items():
+            self._terms.setdefault(name, []).append(term)
 
     def _culprit(self, optimizer: Optimizer) -> Culprit | None:
         gradients = [p.grad for p in learned_by([optimizer]) if p.grad is not None]
-        event = (self._trace_before if self._shares_step else self._trace).origin(gradients)
+        trace = self._trace_before if self._shares_step else self._trace
+        event = trace.origin(gradients)
         if event is None:
             return None
-        fits_at = fitting_scale(event, self._loss_scale)
-        return culprit_of(event, (), self._loss_scale, fits_at=fits_at)
+        suffer = [
+            n for n, own in self._terms.items() if any(trace.origin([t]) is event for t in own)
+        ]
+        return culprit_of(
+            event,
+            trace.sample_ids,
+            self._loss_scale,
+            loss_term=suffer[0] if len(suffer) == 1 else None,
+            fits_at=fitting_scale(event, self._loss_scale),
+            # The graph is gone after the backward pass: what overflows behind this is not known.
+            fits_whole_step=False,
+        )
 
 
-def _why(culprit: Culprit | None) -> str:
-    """The cause of a skipped step, in words."""
-    # The graph is gone after the backward pass: what overflows behind this tensor is not known.
-    return str(culprit).replace("the step fits", "this one fits") if culprit else "no cause found"
+def _terms_of(output: Any) -> dict[str, Tensor]:
+    """The loss terms of a model that returns them in a dict, as torchvision's detectors do."""
+    if not isinstance(output, Mapping):
+        return {}
+    return {
+        str(name): value.detach()
+        for name, value in output.items()
+        if isinstance(value, Tensor) and value.dim() == 0 and value.requires_grad and name != "loss"
+    }
 
 
 def _norm(gradients: list[Tensor]) -> float:

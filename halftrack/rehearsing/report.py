@@ -39,6 +39,13 @@ class Report(Findings):
     search: Search | None = field(default=None, repr=False)
     """Searches fp32 islands, for ``islands``."""
 
+    @property
+    def islands_hint(self) -> str:
+        """The way to search for fp32 islands, which asks for a step that can be run again."""
+        if self.search is not None:
+            return super().islands_hint
+        return "islands() after halftrack.rehearse(step, batches, ...) finds the smallest set"
+
     def islands(self) -> Islands:
         """The smallest set of modules to keep in fp32; rehearses two steps many times.
 

@@ -313,7 +313,8 @@ def test_bf16_without_a_scaler_is_watched() -> None:
     report = watched(model, lambda: run(X), precision="bf16")
     assert not report.steps[0].skipped
     assert report.must_change == ()
-    report = watched(model, lambda: run(X * torch.nan), precision="bf16")
+    bad = X * torch.nan
+    report = watched(model, lambda: run(bad), precision="bf16")
     assert report.stopped is not None
     assert "moved the weights by gradients that are not finite: batch input" in report.stopped
 
@@ -384,3 +385,77 @@ def test_mistakes_are_told() -> None:
     assert report.steps == ()
     with pytest.raises(UserError, match="only after halftrack"):
         report.islands()
+
+
+def test_samples_are_named_by_their_position_in_what_the_model_is_given() -> None:
+    model = net()
+    x = X.clone()
+    x[[1, 5]] = 1e6
+    report = watched(model, lambda: loop(model, torch.amp.GradScaler("cpu"), steps=1, x=x))
+    (culprit,) = report.culprits
+    assert (culprit.where, culprit.operation) == ("0", "cast")
+    assert culprit.sample_ids == tuple("01234567")
+    assert culprit.bad_samples == ("1", "5")
+    assert "samples: 1, 5" in str(report)
+
+
+class Detector(nn.Module):
+    """It returns its losses in a dict, as torchvision's detectors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.boxes, self.classes = nn.Linear(6, 4), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {
+            "loss_box": self.boxes(x * x).mean(),
+            "loss_class": F.cross_entropy(self.classes(x), labels),
+        }
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_loss_terms_that_a_model_returns_are_told_and_blamed(accumulate: int) -> None:
+    torch.manual_seed(0)
+    model = Detector()
+    optimizer = sgd(model)
+
+    def run() -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+        for factor in (1.0, 1e4):
+            for _ in range(accumulate):
+                with half():
+                    loss = sum(model(X * factor, LABELS).values()) / accumulate
+                scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+
+    taken, skipped = watched(model, run).steps
+    assert taken.losses.keys() == {"loss", "loss_box", "loss_class"}
+    assert taken.losses["loss"] == pytest.approx(
+        taken.losses["loss_box"] + taken.losses["loss_class"], rel=1e-3
+    )
+    assert skipped.culprit is not None
+    assert skipped.culprit.loss_term == "loss_box"
+
+
+def test_a_part_that_the_loop_calls_itself_is_given_the_batch() -> None:
+    parts = nn.ModuleDict({"trunk": nn.Linear(6, 4), "head": nn.Linear(4, 3)})
+    optimizer = sgd(parts)
+
+    def run(x: Tensor, factor: float) -> None:
+        with half():
+            loss = F.cross_entropy(parts["head"](parts["trunk"](x) * factor), LABELS)
+        scaler = torch.amp.GradScaler("cpu")
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+
+    bad = X.clone()
+    bad[3, 0] = torch.inf
+    (step,) = watched(parts, lambda: run(X, 1e6)).steps
+    assert step.culprit is not None
+    assert (step.culprit.direction, step.culprit.operation) == ("forward", "mul")
+    (step,) = watched(parts, lambda: run(bad, 1.0)).steps
+    assert step.culprit is not None
+    assert (step.culprit.where, step.culprit.operation) == ("input[0]", "batch")
+    assert step.culprit.bad_samples == ("3",)

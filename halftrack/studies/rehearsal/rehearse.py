@@ -38,7 +38,6 @@ class Rehearsal(Findings):
     """Findings of a recipe's rehearsal, told in the words of the command line."""
 
     owner: ClassVar[str] = "recipe"
-    islands_hint: ClassVar[str] = "--islands finds the smallest set"
 
     seed: int
     """Origin of all randomness."""
@@ -48,6 +47,11 @@ class Rehearsal(Findings):
     """Height and width of the largest image."""
     versions: dict[str, str | None] = field(default_factory=code_versions)
     """Versions of the code and libraries."""
+
+    @property
+    def islands_hint(self) -> str:
+        """The way to search for fp32 islands."""
+        return "--islands finds the smallest set"
 
     @property
     def trained_terms(self) -> tuple[str, ...]:
