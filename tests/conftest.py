@@ -18,6 +18,13 @@ def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def autograd_can_be_forked() -> None:
+    """Tensors without values make torch believe in a GPU: a first backward pass after them starts
+    a thread for it, and forked processes could take none."""
+    torch.zeros(1, device="cpu", requires_grad=True).sum().backward()
+
+
 @pytest.fixture(params=dict.fromkeys(("cpu", choose_device(None).type)))
 def device(request: pytest.FixtureRequest) -> torch.device:
     """The CPU, and the accelerator on a machine that has one."""

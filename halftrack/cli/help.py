@@ -32,7 +32,7 @@ EXAMPLES = {
     ),
     "plan": (
         "plan faster-rcnn_r50_fpn_4e_mot17-half --gpu-memory 11GB",
-        "plan siamese_rpn_r50_fp16_20e_lasot --samples 14",
+        "plan selsa_tiny_sample --gpus 8 --set training.accumulate=8",
     ),
     "rehearse": (
         "rehearse selsa_tiny_sample --steps 10",

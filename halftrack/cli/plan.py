@@ -53,6 +53,16 @@ def plan(
             help="Assume N objects in each training frame (detectors only).",
         ),
     ] = 50,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            "--gpus",
+            metavar="N",
+            parser=number(int, 1, 1024),
+            help="Plan for each of N GPUs that share a step of training.accumulate batches, with "
+            "and without training.shard=optimizer. Default: 1.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the plan to this file as JSON.")
     ] = None,
@@ -76,7 +86,7 @@ def plan(
     from halftrack.report import render_table
     from halftrack.studies.memory.plan import plan_memory
 
-    found = plan_memory(chosen, gpu_memory=memory, objects=objects)
+    found = plan_memory(chosen, gpu_memory=memory, objects=objects, gpus=gpus or 1)
     for title, rows in found.tables().items():
         console.print(render_table(rows, title=title))
     for line in found.notes():

@@ -119,6 +119,9 @@ class TrainingConfig:
     sync_batch_norm: bool = False
     """Normalise by the statistics of all processes' passes where batch norms take any (SyncBN);
     changes nothing in one process."""
+    shard: Literal["none", "optimizer"] = field(default="none", metadata=_FREE)
+    """Part of the training state that several processes divide among them, to hold less each:
+    optimizer for SGD's momentum. Weights and checkpoints stay the same."""
     channels_last: bool | None = None
     """Keep convolution weights and images channels-last; None: in half precision on a GPU."""
     compile: Literal["none", "default", "reduce-overhead"] = "none"

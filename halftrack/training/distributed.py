@@ -29,6 +29,7 @@ from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner
 from halftrack.training.log import RunLog
 from halftrack.training.ranks import Ranks
+from halftrack.training.sharding import shard_momentum
 from halftrack.training.shared_norms import ReplayedStatistics, sync_norms
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class SharedLearner(Learner):
         self._trained: list[nn.Parameter] = []
         self._agree = self._agreed
         self._running = ReplayedStatistics(model, self.statistics, ranks)
+        if config.shard == "optimizer":
+            shard_momentum(self.optimizer, ranks)
         if config.sync_batch_norm:
             sync_norms(self.statistics.norms)
 

@@ -126,6 +126,17 @@ class Ranks:
         dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return float(found)
 
+    def broadcast(self, values: Tensor, *, of: int) -> Tensor:
+        """The tensor of one process, written into that of every other.
+
+        Args:
+            values: contiguous, of the same shape in all.
+            of: the rank that has it.
+        """
+        if self.size > 1:
+            dist.broadcast(values, src=of)
+        return values
+
     def rows(self, row: Tensor) -> Tensor:
         """A row ``(n,)`` of each process, as ``(size, n)``."""
         found = [torch.empty_like(row) for _ in range(self.size)]

@@ -116,7 +116,26 @@ def test_a_trained_model_of_several_processes_equals_one_that_accumulates(
     assert_equal_steps(recipe, data_roots, tmp_path, processes=processes, steps=steps)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("name", MODELS)
+def test_sharded_momentum_moves_a_trained_model_bit_for_bit(
+    data_roots: dict[str, Path], tmp_path: Path, name: str, processes: int
+) -> None:
+    fields = (f"training.accumulate={processes}", "training.epochs=1", "training.shard=optimizer")
+    assert_equal_steps(
+        tiny_recipe(name, *fields), data_roots, tmp_path, processes=processes, steps=5
+    )
+    shared, alone = (read_checkpoint(tmp_path / n / "step_5.pth") for n in ("shared", "alone"))
+    weights = {k: v for k, v in alone["state_dict"].items() if "running" not in k}
+    assert all(torch.equal(shared["state_dict"][k], v) for k, v in weights.items())
+    momenta, wanted = (state["optimizer"]["state"] for state in (shared, alone))
+    assert momenta.keys() == wanted.keys()
+    assert all(torch.equal(momenta[i][k], v) for i in wanted for k, v in wanted[i].items())
+
+
 FROZEN = "model.backbone.frozen_bn=True"
+SHARDED = "training.shard=optimizer"
 THAWED_LATER = (
     Phase(first_epoch=0, trainable=("neck.*", "head.*")),
     Phase(first_epoch=1, trainable=("*",), batch_statistics=("backbone.*",)),
@@ -130,6 +149,7 @@ THAWED_LATER = (
         ("selsa", ("training.accumulate=4", "training.clips_per_pass=2", FROZEN), {}),
         ("selsa", (FROZEN, "model.backbone.recompute=(2, 3)"), {}),
         ("faster-rcnn", (), {"lr_factors": (("backbone.*", 0.1),), "ema_decay": 0.9}),
+        ("siamese_rpn", (SHARDED,), {"phases": THAWED_LATER, "epochs": 2, "ema_decay": 0.9}),
         ("siamese_rpn", (), {"phases": THAWED_LATER, "epochs": 2}),
         ("reid", ("precision.name=fp16", "precision.loss_scale=dynamic"), {}),
     ],
@@ -199,11 +219,13 @@ class Phased(nn.Module):
         return losses
 
 
-@pytest.mark.parametrize(("processes", "each"), [(2, 1), (2, 3), (3, 1)])
+@pytest.mark.parametrize(
+    ("processes", "each", "shard"), [(2, 1, "none"), (2, 3, "none"), (3, 1, "optimizer")]
+)
 def test_processes_equal_one_that_accumulates(
-    tiny: ModuleType, tmp_path: Path, processes: int, each: int
+    tiny: ModuleType, tmp_path: Path, processes: int, each: int, shard: str
 ) -> None:
-    config = dataclasses.replace(tiny.SHORT, accumulate=processes * each)
+    config = dataclasses.replace(tiny.SHORT, accumulate=processes * each, shard=shard)
     with one_thread():
         model, result = tiny.run(tmp_path / "alone", config)
     states, results = shared(tiny, tmp_path / "shared", config, processes=processes)
@@ -243,11 +265,12 @@ def test_parameters_without_a_gradient_hold_nobody_up_and_phases_thaw(
     assert not torch.equal(states[0]["seldom.weight"], never["seldom.weight"])
 
 
+@pytest.mark.parametrize("shard", ["none", "optimizer"])
 def test_an_overflow_in_one_process_skips_the_step_in_all_and_is_named(
-    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str], shard: str
 ) -> None:
     precision = Precision("fp16", 1024.0)
-    config = dataclasses.replace(tiny.SHORT, accumulate=2, log_every=1)
+    config = dataclasses.replace(tiny.SHORT, accumulate=2, log_every=1, shard=shard)
     given = {"precision": precision, "batches": tiny.TinySource(poisoned=(0, 3))}
     model, result = tiny.run(tmp_path / "alone", config, **given)
     capfd.readouterr()
@@ -285,7 +308,7 @@ def test_a_gradient_that_overflows_on_its_way_skips_the_step(
 def test_a_shared_run_is_resumed_by_another_number_of_processes(
     tiny: ModuleType, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(tiny.SHORT, accumulate=6, log_every=2)
+    config = dataclasses.replace(tiny.SHORT, accumulate=6, log_every=2, shard="optimizer")
     source = tiny.TinySource(24)
     model, _ = tiny.run(tmp_path / "alone", config, batches=source)
 
@@ -299,6 +322,7 @@ def test_a_shared_run_is_resumed_by_another_number_of_processes(
     _, results = shared(tiny, tmp_path / "shared", config, processes=3, batches=Stopping(24))
     assert [each.interrupted for each in results] == [signal.SIGTERM] * 3
     assert {each.steps for each in results} == {3}
+    config = dataclasses.replace(config, shard="none")
     states, _ = shared(tiny, tmp_path / "shared", config, processes=2, batches=source, resume=True)
     assert_close(states, model.state_dict())
     assert_same_log(tmp_path / "shared", tmp_path / "alone")

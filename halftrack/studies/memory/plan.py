@@ -13,6 +13,7 @@ from halftrack.rehearsing.gpu import CONTEXT, live_that_fits
 from halftrack.rehearsing.memory import StepMemory, folded
 from halftrack.studies.memory.largest import Largest, largest_image, most_samples
 from halftrack.studies.memory.step import predicted_step
+from halftrack.studies.memory.traffic import Traffic, traffic
 
 __all__ = ["MemoryPlan", "PlannedStep", "plan_memory", "planned_precisions"]
 
@@ -27,11 +28,13 @@ class PlannedStep(StepMemory):
     """Stages of the backbone whose activations are computed again."""
     accumulates: bool
     """True if gradients of an earlier batch are there too."""
+    shard: str = "none"
+    """Part of the training state that several GPUs divide among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPlan:
-    """Memory of a training step: every precision, phase and accumulation."""
+    """Memory of a training step: every precision, phase, accumulation and division among GPUs."""
 
     recipe: str
     """The recipe's name."""
@@ -44,13 +47,15 @@ class MemoryPlan:
     steps: tuple[PlannedStep, ...]
     """Every way: phase, precision, recomputation, accumulation."""
     as_given: tuple[PlannedStep, ...]
-    """Those in the recipe's own precision, recomputation and accumulation, one for each phase."""
+    """Those that are the recipe's own, one for each phase."""
     gpu_memory: int | None
     """Bytes there are, if that was asked."""
     largest: tuple[Largest, ...]
     """The largest sizes that would fit into the GPU."""
     assumed: tuple[str, ...]
     """Assumptions about this recipe, as lines."""
+    traffic: Traffic | None
+    """Exchanges of the GPUs that share a step; None for one GPU."""
     seconds: float
     """Time that the plan took, in seconds."""
 
@@ -65,6 +70,8 @@ class MemoryPlan:
         """Title and rows of what is shown."""
         height, width = self.image
         title = f"{self.recipe}, {height}x{width}, {self.sharing}"
+        if self.traffic is not None:
+            title += f", each of {self.traffic.gpus} GPUs"
         tables = {
             f"Peak of a training step (GiB): {title}": [self._row(s) for s in self.steps],
             "The peak by kind (MiB)": self._by_kind(),
@@ -113,6 +120,7 @@ class MemoryPlan:
             "most what the greediest of three published runs did, in share or in bytes; the "
             f"driver comes on top, for which fits sets {_gib(CONTEXT)} GiB aside",
             *[bounded] * any(each.bounded for each in self.largest),
+            *(() if self.traffic is None else self.traffic.lines()),
             *self.assumed,
             f"planned in {self.seconds:.0f} s",
         ]
@@ -132,12 +140,14 @@ class MemoryPlan:
             way["from epoch"] = step.first_epoch + 1
         if any(each.recompute for each in self.steps):
             way["recompute"] = ",".join(map(str, step.recompute)) or "-"
+        if self.traffic is not None:
+            return way | {"shard": step.shard}
         return way | {"accumulate": "yes" if step.accumulates else "-"}
 
     def _by_kind(self) -> list[dict[str, object]]:
         ways: dict[tuple[object, ...], list[PlannedStep]] = {}
         for step in self.steps:
-            ways.setdefault((step.first_epoch, step.recompute, step.accumulates), []).append(step)
+            ways.setdefault((step.first_epoch, *_measures(step)), []).append(step)
         return [
             {"kind": kind, **self._way(steps[0])}
             | {step.precision: _mib(step.by_kind[kind]) for step in steps}
@@ -147,11 +157,11 @@ class MemoryPlan:
 
     def _by_module(self) -> list[dict[str, object]]:
         """Parts of the model that hold a MiB or more, in the recipe's last phase."""
-        own = (self.steps[-1].first_epoch, self.steps[0].recompute, False)
+        own = (self.steps[-1].first_epoch, _measures(self.steps[0]))
         columns = {
             step.precision: folded(step.by_module)
             for step in self.steps
-            if (step.first_epoch, step.recompute, step.accumulates) == own
+            if (step.first_epoch, _measures(step)) == own
         }
         parts = dict.fromkeys(
             part for sizes in columns.values() for part in sizes if sizes[part] >= 2**20
@@ -164,26 +174,36 @@ class MemoryPlan:
 
 
 def plan_memory(
-    recipe: TrainedRecipe, *, gpu_memory: int | None = None, objects: int = 50
+    recipe: TrainedRecipe, *, gpu_memory: int | None = None, objects: int = 50, gpus: int = 1
 ) -> MemoryPlan:
     """Predict a step in each precision and phase, with and without recomputation and accumulation.
+
+    Several GPUs keep their gradients all the time, as accumulation does: their steps are predicted
+    with and without sharded momentum instead.
 
     Args:
         recipe: what would be trained, at the largest sizes it may meet.
         gpu_memory: bytes; with it the largest sizes that fit are looked for.
         objects: boxes to learn in each frame of a detector: their overlaps with all anchors are
             alive at once.
+        gpus: how many share a step; the one that holds most is planned.
 
     Raises:
-        ValueError: if there are no objects.
+        ValueError: if there are no objects, or the GPUs cannot share a step evenly.
     """
     if objects < 1:
         raise UserError(f"objects={objects}: a frame that is learned has at least 1")
     start = time.perf_counter()
     assumed = tuple(_assumptions(recipe))
     recipe = recipe.without_data()
-    steps = tuple(_steps(recipe, objects))
-    largest = () if gpu_memory is None else _all_largest(recipe, steps, gpu_memory, objects)
+    exchanged = traffic(recipe, gpus) if gpus > 1 else None
+    if exchanged is not None:  # which bounds the clips that can share a pass
+        together = min(recipe.training.clips_per_pass, exchanged.batches)
+        recipe = replace(recipe, training=replace(recipe.training, clips_per_pass=together))
+    steps = tuple(_steps(recipe, objects, gpus))
+    largest = () if gpu_memory is None else _all_largest(recipe, steps, gpu_memory, objects, gpus)
+    training = recipe.training
+    own = (recipe.recompute, training.accumulates, training.shard if gpus > 1 else "none")
     return MemoryPlan(
         recipe=recipe.name,
         image=recipe.image_size,
@@ -193,13 +213,12 @@ def plan_memory(
         as_given=tuple(
             step
             for step in steps
-            if step.precision == recipe.precision.name
-            and step.recompute == recipe.recompute
-            and step.accumulates == recipe.training.accumulates
+            if step.precision == recipe.precision.name and _measures(step) == own
         ),
         gpu_memory=gpu_memory,
         largest=tuple(largest),
         assumed=assumed,
+        traffic=exchanged,
         seconds=time.perf_counter() - start,
     )
 
@@ -220,23 +239,32 @@ def _assumptions(recipe: TrainedRecipe) -> Iterator[str]:
         yield "not counted: a channels-last copy of the images"
 
 
-def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[PlannedStep]:
+def _measures(step: PlannedStep) -> tuple[object, ...]:
+    """What can be done for a step to hold less."""
+    return (step.recompute, step.accumulates, step.shard)
+
+
+def _steps(recipe: TrainedRecipe, objects: int, gpus: int) -> Iterator[PlannedStep]:
     """Every way to take the step."""
+    training, together = recipe.training, recipe.training.clips_per_pass
+    several = max(training.accumulate, 2 * together)
+    ways = [replace(training, accumulate=count, shard="none") for count in (together, several)]
+    if gpus > 1:
+        ways = [replace(training, shard=shard) for shard in ("none", "optimizer")]
     for first_epoch in (0, *(phase.first_epoch for phase in recipe.training.phases)):
         for name in planned_precisions(recipe):
             for recompute in recipe.recompute_choices():
-                together = recipe.training.clips_per_pass
-                for accumulate in (together, max(recipe.training.accumulate, 2 * together)):
+                for way in ways:
                     variant = replace(
-                        recipe.with_precision(name).with_recompute(recompute),
-                        training=replace(recipe.training, accumulate=accumulate),
+                        recipe.with_precision(name).with_recompute(recompute), training=way
                     )
-                    meter = predicted_step(variant, epoch=first_epoch, objects=objects)
+                    meter = predicted_step(variant, epoch=first_epoch, objects=objects, gpus=gpus)
                     yield PlannedStep(
                         precision=name,
                         first_epoch=first_epoch,
                         recompute=recompute,
-                        accumulates=variant.training.accumulates,
+                        accumulates=way.accumulates,
+                        shard=way.shard,
                         peak=meter.peak,
                         by_kind=meter.peak_by_kind,
                         by_module=meter.peak_by_module,
@@ -244,7 +272,7 @@ def _steps(recipe: TrainedRecipe, objects: int) -> Iterator[PlannedStep]:
 
 
 def _all_largest(
-    recipe: TrainedRecipe, steps: tuple[PlannedStep, ...], gpu_memory: int, objects: int
+    recipe: TrainedRecipe, steps: tuple[PlannedStep, ...], gpu_memory: int, objects: int, gpus: int
 ) -> Iterator[Largest]:
     """For each precision the most samples a pass, and the largest images."""
     for name in planned_precisions(recipe):
@@ -254,7 +282,7 @@ def _all_largest(
         chosen = recipe.with_precision(name)
 
         def peak(sized: TrainedRecipe, epoch: int = epoch) -> int:
-            return predicted_step(sized, epoch=epoch, objects=objects).peak
+            return predicted_step(sized, epoch=epoch, objects=objects, gpus=gpus).peak
 
         for shared in chosen.sharing():
             yield most_samples(chosen, shared, peak, budget)

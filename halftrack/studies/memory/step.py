@@ -21,6 +21,8 @@ from halftrack.recipes import TrainedRecipe, spread_boxes
 from halftrack.rehearsing.planned import fill_state
 from halftrack.training import Batch, Learner
 from halftrack.training.loop import steps
+from halftrack.training.ranks import Ranks
+from halftrack.training.sharding import divided, shard_momentum
 
 __all__ = ["metered_step", "predicted_step", "resting_learner", "step_memory"]
 
@@ -38,22 +40,28 @@ def step_memory(recipe: TrainedRecipe, data_root: Path) -> int:
     return metered_step(resting_learner(recipe, recipe.build_model()), batch).peak
 
 
-def resting_learner(recipe: TrainedRecipe, model: nn.Module, *, epoch: int = 0) -> Learner:
+def resting_learner(
+    recipe: TrainedRecipe, model: nn.Module, *, epoch: int = 0, gpus: int = 1
+) -> Learner:
     """A learner on the CPU in the middle of a run, whose steps leave the weights as they are.
 
     The optimizer has its state and, where a step takes several passes, the gradients of an earlier
-    one. Weights move as on a GPU, all at once: the copies that takes are counted.
+    one; several GPUs keep gradients all the time. Weights move as on a GPU, all at once: the copies
+    that takes are counted.
 
     Args:
         recipe: its precision and how weights move.
         model: with the weights to keep.
         epoch: 0-based; decides which parameters train.
+        gpus: how many share a step; the learner is that of the one that holds most.
     """
     config = replace(recipe.training, lr=0.0)
     learner = Learner(model, config, recipe.precision, device=_CPU, batches_per_epoch=1)
     learner.begin_epoch(epoch)
+    if gpus > 1 and config.shard == "optimizer":
+        shard_momentum(learner.optimizer, _fullest(model, gpus))
     fill_state([learner.optimizer])
-    if not config.accumulates:
+    if gpus == 1 and not config.accumulates:
         learner.optimizer.zero_grad(set_to_none=True)
     return learner
 
@@ -67,7 +75,23 @@ def metered_step(learner: Learner, batch: Batch) -> LiveBytes:
     return meter
 
 
-def predicted_step(recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50) -> LiveBytes:
+class _OneOfSeveral(Ranks):
+    """One process without the others."""
+
+    def broadcast(self, values: Tensor, *, of: int) -> Tensor:
+        return values
+
+
+def _fullest(model: nn.Module, gpus: int) -> Ranks:
+    """The process that holds the most momentum of what trains."""
+    parts = divided(list(model.parameters()), gpus)
+    sizes = [sum(p.nbytes for p in part if p.requires_grad) for part in parts]
+    return _OneOfSeveral(sizes.index(max(sizes)), gpus)
+
+
+def predicted_step(
+    recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50, gpus: int = 1
+) -> LiveBytes:
     """The meter after a step at the recipe's largest sizes that nobody computed.
 
     Where values decide how many there are of something (proposals, sampled rois), there are as many
@@ -77,11 +101,12 @@ def predicted_step(recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50) 
         recipe: with what only the data can tell filled in.
         epoch: 0-based; decides which parameters train.
         objects: boxes to learn in each frame of a detector.
+        gpus: how many share a step; the one that holds most is predicted.
     """
     shapes = ShapesOnly()
     with shapes.making():
         model = recipe.build_model()
-    learner = resting_learner(recipe, model, epoch=epoch)
+    learner = resting_learner(recipe, model, epoch=epoch, gpus=gpus)
     for module in model.modules():
         if isinstance(module, RoIHead):
             module.sampler = _PlacedSampler(module.sampler)

@@ -19,7 +19,9 @@ SELSA = "selsa_faster_rcnn_r50_dc5_1x_imagenetvid"
 SIAMESE = "siamese_rpn_r50_20e_lasot"
 
 
-def stand_in(recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50) -> SimpleNamespace:
+def stand_in(
+    recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50, gpus: int = 1
+) -> SimpleNamespace:
     """A GiB for each sample that shares a pass, half of it in half precision or recomputed."""
     samples = getattr(recipe.data, "num_references", None) or recipe.data.pairs_per_batch
     peak = samples * GIB * (2 if epoch else 1)
@@ -29,6 +31,8 @@ def stand_in(recipe: TrainedRecipe, *, epoch: int = 0, objects: int = 50) -> Sim
         peak //= 2
     if recipe.training.accumulate > 1:
         peak += GIB
+    if recipe.training.shard == "optimizer" and gpus > 1:
+        peak -= GIB // 2
     modules = {"": 3, "backbone.layer1.0.conv1": 5, "backbone.layer1.1": 7, "neck": 11, "bn": 0.4}
     modules = {path: round(size * 2**20) for path, size in modules.items()}
     by_kind = dict.fromkeys(KINDS, 0) | {"activations": peak}
@@ -40,10 +44,10 @@ def _predictions_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_module, "predicted_step", stand_in)
 
 
-def planned(name: str, *fields: str, gpu_memory: int | None = None) -> MemoryPlan:
+def planned(name: str, *fields: str, gpu_memory: int | None = None, gpus: int = 1) -> MemoryPlan:
     recipe = load_recipe(name)
     assert isinstance(recipe, TrainedRecipe)
-    return plan_memory(override(recipe, fields), gpu_memory=gpu_memory)
+    return plan_memory(override(recipe, fields), gpu_memory=gpu_memory, gpus=gpus)
 
 
 def test_every_precision_is_planned_with_and_without_each_measure() -> None:
@@ -57,6 +61,24 @@ def test_every_precision_is_planned_with_and_without_each_measure() -> None:
 def test_a_recipes_own_recomputation_is_planned_first() -> None:
     steps = planned(SELSA, "model.backbone.recompute=(2,)").steps
     assert list(dict.fromkeys(step.recompute for step in steps)) == [(2,), (), (2, 3, 4)]
+
+
+def test_several_gpus_are_planned_with_and_without_sharded_momentum() -> None:
+    own = ("training.accumulate=8", "training.shard=optimizer")
+    plan = planned(SELSA, *own, gpus=8, gpu_memory=4 * GIB)
+    ways = {(s.precision, s.recompute, s.shard): s.peak / GIB for s in plan.steps}
+    assert len(ways) == len(plan.steps) == 12
+    assert ways["fp32", (), "none"] - ways["fp32", (), "optimizer"] == 0.5
+    assert [(step.shard, step.peak) for step in plan.as_given] == [("optimizer", 2.5 * GIB)]
+    title, rows = next(iter(plan.tables().items()))
+    assert title.endswith(", each of 8 GPUs")
+    assert [row["shard"] for row in rows[:2]] == ["none", "optimizer"]
+    assert all("accumulate" not in row for row in rows)
+    assert any("each of 8 GPUs takes 1 of a step's batches" in line for line in plan.notes())
+    assert plan.numbers()["traffic"]["gpus"] == 8
+    assert planned(SELSA, *own).as_given[0].shard == "none"  # one GPU has nobody to share with
+    clips = planned(SELSA, *own, "training.clips_per_pass=8", gpus=4)
+    assert "training.clips_per_pass=2" in clips.sharing
 
 
 def test_phases_are_planned_each_and_nothing_recomputed_where_statistics_are_taken() -> None:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+from processes import in_processes
+from torch import Tensor
 
-from halftrack.precision import Precision
+from halftrack.precision import LiveBytes, Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.studies.memory.step import (
     metered_step,
@@ -17,8 +20,11 @@ from halftrack.studies.memory.step import (
     step_memory,
 )
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import Phase
+from halftrack.training import Phase, distributed
+from halftrack.training.distributed import SharedLearner
+from halftrack.training.ranks import together
 
+CPU = torch.device("cpu")
 FP32, TF32 = Precision(), Precision("tf32")
 OBJECTS = 3
 # Untrained weights leave few proposals; unsuppressed there are as many as the prediction takes.
@@ -79,6 +85,51 @@ def test_clips_that_share_a_pass_are_predicted_too(accumulate: int) -> None:
     predicted = predicted_step(recipe, objects=OBJECTS).peak
     assert predicted == pytest.approx(measured_peak(recipe), rel=0.01)
     assert predicted > 1.25 * plain
+
+
+@pytest.mark.parametrize("shard", ["none", "optimizer"])
+@pytest.mark.parametrize("name", ["faster-rcnn_tiny_sample", "reid_tiny_sample"])
+def test_one_of_two_processes_is_predicted_too(
+    monkeypatch: pytest.MonkeyPatch, name: str, shard: str
+) -> None:
+    monkeypatch.setattr(distributed, "_added_in_order", added_in_place)
+    recipe = sized(name, FP32, "training.accumulate=2", f"training.shard={shard}")
+    predicted = predicted_step(recipe, objects=OBJECTS, gpus=2)
+    assert predicted.peak == pytest.approx(measured_in_two(recipe), rel=0.01)
+    momentum = sum(p.nbytes for p in recipe.build_model().parameters() if p.requires_grad)
+    share = 0.5 if shard == "optimizer" else 1.0
+    assert predicted.peak_by_kind["optimizer"] == pytest.approx(share * momentum, rel=0.2)
+    assert predicted.peak_by_kind["gradients"] >= momentum
+
+
+def added_in_place(own: Tensor) -> Tensor:
+    """The sum as GPUs take it: in the order of ranks it needs room beside the buckets."""
+    dist.all_reduce(own)
+    return own
+
+
+def measured_in_two(recipe: TrainedRecipe) -> int:
+    """The peak of the fuller of two processes, in their second step."""
+
+    def peak() -> int:
+        torch.manual_seed(0)
+        model, config = recipe.build_model(), dataclasses.replace(recipe.training, lr=0.0)
+        with together(CPU) as ranks:
+            learner = SharedLearner(
+                model, config, recipe.precision, ranks=ranks, device=CPU, batches_per_epoch=2
+            )
+            learner.begin_epoch(0)
+            batch = recipe.planned_batch(objects=OBJECTS)
+            learner.gradients(batch, seed=0)
+            buckets = [p.grad for p in model.parameters() if p.grad is not None]
+            learner.step()
+            copies = [*learner.average.tensors, *learner.statistics.kept, *buckets]
+            with LiveBytes(model, [learner.optimizer], copies=copies) as meter:
+                learner.gradients(batch, seed=0)
+                learner.step()
+            return meter.peak
+
+    return max(in_processes(2, peak))
 
 
 def test_the_phase_decides_what_is_trained() -> None:
