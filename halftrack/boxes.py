@@ -6,7 +6,6 @@ islands. Boxes are xyxy pixels without +1; conventions and constants are mmdet's
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -145,9 +144,16 @@ def _factor(std: float | tuple[float, ...], like: Tensor) -> float | Tensor:
     return std if isinstance(std, float | int) else _constant(std, like.device)
 
 
-@functools.cache
+_constants: dict[tuple[tuple[float, ...], torch.device], Tensor] = {}
+
+
 def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    return torch.tensor(values, device=device)
+    kept = _constants.get((values, device))
+    if kept is None:
+        kept = torch.tensor(values, device=device)
+        if type(kept) is Tensor:  # and not without values, as in a FakeTensorMode
+            _constants[values, device] = kept
+    return kept
 
 
 def _centre_and_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,10 +12,11 @@ from halftrack.cli.console import tell
 from halftrack.cli.options import DetectorFile, ReIDFile, Trust
 from halftrack.cli.recipe import check_parts, choose_recipe, find_recipe, with_parts
 from halftrack.errors import MissingFileError, UserError
+from halftrack.interop.onnx.packages import check_onnx
 
 __all__ = ["export", "publish"]
 
-_FORMATS = ("mmtracking", "safetensors", "torchscript")
+_FORMATS = ("mmtracking", "safetensors", "torchscript", "onnx")
 
 
 def export(
@@ -35,10 +36,14 @@ def export(
             "--format",
             metavar="NAME",
             help="Write a checkpoint that MMTracking loads (mmtracking), tensors with the recipe "
-            "as metadata (safetensors), or inference that torch.jit.load reads (torchscript: of "
-            "SiamRPN++ and ReID).",
+            "as metadata (safetensors), inference that torch.jit.load reads (torchscript: of "
+            "SiamRPN++ and ReID), or inference for onnxruntime, compared with PyTorch's (onnx).",
         ),
     ] = "mmtracking",
+    half: Annotated[
+        bool,
+        typer.Option("--half", help="Keep the weights in fp16: half of the size (onnx only)."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -58,6 +63,8 @@ def export(
 ) -> None:
     """Write the weights of a run for other programs."""
     check_name("--format", form, _FORMATS)
+    if half and form != "onnx":
+        raise UserError(f"--half goes with --format onnx, not with {form}")
     check_new_file("--out", out)
     source = None if recipe is None else find_recipe(recipe, None, None)
     if run is None and (recipe is None or detector is None):
@@ -69,6 +76,8 @@ def export(
     if run is not None and not run.is_dir():
         check_weights("RUN", run)
     check_parts(None, detector, reid)
+    if form == "onnx":
+        check_onnx()
     from halftrack.interop.checkpoints.export import FORMATS, recipe_of, weights_file
     from halftrack.interop.checkpoints.export import export as write
 
@@ -78,8 +87,14 @@ def export(
     else:
         assert file is not None
         chosen = recipe_of(file)
-    target = out or Path(f"{chosen.name}{FORMATS[form]}")
+    target = out or Path(f"{chosen.name}{FORMATS.get(form, '.onnx')}")
     model = chosen.load_model(file, trust=trust)
+    if form == "onnx":
+        from halftrack.interop.onnx.write import write_onnx
+
+        for each in write_onnx(chosen, model, target, half=half):
+            tell(f"{file or chosen.name} as onnx in {each.file}: {each.apart}")
+        return
     trained = write(chosen, model, target, form, checkpoint=file)
     tell(f"{file or chosen.name} as {form} in {target}{', with its optimizer' * trained}")
 

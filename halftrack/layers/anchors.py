@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from halftrack.layers.compilable import is_read
+
 __all__ = ["AnchorGrid"]
 
 
@@ -33,6 +35,8 @@ class AnchorGrid:
 
     def __call__(self, rows: int, columns: int, device: torch.device) -> Tensor:
         """fp32 ``(rows * columns * per_cell, 4)`` xyxy: cell by cell, ratios outside scales."""
+        if is_read():  # sizes are symbols
+            return self._lay(rows, columns, device)
         key = (rows, columns, device)
         if key not in self._grids:
             self._grids[key] = self._lay(rows, columns, device)

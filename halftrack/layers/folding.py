@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 from weakref import ref
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.multiprocessing.reductions import StorageWeakRef
 
-__all__ = ["FoldingConv2d", "Folds", "Norm", "conv_bn", "fold"]
+__all__ = ["FoldingConv2d", "Folds", "Norm", "conv_bn", "fold", "folded_copy"]
 
 Norm = nn.BatchNorm2d | nn.GroupNorm
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 class FoldingConv2d(nn.Conv2d):
@@ -94,6 +96,27 @@ def fold(layers: Sequence[tuple[FoldingConv2d, Norm]]) -> Folds:
             conv._kept = _Kept(_versions(_sources(conv, bn)), *made[conv])
         folds |= made
     return folds
+
+
+def folded_copy(model: ModelT) -> ModelT:
+    """A copy for inference, whose batch norms are part of its convolutions and gone from its keys.
+
+    In evaluation mode it answers as the model does; nothing of it can be trained.
+    """
+    made = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in list(made.modules()):
+        for name, conv in list(module.named_children()):
+            # Pairs are named conv1 and bn1, conv and bn, or stand one behind the other.
+            behind = "1" if name == "0" else name.replace("conv", "bn")
+            bn = getattr(module, behind, None)
+            if isinstance(conv, FoldingConv2d) and isinstance(bn, nn.BatchNorm2d):
+                conv.weight, conv.bias = map(_fixed, fold([(conv, bn)])[conv])
+                setattr(module, behind, nn.Identity())
+    return made
+
+
+def _fixed(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)
 
 
 def _is_frozen(bn: Norm) -> TypeGuard[nn.BatchNorm2d]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from halftrack.layers.compilable import coarse
 
-__all__ = ["normalise_and_pad"]
+__all__ = ["mean_and_std", "normalise_and_pad"]
 
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
@@ -29,7 +29,7 @@ def normalise_and_pad(images: Sequence[Tensor], *, divisor: int, few_sizes: bool
     if few_sizes:
         multiples = [coarse(multiple) for multiple in multiples]
     height, width = (multiple * divisor for multiple in multiples)
-    mean, std = _mean_and_std(images[0].device)
+    mean, std = mean_and_std(images[0].device)
     batch = mean.expand(len(images), 3, height, width).clone()
     # What no image covers stays the mean, which becomes 0.
     parts = [batch[i, :, : m.shape[-2], : m.shape[-1]] for i, m in enumerate(images)]
@@ -41,7 +41,8 @@ def normalise_and_pad(images: Sequence[Tensor], *, divisor: int, few_sizes: bool
 _kept: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
 
-def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+def mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of RGB, ``(3, 1, 1)`` each: those of ImageNet."""
     kept = _kept.get(device)
     if kept is not None:
         return kept

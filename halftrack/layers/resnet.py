@@ -72,9 +72,7 @@ class _Block(nn.Module):
     def shortcut(self, x: Tensor, folds: Folds | None) -> Tensor:
         if self.downsample is None:
             return x
-        conv, bn = self.downsample
-        assert isinstance(conv, FoldingConv2d)
-        assert isinstance(bn, Norm)
+        conv, bn = self.layers()[-1]
         return conv_bn(x, conv, bn, folds)
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from halftrack.boxes import area
+from halftrack.layers.compilable import is_read
 from halftrack.layers.roi_gradient import roi_align_on_cpu
 from halftrack.precision import fp32_island
 
-__all__ = ["roi_align", "roi_align_pyramid"]
+__all__ = ["pyramid_levels", "roi_align", "roi_align_pyramid"]
 
 _FINEST = 56  # px: rois below twice this side are read from the finest map
 
@@ -34,7 +35,7 @@ def roi_align(
             cells.
     """
     # Host sync, on a CPU alone.
-    broken = rois.is_cpu and not math.isfinite(rois.sum())
+    broken = rois.is_cpu and not is_read() and not math.isfinite(rois.sum())
     return _pool(features_bchw, rois, stride, size, sampling_ratio, broken=broken)
 
 
@@ -49,11 +50,8 @@ def roi_align_pyramid(
         strides: pixels per cell of each map.
         size: cells along each side of the result.
         sampling_ratio: as in ``roi_align``.
-
-    Source: mmdet 2.28, SingleRoIExtractor.map_roi_levels.
     """
-    sides = area(rois[:, 1:]).clamp(min=0).sqrt()
-    levels = torch.log2(sides / _FINEST + 1e-6).floor().clamp(0, len(maps) - 1).nan_to_num(0.0)
+    levels = pyramid_levels(rois[:, 1:], len(maps))
     order = levels.argsort(stable=True)
     numbers = torch.arange(len(maps), device=rois.device)
     counts = (levels[:, None] == numbers).count_nonzero(dim=0)
@@ -66,6 +64,15 @@ def roi_align_pyramid(
         parts.append(_pool(features, part, stride, size, sampling_ratio, broken=broken))
         start += count
     return torch.cat(parts)[order.argsort()]
+
+
+def pyramid_levels(boxes_xyxy: Tensor, maps: int) -> Tensor:
+    """Number ``(n,)`` of the map, 0 the finest of ``maps``, that each box ``(n, 4)`` is read from.
+
+    Source: mmdet 2.28, SingleRoIExtractor.map_roi_levels.
+    """
+    sides = area(boxes_xyxy).clamp(min=0).sqrt()
+    return torch.log2(sides / _FINEST + 1e-6).floor().clamp(0, maps - 1).nan_to_num(0.0)
 
 
 def _pool(
@@ -90,7 +97,7 @@ def _pool_wide(
     if broken:
         lost = ~rois.isfinite().all(dim=1)
         rois = rois.masked_fill(lost[:, None], 0.0)
-    if rois.is_cpu:
+    if rois.is_cpu and not is_read():
         pooled = roi_align_on_cpu(
             features_bchw, rois, size=size, scale=1.0 / stride, sampling_ratio=sampling_ratio
         )

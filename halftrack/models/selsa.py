@@ -64,7 +64,7 @@ class Aggregator(nn.Module):
     def _split(self, features: Tensor) -> Tensor:
         # Not -1: without any roi (features that are not finite give none) it could not be told.
         width = features.shape[1] // self._heads
-        return features.view(len(features), self._heads, width).transpose(0, 1)
+        return features.view(features.shape[0], self._heads, width).transpose(0, 1)
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

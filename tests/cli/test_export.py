@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,29 @@ def test_a_tracker_s_parts_become_one_file(halftrack: Callable[..., int], tmp_pa
     names = list(read_checkpoint(out)["state_dict"])
     assert {name.partition(".")[0] for name in names} == {"detector", "reid"}
     assert halftrack("export", parts[0], *arguments, "--out", out) == 2
+
+
+@pytest.mark.parametrize("form", ["mmtracking", "safetensors", "torchscript"])
+def test_fp16_weights_are_onnx_s_alone(
+    halftrack: Callable[..., int], capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    assert halftrack("export", "runs/a", "--format", form, "--half") == 2
+    assert f"--half goes with --format onnx, not with {form}" in capsys.readouterr().err
+
+
+def test_onnx_asks_for_its_packages_before_a_model_is_loaded(
+    halftrack: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    run = trained(tmp_path / "run", REID)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name)
+    )
+    assert halftrack("export", run, "--format", "onnx") == 2
+    assert "pip install halftrack[onnx]" in capsys.readouterr().err
 
 
 def test_a_checkpoint_is_published(

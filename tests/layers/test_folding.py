@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from halftrack.layers.folding import FoldingConv2d, conv_bn, fold
+from halftrack.layers import ResNet, ResNetConfig
+from halftrack.layers.folding import FoldingConv2d, conv_bn, fold, folded_copy
 from halftrack.precision import Precision
 
 IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -260,3 +261,20 @@ def test_a_compiler_reads_the_same_fold(autocast: bool) -> None:
         torch.testing.assert_close(mine, exact, rtol=1e-6 if not autocast else 2**-7, atol=1e-5)
     assert found[1][0].dtype == (torch.bfloat16 if autocast else torch.float32)
     torch._dynamo.reset()
+
+
+@torch.no_grad()
+def test_a_folded_copy_has_no_norms_and_answers_alike() -> None:
+    config = ResNetConfig(depth=18, base_channels=8, outputs=(1, 4))
+    model = ResNet(config).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            module.running_mean.normal_()
+    made = folded_copy(model)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in made.modules())
+    assert not any("bn" in name for name in made.state_dict())
+    assert any("bn" in name for name in model.state_dict())
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for one, other in zip(model(images), made(images), strict=True):
+        torch.testing.assert_close(one, other)

@@ -62,7 +62,7 @@ FILES = {
     "a run to export nowhere": row("export no", "RUN no", "no such folder or file"),
     "an empty run to export": row("export data", "no intact step_*.pth in data"),
     "text to export": row("export text", "text", _NOT_TORCH),
-    "an unknown format": row("export text --format onnx", "--format 'onnx'", "safetensors"),
+    "an unknown format": row("export text --format caffe", "--format 'caffe'", "safetensors"),
     "an export into a folder": row("export text --out data", "--out data", "expected a file"),
     "a recipe to export misspelt": row("export text --recipe selsa", "no recipe 'selsa'"),
     "a run and parts": row("export text --recipe MOT --detector text", "holds both parts"),

@@ -1,0 +1,1 @@
+"""Inference as ONNX graphs, which run in onnxruntime without PyTorch and without halftrack."""
