@@ -55,15 +55,21 @@ GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 Work = Callable[[], object]
 
 
-def paired(works: Sequence[Work], *, rounds: int, warm_up: int = 1) -> list[list[float]]:
+def paired(
+    works: Sequence[Work],
+    *,
+    rounds: int,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[list[float]]:
     """Seconds of each piece of work, a row a round; rounds are interleaved, so drift cancels."""
     rows = []
     for number in range(warm_up + rounds):
         row = []
         for work in works:
-            start = time.perf_counter()
+            start = clock()
             work()
-            row.append(time.perf_counter() - start)
+            row.append(clock() - start)
         if number >= warm_up:
             rows.append(row)
     return rows

@@ -4,8 +4,8 @@
 
 Needs `pip install halftrack[onnx]`. Each of the four R50 models, with the weights of the golden
 values, is exported in fp32 and with fp16 weights. onnxruntime's answers are compared with those of
-the model's own methods on frames of a size that was not traced, and both are timed in turn, on as
-many threads as PyTorch has.
+the model's own methods on frames of a size that was not traced, and both are timed in turn, in CPU
+seconds, on as many threads as PyTorch has.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def tell(name: str, *, half: bool, rounds: int, size: Size, folder: Path) -> Non
     files = Files([each.file for each in written])
     own, exported = calls(model, files, size)
     apart = difference_of(own(), exported())
-    rows = paired([own, exported], rounds=rounds)
+    # CPU seconds, which other work on the machine disturbs least.
+    rows = paired([own, exported], rounds=rounds, clock=time.process_time)
     seconds = [statistics.median(row[place] for row in rows) for place in (0, 1)]
     sizes = " + ".join(f"{file.stat().st_size / 1e6:.0f}" for file in files.files)
     print(

@@ -9,6 +9,7 @@ import typer
 
 from halftrack import __version__
 from halftrack.cli import (
+    bench,
     data,
     doctor,
     evaluate,
@@ -46,6 +47,7 @@ app.command(cls=Command)(recipes.recipes)
 app.command(cls=Command)(recipes.show)
 app.command("import", cls=Command)(importing.import_recipe)
 app.command(cls=Command)(plan.plan)
+app.command(cls=Command)(bench.bench)
 app.command(cls=Command)(rehearse.rehearse)
 app.command(cls=Command)(train.train)
 app.command(cls=Command)(parity.parity)

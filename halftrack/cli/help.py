@@ -17,7 +17,7 @@ GROUPS = {
     "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every"),
     "Run": ("steps", "seeds", "seed", "batch", "device", "gpus", "resume", "data_changed",
         "resume_from", "task", "full", "fields", "trials", "metric", "sampler", "cache_size"),
-    "Output": ("out", "form", "keys", "film", "overwrite", "as_json"),
+    "Output": ("out", "form", "half", "keys", "film", "overwrite", "as_json"),
 }  # fmt: skip
 """Headings, and the parameters that stand beneath each."""
 
@@ -34,6 +34,7 @@ EXAMPLES = {
         "plan faster-rcnn_r50_fpn_4e_mot17-half --gpu-memory 11GB",
         "plan selsa_tiny_sample --gpus 8 --set training.accumulate=8",
     ),
+    "bench": ("bench selsa_tiny_sample", "bench reid_tiny_sample --steps 20 --json"),
     "rehearse": (
         "rehearse selsa_tiny_sample --steps 10",
         "rehearse reid_r50_fp16_8x32_6e_mot17 --data-root DATA --islands",
@@ -68,7 +69,7 @@ EXAMPLES = {
     ),
     "export": (
         "export runs/selsa_tiny_sample_fp16",
-        "export runs/selsa_tiny_sample_fp16 --format safetensors",
+        "export runs/selsa_tiny_sample_fp16 --format onnx --half",
     ),
     "publish": (
         "publish runs/selsa_tiny_sample_fp16/best.pth",
