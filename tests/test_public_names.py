@@ -12,7 +12,7 @@ import halftrack
 
 NAMES = {
     "halftrack": "__version__ evaluate load_recipe load_weights plan rehearse track train watching",
-    "halftrack.rehearsing": "Report StepPlan Watch plan rehearse watching",
+    "halftrack.rehearsing": "Report ScriptRun StepPlan Watch plan rehearse run_script watching",
     "halftrack.precision": (
         "Culprit DynamicLossScale Histogram Islands Launches LiveBytes LossScale "
         "LossScaleAdvice NoLossScale NonFiniteGradientError Precision PrecisionError RangeMeter "

@@ -44,7 +44,7 @@ def test_commands_exist(page: Path) -> None:
     for line in re.findall(
         r"^    halftrack (.*)$|`halftrack (.*?)`", page.read_text(), re.MULTILINE
     ):
-        words = "".join(line).split()
+        words = "".join(line).partition(" -- ")[0].split()
         command = commands.get(words[0])
         if words[0] == "COMMAND":
             continue

@@ -21,6 +21,7 @@ from halftrack.cli import (
     quickstart,
     recipes,
     rehearse,
+    run,
     track,
     train,
     tune,
@@ -49,6 +50,7 @@ app.command("import", cls=Command)(importing.import_recipe)
 app.command(cls=Command)(plan.plan)
 app.command(cls=Command)(bench.bench)
 app.command(cls=Command)(rehearse.rehearse)
+app.command(cls=Command)(run.run)
 app.command(cls=Command)(train.train)
 app.command(cls=Command)(parity.parity)
 app.command(cls=Command)(train.replay)

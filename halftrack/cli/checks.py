@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,7 +35,11 @@ _LONGEST = 200  # characters of a path that an error quotes
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Refuse an empty argument: mostly a shell variable that is not set, never a path."""
+    """Refuse an empty argument: mostly a shell variable that is not set, never a path.
+
+    Those after ``--`` are another program's.
+    """
+    arguments = list(takewhile("--".__ne__, arguments))
     for before, argument in zip(["halftrack", *arguments], arguments, strict=False):
         if not argument.strip() or re.fullmatch(r"--[a-z-]+=\s*", argument):
             place = argument.strip() or f"the one behind {shown(before)}"

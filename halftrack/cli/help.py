@@ -13,7 +13,8 @@ GROUPS = {
         "data_root", "init_box", "image", "samples", "objects", "layout", "train_videos",
         "val_videos", "frames", "decode", "results", "classes",
     ),
-    "Model": ("recipe", "options", "checkpoint", "detector", "reid", "init", "trust", "settings"),
+    "Model": ("recipe", "is_module", "options", "checkpoint", "detector", "reid", "init", "trust",
+        "settings"),
     "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every"),
     "Run": ("steps", "seeds", "seed", "batch", "device", "gpus", "resume", "data_changed",
         "resume_from", "task", "full", "fields", "trials", "metric", "sampler", "cache_size"),
@@ -38,6 +39,10 @@ EXAMPLES = {
     "rehearse": (
         "rehearse selsa_tiny_sample --steps 10",
         "rehearse reid_r50_fp16_8x32_6e_mot17 --data-root DATA --islands",
+    ),
+    "run": (
+        "run train.py --steps 20 -- --amp --batch-size 4",
+        "run -m mine.train -- --device cuda",
     ),
     "train": (
         "train selsa_tiny_sample --data-root SYNTHETIC --precision fp16",

@@ -155,6 +155,13 @@ class Watch:
             self._measured.keep(RehearsedStep.without_loss(culprit, self._loss_scale), None)
             self._stopped = f"the loop raised {raised}"
 
+    def follow(self, model: nn.Module) -> None:
+        """Name the modules of another model, which has all that learns, from now on."""
+        self._step.close()
+        self._model = model
+        self._measured.follow(model)
+        self._begin()
+
     def scaled(self, loss_scale: float) -> None:
         """A loss was scaled: the gradients that follow are of this scale."""
         # A torch scaler that met only NaN comes down to 0, at which nothing is learned.

@@ -97,6 +97,10 @@ class MeasuredSteps:
         if stopped is not None:
             raise stopped
 
+    def follow(self, model: nn.Module) -> None:
+        """Measure another model from the next step on."""
+        self._model = model
+
     def next_meter(self, loss_scale: float) -> RangeMeter | None:
         """A new meter if the next step is to be measured."""
         if not self._precision.is_half or len(self.steps) + 1 < self._next_sample:

@@ -49,7 +49,7 @@ def test_two_examples_of_each_command_name_what_exists(words: str, halftrack, ca
     for example in examples:
         assert example.startswith(words)
         assert len(f"  halftrack {example}") <= 80
-        given = example.removeprefix(words).split()
+        given = example.removeprefix(words).partition(" -- ")[0].split()
         assert {word for word in given if word.startswith("--")} <= known
         assert {word for word in given if "_" in word and "/" not in word and "=" not in word} <= {
             *RECIPES

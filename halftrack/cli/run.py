@@ -1,0 +1,121 @@
+"""``halftrack run``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from halftrack.cli.checks import check_file, check_output, number
+from halftrack.cli.console import tell
+from halftrack.cli.exits import BAD_VERDICT
+from halftrack.errors import UserError
+
+if TYPE_CHECKING:
+    from halftrack.rehearsing.script import ScriptRun
+
+__all__ = ["run"]
+
+_PAUSE = 10.0  # seconds at least between two lines of progress
+
+
+def run(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SCRIPT [-- ARGUMENTS]",
+            help="Training script to run unchanged, and after -- the script's own arguments.",
+        ),
+    ],
+    is_module: Annotated[
+        bool,
+        typer.Option("--module", "-m", help="SCRIPT is the name of a module, as for python -m."),
+    ] = False,
+    steps: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=number(int, 1, 1_000_000),
+            help="Take N training steps.",
+        ),
+    ] = 50,
+    every: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=number(int, 1, 1_000_000),
+            help="Measure the ranges of all values every N steps.",
+        ),
+    ] = 10,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write the HTML page and the numbers to this folder. "
+            "Default: runs/SCRIPT_rehearsal.",
+        ),
+    ] = None,
+) -> None:
+    """Run any PyTorch training script as if a GPU were there. Needs no GPU.
+
+    Ends the script after N optimizer steps and reports what half precision did to them. The
+    script's own autocast and GradScaler decide the precision. Exit code 3 means that something must
+    change before you train; a script that fails has its own.
+    """
+    script, *arguments = words
+    if not is_module:
+        check_file("SCRIPT", script)
+    name = script if is_module else Path(script).stem
+    out = (out or Path("runs") / f"{name}_rehearsal").absolute()
+    check_output(out)
+    from halftrack.rehearsing.script import run_script
+
+    ended = run_script(
+        script,
+        arguments,
+        is_module=is_module,
+        steps=steps,
+        every=every,
+        progress=_line_of_progress() if sys.stderr.isatty() else None,
+    )
+    _tell(ended, script, out)
+
+
+def _tell(ended: ScriptRun, script: str, out: Path) -> None:
+    """Print and write the report, and end with the exit code that it and the script deserve."""
+    report = ended.report
+    changes: tuple[str, ...] = ()
+    if report is not None:
+        from halftrack.rehearsing.page import write_page
+
+        changes = report.must_change
+        tell(f"\n{report}")
+        tell(f"written to {write_page(report, out)}")
+    if ended.refused is not None:
+        raise UserError(ended.refused)
+    if ended.exit_code:
+        raise typer.Exit(ended.exit_code)
+    if report is None:
+        raise UserError(f"{script} made no optimizer of torch.optim: nothing was rehearsed")
+    if changes:
+        raise typer.Exit(BAD_VERDICT)
+
+
+def _line_of_progress() -> Callable[[int, int], None]:
+    """Tells of progress now and then, in lines of stderr that do not disturb the script's own."""
+    start = last = time.monotonic()
+
+    def told(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if done not in (1, total) and now - last < _PAUSE:
+            return
+        last = now
+        left = (now - start) / done * (total - done)
+        print(f"halftrack: step {done} of {total}, about {left:.0f} s left", file=sys.stderr)
+
+    return told
