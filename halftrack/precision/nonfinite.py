@@ -6,7 +6,6 @@ that of all infinities the first one is found that the gradients descend from.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -15,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves
 
-from halftrack.precision.sites import ModuleSites, op_name
+from halftrack.precision.ops import is_finite, op_of, tensors_in
+from halftrack.precision.sites import ModuleSites
 from halftrack.precision.widened import Widened
 
-__all__ = ["UNWRITTEN", "Direction", "Event", "Kind", "NonFiniteTrace", "is_finite"]
+__all__ = ["Direction", "Event", "Kind", "NonFiniteTrace"]
 
 Direction = Literal["forward", "backward"]
 Kind = Literal["overflow", "NaN", "0 x inf", "infinity"]
@@ -37,8 +36,6 @@ _OF_EACH = {
 
 # Rows that are picked out are no longer one a sample, even where there are as many.
 _PICKING = ("gather", "index", "index_select", "masked_select")
-UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
-"""Ops, by ``op_name``, whose result is memory that nobody has written to; it may hold NaN."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,16 +64,6 @@ class Event:
     """Largest lost value, computed again in a wider type; None if that fails."""
 
 
-def is_finite(tensor: Tensor) -> bool:
-    """True if a tensor holds neither NaN nor infinity (host sync)."""
-    if not tensor.is_floating_point() or tensor.layout != torch.strided:
-        return True
-    # One pass without a mask; only a sum that overflows asks for the second.
-    return math.isfinite(tensor.detach().sum(dtype=torch.float32)) or bool(
-        torch.isfinite(tensor).all()
-    )
-
-
 class NonFiniteTrace(TorchDispatchMode):
     """Records a step's non-finite tensors; entered within ``precision.arithmetic``.
 
@@ -94,6 +81,10 @@ class NonFiniteTrace(TorchDispatchMode):
         self._events: dict[int, tuple[StorageWeakRef, Event]] = {}
         self._batched: dict[int, StorageWeakRef] = {}
         self._count = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as TensorCores
 
     def __enter__(self) -> Self:
         self._sites.__enter__()
@@ -149,32 +140,26 @@ class NonFiniteTrace(TorchDispatchMode):
             if single is _aten.copy_.default:
                 self._mark_joined(args[0])
             return None if func._schema.is_mutable else results
-        flat, structure = tree_flatten((args, kwargs or {}))
-        given = [value for value in flat if isinstance(value, Tensor)]
-        name = op_name(func)
-        site = self._sites.of_forward(name, given) if self._sites.forward else None
+        kwargs, op = kwargs or {}, op_of(func)
+        given = tensors_in((*args, *kwargs.values()))
+        site = self._sites.of_forward(op.name, given) if self._sites.forward else None
         # What is overwritten must be looked at, and computed with again, as it was.
-        changes = func._schema.is_mutable or "batch_norm" in name
-        before = [_copy(value) for value in flat] if changes else flat
+        before = op.before(args, kwargs)
         if func is _aten.copy_.default:
-            before[0].zero_()  # nothing is made of what a copy overwrites
-        result = func(*args, **(kwargs or {}))
-        joined = name in ("cat", "stack") and len(given) == len(self.sample_ids)
-        if joined or (name not in _PICKING and any(map(self._is_batched, given))):
-            self._mark_batched(tree_leaves(result))
-        if name not in UNWRITTEN and not func.is_view:
-            results = tree_leaves(result)
-            bad = [
-                place
-                for place, value in enumerate(results)
-                if isinstance(value, Tensor) and not is_finite(value)
-            ]
+            before[0][0].zero_()  # nothing is made of what a copy overwrites
+        result = func(*args, **kwargs)
+        results = tensors_in((result,))
+        joined = op.name in ("cat", "stack") and len(given) == len(self.sample_ids)
+        if joined or (op.name not in _PICKING and any(map(self._is_batched, given))):
+            self._mark_batched(results)
+        if op.makes_values:
+            bad = [place for place, value in enumerate(results) if not is_finite(value)]
             if bad:
-                widened = Widened(func, before, structure, bad[0])
-                unread = _unread(func, args)
-                self._note(site, name, given, before, results, bad, widened, unread)
+                again = Widened(func, *before, place=bad[0])
+                lost = [results[place] for place in bad]
+                self._note(site, op.name, given, again, lost, _unread(func, args))
         if site is not None:
-            self._sites.inherit(given, result)
+            self._sites.inherit(given, results)
         return result
 
     def _note(
@@ -182,26 +167,20 @@ class NonFiniteTrace(TorchDispatchMode):
         site: tuple[str, str] | None,
         name: str,
         given: Sequence[Tensor],
-        before: Sequence[Any],
-        results: Sequence[Any],
-        bad: Sequence[int],
-        widened: Widened,
+        again: Widened,
+        lost: Sequence[Tensor],
         unread: set[int],
     ) -> None:
         """Record one event for the non-finite results of an op."""
         direction: Direction = "backward" if site is None else "forward"
         module, operation = self._sites.of_backward(name) if site is None else site
-        values = [value for value in before if isinstance(value, Tensor)]
         parents = tuple(
             self._event_of(tensor, value)
-            for tensor, value in zip(given, values, strict=True)
+            for tensor, value in zip(given, again.tensors, strict=True)
             if id(tensor) not in unread and not is_finite(value)
         )
-        first: Tensor = results[bad[0]]
-        has_nan = any(bool(results[place].isnan().any()) for place in bad)
-        constant = not any(value.is_floating_point() for value in values) or any(
-            isinstance(value, float) and not math.isfinite(value) for value in before
-        )
+        has_nan = any(bool(each.isnan().any()) for each in lost)
+        constant = again.is_of_constants
         # A gradient is never infinite on purpose.
         deliberate = (
             direction == "forward"
@@ -209,23 +188,23 @@ class NonFiniteTrace(TorchDispatchMode):
             and (all(parent.deliberate for parent in parents) if parents else constant)
         )
         is_root = not deliberate and all(parent.deliberate for parent in parents)
-        magnitude = widened.magnitude(first) if is_root else None
+        magnitude = again.magnitude(lost[0]) if is_root else None
         kind: Kind = "infinity" if deliberate or parents else "overflow"
         if has_nan and magnitude is None:
             kind = "0 x inf" if parents else "NaN"
         event = self._event(
-            first,
+            lost[0],
             module=module,
             operation=operation,
             direction=direction,
             kind=kind,
             parents=parents,
             deliberate=deliberate,
-            samples=self._samples(first),
+            samples=self._samples(lost[0]),
             magnitude=magnitude,
         )
-        for place in bad:
-            self._remember(results[place], event)
+        for each in lost:
+            self._remember(each, event)
 
     def _event(self, tensor: Tensor, **fields: Any) -> Event:
         self._count += 1
@@ -263,14 +242,10 @@ class NonFiniteTrace(TorchDispatchMode):
         whole = tensor.isfinite().reshape(len(tensor), -1).all(dim=1).tolist()
         return tuple(n for n, good in zip(self.sample_ids, whole, strict=True) if not good)
 
-    def _mark_batched(self, values: Iterable[Any]) -> None:
+    def _mark_batched(self, values: Iterable[Tensor]) -> None:
         for value in values:
             # A weight's gradient is of the batch and not by sample.
-            if (
-                isinstance(value, Tensor)
-                and self._counts(value)
-                and value.shape not in self._shapes
-            ):
+            if self._counts(value) and value.shape not in self._shapes:
                 storage = value.untyped_storage()
                 self._batched.setdefault(storage._cdata, StorageWeakRef(storage))
 
@@ -285,11 +260,8 @@ class NonFiniteTrace(TorchDispatchMode):
 
     def _counts(self, tensor: Tensor) -> bool:
         """True if the first dimension could be the batch."""
-        return tensor.dim() > 0 and len(tensor) == len(self.sample_ids)
-
-
-def _copy(value: Any) -> Any:
-    return value.detach().clone() if isinstance(value, Tensor) else value
+        # The sizes alone: to ask a tensor for its length takes a call of Python's.
+        return tensor.shape[:1] == (len(self.sample_ids),)
 
 
 def _unread(func: Any, args: Sequence[Any]) -> set[int]:

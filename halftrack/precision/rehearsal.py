@@ -29,7 +29,7 @@ from halftrack.precision.autocast_lists import (
     WIDEST,
 )
 from halftrack.precision.dtypes import HALF
-from halftrack.precision.tensor_cores import TensorCores
+from halftrack.precision.tensor_cores import SCRATCH, TensorCores
 
 __all__ = ["is_rehearsing", "rehearsal"]
 
@@ -276,6 +276,7 @@ def _enter() -> None:
 def _leave() -> None:
     global _library
     _cast_weights.clear()
+    SCRATCH.clear()
     if _library is not None:
         _library._destroy()
     _library = None

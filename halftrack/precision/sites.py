@@ -6,10 +6,9 @@ Backward the running autograd node leads to the op that made it, by its sequence
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +16,13 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["OUTERMOST", "ModuleSites", "RunningModules", "op_name"]
+__all__ = ["OUTERMOST", "ModuleSites", "RunningModules"]
 
 OUTERMOST = "the model itself"
 """Name of the model in messages, in place of the path ""."""
 
 Site = tuple[str, str]
 """Path of a module, "" for the outermost, and name of an op."""
-_BATCH_NORM = re.compile("^(native|cudnn|miopen)_batch_norm(_legit)?")
-
-
-def op_name(func: Any) -> str:
-    """Common name of an op, the same on every device: ``softmax`` for ``aten::_softmax``."""
-    name = func._schema.name.partition("::")[2].strip("_")
-    # Only as a cast can a copy make what was not there.
-    return "cast" if name in ("to_copy", "copy") else _BATCH_NORM.sub("batch_norm", name)
 
 
 class RunningModules:
@@ -43,14 +34,18 @@ class RunningModules:
     """
 
     def __init__(self, model: nn.Module, changed: Callable[[], None] = lambda: None) -> None:
-        self._model, self._changed = model, changed
+        # Scripted ones take no hooks: what they compute counts as their caller's.
+        self._modules = [
+            (path, module)
+            for path, module in model.named_modules()
+            if not isinstance(module, torch.jit.ScriptModule)
+        ]
+        self._changed = changed
         self._paths: list[str] = []
         self._hooks: list[RemovableHandle] = []
 
     def __enter__(self) -> Self:
-        for path, module in self._model.named_modules():
-            if isinstance(module, torch.jit.ScriptModule):
-                continue  # takes no hooks: what it computes counts as its caller's
+        for path, module in self._modules:
             self._hooks.append(module.register_forward_pre_hook(partial(self._entered, path)))
             # Always: a recomputed forward pass ends in an exception.
             self._hooks.append(module.register_forward_hook(self._left, always_call=True))
@@ -147,13 +142,12 @@ class ModuleSites:
         self._last = (module, operation if nearest == number else name)
         return self._last
 
-    def inherit(self, inputs: Sequence[Tensor], result: Any) -> None:
-        """Give a result made of weights alone, such as a cast or a folded norm, to the first."""
-        owners = [self._owner(tensor) for tensor in inputs]
-        if owners and owners[0] is not None and None not in owners:
-            for tensor in tree_leaves(result):
-                if isinstance(tensor, Tensor):
-                    self._own(tensor, owners[0])
+    def inherit(self, inputs: Sequence[Tensor], results: Sequence[Tensor]) -> None:
+        """Give results of weights alone, such as a cast or a folded norm, to the first of them."""
+        first = self._owner(inputs[0]) if inputs else None
+        if first is not None and all(self._owner(tensor) is not None for tensor in inputs):
+            for tensor in results:
+                self._own(tensor, first)
 
     def _own(self, tensor: Tensor, path: str) -> None:
         storage = tensor.untyped_storage()

@@ -8,14 +8,14 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from halftrack.precision import attention
 from halftrack.precision.autocast_lists import CAST
-from halftrack.precision.dtypes import HALF, widen
+from halftrack.precision.dtypes import HALF, is_half, widen
 
-__all__ = ["PRODUCTS", "Kernel", "TensorCores", "is_observed", "observing"]
+__all__ = ["PRODUCTS", "SCRATCH", "Kernel", "Scratch", "TensorCores", "is_observed", "observing"]
 
 _aten = torch.ops.aten
 
@@ -28,11 +28,61 @@ def _round(value: Any, dtype: torch.dtype) -> Any:
     return value.to(dtype) if isinstance(value, Tensor) else value
 
 
+# Elements for which malloc has memory at hand.
+_FEW = 1 << 14
+_PLAIN = (Tensor, nn.Parameter)
+
+
+class Scratch:
+    """Widens the operands of one op at a time, each place among them into memory of its own.
+
+    What it returns is overwritten by the next op's operand of the same place. Memory that is new to
+    the process costs more than the conversion: its pages have to be made.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[int, Tensor] = {}
+
+    def widen(self, place: int, value: Any) -> Any:
+        """A half tensor in fp32, with the strides of ``Tensor.float``; any other value as it is."""
+        if not is_half(value) or value.numel() < _FEW or not _fits(value):
+            return widen(value)
+        memory = self._memory.get(place)
+        if memory is None or memory.numel() < value.numel():
+            with torch.inference_mode(False):
+                memory = self._memory[place] = torch.empty(value.numel())
+        return memory.as_strided(value.shape, value.stride()).copy_(value)
+
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._memory.clear()
+
+
+def _fits(tensor: Tensor) -> bool:
+    """True for an ordinary tensor whose elements lie side by side, in whatever order."""
+    if type(tensor) not in _PLAIN or not tensor.is_cpu:
+        return False
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+SCRATCH = Scratch()
+"""Memory for the operands of rehearsed ops; given back at the end of a rehearsal."""
+
+
+def _widened(args: tuple[Any, ...]) -> list[Any]:
+    return [SCRATCH.widen(place, value) for place, value in enumerate(args)]
+
+
 def _accumulate(op: Kernel) -> Kernel:
     """Half operands, fp32 accumulation, one rounding of each result."""
 
     def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
-        result = op(*[widen(value) for value in args], **kwargs)
+        result = op(*_widened(args), **kwargs)
         if isinstance(result, tuple):
             return tuple(_round(value, dtype) for value in result)
         return _round(result, dtype)
@@ -66,7 +116,7 @@ def _normalise(op: Kernel) -> Kernel:
     """Batch norm on half images with fp32 statistics: only the image-shaped result is rounded."""
 
     def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
-        first, *rest = op(*[widen(value) for value in args], **kwargs)
+        first, *rest = op(*_widened(args), **kwargs)
         return (_round(first, dtype), *rest)
 
     return kernel

@@ -15,7 +15,8 @@ from halftrack.precision.batches import named_tensors, sample_names
 from halftrack.precision.culprit import Culprit
 from halftrack.precision.dtypes import widen
 from halftrack.precision.losses import loss_terms
-from halftrack.precision.nonfinite import Event, NonFiniteTrace, is_finite
+from halftrack.precision.nonfinite import Event, NonFiniteTrace
+from halftrack.precision.ops import is_finite
 from halftrack.precision.policy import Precision
 from halftrack.precision.sites import OUTERMOST
 from halftrack.precision.step import unscale_and_norm

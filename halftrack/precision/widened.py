@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_map
 
 from halftrack.precision.dtypes import HALF
+from halftrack.precision.ops import tensors_in
 
 __all__ = ["Widened"]
 
@@ -20,32 +21,48 @@ class Widened:
 
     Args:
         func: the op.
-        flat: the leaves of its arguments, as they were before it.
-        structure: their structure, as ``tree_flatten`` gives it.
-        place: the place of the result that is asked for, among the op's results.
+        args: its arguments, as they were before it.
+        kwargs: those that were given by name.
+        place: the place of the result that is asked for, among the op's results that are tensors.
     """
 
-    def __init__(self, func: Any, flat: Sequence[Any], structure: Any, place: int) -> None:
-        self._func, self._flat, self._structure, self._place = func, flat, structure, place
+    def __init__(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, place: int
+    ) -> None:
+        self._func, self._args, self._kwargs, self._place = func, args, kwargs, place
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The tensors among its arguments."""
+        return tensors_in((*self._args, *self._kwargs.values()))
+
+    @property
+    def is_of_constants(self) -> bool:
+        """True if it is given no floating-point tensor, or a number that is not finite."""
+        numbers = tree_leaves((self._args, self._kwargs))
+        return not any(tensor.is_floating_point() for tensor in self.tensors) or any(
+            isinstance(value, float) and not math.isfinite(value) for value in numbers
+        )
 
     def magnitude(self, lost: Tensor) -> float | None:
         """Largest lost value in the next wider type; None if it is lost there too."""
         if torch.Tag.nondeterministic_seeded in self._func.tags:
             return None  # computing it again would move the random numbers of the step
         wide = torch.float32 if lost.dtype in HALF else torch.float64
-        args, kwargs = tree_unflatten([self._widen(v, wide) for v in self._flat], self._structure)
+        widen = partial(_widened, wide=wide)
+        args, kwargs = tree_map(widen, self._args), tree_map(widen, self._kwargs)
         try:
             with torch.no_grad(), torch.autocast(lost.device.type, enabled=False):
-                again = tree_leaves(self._func(*args, **kwargs))[self._place]
+                again = tensors_in((self._func(*args, **kwargs),))[self._place]
         except (RuntimeError, TypeError):
             return None  # not every op has every type on every device
         largest = float(again[~lost.isfinite()].abs().max())
         return largest if math.isfinite(largest) else None
 
-    @staticmethod
-    def _widen(value: Any, wide: torch.dtype) -> Any:
-        if isinstance(value, torch.dtype):
-            return wide if value.is_floating_point else value
-        if isinstance(value, Tensor):
-            return value.to(wide, copy=True) if value.is_floating_point() else value
-        return value
+
+def _widened(value: Any, wide: torch.dtype) -> Any:
+    if isinstance(value, torch.dtype):
+        return wide if value.is_floating_point else value
+    if isinstance(value, Tensor):
+        return value.to(wide, copy=True) if value.is_floating_point() else value
+    return value

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from halftrack.precision.nonfinite import UNWRITTEN, is_finite
-from halftrack.precision.sites import op_name
+from halftrack.precision.ops import is_finite, op_of
 
 __all__ = ["ForwardOverflowError", "HalfWatch"]
 
@@ -38,7 +37,7 @@ class HalfWatch(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         is_forward = torch._C._current_graph_task_id() == -1
-        if not is_forward or func.is_view or op_name(func) in UNWRITTEN:
+        if not is_forward or not op_of(func).makes_values:
             return func(*args, **(kwargs or {}))
         changes = func._schema.is_mutable
         # What is overwritten must be looked at as it was; all else only where something is wrong.

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from halftrack.precision import Islands, Precision, find_islands
 from halftrack.precision.losses import loss_terms
-from halftrack.precision.nonfinite import is_finite
+from halftrack.precision.ops import is_finite
 from halftrack.rehearsing.half_watch import ForwardOverflowError, HalfWatch
 from halftrack.rehearsing.snapshot import Snapshot, learned_by
 from halftrack.rehearsing.trained_step import Step, device_of

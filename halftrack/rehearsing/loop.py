@@ -17,7 +17,8 @@ from torch.optim import Optimizer
 from halftrack.errors import UserError
 from halftrack.precision import Culprit, Precision, RangeMeter
 from halftrack.precision.batches import sample_names
-from halftrack.precision.nonfinite import NonFiniteTrace, is_finite
+from halftrack.precision.nonfinite import NonFiniteTrace
+from halftrack.precision.ops import is_finite
 from halftrack.precision.traced_pass import (
     culprit_of,
     fitting_scale,

@@ -23,7 +23,7 @@ from halftrack.rehearsing.memory import StepMemory, shown_size
 from halftrack.rehearsing.snapshot import Snapshot, learned_by, random_numbers_kept
 from halftrack.rehearsing.trained_step import Step, device_of
 
-__all__ = ["StepPlan", "fill_state", "peak_of_step", "plan"]
+__all__ = ["StepPlan", "fill_state", "peak_of_step", "plan", "without_values"]
 
 _OURS = tuple(f"{folder}/" for folder in (Path(torch.__file__).parent, Path(__file__).parents[1]))
 
@@ -123,7 +123,7 @@ def peak_of_step(
             stack.callback(Snapshot(model, optimizers).put_back)
         else:
             shapes = ShapesOnly()
-            model, optimizers = _without_values(shapes, model, optimizers)
+            model, optimizers = without_values(shapes, model, optimizers)
             stack.enter_context(shapes)
         precision.keep_in_fp32(model)
         try:
@@ -162,10 +162,10 @@ def fill_state(optimizers: Sequence[Optimizer]) -> None:
         optimizer.step()
 
 
-def _without_values(
-    shapes: ShapesOnly, model: nn.Module, optimizers: Sequence[Optimizer]
+def without_values(
+    shapes: ShapesOnly, model: nn.Module, optimizers: Sequence[Optimizer], device: str = "cpu"
 ) -> tuple[nn.Module, list[Optimizer]]:
-    """Copies that hold no memory."""
+    """Copies that hold no memory, their tensors on a device that need not be there."""
     held: list[Any] = [*model.parameters(), *model.buffers()]
     held += [leaf for module in model.modules() for leaf in tree_leaves(vars(module))]
     held += [leaf for each in optimizers for leaf in tree_leaves(list(each.state.values()))]
@@ -173,7 +173,7 @@ def _without_values(
     memo: dict[int, Any] = {}
     for tensor in held:
         if isinstance(tensor, Tensor) and id(tensor) not in memo:
-            empty = _empty(shapes, tensor.detach())
+            empty = _empty(shapes, tensor.detach(), device)
             if isinstance(tensor, nn.Parameter):
                 empty = nn.Parameter(empty, requires_grad=tensor.requires_grad)
             memo[id(tensor)] = empty
@@ -181,12 +181,12 @@ def _without_values(
     return copied
 
 
-def _empty(shapes: ShapesOnly, tensor: Tensor) -> Tensor:
-    """The tensor without values, on the CPU wherever it is, or on none (``meta``)."""
-    if tensor.device.type == "cpu":
-        return shapes.forget(tensor)
+def _empty(shapes: ShapesOnly, tensor: Tensor, device: str) -> Tensor:
+    """The tensor without values on a device, wherever it is, or on none (``meta``)."""
     with shapes.making():
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+        if tensor.device.type == "cpu":
+            return shapes.forget(tensor).to(device)
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
 
 
 def _metered(

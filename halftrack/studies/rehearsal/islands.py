@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from halftrack.precision import Islands, NonFiniteGradientError, Precision, find_islands
-from halftrack.precision.nonfinite import is_finite
+from halftrack.precision.ops import is_finite
 from halftrack.recipes import TrainedRecipe
 from halftrack.rehearsing.half_watch import ForwardOverflowError, HalfWatch
 from halftrack.training import Batch, Learner, total_loss

@@ -6,8 +6,7 @@ CUDA autocast decides, and no GPU is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 from torchvision import models
 from torchvision.models import segmentation, video
 
-from halftrack.precision import Precision, ShapesOnly
+from halftrack.precision import Precision
 from halftrack.recipes import load_recipe
+from halftrack.rehearsing.gpu_dtypes import dtypes_by_module
 
 Inputs = Callable[[Callable[[Tensor], Tensor]], tuple[Any, ...]]
 
@@ -87,44 +86,6 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Inputs]] = {
 }
 
 
-@contextmanager
-def autocast_on_a_gpu(dtype: torch.dtype) -> Iterator[None]:
-    """CUDA autocast as a region would switch it on if there were a GPU."""
-    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
-    torch.set_autocast_enabled("cuda", True)
-    torch.set_autocast_dtype("cuda", dtype)
-    try:
-        yield
-    finally:
-        torch.set_autocast_enabled("cuda", before[0])
-        torch.set_autocast_dtype("cuda", before[1])
-
-
-def dtypes_of_results(name: str, device: str) -> dict[str, list[torch.dtype]]:
-    build, inputs = MODELS[name]
-    shapes, precision = ShapesOnly(), Precision.named("fp16")
-    found: dict[str, list[torch.dtype]] = {}
-
-    def saw(path: str, module: nn.Module, given: Any, result: Any) -> None:
-        tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        found.setdefault(path, []).extend(tensor.dtype for tensor in tensors)
-
-    def forgotten(tensor: Tensor) -> Tensor:
-        with shapes.making():
-            return shapes.forget(tensor).to(device)
-
-    given = inputs(forgotten)
-    with shapes.making(), shapes:
-        with torch.device(device):
-            model = build()
-        for path, module in model.named_modules():
-            module.register_forward_hook(partial(saw, path))
-        on_cpu = device == "cpu"
-        with precision.autocast("cpu") if on_cpu else autocast_on_a_gpu(precision.dtype):
-            model(*given)
-    return found
-
-
 # Torch says so of its own layers.
 @pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
@@ -134,6 +95,18 @@ def test_every_module_of_a_model_gives_the_dtype_that_it_gives_on_a_gpu(
 ) -> None:
     # It asks for values, which these weights do not have.
     monkeypatch.setattr(nn.init, "trunc_normal_", lambda tensor, **_: tensor)
-    rehearsed = dtypes_of_results(name, "cpu")
+    build, inputs = MODELS[name]
+    with torch.device("meta"):
+        model = build()
+    rehearsed, on_a_gpu = (
+        dtypes_by_module(
+            lambda model, inputs: model(*inputs(lambda tensor: tensor)),
+            inputs,
+            model=model,
+            precision=Precision.named("fp16"),
+            device=device,
+        )
+        for device in ("cpu", "cuda")
+    )
     assert rehearsed
-    assert rehearsed == dtypes_of_results(name, "cuda")
+    assert rehearsed == on_a_gpu

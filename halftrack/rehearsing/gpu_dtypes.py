@@ -1,0 +1,73 @@
+"""Dtypes that a model's modules give on a GPU and in the rehearsal: are they the same?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from halftrack.precision import Precision, ShapesOnly
+from halftrack.rehearsing.planned import without_values
+from halftrack.rehearsing.trained_step import Step
+
+__all__ = ["dtypes_by_module"]
+
+Dtypes = dict[str, list[torch.dtype]]
+
+
+def dtypes_by_module(
+    step: Step, batch: Any, *, model: nn.Module, precision: Precision, device: str
+) -> Dtypes:
+    """The dtypes of each module's results in a forward pass, by path, in the order of the calls.
+
+    The pass is taken on shapes alone. On the device ``cuda`` PyTorch's own autocast decides, and no
+    GPU is needed; on ``cpu`` it is rehearsed.
+
+    Args:
+        step: takes the model and a batch.
+        batch: its tensors are put on the device, in lists, tuples and dicts too.
+        model: on the CPU or ``meta``; it is copied.
+        precision: a half precision.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        RuntimeError: where the pass depends on values.
+    """
+    shapes = ShapesOnly()
+    copied, _ = without_values(shapes, model, (), device=device)
+    found: Dtypes = {}
+
+    def saw(path: str, module: nn.Module, given: Any, result: Any) -> None:
+        tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        found.setdefault(path, []).extend(tensor.dtype for tensor in tensors)
+
+    def moved(value: Any) -> Any:
+        return shapes.forget(value).to(device) if isinstance(value, Tensor) else value
+
+    with shapes.making(), shapes, torch.device(device):
+        emptied = tree_map(moved, batch)
+        for path, module in copied.named_modules():
+            if not isinstance(module, torch.jit.ScriptModule):
+                module.register_forward_hook(partial(saw, path))
+        on_cpu = device == "cpu"
+        with precision.autocast("cpu") if on_cpu else _autocast_on_a_gpu(precision.dtype):
+            step(copied, emptied)
+    return found
+
+
+@contextmanager
+def _autocast_on_a_gpu(dtype: torch.dtype) -> Iterator[None]:
+    """CUDA autocast as a region would switch it on if there were a GPU."""
+    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    torch.set_autocast_enabled("cuda", True)
+    torch.set_autocast_dtype("cuda", dtype)
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled("cuda", before[0])
+        torch.set_autocast_dtype("cuda", before[1])
