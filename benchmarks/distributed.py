@@ -1,6 +1,6 @@
 """Two processes that share a step beside one that takes both batches, and what travels.
 
-    python benchmarks/distributed.py [--rounds 10]
+    python benchmarks/distributed.py [--rounds 10] [--shard optimizer]
 
 Each process has one thread, and all take their steps in turns: one alone while the two wait, then
 the two while it waits. Both processes of a pair need a core of their own.
@@ -53,24 +53,24 @@ MODELS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[], Batch]]] = {
 }
 
 
-def serve(pipe: Connection, name: str, environment: dict[str, str]) -> None:
-    """Take a step whenever told; answer with its seconds and the bytes of its gradients."""
+def serve(pipe: Connection, name: str, shard: str, environment: dict[str, str]) -> None:
+    """Take a step whenever told; answer with its seconds and the bytes that it exchanged."""
     os.environ |= environment | {"OMP_NUM_THREADS": "1"}
     torch.set_num_threads(1)
     build, made = MODELS[name]
     with together(CPU) as ranks:
-        sent = counted_bytes() if ranks.size > 1 else [0]
+        sent = counted_bytes() if ranks.size > 1 else {}
         config = load_recipe("selsa_faster_rcnn_r50_dc5_1x_imagenetvid").training
-        config = replace(config, lr=0.0, accumulate=2)
+        config = replace(config, lr=0.0, accumulate=2, shard=shard)
         model = placed(build(), config, Precision(), CPU)
         learner = new_learner(ranks, model, config, Precision(), CPU, 100)
         learner.begin_epoch(0)
         batch = made()
         while pipe.recv():
-            sent[0] = 0
+            sent |= dict.fromkeys(sent, 0)
             start = time.perf_counter()
             step(learner, batch, count=2 // ranks.size)
-            pipe.send((time.perf_counter() - start, sent[0]))
+            pipe.send((time.perf_counter() - start, dict(sent)))
 
 
 def step(learner: Learner, batch: Batch, *, count: int) -> None:
@@ -80,19 +80,24 @@ def step(learner: Learner, batch: Batch, *, count: int) -> None:
     learner.step()
 
 
-def counted_bytes() -> list[int]:
-    """The bytes of the gradients that are given to the others to add up, counted from now on."""
-    sent, exchange = [0], dist.all_to_all_single
+def counted_bytes() -> dict[str, int]:
+    """The bytes of gradients to add up and of weights to copy, counted from now on."""
+    sent = {"gradients": 0, "weights": 0}
+    exchange, broadcast = dist.all_to_all_single, dist.broadcast
 
-    def counted(received: Tensor, pieces: Tensor) -> Any:
-        sent[0] += pieces.numel() * pieces.element_size()
+    def exchanged(received: Tensor, pieces: Tensor) -> Any:
+        sent["gradients"] += pieces.nbytes
         return exchange(received, pieces)
 
-    dist.all_to_all_single = counted
+    def copied(values: Tensor, *, src: int) -> Any:
+        sent["weights"] += values.nbytes
+        return broadcast(values, src=src)
+
+    dist.all_to_all_single, dist.broadcast = exchanged, copied
     return sent
 
 
-def measured(name: str, rounds: int) -> str:
+def measured(name: str, shard: str, rounds: int) -> str:
     """A row of the table: the seconds of both, their ratio, and what travels."""
     context = multiprocessing.get_context("spawn")
     pair = [{"RANK": str(rank), "WORLD_SIZE": "2"} for rank in range(2)]
@@ -100,12 +105,13 @@ def measured(name: str, rounds: int) -> str:
     pipes, processes = [], []
     for environment in ({}, *(each | common for each in pair)):
         here, there = context.Pipe()
-        process = context.Process(target=serve, args=(there, name, environment), daemon=True)
+        process = context.Process(target=serve, args=(there, name, shard, environment), daemon=True)
         process.start()
         pipes.append(here)
         processes.append(process)
     alone, ranks = pipes[:1], pipes[1:]
-    rows, sent = [], 0
+    rows: list[list[float]] = []
+    sent: dict[str, int] = {}
     for number in range(rounds + 2):
         row = []
         for group in (alone, ranks):
@@ -121,20 +127,23 @@ def measured(name: str, rounds: int) -> str:
         process.join()
     one, two = (statistics.median(column) for column in zip(*rows, strict=True))
     ratio = spread([two / one for one, two in rows])
-    return f"| {name} | {one:.2f} | {two:.2f} | {ratio} | {sent / 1e6:.1f} |"
+    told = " | ".join(f"{size / 1e6:.1f}" for size in sent.values())
+    return f"| {name} | {shard} | {one:.2f} | {two:.2f} | {ratio} | {told} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", default="", help="part of a model's name")
+    parser.add_argument("--shard", choices=("none", "optimizer"), default="none")
     options = parser.parse_args()
     print(machine())
-    print("| step of two batches | one process (s) | two (s) | ratio | gradients (MB) |")
-    print("|---|---|---|---|---|")
+    columns = ("step of two batches", "shard", "one process (s)", "two (s)", "ratio")
+    print(f"| {' | '.join((*columns, 'gradients (MB)', 'weights (MB)'))} |")
+    print(f"|{'---|' * (len(columns) + 2)}")
     for name in MODELS:
         if options.only in name:
-            print(measured(name, options.rounds), flush=True)
+            print(measured(name, options.shard, options.rounds), flush=True)
 
 
 if __name__ == "__main__":
