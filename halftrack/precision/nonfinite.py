@@ -102,6 +102,8 @@ class NonFiniteTrace(TorchDispatchMode):
 
         ``samples`` are those it belongs to; None if its first dimension is the batch.
         """
+        if tensor.layout != torch.strided:
+            return
         if samples is None:
             self._mark_batched([tensor])
         # Asked first: within the trace, looking at it is an op too.
@@ -259,9 +261,10 @@ class NonFiniteTrace(TorchDispatchMode):
         return self._counts(tensor) and tensor.untyped_storage()._cdata in self._batched
 
     def _counts(self, tensor: Tensor) -> bool:
-        """True if the first dimension could be the batch."""
+        """True if the first dimension could be the batch; a sparse tensor is a graph."""
         # The sizes alone: to ask a tensor for its length takes a call of Python's.
-        return tensor.shape[:1] == (len(self.sample_ids),)
+        is_long = tensor.shape[:1] == (len(self.sample_ids),)
+        return is_long and tensor.layout == torch.strided
 
 
 def _unread(func: Any, args: Sequence[Any]) -> set[int]:

@@ -256,7 +256,7 @@ class RangeMeter(TorchDispatchMode):
 
     def _saw(self, values: list[Tensor], backward: bool) -> None:
         path = self._owner() if backward else self._running.innermost
-        for tensor in values:
+        for tensor in map(_stored, values):
             is_weight = tensor.shape in self._weight_shapes[path]
             if backward:
                 kind = "weight_gradients" if is_weight else "activation_gradients"
@@ -274,6 +274,13 @@ class RangeMeter(TorchDispatchMode):
     def _mark(self) -> None:
         self._nodes.append(torch._C._autograd._get_sequence_nr())
         self._owners.append(self._running.innermost)
+
+
+def _stored(tensor: Tensor) -> Tensor:
+    """A tensor, or the values that a sparse one holds."""
+    if tensor.layout == torch.strided:
+        return tensor
+    return tensor._values() if tensor.is_sparse else tensor.values()
 
 
 def _without_mask(values: Tensor) -> Tensor:

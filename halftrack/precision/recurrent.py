@@ -4,6 +4,9 @@ Assumed of cuDNN, whose kernels are not public: weights, inputs and hidden state
 are summed in fp32 (the compute type that torch asks for), gates and their non-linearities stay
 fp32, and so does the cell state within a sequence. A hidden state is rounded once a step, forward
 and backward; gradients of weights add up over a sequence in fp32 and are rounded once.
+
+A cell alone (``nn.LSTMCell``, ``nn.GRUCell``) is two half products and one kernel, which is public
+(ATen/native/cuda/RNN.cu): all of it in fp32, the new states rounded.
 """
 
 from __future__ import annotations
@@ -71,6 +74,30 @@ def _of_packed(cell: Cell, composite: Any) -> Callable[..., Any]:
         if rows.dtype not in HALF:
             return composite._op_dk(_COMPOSITE, rows, batch_sizes, hx, params, *how)
         return _layers(cell, rows, batch_sizes.tolist(), hx, params, *how)
+
+    return kernel
+
+
+def _alone(cell: Cell, composite: Any) -> Callable[..., Any]:
+    """One step that is called for itself, whose two products are rounded before they are added."""
+
+    def kernel(
+        x: Tensor,
+        hx: Any,
+        w_ih: Tensor,
+        w_hh: Tensor,
+        b_ih: Tensor | None = None,
+        b_hh: Tensor | None = None,
+    ) -> Any:
+        if x.dtype not in HALF:
+            return composite._op_dk(_COMPOSITE, x, hx, w_ih, w_hh, b_ih, b_hh)
+        hidden, *cells = [hx] if isinstance(hx, Tensor) else hx
+        of_input, of_hidden = F.linear(x, w_ih).float(), F.linear(hidden, w_hh).float()
+        if b_ih is not None and b_hh is not None:
+            of_input, of_hidden = of_input + b_ih.float(), of_hidden + b_hh.float()
+        made = cell(of_input, of_hidden, (hidden, *(each.float() for each in cells)))
+        states = tuple(state.to(x.dtype) for state in made)
+        return states if cells else states[0]
 
     return kernel
 
@@ -158,8 +185,11 @@ _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 _CELLS = {"lstm": _lstm, "gru": _gru, "rnn_tanh": _rnn_tanh, "rnn_relu": _rnn_relu}
 
 RECURRENT: dict[str, Callable[..., Any]] = {}
-"""The layers as functions with the arguments of torch's ops, by the names of those."""
+"""Layers and cells as functions with the arguments of torch's ops, by the names of those."""
 for _name, _cell in _CELLS.items():
     _op = getattr(torch.ops.aten, _name)
     RECURRENT |= {f"{_name}.input": _of_batch(_cell, _op.input)}
     RECURRENT |= {f"{_name}.data": _of_packed(_cell, _op.data)}
+# Cells of a plain RNN are composed on a GPU as on a CPU.
+RECURRENT["lstm_cell"] = _alone(_lstm, torch.ops.aten.lstm_cell.default)
+RECURRENT["gru_cell"] = _alone(_gru, torch.ops.aten.gru_cell.default)

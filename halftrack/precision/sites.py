@@ -150,11 +150,15 @@ class ModuleSites:
                 self._own(tensor, first)
 
     def _own(self, tensor: Tensor, path: str) -> None:
+        if tensor.layout != torch.strided:
+            return  # a sparse tensor has no storage
         storage = tensor.untyped_storage()
         # The weak reference keeps the address from being given to another storage.
         self._owners.setdefault(storage._cdata, (StorageWeakRef(storage), path))
 
     def _owner(self, tensor: Tensor) -> str | None:
+        if tensor.layout != torch.strided:
+            return None
         known = self._owners.get(tensor.untyped_storage()._cdata)
         return None if known is None else known[1]
 

@@ -38,8 +38,13 @@ def rows(out: Any) -> Tensor:
     return out.data if isinstance(out, PackedSequence) else out
 
 
+def first(out: Any) -> Tensor:
+    """The hidden state among a cell's results."""
+    return out[0] if isinstance(out, tuple) else out
+
+
 def test_every_listed_layer_has_its_own_arithmetic() -> None:
-    assert set(LISTED) == set(RECURRENT)
+    assert {*LISTED, "lstm_cell", "gru_cell"} == set(RECURRENT)
 
 
 # Torch says so of the fp32 layer that the half one is compared with.
@@ -101,3 +106,51 @@ def test_weights_too_large_for_half_are_seen_in_the_layer() -> None:
         out, _ = model(sequences())
     assert out.dtype == torch.float16
     assert meter.ranges.activations["0"].total > 0
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell])
+def test_a_cell_alone_rounds_its_products_and_its_states(kind: Any, bias: bool) -> None:
+    torch.manual_seed(0)
+    cell, x = kind(6, 64, bias=bias), sequences(16)[0]
+    with torch.no_grad(), FP16.autocast("cpu"):
+        made = cell(x)
+        again = cell(x, made)
+    hidden, *cells = made if isinstance(made, tuple) else (made,)
+    new, *new_cells = again if isinstance(again, tuple) else (again,)
+    weights = [p.detach().half() for p in cell.parameters()]
+    products = [
+        F.linear(value.double(), weight.double()).half().double()
+        for value, weight in zip((x.half(), hidden), weights, strict=False)
+    ]
+    if bias:
+        products = [p + b.double() for p, b in zip(products, weights[2:], strict=True)]
+    if cells:
+        enter, forget, content, leave = sum(products).chunk(4, 1)
+        exact = forget.sigmoid() * cells[0].double() + enter.sigmoid() * content.tanh()
+        assert (new_cells[0] == exact.half()).double().mean() >= 0.99
+        exact = leave.sigmoid() * exact.tanh()
+    else:
+        (reset, update, content), of_hidden = products[0].chunk(3, 1), products[1].chunk(3, 1)
+        content = (content + (reset + of_hidden[0]).sigmoid() * of_hidden[2]).tanh()
+        exact = content + (update + of_hidden[1]).sigmoid() * (hidden.double() - content)
+    assert (new == exact.half()).double().mean() >= 0.99
+
+
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_a_cell_learns_within_half_of_fp32_and_rests_in_fp32(kind: Any) -> None:
+    torch.manual_seed(0)
+    cell, x = kind(6, 8), sequences()[0]
+    results = []
+    for precision in (Precision(), FP16):
+        with precision.arithmetic("cpu"):
+            with precision.autocast("cpu"):
+                hidden = first(cell(x))
+            hidden.float().square().sum().backward()
+        assert hidden.dtype == precision.dtype
+        results.append([hidden.detach(), *(p.grad for p in cell.parameters())])
+        cell.zero_grad(set_to_none=True)
+    for exact, half in zip(*results, strict=True):
+        assert (half.float() - exact).norm() <= 2e-3 * exact.norm()
+    with FP16.arithmetic("cpu"):
+        assert torch.equal(first(cell(x)), results[0][0])

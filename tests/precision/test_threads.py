@@ -123,3 +123,20 @@ def test_workers_forked_inside_inherit_it() -> None:
         (inside,) = DataLoader(Asked(), num_workers=1, multiprocessing_context="fork")
     (outside,) = DataLoader(Asked(), num_workers=1, multiprocessing_context="fork")
     assert (bool(inside), bool(outside)) == (True, False)
+
+
+def test_another_threads_autocast_has_cudas_lists_until_we_leave() -> None:
+    kinds: list[torch.dtype] = []
+
+    def infer() -> None:
+        for device in ("cpu", "cuda"):
+            with torch.autocast(device, torch.bfloat16):
+                kinds.append(F.softplus(X @ X).dtype)  # CUDA lists softplus, a CPU does not
+            assert (X @ X).dtype == torch.float32
+
+    with FP16.autocast("cpu"):
+        assert in_thread(infer) is None
+        assert (X @ X).dtype == torch.float16
+    assert kinds == [torch.float32] * 2
+    with torch.autocast("cpu", torch.bfloat16):
+        assert F.softplus(X @ X).dtype == torch.bfloat16

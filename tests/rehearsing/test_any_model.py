@@ -335,7 +335,34 @@ class Penalised(Net):
         return made + slope.square().mean()
 
 
-@pytest.mark.parametrize("kind", [Checkpointed, Penalised])
+class Graph(Net):
+    """A network on a graph, whose sparse matrix a GPU multiplies in fp32 alone."""
+
+    def __init__(self, factor: float = 1.0, layout: torch.layout = torch.sparse_coo) -> None:
+        super().__init__(factor)
+        self.register_buffer("edges", torch.eye(8).roll(1, 0).to_sparse(layout=layout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.first(x)
+        with torch.autocast("cuda", enabled=False):
+            joined = torch.sparse.mm(self.edges, made.float())
+        return self.head(self.norm(joined).relu())
+
+
+class Compressed(Graph):
+    """The same with a matrix of another layout, and products at its edges alone."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__(factor, torch.sparse_csr)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = self.norm(self.first(x)).float()
+        weights = torch.sparse.sampled_addmm(self.edges, made, made.T, beta=0.0)
+        return self.head(made.relu()) + weights.to_dense().mean()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse (CSR|invariant)")
+@pytest.mark.parametrize("kind", [Checkpointed, Penalised, Graph, Compressed])
 def test_graphs_of_other_kinds_are_rehearsed(kind: type[Net]) -> None:
     torch.manual_seed(0)
     assert rehearsed(kind()).must_change == ()

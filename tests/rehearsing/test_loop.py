@@ -459,3 +459,13 @@ def test_a_part_that_the_loop_calls_itself_is_given_the_batch() -> None:
     assert step.culprit is not None
     assert (step.culprit.where, step.culprit.operation) == ("input[0]", "batch")
     assert step.culprit.bad_samples == ("3",)
+
+
+def test_a_skipped_step_moves_no_weight_but_batch_statistics_as_on_a_gpu() -> None:
+    model = net()
+    weights = [parameter.detach().clone() for parameter in model.parameters()]
+    scaler = lambda: torch.amp.GradScaler("cpu", init_scale=2.0**30)  # noqa: E731
+    (step,) = watched(model, lambda: loop(model, scaler(), steps=1)).steps
+    assert step.skipped
+    assert all(map(torch.equal, weights, model.parameters()))
+    assert model[1].num_batches_tracked == 1
