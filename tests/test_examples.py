@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import runpy
 import sys
@@ -16,10 +17,15 @@ from torch import Tensor, nn
 
 import halftrack.precision
 from halftrack.precision import (
+    DynamicLossScale,
+    Histogram,
+    LiveBytes,
     LossScaleAdvice,
     Precision,
     RangeMeter,
+    ShapesOnly,
     find_culprit,
+    find_islands,
     fp32_island,
     optimizer_step,
 )
@@ -46,6 +52,7 @@ def names(value: float = 1.0) -> dict[str, Any]:
         **{name: getattr(halftrack.precision, name) for name in halftrack.precision.__all__},
         "Tensor": Tensor,
         "batch": batch,
+        "copy": copy,
         "device": "cpu",
         "loss": model(batch),
         "loss_scale": precision.new_loss_scale(),
@@ -94,6 +101,25 @@ def test_the_range_meter_advises_a_loss_scale(capsys: Any) -> None:
     assert isinstance(after["meter"].ranges.gradients["head"].total, int)
     safe = LossScaleAdvice(after["meter"].ranges.gradients).safe
     assert capsys.readouterr().out == f"{{}} {safe}\n"
+    recommended = run(LossScaleAdvice, after)["advice"].recommended
+    assert capsys.readouterr().out.startswith(f"{recommended} 0.")
+
+
+def test_a_loss_scale_of_ones_own_is_stepped_with() -> None:
+    after = run(DynamicLossScale, names())
+    assert after["report"].loss_scale == after["loss_scale"].value == 1024.0
+
+
+def test_meters_and_searches_print_what_they_say(capsys: Any) -> None:
+    run(Histogram, names())
+    run(ShapesOnly, names())
+    run(find_islands, names(1e5))
+    assert capsys.readouterr().out.splitlines() == [
+        "{0: 2, 1: 1} 1",
+        "torch.Size([2, 1000000])",
+        "precision.keep_fp32=('trunk',)",
+    ]
+    assert run(LiveBytes, names())["meter"].peak > 0
 
 
 def test_an_island_computes_in_fp32() -> None:

@@ -26,7 +26,10 @@ _EXPONENTS = range(-128, 25)
 class LossScaleAdvice:
     """The loss scales that suit a model's gradients in fp16, and what others would lose.
 
-    Scales are powers of two.
+    Scales are powers of two. From the ranges of one step::
+
+        advice = LossScaleAdvice(meter.ranges.gradients)
+        print(advice.recommended, advice.lost_share(1.0))
 
     Raises:
         ValueError: if a gradient is not finite, as such a step says nothing about other scales;

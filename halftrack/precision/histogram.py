@@ -43,7 +43,10 @@ _TOP = 15
 class Histogram:
     """Counts of values by ``floor(log2 |x|)``; ``+`` adds two histograms.
 
-    Only exponents that occur are listed.
+    Only exponents that occur are listed::
+
+        histogram = Histogram.of(torch.tensor([1.0, 1.5, -3.0, 0.0]))
+        print(dict(histogram.counts), histogram.zeros)  # {0: 2, 1: 1} 1
     """
 
     counts: Mapping[int, int] = field(default_factory=dict)

@@ -122,7 +122,11 @@ class StaticLossScale:
 class DynamicLossScale:
     """A scale that halves at every overflow and doubles after a run of clean steps, within bounds.
 
-    Without bounds a run of NaN drives the scale to exactly 0, from where it never comes back.
+    Without bounds a run of NaN drives the scale to exactly 0, from where it never comes back::
+
+        loss_scale = DynamicLossScale(initial=1024.0)
+        loss_scale.scale(model(batch)).backward()
+        report = optimizer_step([optimizer], loss_scale)  # changes it where it must
 
     Raises:
         ValueError: if the bounds do not hold the initial scale.

@@ -37,7 +37,12 @@ class LiveBytes(TorchDispatchMode):
     ``peak`` is in bytes; ``peak_by_kind`` divides it by kind. Activations are the tensors that the
     forward pass made and the backward pass has not yet freed; temporaries are those that the
     backward pass and the step make. ``peak_by_module`` divides activations and cast weights by the
-    path of the innermost module whose ``forward`` made them, ``""`` for the model's own.
+    path of the innermost module whose ``forward`` made them, ``""`` for the model's own::
+
+        with LiveBytes(model, [optimizer]) as meter:
+            model(batch).backward()
+            optimizer.step()
+        print(meter.peak, meter.peak_by_kind)
 
     Args:
         model: its parameters and buffers count from the start.

@@ -28,7 +28,13 @@ class ShapesOnly(TorchDispatchMode):
     Where the size of a result depends on values, the largest is taken: ``nonzero``,
     ``count_nonzero`` and masks find everything, non-maximum suppression keeps every box. A float
     that is read out is 1, so that a step's gradients are finite. Ops on ordinary tensors are
-    computed as usual.
+    computed as usual::
+
+        shapes = ShapesOnly()
+        with shapes.making():
+            large = torch.nn.Linear(10**6, 10**6)
+        with shapes:
+            print(large(shapes.forget(torch.ones(2, 10**6))).shape)  # torch.Size([2, 1000000])
 
     Raises:
         RuntimeError: if an op needs other values; names the op.
