@@ -15,6 +15,7 @@ from halftrack.cli.options import (
     DetectorFile,
     Device,
     Gpus,
+    NativeHalf,
     PrecisionName,
     RecipeName,
     ReIDFile,
@@ -23,7 +24,14 @@ from halftrack.cli.options import (
     Trust,
 )
 from halftrack.cli.processes import own_rank, start_processes
-from halftrack.cli.recipe import check_parts, choose_recipe, find_recipe, with_classes, with_parts
+from halftrack.cli.recipe import (
+    check_parts,
+    choose_recipe,
+    find_recipe,
+    with_classes,
+    with_native_half,
+    with_parts,
+)
 from halftrack.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,6 +72,7 @@ def evaluate(
     ] = None,
     batch: TestBatch = None,
     precision: PrecisionName = None,
+    native_half: NativeHalf = False,
     device: Device = None,
     gpus: Gpus = None,
     trust: Trust = False,
@@ -71,11 +80,11 @@ def evaluate(
 ) -> None:
     """Score a checkpoint or result files on the validation videos."""
     source = find_recipe(recipe, precision, settings)
-    of_model = (checkpoint, detector, reid, batch, precision, device, gpus, trust)
+    of_model = (checkpoint, detector, reid, batch, precision, native_half, device, gpus, trust)
     if results is not None and any(of_model):
         raise UserError(
             "--results scores files, not a model: leave out --checkpoint, --detector, --reid, "
-            "--batch, --precision, --device, --gpus and --trust"
+            "--batch, --precision, --native-half, --device, --gpus and --trust"
         )
     check_parts(checkpoint, detector, reid)
     check_folder("--data-root", data_root)
@@ -83,6 +92,7 @@ def evaluate(
     check_output(out)
     check_device(device)
     chosen = with_parts(choose_recipe(source, precision, settings), detector, reid)
+    chosen = with_native_half(chosen, native_half, precision=precision, device=device)
     chosen = with_classes(chosen, classes, data_root)
     if batch is not None:
         chosen = chosen.with_test_batch(batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -24,6 +24,7 @@ __all__ = [
     "find_recipe",
     "start_weights",
     "with_classes",
+    "with_native_half",
     "with_parts",
 ]
 
@@ -147,3 +148,23 @@ def with_parts(recipe: Recipe, detector: str | None, reid: str | None) -> Recipe
     if detector is None and reid is None:
         return recipe
     return recipe.with_parts(detector=detector, reid=reid)
+
+
+def with_native_half(
+    recipe: Recipe, wanted: bool, *, precision: str | None, device: str | None
+) -> Recipe:
+    """The recipe in the CPU's own bf16, where that is wanted.
+
+    Raises:
+        ValueError: beside another precision, and for a device that has no such arithmetic.
+    """
+    if not wanted:
+        return recipe
+    if precision not in (None, "bf16"):
+        raise UserError(f"--native-half computes in bf16: leave out --precision {precision}")
+    from halftrack.precision.native import NativeHalf
+    from halftrack.recipes import choose_device
+
+    native = NativeHalf("bf16", keep_fp32=recipe.precision.keep_fp32)
+    native.check_device(choose_device(device))
+    return replace(recipe, precision=native)

@@ -14,6 +14,7 @@ from halftrack.cli.console import progress_bar, tell
 from halftrack.cli.options import (
     DetectorFile,
     Device,
+    NativeHalf,
     PrecisionName,
     ReIDFile,
     Settings,
@@ -21,7 +22,13 @@ from halftrack.cli.options import (
     Trust,
 )
 from halftrack.cli.processes import own_rank
-from halftrack.cli.recipe import check_parts, choose_recipe, find_recipe, with_parts
+from halftrack.cli.recipe import (
+    check_parts,
+    choose_recipe,
+    find_recipe,
+    with_native_half,
+    with_parts,
+)
 from halftrack.errors import UserError
 
 __all__ = ["first_box", "track"]
@@ -73,6 +80,7 @@ def track(
     ] = True,
     batch: TestBatch = None,
     precision: PrecisionName = None,
+    native_half: NativeHalf = False,
     device: Device = None,
     trust: Trust = False,
     settings: Settings = None,
@@ -90,6 +98,7 @@ def track(
     check_device(device)
     box = None if init_box is None else first_box(init_box)
     chosen = with_parts(choose_recipe(source, precision, settings), detector, reid)
+    chosen = with_native_half(chosen, native_half, precision=precision, device=device)
     if batch is not None:
         chosen = chosen.with_test_batch(batch)
     if own_rank():  # one process tracks a video
