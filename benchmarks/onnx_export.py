@@ -1,11 +1,11 @@
 """Do exported ONNX graphs answer as the models do, how large are they, and how fast?
 
-    OMP_NUM_THREADS=1 python benchmarks/onnx_export.py [MODEL ...] [--rounds 5] [--size 608 1088]
+    OMP_NUM_THREADS=1 python benchmarks/onnx_export.py [MODEL ...] [--rounds 3] [--size 608 1088]
 
 Needs `pip install halftrack[onnx]`. Each of the four R50 models, with the weights of the golden
 values, is exported in fp32 and with fp16 weights. onnxruntime's answers are compared with those of
-the model's own methods on frames of a size that was not traced, and both are timed in turn, in CPU
-seconds, on as many threads as PyTorch has.
+the model's own methods on frames of a size that was not traced, and both are timed in turn, on as
+many threads as PyTorch has.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,8 +113,7 @@ def tell(name: str, *, half: bool, rounds: int, size: Size, folder: Path) -> Non
     files = Files([each.file for each in written])
     own, exported = calls(model, files, size)
     apart = difference_of(own(), exported())
-    # CPU seconds, which other work on the machine disturbs least.
-    rows = paired([own, exported], rounds=rounds, clock=time.process_time)
+    rows = paired([own, exported], rounds=rounds)
     seconds = [statistics.median(row[place] for row in rows) for place in (0, 1)]
     sizes = " + ".join(f"{file.stat().st_size / 1e6:.0f}" for file in files.files)
     print(
@@ -128,7 +126,7 @@ def tell(name: str, *, half: bool, rounds: int, size: Size, folder: Path) -> Non
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=list(MODELS))
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, nargs=2, default=(608, 1088))
     chosen = parser.parse_args()
     print("| model | apart | files | PyTorch | onnxruntime | onnxruntime / PyTorch |")
