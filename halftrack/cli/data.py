@@ -1,4 +1,4 @@
-"""``halftrack data synthetic`` and ``halftrack data check``."""
+"""``halftrack data``: synthetic video, and data of one's own checked and shown."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from halftrack.cli.console import progress_bar, tell
 from halftrack.cli.exits import BAD_VERDICT
 from halftrack.cli.help import Command
 from halftrack.cli.options import Seed, Settings
-from halftrack.cli.own_data import check_own, is_path
+from halftrack.cli.own_data import OwnPath, check_own, is_path, own_data
 from halftrack.cli.recipe import choose_recipe, find_recipe
 from halftrack.errors import UserError
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    no_args_is_help=True, help="Write synthetic video, or look for problems in your data."
+    no_args_is_help=True, help="Write synthetic video; check, show and split data of your own."
 )
 
 
@@ -143,3 +143,91 @@ def check(
         tell(line)
     if report.problems:
         raise typer.Exit(BAD_VERDICT)
+
+
+@app.command(cls=Command)
+def show(
+    path: OwnPath,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Draw the tracks in this folder's <sequence>.txt too, ground truth in thin white.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Write pictures or films to this folder.")
+    ] = Path("pictures"),
+    film: Annotated[
+        bool,
+        typer.Option("--film", help="Write a film of each video, not pictures of some frames."),
+    ] = False,
+    frames: Annotated[
+        int,
+        typer.Option(
+            metavar="N", parser=number(int, 1, 100_000), help="Draw N frames of each video."
+        ),
+    ] = 4,
+    videos: Annotated[
+        int,
+        typer.Option(metavar="N", parser=number(int, 1, 100_000), help="Draw the first N videos."),
+    ] = 8,
+) -> None:
+    """Draw the boxes of your data into frames, as pictures or films."""
+    check_folder("--results", results)
+    check_output(out)
+    found = own_data(path)
+    from halftrack.report.data_pictures import show_data
+
+    for data in found:
+        with progress_bar("drawing") as progress:
+            files = show_data(
+                data,
+                out,
+                results=results,
+                film=film,
+                frames=frames,
+                videos=videos,
+                progress=progress,
+            )
+        tell(f"{data}: {len(files)} {'films' if film else 'pictures'} in {out}")
+        for file in files[:8]:
+            tell(f"  {file}")
+
+
+@app.command(cls=Command)
+def split(
+    path: OwnPath,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Write the parts to this folder, new or empty."),
+    ],
+    share: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            parser=number(float, 0.001, 0.999),
+            help="Keep this share of the videos for validation.",
+        ),
+    ] = 0.2,
+    seed: Seed = 0,
+) -> None:
+    """Divide your data into training and validation videos.
+
+    Writes a new folder that recipes read and leaves PATH as it is: folders are linked, lists and
+    annotations written, YOLO's text files turned into COCO's JSON, and video files into images.
+    """
+    check_output(out)
+    found = own_data(path)
+    if len(found) > 1:
+        places = ", ".join(str(each.place) for each in found)
+        raise UserError(f"{path} holds several data sets, split one of them: {places}")
+    from halftrack.data.own.split import split_data
+
+    with progress_bar("unpacking") as progress:
+        parts = split_data(found[0], out, share=share, seed=seed, progress=progress)
+    tell(f"{found[0]}")
+    for name, names in (("train", parts.train), ("validation", parts.val)):
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        tell(f"  {name}: {len(names)}, {shown}")
+    tell(f"see which recipes use it: halftrack data check {out}")

@@ -11,7 +11,7 @@ __all__ = ["EXAMPLES", "GROUPS", "Command"]
 GROUPS = {
     "Data": (
         "data_root", "init_box", "image", "samples", "objects", "layout", "train_videos",
-        "val_videos", "frames", "decode", "results", "classes",
+        "val_videos", "frames", "videos", "share", "decode", "results", "classes",
     ),
     "Model": ("recipe", "is_module", "options", "checkpoint", "detector", "reid", "init", "trust",
         "settings"),
@@ -82,13 +82,21 @@ EXAMPLES = {
         "publish runs/selsa_tiny_sample_fp16/best.pth --out selsa.pth",
     ),
     "quickstart": ("quickstart", "quickstart --task vid --full"),
-    "check": (
+    "data check": (
         "data check DATA",
         "data check siamese_rpn_r50_20e_lasot --data-root DATA --decode",
     ),
-    "synthetic": ("data synthetic SYNTHETIC", "data synthetic SYNTHETIC --layout mot --seed 1"),
+    "data show": ("data show DATA", "data show DATA --results tracks --film"),
+    "data split": (
+        "data split DATA --out parts",
+        "data split annotations/all.json --out parts --share 0.3",
+    ),
+    "data synthetic": (
+        "data synthetic SYNTHETIC",
+        "data synthetic SYNTHETIC --layout mot --seed 1",
+    ),
 }
-"""Two command lines by command, without the program's name."""
+"""Two command lines by the words of a command, without the program's name."""
 
 
 class Command(TyperCommand):
@@ -113,7 +121,10 @@ class Command(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the command's examples."""
-        if self.name in EXAMPLES:
+        group = ctx.parent  # the program's own is no word of its commands
+        inside = group is not None and group.parent is not None
+        words = f"{group.info_name} {self.name}" if inside else self.name
+        if words in EXAMPLES:
             with formatter.section("Examples"):
-                for example in EXAMPLES[self.name]:
+                for example in EXAMPLES[words]:
                     formatter.write(f"{'':>{formatter.current_indent}}halftrack {example}\n")

@@ -1,9 +1,11 @@
-"""``halftrack data check PATH``: a user's own folder or file, whose layout is recognised."""
+"""A user's own folder or file, whose layout the ``data`` commands recognise."""
 
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +15,14 @@ from halftrack.cli.exits import BAD_VERDICT
 from halftrack.errors import MissingFileError, UserError
 from halftrack.recipes.names import find_entry
 
-__all__ = ["check_own", "is_path"]
+if TYPE_CHECKING:
+    from halftrack.data.own.layouts import OwnData
+
+__all__ = ["OwnPath", "check_own", "is_path", "own_data"]
+
+OwnPath = Annotated[
+    str, typer.Argument(metavar="PATH", help="A folder or file of your own, in any known layout.")
+]
 
 
 def is_path(given: str, data_root: Path | None) -> bool:
@@ -53,11 +62,30 @@ def is_path(given: str, data_root: Path | None) -> bool:
     return True
 
 
-def check_own(path: str, *, decode: bool) -> None:
-    """Recognise the layout of a folder or file, tell its contents, its faults and its uses."""
+def own_data(path: str) -> tuple[OwnData, ...]:
+    """The layouts that a folder or file holds, at least one.
+
+    Raises:
+        UserError: if there is no such path, or nothing in it that is known.
+    """
+    if not os.path.lexists(path):
+        raise MissingFileError(f"PATH {shown(path)}: there is no such file or folder")
     from halftrack.data.own.layouts import recognise
 
-    found = recognise(path)
+    return recognise(path)
+
+
+def _no_use(path: str) -> str:
+    parts = f"{Path(path).resolve().name}_parts"
+    return (
+        "no recipe reads it as it is; make parts to train and to validate on: halftrack data split "
+        f"{shlex.quote(path)} --out {shlex.quote(parts)}"
+    )
+
+
+def check_own(path: str, *, decode: bool) -> None:
+    """Recognise the layout of a folder or file, tell its contents, its faults and its uses."""
+    found = own_data(path)
     from halftrack.data.own.contents import look_at
     from halftrack.recipes.uses import lines_on_uses
 
@@ -70,7 +98,7 @@ def check_own(path: str, *, decode: bool) -> None:
             tell(line)
         problems |= not report.ok
         uses = list(lines_on_uses(data))
-        for line in ("use it with", *uses) if uses else ("no recipe reads it as it is",):
+        for line in ("use it with", *uses) if uses else (_no_use(path),):
             tell(line)
     if problems:
         raise typer.Exit(BAD_VERDICT)

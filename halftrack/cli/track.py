@@ -12,6 +12,7 @@ from halftrack.bounds import shown
 from halftrack.cli.checks import check_device, check_file, check_output
 from halftrack.cli.console import progress_bar, tell
 from halftrack.cli.options import (
+    ClassNames,
     DetectorFile,
     Device,
     NativeHalf,
@@ -26,6 +27,7 @@ from halftrack.cli.recipe import (
     check_parts,
     choose_recipe,
     find_recipe,
+    with_classes,
     with_native_half,
     with_parts,
 )
@@ -61,6 +63,7 @@ def track(
             "pixels, or a file whose first line is that (siamese_rpn recipes only).",
         ),
     ] = None,
+    classes: ClassNames = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -99,6 +102,7 @@ def track(
     box = None if init_box is None else first_box(init_box)
     chosen = with_parts(choose_recipe(source, precision, settings), detector, reid)
     chosen = with_native_half(chosen, native_half, precision=precision, device=device)
+    chosen = with_classes(chosen, classes)
     if batch is not None:
         chosen = chosen.with_test_batch(batch)
     if own_rank():  # one process tracks a video

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from halftrack.data.own.layouts import OwnData
-from halftrack.data.own.settings import Use
+from halftrack.data.own.settings import Use, asks_for_classes
 from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.names import RECIPES, load_recipe
 
@@ -23,6 +23,7 @@ def lines_on_uses(data: OwnData) -> Iterator[str]:
     Args:
         data: as recognised.
     """
+    classes = asks_for_classes(data)
     methods: dict[str, list[tuple[Recipe, Use]]] = {}
     for name in RECIPES:
         recipe = load_recipe(name)
@@ -33,15 +34,15 @@ def lines_on_uses(data: OwnData) -> Iterator[str]:
         usable.sort(key=lambda pair: ("tiny" not in pair[0].name, len(_changes(*pair))))
         yield f"  {method}:"
         for recipe, use in usable[:2]:
-            yield f"    {_command(recipe, use, data)}"
+            yield f"    {_command(recipe, use, data, classes=classes)}"
         if len(usable) > 2:
             yield f"    and {len(usable) - 2} more, such as {usable[-1][0].name}"
 
 
-def _command(recipe: Recipe, use: Use, data: OwnData) -> str:
+def _command(recipe: Recipe, use: Use, data: OwnData, *, classes: bool) -> str:
     """The command as a shell takes it, with the fields that differ from the recipe's own."""
     words = ["halftrack", use.command, recipe.name, "--data-root", shlex.quote(str(data.root))]
-    if use.classes:
+    if classes:
         words.append("--classes from-data")
     for path, value in _changes(recipe, use).items():
         words.append(f"--set {shlex.quote(f'{path}={_text(value)}')}")

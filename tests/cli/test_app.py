@@ -68,7 +68,7 @@ def test_detector_reid_and_tracker_follow_on_each_other(
         files.append(out / "best.pth")
     told = capsys.readouterr().out
     assert "MOT17 train: 2 videos, 16 frames, 16 key frames" in told
-    assert "left out: 0 pedestrians with flag 0, 8 people hard to judge" in told
+    assert "left out: 0 objects with flag 0, 8 people hard to judge" in told
     assert "of individuals" in told
     for recipe, file, column in zip(
         ("faster-rcnn_tiny_sample", "reid_tiny_sample"), files, ("box AP@50", "mAP"), strict=True

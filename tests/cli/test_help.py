@@ -43,7 +43,7 @@ def test_no_group_names_an_option_twice_or_one_that_is_gone() -> None:
 @pytest.mark.parametrize("words", [each for each in COMMANDS if COMMANDS[each].params])
 def test_two_examples_of_each_command_name_what_exists(words: str, halftrack, capsys) -> None:
     command = COMMANDS[words]
-    examples = EXAMPLES[command.name]
+    examples = EXAMPLES[words]
     assert len(examples) == 2
     known = {option for each in command.params for option in each.opts}
     for example in examples:

@@ -88,6 +88,8 @@ def test_every_published_recipe_is_a_value_that_needs_no_torch() -> None:
         "data check .",
         "data check halftrack",
         "data check selsa_tiny_sample",
+        "data show .",
+        "data split halftrack --out parts",
         "train selsa_tiny_sample --data-root . --classes from-data",
         "track . --recipe siamese_rpn_tiny_sample --init-box 1,2,3,4 --checkpoint pyproject.toml",
         "export pyproject.toml",

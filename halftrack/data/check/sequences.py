@@ -18,7 +18,7 @@ from halftrack.data.mot.crops.read import read_crops
 from halftrack.data.mot.crops.records import Crops
 from halftrack.data.mot.frame_batches import FrameBatches
 from halftrack.data.mot.mot_challenge import lacking, read_mot
-from halftrack.data.mot.records import LeftOutRows, MotSequence, learned_rows, odd_counts
+from halftrack.data.mot.records import LeftOutRows, MotRows, MotSequence, learned_rows, odd_counts
 from halftrack.data.mot.scoring import nothing_to_detect, unscorable
 from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
@@ -78,6 +78,7 @@ def _check_split(
         split,
         benchmark=config.benchmark,
         detectors=config.detectors,
+        classes=config.classes,
         detections=public,
         json=json,
         problems=problems,
@@ -120,7 +121,7 @@ def sequences_report(
     Args:
         name: of the set.
         sequences: as read.
-        flag_zero: learn from pedestrians with flag 0 too.
+        flag_zero: learn from objects with flag 0 too.
         decode: decode every image too.
         threads: how many threads look at images.
         progress: told (images seen, images in all).
@@ -146,9 +147,9 @@ def sequences_report(
             "key frames": sum(len(np.unique(rows.frame_numbers)) for rows, _ in learned),
         },
         sizes=Counter(each.size for each, _ in places),
-        boxes_per_class={"pedestrian": sum(len(rows) for rows, _ in learned)},
+        boxes_per_class=_boxes_per_class(annotated, [rows for rows, _ in learned]),
         left_out={
-            "pedestrians with flag 0": left_out.flagged,
+            "objects with flag 0": left_out.flagged,
             "people hard to judge": left_out.ignored_classes,
             "other objects": left_out.other_classes,
             "boxes outside their image": left_out.outside,
@@ -159,6 +160,17 @@ def sequences_report(
         odd_images=tuple(images.odd),
         problems=tuple(images.problems),
     )
+
+
+def _boxes_per_class(
+    sequences: Sequence[MotSequence], learned: Sequence[MotRows]
+) -> dict[str, int]:
+    """Rows that are learned from, by the name of their class."""
+    counts: Counter[str] = Counter()
+    for sequence, rows in zip(sequences, learned, strict=True):
+        counts.update(dict.fromkeys(sequence.classes, 0))
+        counts.update(sequence.classes[label] for label in sequence.labels(rows).tolist())
+    return dict(counts)
 
 
 def _nothing_to_learn(

@@ -51,7 +51,8 @@ def check_vid(
                 alone, data_root, processes=processes, progress=progress
             )
             trained.append(index)
-            reports.append(report_of(name, index, min_size=config.min_size))
+            stills = name == "train det"
+            reports.append(report_of(name, index, min_size=config.min_size, stills=stills))
         reports += [SetReport(name=name, problems=(problem,)) for problem in problems]
         missing += problems
     if trained and not missing:
@@ -83,6 +84,7 @@ def index_report(
     index: VideoIndex,
     *,
     min_size: int | None = None,
+    stills: bool = False,
     decode: bool,
     threads: int,
     progress: Progress | None,
@@ -93,6 +95,7 @@ def index_report(
         name: of the set.
         index: all records.
         min_size: images with a smaller side are not trained on; None of a set to test on.
+        stills: its images are no frames of videos.
         decode: decode every image too.
         threads: how many threads look at images.
         progress: told (images seen, images in all).
@@ -107,7 +110,7 @@ def index_report(
         progress=progress,
     )
     counts = {"videos": index.num_videos, "frames": index.num_frames}
-    if name == "train det":
+    if stills:
         counts = {"stills": index.num_frames}
     if min_size is not None:
         counts["key frames"] = len(index.training_keys(min_size=min_size))

@@ -36,12 +36,16 @@ from halftrack.data.tables.seqinfo import FASTEST, MOST_FRAMES, SLOWEST
 
 __all__ = ["read_json"]
 
+_PEOPLE = ("pedestrian",)
 _NAMES = ("pedestrian", "person")
 _PEDESTRIAN, _LAST_CLASS = 1, 13
 
 
 def read_json(
-    file: str | Path, image_root: Path, problems: list[Problem] | None
+    file: str | Path,
+    image_root: Path,
+    problems: list[Problem] | None,
+    classes: tuple[str, ...] = ("pedestrian",),
 ) -> tuple[MotSequence, ...]:
     """The sequences of a CocoVID file, sorted by name.
 
@@ -53,6 +57,7 @@ def read_json(
         file: the annotations.
         image_root: folder that ``file_name`` is relative to.
         problems: sequences that cannot be used are left out and noted here; None raises the first.
+        classes: names of the categories that are kept, where these are not people.
 
     Raises:
         DataError: if the file is missing, not JSON, or lacks a table.
@@ -60,8 +65,9 @@ def read_json(
     notes = Notes(str(user_path(file)))
     tables = load_tables(user_path(file), notes)
     categories, _ = by_id(tables["categories"], "categories", notes)
-    people, published = _people(categories), bool(tables["annotations"])
-    reader = _Reader(Path(notes.source), image_root, people, published=published)
+    numbers = _numbers(categories, classes)
+    published = bool(tables["annotations"])
+    reader = _Reader(Path(notes.source), image_root, numbers, classes, published=published)
     sequences = coco_sequences(tables, notes, problems, reader.sequence)
     if not sequences and not problems:
         raise DataError(notes.source, "no video with images")
@@ -72,10 +78,16 @@ class _Reader:
     """Turns videos into sequences; whatever is wrong with one is a ``ValueError``."""
 
     def __init__(
-        self, file: Path, image_root: Path, people: Mapping[Id, bool], *, published: bool
+        self,
+        file: Path,
+        image_root: Path,
+        numbers: Mapping[Id, int],
+        classes: tuple[str, ...],
+        *,
+        published: bool,
     ) -> None:
         self._file, self._image_root = file, image_root
-        self._people, self._published = people, published
+        self._numbers, self._classes, self._published = numbers, classes, published
         self._files: set[str] = set()
 
     def sequence(self, video: CocoVideo, odd: Mapping[str, int]) -> MotSequence:
@@ -99,11 +111,13 @@ class _Reader:
             frame_rate=_frame_rate(video.record),
             image_paths=dict(zip(numbers, paths, strict=True)),
             json_file=self._file,
+            classes=self._classes,
+            numbers=tuple(range(1, len(self._classes) + 1)),
             odd=odd,
         )
         if not self._published:
             return sequence
-        boxes = _Boxes(self._people)
+        boxes = _Boxes(self._numbers, people=self._classes == _PEOPLE)
         for number, (image, own) in zip(numbers, video.images, strict=True):
             for annotation in own:
                 boxes.add(number, image, annotation)
@@ -122,8 +136,8 @@ class _Reader:
 class _Boxes:
     """The boxes of one video while they are read."""
 
-    def __init__(self, people: Mapping[Id, bool]) -> None:
-        self._people = people
+    def __init__(self, numbers: Mapping[Id, int], *, people: bool) -> None:
+        self._numbers, self._people = numbers, people
         self._rows: list[tuple[float, ...]] = []
         self._about: list[str] = []
         self._ids: dict[Id | tuple[str, int], int] = {}
@@ -134,16 +148,18 @@ class _Boxes:
         about = f"annotation {shortened(annotation.get('id'))} of {named(image)}"
         try:
             category = identifier(annotation.get("category_id"))
-            if category is None or category not in self._people:
+            if category is None or category not in self._numbers:
                 told = shortened(annotation.get("category_id"))
                 raise ValueError(f"category_id {told} is not in categories")
-            if not self._people[category]:
+            if not self._numbers[category]:
                 self._odd["objects of other categories, left out"] += 1
                 return
             track = track_of(annotation)
             if track is None:
                 self._odd["boxes without a track"] += 1
-            box, kind = bbox_numbers(annotation), _class(annotation)
+            box = bbox_numbers(annotation)
+            # People are told apart further by mot2coco, as the official kit judges them.
+            kind = _class(annotation) if self._people else self._numbers[category]
             flag = _flag(annotation)
             visibility = _share(annotation)
         except ValueError as error:
@@ -183,11 +199,14 @@ class _Boxes:
         return rows, {**self._odd, **odd_boxes(boxes, size)}
 
 
-def _people(categories: Mapping[Id, Record]) -> dict[Id, bool]:
-    """Whether each category is that of the people that are tracked."""
+def _numbers(categories: Mapping[Id, Record], classes: tuple[str, ...]) -> dict[Id, int]:
+    """The number, from 1, of the class of each category; 0 for categories that are left out."""
+    if classes != _PEOPLE:
+        places = {name: place for place, name in enumerate(classes, start=1)}
+        return {key: places.get(str(each.get("name")), 0) for key, each in categories.items()}
     named_so = {key: str(each.get("name")).lower() in _NAMES for key, each in categories.items()}
     alone = len(categories) == 1
-    return {key: alone or named for key, named in named_so.items()}
+    return {key: int(alone or named) for key, named in named_so.items()}
 
 
 def _number(image: Record) -> int:

@@ -39,6 +39,9 @@ class MotDetectionConfig:
     """The data set."""
     detectors: Detectors = "all"
     """The copies of MOT17's videos that are read, all three in the reference."""
+    classes: tuple[str, ...] = ("pedestrian",)
+    """Classes that are detected and tracked, in label order, by name: MOTChallenge's, those of a
+    ``labels.txt`` beside ``gt.txt``, of CocoVID's categories, or their numbers in column 8."""
     training_split: MotSplit = "half-train"
     """Frames that are trained on."""
     test_split: MotSplit = "half-val"
@@ -94,6 +97,8 @@ class MotDetectionConfig:
         _one_of("training_split", self.training_split, get_args(MotSplit))
         _one_of("test_split", self.test_split, get_args(MotSplit))
         _one_of("on_bad_sample", self.on_bad_sample, get_args(OnBadSample))
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise UserError(f"classes={self.classes!r}: expected names, each once")
         _range("ratio_range", self.ratio_range)
         _range("contrast", self.contrast)
         _range("saturation", self.saturation)
@@ -113,7 +118,7 @@ class MotDetectionConfig:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names in label order."""
-        return ("pedestrian",)
+        return self.classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +132,8 @@ class ReIDDataConfig:
     """The data set."""
     detectors: Literal["DPM", "FRCNN", "SDP"] = "FRCNN"
     """The copy of MOT17's videos that is read; in all three everybody would count thrice."""
+    classes: tuple[str, ...] = ("pedestrian",)
+    """Classes of the individuals, by name."""
     training_list: str = ""
     """MMTracking's list of crops to learn from, a file below the benchmark's folder such as
     ``reid/meta/train_80.txt``, in the place of ``split``; the crops lie in ``reid/imgs``."""
@@ -165,6 +172,8 @@ class ReIDDataConfig:
         _one_of("detectors", self.detectors, ("DPM", "FRCNN", "SDP"))
         _one_of("split", self.split, get_args(ReIDSplit))
         _one_of("on_bad_sample", self.on_bad_sample, get_args(OnBadSample))
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise UserError(f"classes={self.classes!r}: expected names, each once")
         if bool(self.training_list) != bool(self.validation_list):
             raise UserError(
                 f"training_list={self.training_list!r}, validation_list={self.validation_list!r}: "

@@ -70,7 +70,7 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
         self._frame_number = np.concatenate([np.empty(0, dtype=np.int64), *numbers])
         if len(self._frame_number) == 0:
             folders = ", ".join(str(sequence.folder) for sequence in sequences) or "no sequence"
-            reason = "no frame with a pedestrian to learn from"
+            reason = f"no frame with a {' or '.join(config.classes)} to learn from"
             raise DataError(folders, f"{reason} and sides of at least {config.min_size} px")
         super().__init__(
             num_samples=len(self._frame_number),
@@ -106,6 +106,7 @@ class FrameBatches(OrderedBatches[Frame, FrameBatch]):
             config.training_split,
             benchmark=config.benchmark,
             detectors=config.detectors,
+            classes=config.classes,
             on_bad_sample=config.on_bad_sample,
             skipped=skipped,
             json=config.training_json,
@@ -199,7 +200,8 @@ def load_frame(
     """
     path = sequence.path(frame_number)
     image = load_annotated_image(path, sequence.size, source=sequence.size_source)
-    boxes = torch.from_numpy(rows.in_frame(frame_number).boxes_xyxy.astype(np.float32))
+    rows = rows.in_frame(frame_number)
+    boxes = torch.from_numpy(rows.boxes_xyxy.astype(np.float32))
     prepared, boxes, scale_xy = _transform(image, boxes, decisions, crop_size)
     return Frame(
         image=prepared,
@@ -208,7 +210,7 @@ def load_frame(
         scale_xy=scale_xy,
         flipped=decisions.flipped,
         boxes_xyxy=boxes,
-        labels=torch.zeros(len(boxes), dtype=torch.int64, device="cpu"),
+        labels=torch.from_numpy(sequence.labels(rows)),
     )
 
 

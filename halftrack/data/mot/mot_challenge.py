@@ -14,6 +14,7 @@ from typing import get_args
 
 from halftrack.data.files import is_clutter, require_utf8, user_path
 from halftrack.data.image_header import header_of
+from halftrack.data.mot.classes import CLASS_NAMES, class_numbers, names_beside
 from halftrack.data.mot.coco_json import read_json
 from halftrack.data.mot.config import Benchmark, Detectors, MotSplit
 from halftrack.data.mot.pickled import PickledDetections
@@ -42,6 +43,7 @@ def read_mot(
     *,
     benchmark: Benchmark = "MOT17",
     detectors: Detectors = "all",
+    classes: tuple[str, ...] = ("pedestrian",),
     detections: bool | Path = False,
     json: str = "",
     problems: list[Problem] | None = None,
@@ -54,6 +56,7 @@ def read_mot(
         benchmark: which data set.
         detectors: which of MOT17's three copies of each video; sequences whose name does not end
             in a detector's are always kept.
+        classes: those that are learned, tracked and scored; the rows of others are kept.
         detections: read ``det/det.txt`` too, or in its place MMTracking's pickle at this path.
         json: a CocoVID file below the benchmark's folder that says which sequences and frames these
             are and where people are, in the place of ``seqinfo.ini`` and ``gt.txt``.
@@ -73,9 +76,9 @@ def read_mot(
     parent = find_split(data_root, split, benchmark=benchmark)
     source = PickledDetections(detections) if isinstance(detections, Path) else detections
     if json:
-        found = read_json(parent.parent / json, parent, problems)
+        found = read_json(parent.parent / json, parent, problems, classes)
     else:
-        found = _read_folders(parent, split, benchmark, detectors, problems)
+        found = _read_folders(parent, split, benchmark, detectors, classes, problems)
     sequences = []
     for each in found:
         with noting(problems):
@@ -89,6 +92,7 @@ def read_usable_mot(
     *,
     benchmark: Benchmark,
     detectors: Detectors,
+    classes: tuple[str, ...] = ("pedestrian",),
     on_bad_sample: OnBadSample,
     skipped: SkipLedger,
     detections: bool | Path = False,
@@ -103,6 +107,7 @@ def read_usable_mot(
         split: which frames.
         benchmark: which data set.
         detectors: which of MOT17's copies.
+        classes: as of ``read_mot``.
         on_bad_sample: what becomes of a sequence that cannot be used.
         skipped: told what was left out.
         detections: each needs public detections, of ``det/det.txt`` or of this pickle.
@@ -119,6 +124,7 @@ def read_usable_mot(
         split,
         benchmark=benchmark,
         detectors=detectors,
+        classes=classes,
         detections=detections,
         json=json,
         problems=problems,
@@ -194,6 +200,7 @@ def _read_folders(
     split: MotSplit,
     benchmark: Benchmark,
     detectors: Detectors,
+    classes: tuple[str, ...],
     problems: list[Problem] | None,
 ) -> tuple[MotSequence, ...]:
     """The sequences of a folder as MOTChallenge has them."""
@@ -207,7 +214,7 @@ def _read_folders(
     sequences = []
     for folder in kept:
         with noting(problems):
-            sequences.append(read_sequence(folder, split, benchmark))
+            sequences.append(read_sequence(folder, split, benchmark, classes))
     return tuple(sequences)
 
 
@@ -216,7 +223,12 @@ def _wanted(name: str, detectors: Detectors) -> bool:
     return detectors == "all" or detector is None or detector[1] == detectors
 
 
-def read_sequence(folder: Path, split: MotSplit, benchmark: Benchmark) -> MotSequence:
+def read_sequence(
+    folder: Path,
+    split: MotSplit,
+    benchmark: Benchmark,
+    classes: tuple[str, ...] = ("pedestrian",),
+) -> MotSequence:
     """One sequence, of its own folder; arguments as of ``read_mot``.
 
     Raises:
@@ -250,9 +262,19 @@ def read_sequence(folder: Path, split: MotSplit, benchmark: Benchmark) -> MotSeq
         sequence = replace(sequence, size=(header.height, header.width))
     if not sequence.truth_file.exists():
         return sequence
-    rows, odd = read_truth(sequence.truth_file, num_frames, sequence.size, benchmark)
+    names = names_beside(sequence.truth_file)
+    numbers = class_numbers(classes, names)
+    last = max(len(CLASS_NAMES), len(names), *numbers)
+    rows, odd = read_truth(sequence.truth_file, num_frames, sequence.size, benchmark, last)
     counts = {what: count for what, count in odd.items() if count}
-    return replace(sequence, truth=_within(rows, frame_numbers), odd=counts)
+    return replace(
+        sequence,
+        classes=classes,
+        numbers=numbers,
+        class_names=names,
+        truth=_within(rows, frame_numbers),
+        odd=counts,
+    )
 
 
 def _with_detections(sequence: MotSequence, source: PickledDetections | bool) -> MotSequence:

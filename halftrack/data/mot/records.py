@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from halftrack.data.index import MIN_BOX_SIDE, Booleans, Integers
+from halftrack.data.mot.classes import CLASS_NAMES
 from halftrack.data.problems import DataError
 from halftrack.data.tables.seqinfo import MOST_FRAMES
 
@@ -29,7 +30,6 @@ Doubles = npt.NDArray[np.float64]
 DEFAULT_FRAME_RATE = 30.0
 """Frames a second of a sequence that does not say."""
 
-_PEDESTRIAN = 1
 # People that are hard to judge, not trained on: person on vehicle, static person, distractor,
 # reflection, crowd. TrackEval removes results on them, but for crowds.
 _IGNORED_CLASSES = (2, 7, 8, 12, 13)
@@ -109,6 +109,12 @@ class MotSequence:
     """Ground truth of these frames; None where none is published."""
     detections: MotRows | None = None
     """Public detections in these frames; None if they were not asked for or are not there."""
+    classes: tuple[str, ...] = ("pedestrian",)
+    """Classes that are learned, tracked and scored, in the order of their labels."""
+    numbers: tuple[int, ...] = (1,)
+    """Their numbers in the table; 0 for one that the sequence has not."""
+    class_names: tuple[str, ...] = CLASS_NAMES
+    """Names of the classes 1, 2, ... of the table."""
     odd: Mapping[str, int] = field(default_factory=dict)
     """Counts of what looks odd in the whole sequence's files and is used all the same, by kind."""
 
@@ -143,10 +149,20 @@ class MotSequence:
             return str(PurePosixPath(self.image_name(frame_number)).with_suffix(""))
         return f"{self.name}/{self.image_folder}/{frame_number:06d}"
 
+    def wanted(self, rows: MotRows) -> Booleans:
+        """True for rows of the classes that are learned, tracked and scored."""
+        return np.isin(rows.classes, self.numbers)
+
+    def labels(self, rows: MotRows) -> Integers:
+        """``(n,)`` 0-based labels of rows, all of these classes."""
+        labels: Integers = np.argmax(rows.classes[:, None] == np.array(self.numbers), axis=1)
+        return labels
+
     def facts(self) -> tuple[object, ...]:
         """Name, size, frames and, where a file names them, images: a resumed run compares them."""
         images = [tuple(map(self.image_name, self.image_paths))] if self.image_paths else []
-        return (self.name, self.size, self.frame_numbers, *images)
+        own = [] if self.classes == ("pedestrian",) else [self.classes, self.numbers]
+        return (self.name, self.size, self.frame_numbers, *images, *own)
 
 
 def odd_counts(sequences: Iterable[MotSequence]) -> dict[str, int]:
@@ -162,11 +178,11 @@ class LeftOutRows:
     """Counts of ground-truth rows that are not learned from, by reason."""
 
     flagged: int = 0
-    """Pedestrians with flag 0: regions to ignore."""
+    """Objects with flag 0: regions to ignore."""
     ignored_classes: int = 0
     """People that are hard to judge: on vehicles, static, distractors, reflections, crowds."""
     other_classes: int = 0
-    """Vehicles and occluders."""
+    """Objects of other classes: of pedestrians' recipes vehicles and occluders."""
     outside: int = 0
     """Boxes that share no area with their image."""
     degenerate: int = 0
@@ -174,7 +190,7 @@ class LeftOutRows:
 
     def __str__(self) -> str:
         return (
-            f"{self.flagged} pedestrians with flag 0, {self.ignored_classes} people hard to judge, "
+            f"{self.flagged} objects with flag 0, {self.ignored_classes} people hard to judge, "
             f"{self.other_classes} other objects, {self.outside} boxes outside their image, "
             f"{self.degenerate} under one pixel"
         )
@@ -188,14 +204,14 @@ _COUNTS = fields(LeftOutRows)
 
 
 def learned_rows(sequence: MotSequence, *, flag_zero: bool = False) -> tuple[MotRows, LeftOutRows]:
-    """The ground truth that training learns from: pedestrians whose box touches the image.
+    """The ground truth that training learns from: objects of its classes that touch the image.
 
     MMTracking's rules, but for flags: it trains on pedestrians whatever their flag. In the official
     MOT17 and MOT20 files pedestrians have flag 1, so only foreign files show a difference.
 
     Args:
         sequence: with ground truth.
-        flag_zero: learn from pedestrians with flag 0 too.
+        flag_zero: learn from objects with flag 0 too.
 
     Raises:
         DataError: if the sequence has no ground truth.
@@ -205,17 +221,17 @@ def learned_rows(sequence: MotSequence, *, flag_zero: bool = False) -> tuple[Mot
         raise DataError(str(sequence.truth_file), "ground truth is missing")
     height, width = sequence.size
     x1, y1, x2, y2 = rows.boxes_xyxy.T
-    pedestrian = rows.classes == _PEDESTRIAN
-    hard_to_judge = np.isin(rows.classes, _IGNORED_CLASSES)
-    flagged = pedestrian & ~rows.flags & (not flag_zero)
-    seen = pedestrian & ~flagged
+    wanted = sequence.wanted(rows)
+    hard_to_judge = np.isin(rows.classes, _IGNORED_CLASSES) & ~wanted
+    flagged = wanted & ~rows.flags & (not flag_zero)
+    seen = wanted & ~flagged
     inside = np.minimum(x2, width) > np.maximum(x1, 0)
     inside &= np.minimum(y2, height) > np.maximum(y1, 0)
     large = (rows.boxes_ltwh[:, 2:] >= MIN_BOX_SIDE).all(axis=1)
     left_out = LeftOutRows(
         flagged=int(flagged.sum()),
         ignored_classes=int(hard_to_judge.sum()),
-        other_classes=int((~pedestrian & ~hard_to_judge).sum()),
+        other_classes=int((~wanted & ~hard_to_judge).sum()),
         outside=int((seen & ~inside).sum()),
         degenerate=int((seen & inside & ~large).sum()),
     )

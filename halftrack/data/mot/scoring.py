@@ -23,12 +23,13 @@ def nothing_to_detect(sequences: Sequence[MotSequence], *, flag_zero: bool) -> P
 
     Args:
         sequences: all with ground truth.
-        flag_zero: pedestrians with flag 0 count too.
+        flag_zero: objects with flag 0 count too.
     """
     if any(len(learned_rows(each, flag_zero=flag_zero)[0]) for each in sequences):
         return None
     folders = ", ".join(str(sequence.folder) for sequence in sequences) or "no sequence"
-    return Problem(folders, "no pedestrian inside the frames that are tested to score with")
+    names = " or ".join(dict.fromkeys(name for each in sequences for name in each.classes))
+    return Problem(folders, f"no {names} inside the frames that are tested to score with")
 
 
 def unscorable(sequences: Sequence[MotSequence], benchmark: Benchmark) -> dict[Path, Problem]:
@@ -42,9 +43,11 @@ def unscorable(sequences: Sequence[MotSequence], benchmark: Benchmark) -> dict[P
     for sequence in sequences:
         if sequence.truth is None:
             reason = "ground truth is missing here, though other sequences have theirs"
-        elif not _counted(sequence.truth, benchmark).any():
+        elif not _counted(sequence, sequence.truth, benchmark).any():
             first, last = sequence.frame_numbers.start, sequence.frame_numbers.stop - 1
-            kind = "flag 1" if benchmark == "MOT15" else "class 1 (pedestrian) and flag 1"
+            wanted = zip(sequence.numbers, sequence.classes, strict=True)
+            named = " or ".join(f"{number} ({name})" for number, name in wanted)
+            kind = "flag 1" if benchmark == "MOT15" else f"class {named} and flag 1"
             reason = (
                 f"none of its {len(sequence.truth)} rows in the frames {first} to {last} is "
                 f"scored, expected some with {kind}"
@@ -55,9 +58,9 @@ def unscorable(sequences: Sequence[MotSequence], benchmark: Benchmark) -> dict[P
     return problems
 
 
-def _counted(rows: MotRows, benchmark: Benchmark) -> Booleans:
+def _counted(sequence: MotSequence, rows: MotRows, benchmark: Benchmark) -> Booleans:
     """The rows that scores are computed from."""
     if benchmark == "MOT15":
         return rows.flags
-    counted: Booleans = np.logical_and(rows.flags, rows.classes == 1)
+    counted: Booleans = np.logical_and(rows.flags, sequence.wanted(rows))
     return counted

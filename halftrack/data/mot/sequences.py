@@ -159,6 +159,7 @@ class MotSequences:
             config.test_split,
             benchmark=config.benchmark,
             detectors=config.detectors,
+            classes=config.classes,
             on_bad_sample=config.on_bad_sample,
             skipped=skipped,
             detections=config.public_source,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from halftrack.data.files import read_content, shortened
 from halftrack.data.index import Booleans, Integers
+from halftrack.data.mot.classes import CLASS_NAMES
 from halftrack.data.mot.config import Benchmark
 from halftrack.data.mot.records import MotRows
 from halftrack.data.problems import DataError
@@ -21,7 +22,6 @@ Doubles = npt.NDArray[np.float64]
 
 # MOT20's longest, with detections of 2,405 crowded frames, has 30 MB.
 _LARGEST = 1 << 30
-_LAST_CLASS = 13
 _TRUTH = "frame, id, left, top, width, height, flag, class, visibility"
 _DETECTIONS = "frame, -1, left, top, width, height, confidence"
 _CORNERS = (
@@ -91,9 +91,20 @@ class _Table:
 
 
 def read_truth(
-    file: Path, num_frames: int, size: tuple[int, int], benchmark: Benchmark
+    file: Path,
+    num_frames: int,
+    size: tuple[int, int],
+    benchmark: Benchmark,
+    last_class: int = len(CLASS_NAMES),
 ) -> tuple[MotRows, dict[str, int]]:
     """Ground truth, and counts of what looks odd in it.
+
+    Args:
+        file: the table.
+        num_frames: frames of the whole sequence.
+        size: height and width of its images.
+        benchmark: whose rules it follows.
+        last_class: highest number of a class.
 
     Raises:
         DataError: if a column does not hold what it should; names the line and the likely mistake.
@@ -116,7 +127,7 @@ def read_truth(
         ),
     )
     _check_boxes(table, size, values[:, 1])
-    classes, visibility, unknown = _classes(table, benchmark)
+    classes, visibility, unknown = _classes(table, benchmark, last_class)
     rows = MotRows(
         frame_numbers=values[:, 0].astype(np.int64),
         ids=values[:, 1].astype(np.int64),
@@ -192,7 +203,7 @@ def _check_boxes(table: _Table, size: tuple[int, int], tracks: Doubles) -> None:
         table.fail(row, _CORNERS)
 
 
-def _classes(table: _Table, benchmark: Benchmark) -> tuple[Integers, Doubles, int]:
+def _classes(table: _Table, benchmark: Benchmark, last_class: int) -> tuple[Integers, Doubles, int]:
     """Class and visibility of each row, and how many rows of a benchmark with classes have none.
 
     MOT15 has three world coordinates in their place, or fillers; some tools write a tenth column
@@ -206,20 +217,21 @@ def _classes(table: _Table, benchmark: Benchmark) -> tuple[Integers, Doubles, in
         filler = values[:, 9]
         if (values[:, 7:10] == -1).all():
             return *_people(count), count if benchmark != "MOT15" else 0
-        fits = _are_classes(classes) & (visibility >= 0) & (visibility <= 1)
+        fits = _are_classes(classes, last_class) & (visibility >= 0) & (visibility <= 1)
         unused = (filler == -1).all()
         shares = ((visibility > 0) & (visibility < 1)).any() and (filler == filler[0]).all()
         if not (fits.all() and (unused or shares)):
             if benchmark == "MOT15":
                 return *_people(count), 0
-            _refuse_ten(table, fits)
-    elif benchmark == "MOT15" and not _are_classes(classes).all():
+            _refuse_ten(table, fits, last_class)
+    elif benchmark == "MOT15" and not _are_classes(classes, last_class).all():
         return *_people(count), 0
     table.refuse(
-        ~_are_classes(classes),
+        ~_are_classes(classes, last_class),
         lambda row: (
-            f"class {classes[row]:g} in column 8, allowed are 1 (pedestrian) to {_LAST_CLASS}; "
-            "without classes leave the columns after the flag out, or take MOT15's layout"
+            f"class {classes[row]:g} in column 8, allowed are 1 to {last_class}; "
+            "name more in labels.txt beside it, leave the columns after the flag out, or take "
+            "MOT15's layout"
         ),
     )
     table.refuse(
@@ -234,7 +246,7 @@ def _people(count: int) -> tuple[Integers, Doubles]:
     return np.ones(count, dtype=np.int64), np.ones(count)
 
 
-def _refuse_ten(table: _Table, fits: Booleans) -> None:
+def _refuse_ten(table: _Table, fits: Booleans, last_class: int) -> None:
     """Raise for ten columns of which the last three are neither class and visibility nor none."""
     row = int(np.argmax(~fits)) if not fits.all() else 0
     if fits.all():
@@ -242,14 +254,14 @@ def _refuse_ten(table: _Table, fits: Booleans) -> None:
     told = ", ".join(f"{value:g}" for value in table.values[row, 7:10])
     table.fail(
         row,
-        f"the columns 8 to 10 hold {told}; expected class (1 to {_LAST_CLASS}), visibility (0 to "
+        f"the columns 8 to 10 hold {told}; expected class (1 to {last_class}), visibility (0 to "
         f"1) and -1, or -1, -1, -1 without classes; {_VISDRONE}, and world coordinates are read "
         "of MOT15 alone (data.benchmark=MOT15)",
     )
 
 
-def _are_classes(values: Doubles) -> Booleans:
-    known: Booleans = (values >= 1) & (values <= _LAST_CLASS)
+def _are_classes(values: Doubles, last_class: int) -> Booleans:
+    known: Booleans = (values >= 1) & (values <= last_class)
     known &= np.floor(values) == values
     return known
 

@@ -11,13 +11,14 @@ from halftrack.data.check.pairs import check_sot
 from halftrack.data.check.report import DataReport, SetReport
 from halftrack.data.check.sequences import sequences_report
 from halftrack.data.check.videos import index_report
+from halftrack.data.mot.classes import class_numbers
 from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.data.mot.mot_challenge import lacking, read_sequence
 from halftrack.data.mot.records import odd_counts
 from halftrack.data.own.films import read_films
 from halftrack.data.own.json_images import image_root, json_files
 from halftrack.data.own.layouts import OwnData, sequence_folders
-from halftrack.data.own.settings import mot_splits, vid_config
+from halftrack.data.own.settings import mot_classes, mot_splits, truth_classes, vid_config
 from halftrack.data.own.yolo import read_yolo
 from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
@@ -65,6 +66,8 @@ def _mot(
         training_split=trained,  # type: ignore[arg-type]
         test_split=tested,  # type: ignore[arg-type]
     )
+    if classes := mot_classes(config, data.root):
+        config = replace(config, classes=classes)
     report = check(
         data.root, config, tracked=True, decode=decode, threads=threads, progress=progress
     )
@@ -95,8 +98,16 @@ def _coco(
         problems: list[Problem] = []
         with noting(problems):
             index = read_coco_vid(file, image_root=image_root(file), classes=None)
+            stills = index.num_videos == index.num_frames
             reports.append(
-                index_report(file.name, index, decode=decode, threads=threads, progress=progress)
+                index_report(
+                    file.name,
+                    index,
+                    stills=stills,
+                    decode=decode,
+                    threads=threads,
+                    progress=progress,
+                )
             )
         reports += [SetReport(name=file.name, problems=(problem,)) for problem in problems]
     return reports
@@ -106,7 +117,11 @@ def _yolo(
     data: OwnData, *, decode: bool, threads: int, progress: Progress | None
 ) -> list[SetReport]:
     index = read_yolo(data.place, progress=progress)
-    return [index_report("images", index, decode=decode, threads=threads, progress=progress)]
+    return [
+        index_report(
+            "images", index, stills=True, decode=decode, threads=threads, progress=progress
+        )
+    ]
 
 
 def _films(
@@ -115,14 +130,19 @@ def _films(
     problems: list[Problem] = []
     films = read_films(data, problems, decode=decode, progress=progress)
     tables = [each.truth for each in films if each.truth is not None]
-    classes = Counter(number for rows in tables for number in rows.classes.tolist())
+    classes = Counter(
+        film.class_names[number - 1]
+        for film in films
+        if film.truth is not None
+        for number in film.truth.classes.tolist()
+    )
     counts = {"videos": len(films), "frames": sum(map(len, films))}
     return [
         SetReport(
             name="videos",
             counts=counts | {"boxes": sum(map(len, tables))},
             sizes=Counter(each.size for each in films),
-            boxes_per_class={f"class {number}": n for number, n in sorted(classes.items())},
+            boxes_per_class=dict(sorted(classes.items())),
             odd=odd_counts(films),
             problems=tuple(problems),
         )
@@ -137,6 +157,11 @@ def _sequences(
     for folder in sequence_folders(data):
         with noting(problems):
             found.append(read_sequence(folder, "train", data.benchmark))  # type: ignore[arg-type]
+    classes = truth_classes(found)
+    found = [
+        replace(each, classes=classes, numbers=class_numbers(classes, each.class_names))
+        for each in found
+    ]
     problems += lacking(found, truth=True, detections=False).values()
     report = sequences_report("sequences", found, decode=decode, threads=threads, progress=progress)
     return [replace(report, problems=(*problems, *report.problems))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from halftrack.data.mot.classes import names_beside
 from halftrack.data.mot.records import MotSequence
 from halftrack.data.mot.tables import read_truth
 from halftrack.data.own.layouts import OwnData
@@ -47,7 +48,8 @@ def _read_film(film: Path, *, decode: bool) -> MotSequence:
     if not table.is_file():
         raise DataError(str(table), "text file of MOT rows is missing beside the video")
     frames = sum(1 for _ in video.pictures()) if decode else video.num_frames or MOST_FRAMES
-    rows, odd = read_truth(table, frames, video.size, "MOT17")
+    names = names_beside(table)
+    rows, odd = read_truth(table, frames, video.size, "MOT17", len(names))
     if frames == MOST_FRAMES:  # the container does not say how many it holds
         frames = int(rows.frame_numbers.max(initial=1))
     return MotSequence(
@@ -57,6 +59,7 @@ def _read_film(film: Path, *, decode: bool) -> MotSequence:
         size=video.size,
         num_frames=frames,
         frame_rate=video.frame_rate,
+        class_names=names,
         truth=rows,
         odd={what: count for what, count in odd.items() if count},
     )

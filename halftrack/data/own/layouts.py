@@ -178,7 +178,7 @@ def _sequences(root: Path) -> OwnData | None:
 
 
 def _coco(root: Path) -> OwnData | None:
-    for folder in (root / "annotations", root):
+    for folder in (root / "annotations", root / "ILSVRC/annotations", root):
         names = [name for name in _names(folder) if name.endswith(".json")]
         files = [name for name in names if b'"images"' in _start_and_end(folder / name)]
         if files:

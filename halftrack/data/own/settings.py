@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
+from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig
+from halftrack.data.mot.mot_challenge import find_split, read_mot
+from halftrack.data.mot.records import MotSequence
 from halftrack.data.own.layouts import OwnData
 from halftrack.data.problems import DataError
 from halftrack.data.progress import Progress
+from halftrack.data.tables.coco_records import Notes, load_tables
 from halftrack.data.vid.config import VidDataConfig
 from halftrack.data.vid.imagenet_lists import find_list
 from halftrack.data.vid.imagenet_vid import read_imagenet_vid
 from halftrack.data.vid.indexes import found_classes
 
-__all__ = ["Use", "mot_splits", "mot_use", "vid_config", "vid_settings"]
+__all__ = [
+    "Use",
+    "asks_for_classes",
+    "json_settings",
+    "mot_classes",
+    "mot_splits",
+    "mot_use",
+    "truth_classes",
+    "vid_config",
+    "vid_settings",
+]
 
 
 class Use(NamedTuple):
@@ -25,8 +42,6 @@ class Use(NamedTuple):
     """The command of halftrack's."""
     fields: Mapping[str, Any]
     """Values of the recipe's fields, by dotted path."""
-    classes: bool = False
-    """The recipe takes the classes that are found in the data."""
 
 
 def vid_settings(data: OwnData) -> dict[str, Any]:
@@ -59,6 +74,23 @@ def vid_config(data: OwnData, *, progress: Progress | None = None) -> VidDataCon
     return replace(config, classes=classes)
 
 
+def json_settings(data: OwnData) -> dict[str, Any] | None:
+    """Fields of ``VidDataConfig`` that read the parts of a split CocoVID or COCO file.
+
+    Returns:
+        None where there are no such parts below ``ILSVRC``.
+    """
+    below = Path("annotations")
+    if data.place != data.root / "ILSVRC" / below or set(data.parts) != {"train.json", "val.json"}:
+        return None
+    stills = (data.root / "ILSVRC/Data/DET").is_dir()
+    return {
+        "training_sets": ("det",) if stills else ("vid",),
+        "training_json": (str(below / "train.json"),),
+        "test_json": str(below / "val.json"),
+    }
+
+
 def mot_splits(data: OwnData) -> tuple[str, str]:
     """The splits to train and to test on, of a tree in MOTChallenge's layout.
 
@@ -77,6 +109,49 @@ def mot_use(command: Literal["train", "eval"], data: OwnData) -> Use | None:
         return None
     splits = dict(zip(("data.training_split", "data.test_split"), mot_splits(data), strict=True))
     return Use(command, {"data.benchmark": data.benchmark, **splits})
+
+
+def asks_for_classes(data: OwnData) -> bool:
+    """True for data whose classes need not be those of a recipe as it is."""
+    if data.kind != "mot" or "train" not in data.parts:
+        return data.kind in ("vid", "coco")
+    sequences = read_mot(data.root, "train", benchmark=data.benchmark, problems=[])  # type: ignore[arg-type]
+    return truth_classes(sequences) not in ((), ("pedestrian",))
+
+
+def mot_classes(
+    config: MotDetectionConfig | ReIDDataConfig, data_root: str | Path
+) -> tuple[str, ...]:
+    """The classes that the ground truth of the training sequences names, sorted.
+
+    Args:
+        config: which sequences; its own classes do not matter.
+        data_root: the folder that contains e.g. ``MOT17``, or ``MOT17`` itself.
+
+    Raises:
+        DataError: if the sequences or the CocoVID file are not there.
+    """
+    split = config.training_split if isinstance(config, MotDetectionConfig) else "train"
+    if isinstance(config, MotDetectionConfig) and config.training_json:
+        file = (
+            find_split(data_root, split, benchmark=config.benchmark).parent / config.training_json
+        )
+        categories = load_tables(file, Notes(str(file)))["categories"]
+        return tuple(sorted({str(each.get("name")) for each in categories}))
+    sequences = read_mot(
+        data_root, split, benchmark=config.benchmark, detectors=config.detectors, problems=[]
+    )
+    return truth_classes(sequences)
+
+
+def truth_classes(sequences: Iterable[MotSequence]) -> tuple[str, ...]:
+    """Names of the classes of ground truth that is to be evaluated, sorted."""
+    found: set[str] = set()
+    for sequence in sequences:
+        if sequence.truth is not None:
+            numbers = np.unique(sequence.truth.classes[sequence.truth.flags])
+            found.update(sequence.class_names[number - 1] for number in numbers.tolist())
+    return tuple(sorted(found))
 
 
 def _is_listed(data: OwnData, name: str) -> bool:

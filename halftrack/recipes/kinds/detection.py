@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from halftrack.bounds import shown
 from halftrack.data.mot.config import MotDetectionConfig
@@ -54,13 +54,17 @@ class VideoDetectionRecipe(BackboneRecipe):
 
     def use_of(self, data: OwnData) -> Use | None:
         """Trains on a tree in ImageNet's layout; one without training videos is scored on."""
-        if data.kind != "vid" or "val" not in data.parts:
-            return None
-        from halftrack.data.own.settings import Use, vid_settings
+        from halftrack.data.own.settings import Use, json_settings, vid_settings
 
-        settings = vid_settings(data)
+        settings: dict[str, Any] | None = None
+        if data.kind == "vid" and "val" in data.parts:
+            settings = vid_settings(data)
+        elif data.kind == "coco":
+            settings = json_settings(data)
+        if settings is None:
+            return None
         fields = {f"data.{name}": value for name, value in settings.items()}
-        return Use("train" if settings["training_sets"] else "eval", fields, classes=True)
+        return Use("train" if settings["training_sets"] else "eval", fields)
 
     def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
         """Classes by their name, as the annotations or ImageNet have it."""
@@ -180,7 +184,7 @@ class FrameDetectionRecipe(BackboneRecipe):
     """The data set's configuration: what is read and how it is augmented."""
 
     def check_before_data(self) -> None:
-        """As of any recipe; and the model must tell pedestrians apart, nothing else."""
+        """As of any recipe; and the model must tell apart as many classes as the data name."""
         super().check_before_data()
         check_classes(self.model.roi_head.num_classes, self.data.class_names)
 
@@ -189,6 +193,16 @@ class FrameDetectionRecipe(BackboneRecipe):
         from halftrack.data.own.settings import mot_use
 
         return mot_use("train", data)
+
+    def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
+        """Classes by their name in MOTChallenge or in the data, or by their number."""
+        from halftrack.data.own.settings import mot_classes
+
+        names = names or (() if data_root is None else mot_classes(self.data, data_root))
+        names = check_names(names)
+        head = replace(self.model.roi_head, num_classes=len(names))
+        model = replace(self.model, roi_head=head)
+        return replace(self, data=replace(self.data, classes=names), model=model)
 
     def find_training_data(self, data_root: str | Path) -> None:
         """Looks for the folder of the training sequences."""
@@ -254,8 +268,8 @@ class FrameDetectionRecipe(BackboneRecipe):
         return replace(self, data=replace(self.data, benchmark="MOT17", detectors="all"))
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Make sure that names of classes are there, each once.
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of classes, which must be there, each once.
 
     Raises:
         ValueError: if there is none, or one comes twice.
@@ -266,6 +280,7 @@ def check_names(names: Sequence[str]) -> None:
     if not names or again is not None:
         told = "there is none" if again is None else f"{shown(again)} comes twice"
         raise UserError(f"--classes: expected names of classes, {told}")
+    return tuple(names)
 
 
 def check_classes(num_classes: int, class_names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -136,6 +136,16 @@ class TrackingRecipe(Recipe):
         from halftrack.data.own.settings import mot_use
 
         return mot_use("eval", data)
+
+    def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
+        """Classes that the detector tells apart; a track is of the class that it is likest."""
+        from halftrack.data.own.settings import mot_classes
+
+        names = names or (() if data_root is None else mot_classes(self.data, data_root))
+        data = dataclasses.replace(self.data, classes=tuple(names))
+        head = dataclasses.replace(self.detector.roi_head, num_classes=len(names))
+        detector = dataclasses.replace(self.detector, roi_head=head)
+        return dataclasses.replace(self, data=data, detector=detector)
 
     def find_test_data(self, data_root: str | Path) -> None:
         """Looks for the folder of the test sequences."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -74,6 +74,13 @@ class ReIDRecipe(BackboneRecipe):
             return None
         split = "whole-train" if mot_splits(data)[0] == "train" else "half-train"
         return Use("train", {"data.benchmark": data.benchmark, "data.split": split})
+
+    def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
+        """Individuals of these classes."""
+        from halftrack.data.own.settings import mot_classes
+
+        names = names or (() if data_root is None else mot_classes(self.data, data_root))
+        return replace(self, data=replace(self.data, classes=tuple(names)))
 
     def find_training_data(self, data_root: str | Path) -> None:
         """Looks for the folder of the crops, or of the training sequences."""

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from halftrack.data import DataError, Problem, Progress
-from halftrack.data.mot import MotRows, MotSequences, learned_rows
+from halftrack.data.mot import MotRows, MotSequence, MotSequences, learned_rows
 from halftrack.data.mot.scoring import nothing_to_detect
 from halftrack.data.prefetch import passes
 from halftrack.data.vid import TestVideos
@@ -73,16 +73,16 @@ def frame_scorer(
         for frames in passes(sequence.frames(), data.test_batch):
             numbers = [sequence.frame_numbers[frame.frame_index] for frame in frames]
             inside = [rows[sequence.name].in_frame(number) for number in numbers]
-            yield frames, [_pedestrians(sequence.name, each) for each in inside]
+            yield frames, [_truth(sequence.record, each) for each in inside]
 
     return _scorer(recipe, device, sequences, passes_of, progress)
 
 
-def _pedestrians(video: str, rows: MotRows) -> FrameTruth:
+def _truth(sequence: MotSequence, rows: MotRows) -> FrameTruth:
     return FrameTruth(
-        video=video,
+        video=sequence.name,
         boxes_xyxy=rows.boxes_xyxy,
-        labels=np.zeros(len(rows), dtype=np.int64),
+        labels=sequence.labels(rows),
         track_ids=rows.ids,
         ignored=np.zeros(len(rows), dtype=np.bool_),
     )

@@ -152,7 +152,7 @@ REFUSED: dict[str, tuple[Rows, str]] = {
     ),
     "class and visibility -1": (
         every(lambda row: [*row[:7], "-1", "-1"]),
-        "line 1, .*: class -1 in column 8, allowed are 1 .pedestrian. to 13",
+        "line 1, .*: class -1 in column 8, allowed are 1 to 13",
     ),
     "class 0, counted from 0": (changed(3, 7, "0"), "line 4, .*: class 0 in column 8"),
     "class 14": (changed(7, 7, "14"), "line 8, .*: class 14 in column 8"),

@@ -34,8 +34,8 @@ CASES: dict[str, tuple[Callable[[], Tree], list[str]]] = {
     "MOT17": (lambda: trees.mot("MOT17"), ["MOT17 half-train: 2 videos", "pedestrian"]),
     "LaSOT": (trees.lasot, ["LaSOT test: 2 sequences", "LaSOT train: 2 sequences"]),
     "sequences": (own_trees.sequences, ["sequences: 2 videos", "pedestrian"]),
-    "COCO": (own_trees.coco, ["own.json: 2 videos", "stills.json: 12 videos", "car 12, dog 12"]),
-    "YOLO": (own_trees.yolo, ["images: 3 videos", "van 1, tram 2", "1 images without a text file"]),
+    "COCO": (own_trees.coco, ["own.json: 2 videos", "stills.json: 12 stills", "car 12, dog 12"]),
+    "YOLO": (own_trees.yolo, ["images: 3 stills", "van 1, tram 2", "1 images without a text file"]),
 }
 
 

@@ -22,7 +22,7 @@ def test_films_are_counted_and_decoded(tmp_path: Path) -> None:
     assert list(first.frame_numbers) == list(range(1, FRAMES + 1))
     (report,) = look_at(found).sets
     assert report.counts == {"videos": 2, "frames": 2 * FRAMES, "boxes": 2 * FRAMES}
-    assert report.boxes_per_class == {"class 3": 2 * FRAMES}
+    assert report.boxes_per_class == {"car": 2 * FRAMES}
 
 
 def test_a_film_without_rows_or_with_too_many_is_a_problem(tmp_path: Path) -> None:

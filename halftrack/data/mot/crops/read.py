@@ -80,6 +80,7 @@ def _cut_crops(
         frames,
         benchmark=config.benchmark,
         detectors=config.detectors,
+        classes=config.classes,
         on_bad_sample=config.on_bad_sample,
         skipped=skipped,
         truth=True,
