@@ -12,7 +12,7 @@ import random
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -38,10 +38,11 @@ def main() -> None:
         torch.save(state, run / "plain.pth")
         plain = (run / "plain.pth").read_bytes()
         anywhere = rng.sample(range(8 * len(sealed)), arguments.files)
-        report(run, "anywhere in the file", sealed, anywhere)
-        report(run, "in the pickle", sealed, places(rng, sealed, "data.pkl", arguments.pickles))
+        report(run, "anywhere in the file", sealed, flipped(sealed, anywhere))
+        bits = places(rng, sealed, "data.pkl", arguments.pickles)
+        report(run, "in the pickle", sealed, flipped(sealed, bits))
         bits = places(rng, plain, "data.pkl", arguments.pickles)
-        report(run, "in the pickle of a file without checksum", plain, bits)
+        report(run, "in the pickle of a file without checksum", plain, flipped(plain, bits))
 
 
 def places(rng: random.Random, data: bytes, record: str, count: int) -> list[int]:
@@ -53,19 +54,36 @@ def places(rng: random.Random, data: bytes, record: str, count: int) -> list[int
     return [first + rng.randrange(8 * len(content)) for _ in range(count)]
 
 
-def report(run: Path, what: str, good: bytes, bits: Iterable[int]) -> None:
-    """Flip each bit, look for the newest checkpoint, and count."""
-    tried = found = 0
-    start = time.perf_counter()
+def flipped(good: bytes, bits: Iterable[int]) -> Iterator[bytes]:
+    """The content with each of these bits flipped, one at a time."""
     for bit in bits:
         damaged = bytearray(good)
         damaged[bit // 8] ^= 1 << bit % 8
+        yield bytes(damaged)
+
+
+def report(run: Path, what: str, good: bytes, contents: Iterable[bytes]) -> bool:
+    """Give the newest file each damaged content, look for the newest one, and count.
+
+    Args:
+        run: with ``step_1.pth`` alone, which must be found.
+        what: is damaged.
+        good: the content before.
+        contents: the damaged ones.
+
+    Returns:
+        Whether all were found.
+    """
+    tried = found = 0
+    start = time.perf_counter()
+    for damaged in contents:
         (run / "step_2.pth").write_bytes(damaged)
         path, _, told = newest_checkpoint(run)
         tried += 1
         found += path.name == "step_1.pth" and len(told) == 1
     seconds = (time.perf_counter() - start) / max(tried, 1)
     print(f"{what}: {found} of {tried} found, {seconds:.3f} s each ({len(good) / 2**20:.1f} MiB)")
+    return found == tried
 
 
 if __name__ == "__main__":
