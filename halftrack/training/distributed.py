@@ -227,6 +227,10 @@ class SharedLog(RunLog):
         Path(name).unlink()  # it lives as long as it is open
         return FileIO(descriptor, "w")
 
+    def _follow_path(self) -> None:
+        if self._ranks.is_first:
+            super()._follow_path()
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the file back to the checkpoint; the unfinished window goes to the first process."""
         losses = state["losses"] if self._ranks.is_first else []

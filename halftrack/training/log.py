@@ -120,6 +120,7 @@ class RunLog:
 
         A resumed run logs what an unbroken one logs.
         """
+        self._follow_path()
         self._write(b"")
         losses = self.of_all(self._told_losses())
         return {"position": self._file.tell(), "losses": losses, "skipped": self._skipped}
@@ -165,6 +166,17 @@ class RunLog:
         except OSError as error:
             if not told:
                 self.say(f"{reason_of(error)} while writing {self._path}; it is tried again")
+
+    def _follow_path(self) -> None:
+        """Open the file anew if it is no longer where it was, as after its folder was deleted."""
+        with suppress(OSError):  # the folder is still away; the next checkpoint looks again
+            if self._path.exists() and os.path.samestat(
+                os.fstat(self._file.fileno()), self._path.stat()
+            ):
+                return
+            before, self._file = self._file, self._opened()
+            before.close()
+            self.say(f"{self._path} was gone: its earlier lines are lost, it goes on from here")
 
     def timed(self, loader: Iterable[BatchT]) -> Iterator[BatchT]:
         """The loader's batches; the time spent waiting for them is logged as ``data_time``."""

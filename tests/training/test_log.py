@@ -55,6 +55,22 @@ def test_the_first_line_says_what_was_run(tiny: ModuleType, tmp_path: Path) -> N
     assert {"halftrack", "torch", "python", "git"} == set(meta["versions"])
 
 
+def test_a_log_that_is_deleted_goes_on_in_a_new_file_from_the_next_checkpoint_on(
+    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Deleting(tiny.TinySource):
+        def batches(self, **where: object) -> Iterator[object]:
+            for place, batch in enumerate(super().batches(**where)):
+                if (where["epoch"], place) == (1, 2):
+                    (tmp_path / "log.jsonl").unlink()
+                yield batch
+
+    tiny.run(tmp_path, batches=Deleting())
+    assert [row["step"] for row in rows(tmp_path) if row["mode"] == "train"] == [8]
+    assert " ".join(capfd.readouterr().err.split()).count("log.jsonl was gone") == 1
+    assert b"\0" not in (tmp_path / "log.jsonl").read_bytes()
+
+
 def test_loss_is_the_sum_of_the_terms_and_leaves_the_rest_out(
     tiny: ModuleType, tmp_path: Path
 ) -> None:
