@@ -64,7 +64,9 @@ def test_the_predicted_peak_is_the_measured_one(name: str, precision: Precision)
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_tf32_holds_what_fp32_holds(name: str) -> None:
-    fp32, tf32 = (predicted_step(sized(name, p), objects=OBJECTS) for p in (FP32, TF32))
+    # The first in a process makes small constants that stay, and counts them.
+    steps = (predicted_step(sized(name, p), objects=OBJECTS) for p in (FP32, FP32, TF32))
+    _, fp32, tf32 = steps
     assert tf32.peak_by_kind == fp32.peak_by_kind
 
 
