@@ -91,7 +91,8 @@ def track(
     """Track the objects of a video and write tracks and a film.
 
     Writes VIDEO.txt (MOTChallenge format), VIDEO.jsonl and VIDEO.mp4 (H.264). Tracktor recipes
-    track all people; siamese_rpn recipes track the one object in --init-box.
+    track all people, or all objects of --classes; siamese_rpn recipes track the one object in
+    --init-box.
     """
     source = find_recipe(recipe, precision, settings)
     check_parts(checkpoint, detector, reid)

@@ -57,7 +57,9 @@ def test_commands_hold_the_settings_that_the_data_need(name: str, tmp_path: Path
     assert [each for each in told if each not in lines] == [], lines
 
 
-def test_no_recipe_reads_text_files_of_yolo(tmp_path: Path) -> None:
-    change_tree(tmp_path, {}, own_trees.yolo())
+@pytest.mark.parametrize("name", ["YOLO", "LaSOT without its list"])
+def test_no_recipe_reads_what_is_to_be_split_first(name: str, tmp_path: Path) -> None:
+    tree = own_trees.yolo() if name == "YOLO" else trees.lasot()
+    change_tree(tmp_path, {}, {path: tree[path] for path in tree if "testing_set" not in path})
     (found,) = recognise(tmp_path)
     assert list(lines_on_uses(found)) == []

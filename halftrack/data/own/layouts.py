@@ -158,17 +158,18 @@ def _sot(root: Path) -> Iterator[OwnData]:
         place = next(iter(places.values()))
         # Text files of other benchmarks have the same names one folder higher or lower.
         if place.name in names.split() or next(place.glob(sign), None) is not None:
-            parts = (*places, "train") if benchmark == "LaSOT" and _unlisted(place) else (*places,)
+            parts = _lasot_parts(place) if benchmark == "LaSOT" else (*places,)
             yield OwnData(kind="sot", root=root, place=place, parts=parts, benchmark=benchmark)
 
 
-def _unlisted(place: Path) -> bool:
-    """Whether LaSOT's folder holds a sequence that is not in its list of those to test on."""
+def _lasot_parts(place: Path) -> tuple[str, ...]:
+    """LaSOT's test sequences, and the others where there are any; none without its list."""
     try:
         _, listed = lasot_test_names(place)
-    except DataError:  # the list's own problem
-        return False
-    return any(each.name not in listed for each in folders_of(place, "*/*/groundtruth.txt"))
+    except DataError:
+        return ()
+    others = any(each.name not in listed for each in folders_of(place, "*/*/groundtruth.txt"))
+    return ("test", "train") if others else ("test",)
 
 
 def _sequences(root: Path) -> OwnData | None:

@@ -65,7 +65,7 @@ class SingleObjectRecipe(BackboneRecipe):
 
     def use_of(self, data: OwnData) -> Use | None:
         """Trains on pairs of LaSOT's layout; other benchmarks are tracked in and scored."""
-        if data.kind != "sot":
+        if data.kind != "sot" or not data.parts:
             return None
         from halftrack.data.own.settings import Use
 

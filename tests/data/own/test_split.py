@@ -27,11 +27,16 @@ def without_seqinfo() -> Tree:
     return {path: told for path, told in own_trees.sequences().items() if "seqinfo" not in path}
 
 
+def without_list() -> Tree:
+    return {path: told for path, told in trees.lasot().items() if "testing_set" not in path}
+
+
 CASES: dict[str, tuple[Callable[[], Tree], str, int, str]] = {
     "ImageNet VID": (own_trees.own_vid, ".", 4, "train selsa_tiny_sample"),
     "MOT17": (partial(trees.mot, "MOT17"), ".", 2, "train faster-rcnn_tiny_sample"),
     "sequences": (without_seqinfo, ".", 2, "train faster-rcnn_tiny_sample"),
     "LaSOT": (trees.lasot, ".", 4, "train siamese_rpn_tiny_sample"),
+    "LaSOT without its list": (without_list, ".", 4, "train siamese_rpn_tiny_sample"),
     "CocoVID": (own_trees.coco, "annotations/own.json", 2, "train selsa_tiny_sample"),
     "stills": (own_trees.coco, "annotations/stills.json", 2, "data.training_sets=det"),
     "YOLO": (own_trees.yolo, ".", 3, "data.training_sets=det"),
