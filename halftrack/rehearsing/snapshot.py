@@ -65,6 +65,8 @@ class Snapshot:
         for module, kind, training, parameters, buffers in self._modules:
             module.__class__ = kind  # of a module that became an fp32 island
             module.training = training
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # what it holds is fixed; its values are among the tensors
             module._parameters.clear()
             module._parameters.update(parameters)
             module._buffers.clear()

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from halftrack.errors import UserError
 from halftrack.precision import Culprit, Precision
+from halftrack.precision.sites import OUTERMOST
 from halftrack.precision.traced_pass import TracedPass, first_culprit
 from halftrack.rehearsing import Report, rehearse
 from halftrack.rehearsing.page import page
@@ -368,6 +369,21 @@ def test_graphs_of_other_kinds_are_rehearsed(kind: type[Net]) -> None:
     assert rehearsed(kind()).must_change == ()
     broken = rehearsed(kind(1e6), steps=1)
     assert broken.culprits[0].where == "first"
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
+def test_a_scripted_part_is_rehearsed_and_what_it_computes_is_its_callers() -> None:
+    model = net(1e6)
+    model.first = torch.jit.script(model.first)
+    report = rehearsed(model, steps=1)
+    culprit = report.culprits[0]
+    assert (culprit.where, culprit.direction, culprit.kind) == (OUTERMOST, "forward", "overflow")
+
+
+def test_a_compiled_model_is_rehearsed_as_it_is_written() -> None:
+    model = torch.compile(net(1e6), backend="eager")
+    report = rehearsed(model, steps=1)
+    assert report.culprits[0].where == "_orig_mod.first"
 
 
 def test_sequence_models_and_attention_are_rehearsed() -> None:
