@@ -23,7 +23,7 @@ from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint
 
 
-def command(args: argparse.Namespace, out: Path, *, workers: int, resume: bool) -> list[str]:
+def command(args: argparse.Namespace, out: Path, *, workers: int) -> list[str]:
     """One ``halftrack train`` that logs every step and checkpoints often enough to be killed."""
     settings = {
         "training.workers": workers,
@@ -32,7 +32,7 @@ def command(args: argparse.Namespace, out: Path, *, workers: int, resume: bool) 
     }
     base = [args.halftrack, "train", args.recipe, "--data-root", str(args.data_root)]
     sets = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-    return [*base, "--out", str(out), *sets, *args.extra, *(["--resume"] if resume else [])]
+    return [*base, "--out", str(out), *sets, *args.extra]
 
 
 def last_step(out: Path) -> int:
@@ -88,7 +88,7 @@ def main() -> int:
     args = parser.parse_args()
 
     unbroken, broken = args.out / "unbroken", args.out / "killed"
-    line = command(args, unbroken, workers=args.workers[0], resume=False)
+    line = command(args, unbroken, workers=args.workers[0])
     expected = finished(args, unbroken, run_until(line, unbroken, None, limit=args.limit))
     total = expected["position"]["steps"]
     # A kill before the first checkpoint would leave nothing to resume.
@@ -101,7 +101,7 @@ def main() -> int:
     for count, step in enumerate([*steps, None]):
         workers = args.workers[count % len(args.workers)]
         resumed = newest_checkpoint(broken)[1]["position"]["steps"] if count else 0
-        line = command(args, broken, workers=workers, resume=count > 0)
+        line = command(args, broken, workers=workers)
         code = run_until(line, broken, step, limit=args.limit)
         reached = last_step(broken)
         print(f"| {count} | {workers} | {reached if step else 'ran to its end'} | {resumed} |")

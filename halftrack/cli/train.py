@@ -12,6 +12,8 @@ from halftrack.cli.checks import (
     check_folder,
     check_output,
     check_weights,
+    number,
+    one_of,
 )
 from halftrack.cli.console import tell
 from halftrack.cli.exits import BAD_VERDICT, end_interrupted
@@ -30,6 +32,7 @@ from halftrack.cli.options import (
 from halftrack.cli.processes import start_processes
 from halftrack.cli.recipe import choose_trained, find_recipe, start_weights, with_classes
 from halftrack.errors import UserError
+from halftrack.training.run_folder import holds_run
 
 __all__ = ["replay", "train"]
 
@@ -42,8 +45,9 @@ def train(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write checkpoints and the log to this folder. Default: runs/RECIPE_PRECISION, "
-            "and _seedN behind it for other seeds than 0.",
+            help="Write checkpoints and the log to this folder; a run of the same recipe and data "
+            "that it holds goes on. Default: runs/RECIPE_PRECISION, and _seedN behind it for other "
+            "seeds than 0.",
         ),
     ] = None,
     precision: PrecisionName = None,
@@ -51,15 +55,30 @@ def train(
     seed: Seed = 0,
     device: Device = None,
     gpus: Gpus = None,
+    max_restarts: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            parser=number(int, 0, 1000),
+            help="With --gpus: if a process fails or is killed, start all of them again, up to N "
+            "times; the run goes on from its last checkpoint.",
+        ),
+    ] = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the newest checkpoint in --out.")
-    ] = False,
+        str,
+        typer.Option(
+            metavar="auto|must",
+            parser=one_of("auto", "must"),
+            help="auto continues the run that --out holds, and begins one where there is none; "
+            "must refuses to begin one.",
+        ),
+    ] = "auto",
     data_changed: Annotated[
         bool,
         typer.Option(
             "--data-changed",
-            help="With --resume: go on with other data than the run began with, from the start of "
-            "the epoch. Without it such a run is refused.",
+            help="Continue a run with other data than it began with, from the start of the epoch. "
+            "Without it such a run is refused.",
         ),
     ] = False,
     resume_from: Annotated[
@@ -75,36 +94,31 @@ def train(
 ) -> None:
     """Train a recipe: writes checkpoints, best.pth and a log.
 
-    Ctrl-C saves a checkpoint first; --resume continues from it.
+    Ctrl-C saves a checkpoint first; the same command continues from it.
     """
     source = find_recipe(recipe, precision, settings)
     check_folder("--data-root", data_root)
     check_output(out)
     check_device(device)
-    if resume_from is not None and (resume or init is not None):
+    if resume_from is not None and init is not None:
         raise UserError(
-            f"--resume-from {resume_from} with {'--resume' if resume else '--init'}: each says "
-            "where the weights come from; leave one of them out"
-        )
-    if resume and init is not None:
-        raise UserError(
-            f"--init {init} with --resume: a resumed run has its weights from its checkpoint; "
+            f"--resume-from {resume_from} with --init: each says where the weights come from; "
             "leave one of them out"
         )
-    if data_changed and not resume:
-        raise UserError("--data-changed is for a resumed run: add --resume")
     check_weights("--resume-from", resume_from)
-    # A run that goes on has its weights.
-    init = None if resume or resume_from else start_weights(source, init)
     chosen = choose_trained(source, precision, settings)
     chosen = with_classes(chosen, classes, data_root)
+    seeded = f"_seed{seed}" if seed else ""
+    out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"
+    if resume_from is None and (init is not None or not holds_run(out)):
+        init = start_weights(source, init)  # a run that goes on has its weights
     chosen.find_training_data(data_root)
     chosen.find_test_data(data_root)
     if gpus is not None:
         from halftrack.training.ranks import Ranks
 
         Ranks(size=gpus).share(chosen.training.accumulate, of="training.accumulate")
-    start_processes(gpus, device)
+    start_processes(gpus, device, restarts=max_restarts)
     from halftrack.recipes import train as train_recipe
 
     start = None
@@ -114,8 +128,6 @@ def train(
         start = read_continuation(resume_from, trust=trust)
     for line in source.notes:
         tell(line)
-    seeded = f"_seed{seed}" if seed else ""
-    out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"
     result = train_recipe(
         chosen,
         data_root=data_root,

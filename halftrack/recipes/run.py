@@ -15,26 +15,18 @@ from halftrack.bounds import shown
 from halftrack.data import PrintedProgress, Progress, SkipLedger
 from halftrack.errors import UserError
 from halftrack.recipes.kinds.recipe import Recipe
-from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
+from halftrack.recipes.resumed import holds_this_run
 from halftrack.recipes.scoring.evaluation import Evaluation
 from halftrack.recipes.scoring.scorer import Scorer, left_out
 from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
-from halftrack.training.checkpoint import newest_checkpoint
 from halftrack.training.compilation import check_compilation, compiled
 from halftrack.training.continuation import Continuation
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.ranks import Ranks, own_device, together
 from halftrack.training.run_folder import own_folder
-from halftrack.training.same_run import (
-    SCORED,
-    check_parts,
-    check_same_run,
-    check_unused,
-    free_fields,
-    leaves,
-)
+from halftrack.training.same_run import SCORED, free_fields
 
 __all__ = [
     "choose_device",
@@ -108,12 +100,15 @@ def train(
     seed: int = 0,
     init: str | Path | None = None,
     device: torch.device | str | None = None,
-    resume: bool = False,
+    resume: str = "auto",
     data_changed: bool = False,
     trust: bool = False,
     start: Continuation | None = None,
 ) -> TrainingResult:
     """Train a recipe; checkpoints, ``best.pth`` and ``log.jsonl`` go to ``out``.
+
+    A run that ``out`` holds already goes on from its newest intact checkpoint, where it is of the
+    same recipe, seed, first weights and data; a finished one is left as it is.
 
     What can be wrong without the data is found before they are read; what their index can tell,
     before the first step. The folder is this process's until the run ends.
@@ -125,8 +120,9 @@ def train(
         seed: the origin of all randomness.
         init: a checkpoint to start from, or the word ``none``; without it the recipe decides.
         device: where it computes; None chooses.
-        resume: continue the run in ``out``.
-        data_changed: continue it with other data than it began with, from the epoch's start.
+        resume: with ``auto`` a run begins where ``out`` holds none; with ``must`` that is an error.
+        data_changed: go on with other data than the run in ``out`` began with, from the epoch's
+            start.
         trust: unpickle arbitrary objects in ``init``.
         start: another program's run that this new one goes on from, as ``halftrack.interop``
             reads it.
@@ -135,25 +131,33 @@ def train(
         DataError: if the data are not there or not readable.
         DataWorkerError: if a process that prepares data dies.
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
-        ValueError, FileNotFoundError: a recipe that is not trained, a resume that cannot be.
+        FileNotFoundError: nothing to resume where there must be something.
+        ValueError: a recipe that is not trained, or a folder that holds another run or is in use.
     """
     trained, out = recipe.for_training(), Path(out)
     device = own_device(choose_device(device))
-    if resume and init is not None:
-        raise UserError("init (--init) is for a new run: a resumed one has weights; leave it out")
-    if start is not None and (resume or init is not None):
-        raise UserError(f"a run that goes on from {start.file} has its weights: leave out the rest")
-    if data_changed and not resume:
-        raise UserError("data_changed (--data-changed) is for a resumed run: add --resume")
+    if resume not in ("auto", "must"):
+        raise UserError(f"resume={shown(resume)}: expected 'auto' or 'must'")
+    if start is not None and init is not None:
+        raise UserError(f"a run that goes on from {start.file} has its weights: leave out init")
     check_compilation(trained.training, trained.precision, device)
     with together(device) as ranks, own_folder(out) if ranks.is_first else nullcontext():
         ranks.share(trained.training.accumulate, of="training.accumulate")
-        # A resumed run gets its weights from the checkpoint.
-        init = "none" if resume or start is not None else init
-        if resume:
-            _check_resumable(trained, out, seed=seed)
-        else:
-            check_unused(out)
+        asked = "--data-changed" if data_changed else "--resume must" if resume == "must" else None
+        goes_on = ranks.of_first(
+            ranks.is_first
+            and holds_this_run(
+                trained,
+                out,
+                seed=seed,
+                init=init if start is None else start.file,
+                asked=asked,
+            )
+        )
+        if goes_on:
+            start = None
+        # The checkpoint, or the other program's run, has the weights.
+        init = "none" if goes_on or start is not None else init
         _check_model(trained, init=init, trust=trust, start=start)
         return _train(
             trained,
@@ -162,7 +166,7 @@ def train(
             seed=seed,
             init=init,
             device=device,
-            resume=resume,
+            goes_on=goes_on,
             data_changed=data_changed,
             trust=trust,
             start=start,
@@ -178,7 +182,7 @@ def _train(
     seed: int,
     init: str | Path | None,
     device: torch.device,
-    resume: bool,
+    goes_on: bool,
     data_changed: bool,
     trust: bool,
     start: Continuation | None,
@@ -227,22 +231,11 @@ def _train(
         free=free_fields(trained),
         init=trained.start_weights if init is None else str(init if start is None else start.file),
         data=facts,
-        resume=resume,
+        resume=goes_on,
         data_changed=data_changed,
         start=start,
         ranks=ranks,
     )
-
-
-def _check_resumable(recipe: TrainedRecipe, out: Path, *, seed: int) -> None:
-    """Make sure that a folder holds a checkpoint of this recipe, as far as no data are needed."""
-    path, state, _ = newest_checkpoint(out)
-    check_parts(path, state)
-    values, ample = recipe.to_dict(), dict(leaves(recipe.without_data().to_dict()))
-    refuse_old_names(state["meta"]["recipe"], str(path), present=set(field_paths(values)))
-    open_fields = {name for name, value in leaves(values) if value != ample[name]}
-    free = free_fields(recipe) | open_fields
-    check_same_run(path, state["meta"], recipe=values, seed=seed, free=free)
 
 
 def _check_model(

@@ -228,15 +228,13 @@ def run_parity(
             run = read_finished(folder / "log.jsonl", chosen, seed=seed)
             if run is None:
                 console.rule(f"seed {seed}, {chosen.precision.name}")
-                begun = any(folder.glob("step_*.pth"))
                 result = train(
                     chosen,
                     data_root=data_root,
                     out=folder,
                     seed=seed,
-                    init=None if begun else init,
+                    init=init,
                     device=device,
-                    resume=begun,
                     trust=trust,
                 )
                 if result.interrupted is not None:

@@ -128,9 +128,10 @@ class RunLog:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the file back to the checkpoint and take the unfinished window over."""
         position = int(state["position"])
-        if os.fstat(self._file.fileno()).st_size < position:
+        size = os.fstat(self._file.fileno()).st_size
+        if size < position:
             self.say(f"{self._path} is shorter than its checkpoint says: earlier lines are lost")
-        else:
+        elif size > position:
             self._file.truncate(position)
         self._file.seek(0, os.SEEK_END)  # truncate leaves the position past the new end
         self._losses = [

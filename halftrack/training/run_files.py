@@ -101,7 +101,7 @@ class RunFiles:
         if self.newest != path:
             left = "there is no other checkpoint: they are lost"
             if self.newest is not None:
-                left = f"{self.newest} is kept: --resume goes on from it once that is mended"
+                left = f"{self.newest} is kept: once that is mended, the same command goes on"
             raise UnsavedWeightsError(
                 f"the weights of the last step, {step}, could not be saved in {path}: "
                 f"{self._failing['step']}; {left}"

@@ -1,4 +1,7 @@
-"""A run's folder belongs to one process: a lock that ends with the process, however it ends."""
+"""The folder of a run: whether it holds one, and the one process that it belongs to.
+
+The lock ends with the process, however it ends.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,17 @@ from pathlib import Path
 
 from halftrack.errors import UserError
 
-__all__ = ["own_folder"]
+__all__ = ["holds_run", "own_folder"]
 
 _LOCK = "run.lock"
 # Descriptors of the locks held; a forked worker closes its copies, else it would hold on to the
 # lock of a run that was killed.
 _held: set[int] = set()
+
+
+def holds_run(folder: Path) -> bool:
+    """True of a folder in which a run has left checkpoints, whole or torn."""
+    return any(folder.glob("step_*.pth"))
 
 
 @contextmanager

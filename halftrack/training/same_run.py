@@ -13,6 +13,7 @@ from typing import Any
 
 from halftrack.bounds import shown
 from halftrack.errors import UserError
+from halftrack.training.run_folder import holds_run
 
 __all__ = [
     "EPOCH",
@@ -22,6 +23,7 @@ __all__ = [
     "check_parts",
     "check_same_data",
     "check_same_run",
+    "check_same_start",
     "check_unused",
     "free_fields",
     "leaves",
@@ -36,6 +38,8 @@ EPOCH = "an epoch"
 SCORED = "validation on "
 """The beginning of the names of sets that the run is scored on."""
 
+_OTHERWISE = "choose another folder for this one (--out)"
+
 _PARTS = ("meta", "position", "log", "state_dict", "optimizer", "schedule", "loss_scale", "average")
 
 
@@ -47,8 +51,10 @@ def check_unused(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: choose a folder for the run")
-    if any(out.glob("step_*.pth")):
-        raise UserError(f"{out} already holds a run: resume it (--resume) or choose another folder")
+    if holds_run(out):
+        raise UserError(
+            f"{out} already holds a run: go on with it (resume=True) or choose another folder"
+        )
 
 
 def check_parts(path: Path, state: Mapping[str, Any]) -> None:
@@ -109,15 +115,42 @@ def check_same_run(
         free: dotted paths of the recipe's fields that may differ, see ``free_fields``.
 
     Raises:
-        ValueError: if it is of another recipe or seed; names the first field that differs.
+        ValueError: if it is of another recipe or seed; names the first fields that differ.
     """
     if meta["seed"] != seed:
-        raise UserError(f"{path} was trained with seed {shown(meta['seed'])}, this run has {seed}")
+        raise UserError(
+            f"{path} was trained with seed {shown(meta['seed'])}, this run has {seed}: {_OTHERWISE}"
+        )
     was, now = dict(leaves(meta["recipe"])), dict(leaves(recipe))
-    for name in sorted((set(was) | set(now)) - set(free)):
-        if was.get(name) != now.get(name):
-            before, after = shown(was.get(name)), shown(now.get(name))
-            raise UserError(f"{path} is of another recipe: {name} was {before}, now {after}")
+    names = sorted((set(was) | set(now)) - set(free))
+    told = [
+        f"{name} was {shown(was.get(name))}, now {shown(now.get(name))}"
+        for name in names
+        if was.get(name) != now.get(name)
+    ]
+    if told:
+        more = f", and {len(told) - 3} more" if len(told) > 3 else ""
+        raise UserError(f"{path} is of another recipe: {'; '.join(told[:3])}{more}: {_OTHERWISE}")
+
+
+def check_same_start(path: Path, meta: Mapping[str, Any], init: str | Path | None) -> None:
+    """Make sure that a run began with the weights that it is asked for with.
+
+    Args:
+        path: the checkpoint, for the error.
+        meta: what it says of its run.
+        init: the file, or the word ``none``; None where nothing was asked for.
+
+    Raises:
+        ValueError: if it began with others; names both.
+    """
+    was = meta.get("init", "not recorded")
+    if init is None or was == "not recorded" or Path(was).resolve() == Path(init).resolve():
+        return
+    raise UserError(
+        f"{path} is of a run that began with the weights {shown(was)}, not {shown(str(init))}: to "
+        f"go on with it leave them out; otherwise {_OTHERWISE}"
+    )
 
 
 def check_same_data(
@@ -143,8 +176,9 @@ def check_same_data(
             changes = [f"it stands at batch {into} of an epoch, which has {length} now"]
     if changes and not may_change:
         raise UserError(
-            f"{path} was trained on other data: {'; '.join(changes)}. Put the data back, or go on "
-            "with these from the start of the epoch: --data-changed (data_changed=True)"
+            f"{path} was trained on other data: {'; '.join(changes)}. Put the data back, go on "
+            "with these from the start of the epoch: --data-changed (data_changed=True), or "
+            f"{_OTHERWISE}"
         )
     return changes
 

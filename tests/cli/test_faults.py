@@ -74,13 +74,13 @@ def test_sigterm_to_the_whole_group_saves_and_the_run_goes_on_later(
     videos: Path, tmp_path: Path
 ) -> None:
     out, saved = tmp_path / "run", 0
-    for more in ([], ["--resume"]):
-        with running(command(videos, out, *more)) as process:
+    for _ in range(2):
+        with running(command(videos, out)) as process:
             wait_for_step(out, saved, process)
             os.killpg(process.pid, signal.SIGTERM)
             _, told = process.communicate(timeout=120)
         assert process.returncode == 143, told
-        assert "stopped by signal 15; go on with --resume" in " ".join(told.split())
+        assert "stopped by signal 15; the same command goes on" in " ".join(told.split())
         steps = [int(file.stem.removeprefix("step_")) for file in out.glob("step_*.pth")]
         assert max(steps) > saved
         saved = max(steps)
@@ -92,7 +92,7 @@ def test_of_two_runs_in_one_folder_the_second_is_refused(videos: Path, tmp_path:
     out = tmp_path / "run"
     with running(command(videos, out)) as process:
         wait_for_step(out, 0, process)
-        for more in ([], ["--resume"]):
+        for more in ([], ["--resume", "must"]):
             second = subprocess.run(
                 command(videos, out, *more), capture_output=True, text=True, check=False
             )

@@ -13,7 +13,6 @@ import torch
 from halftrack.data import DataError
 from halftrack.recipes import load_recipe, override, train
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint
 from halftrack.training.continuation import Continuation
 from halftrack.training.run_folder import own_folder
@@ -47,13 +46,13 @@ def finished(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ([], {"init": "nowhere.pth"}, "no checkpoint at nowhere.pth"),
         ([], {"device": "abacus"}, "no device 'abacus' here"),
-        ([], {"resume": True}, "nothing to resume"),
-        ([], {"resume": True, "init": "none"}, r"init \(--init\) is for a new run"),
+        ([], {"resume": "must"}, "nothing to resume.*leave out --resume must"),
+        ([], {"resume": True}, "resume=True: expected 'auto' or 'must'"),
         ([], {"device": "cpu:7"}, "no device 'cpu:7' here .*there are cpu"),
         (["precision.keep_fp32=necks"], {}, "pattern 'necks' matches no module"),
         (["training.best_metric=map50"], {}, "best_metric 'map50' is not measured; measured are"),
         (['training.lr_factors=(("nek.*", 0.1),)'], {}, "'nek.*' matches no parameter"),
-        ([], {"data_changed": True}, "--data-changed.* is for a resumed run"),
+        ([], {"data_changed": True}, "nothing to resume.*leave out --data-changed"),
     ],
 )
 def test_it_is_told_before_the_data_are_read(
@@ -157,7 +156,7 @@ def test_changed_annotations_are_told_before_the_first_step(
     truth.write_text("".join(",".join(row) + "\n" for row in rows))
     log = (out / "log.jsonl").read_bytes()
     with pytest.raises(ValueError, match="was trained on other data: MOT17: other ground truth"):
-        train(short(), data_root=data_root, out=out, resume=True)
+        train(short(), data_root=data_root, out=out)
     assert (out / "log.jsonl").read_bytes() == log
 
 
@@ -197,7 +196,7 @@ def test_every_task_tells_what_it_is_scored_on(
 def test_a_data_set_may_be_moved(finished: Path, videos: Path, tmp_path: Path) -> None:
     shutil.copytree(videos, tmp_path / "moved")
     shutil.copytree(finished, tmp_path / "run")
-    train(short(), data_root=tmp_path / "moved", out=tmp_path / "run", resume=True)
+    train(short(), data_root=tmp_path / "moved", out=tmp_path / "run")
 
 
 def test_without_another_fault_the_data_are_asked_for(tmp_path: Path) -> None:
@@ -211,49 +210,10 @@ def test_weights_that_fit_nowhere_are_told_before_the_data_are_read(tmp_path: Pa
         train(short(), data_root=tmp_path, out=tmp_path / "out", init=tmp_path / "other.pth")
 
 
-def test_a_folder_in_use_is_told_before_the_data_are_read(finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="already holds a run"):
-        train(short(), data_root=tmp_path / "no data", out=finished)
-
-
 def test_an_out_that_is_a_file_is_told_before_the_data_are_read(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises(ValueError, match="is a file: choose a folder"):
         train(short(), data_root=tmp_path / "no data", out=tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("training.lr=0.3", r"another recipe: training.lr was 0.0\d*, now 0.3"),
-        ("data.size=(64, 64)", r"data.size"),
-    ],
-)
-def test_a_checkpoint_of_another_recipe_is_told_before_the_data_are_read(
-    finished: Path, tmp_path: Path, setting: str, message: str
-) -> None:
-    settings = [setting] if "size" not in setting else [setting, "model.crop_size=(64, 64)"]
-    with pytest.raises(ValueError, match=message):
-        train(short(*settings), data_root=tmp_path / "no data", out=finished, resume=True)
-    with pytest.raises(ValueError, match="was trained with seed 0, this run has 1"):
-        train(short(), data_root=tmp_path / "no data", out=finished, resume=True, seed=1)
-
-
-def test_what_only_the_data_can_tell_is_no_other_recipe(finished: Path, videos: Path) -> None:
-    before = newest_checkpoint(finished)[1]["position"]
-    again = train(short("training.log_every=7"), data_root=videos, out=finished, resume=True)
-    assert again.steps == before["steps"]
-
-
-def test_an_old_field_name_in_a_checkpoint_is_told_with_the_new_one(
-    finished: Path, tmp_path: Path
-) -> None:
-    state = read_checkpoint(newest_checkpoint(finished)[0])
-    training = state["meta"]["recipe"]["training"]
-    training["published_clips_per_step"] = training.pop("published_batches_per_step")
-    torch.save(state, tmp_path / "step_9.pth")
-    with pytest.raises(ValueError, match=r"published_clips_per_step' is now .*batches_per_step'"):
-        train(short(), data_root=tmp_path / "no data", out=tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("word", ["none", None, "file"])

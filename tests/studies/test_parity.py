@@ -36,15 +36,12 @@ class Trainer:
 
     def __init__(self, scores: Scores) -> None:
         self.scores = scores
-        self.calls: list[tuple[str, bool]] = []
+        self.calls: list[str] = []
         self.interrupt_at: str | None = None
 
-    def __call__(
-        self, recipe: TrainedRecipe, *, out: Path, seed: int, resume: bool, **_: Any
-    ) -> TrainingResult:
-        self.calls.append((out.name, resume))
+    def __call__(self, recipe: TrainedRecipe, *, out: Path, seed: int, **_: Any) -> TrainingResult:
+        self.calls.append(out.name)
         out.mkdir(parents=True, exist_ok=True)
-        (out / "step_1.pth").touch()
         meta = {"mode": "meta", "recipe": recipe.to_dict(), "seed": seed, "device": "cpu"}
         train = {"mode": "train", "loss": 1.0, "grad_norm": 2.0, "loss_scale": 512.0}
         rows = [
@@ -90,13 +87,13 @@ def test_finished_runs_are_read_and_interrupted_ones_resumed(trainer, tmp_path: 
     found = compare(out, 3)
     assert found.interrupted is None
     assert train.calls == [
-        ("seed_0_fp32", False),
-        ("seed_0_fp16", False),
-        ("seed_1_fp32", False),
-        ("seed_1_fp16", False),
-        ("seed_1_fp16", True),
-        ("seed_2_fp32", False),
-        ("seed_2_fp16", False),
+        "seed_0_fp32",
+        "seed_0_fp16",
+        "seed_1_fp32",
+        "seed_1_fp16",
+        "seed_1_fp16",
+        "seed_2_fp32",
+        "seed_2_fp16",
     ]
     assert [run.seed for pair in found.pairs for run in pair] == [0, 0, 1, 1, 2, 2]
 
@@ -133,7 +130,7 @@ def test_tf32_can_be_what_is_compared_with(trainer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     train = trainer({"tf32": (0.5, 0.6), "fp16": (0.5, 0.6)})
     found = compare(out, 2, baseline="tf32")
-    assert [name for name, _ in train.calls[:2]] == ["seed_0_tf32", "seed_0_fp16"]
+    assert train.calls[:2] == ["seed_0_tf32", "seed_0_fp16"]
     assert found.verdict.startswith("fp16 is as good as tf32 within 1.0 point")
     assert json.loads((out / "parity.json").read_text())["baseline"] == "tf32"
     assert list(found.rows()[0])[1:3] == ["tf32", "fp16"]
@@ -210,12 +207,12 @@ def test_a_point_of_a_metric_in_percent_is_one(trainer, tmp_path: Path) -> None:
 def test_the_last_evaluation_counts_not_an_earlier_one(trainer, tmp_path: Path) -> None:
     train = trainer({"fp32": (0.5,), "fp16": (0.6,)})
     chosen, out = recipe(), tmp_path / "out"
-    train(chosen, out=out / "seed_0_fp32", seed=0, resume=False)
+    train(chosen, out=out / "seed_0_fp32", seed=0)
     log = out / "seed_0_fp32" / "log.jsonl"
     last = f'"epoch": {chosen.training.epochs},'
     log.write_text(log.read_text().replace(last, '"epoch": 1,'))
     compare(out, 1, chosen)
-    assert train.calls[1] == ("seed_0_fp32", True)
+    assert train.calls[1] == "seed_0_fp32"
 
 
 def test_runs_of_another_recipe_are_refused_and_what_decides_nothing_may_change(

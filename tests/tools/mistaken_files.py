@@ -5,6 +5,7 @@ from __future__ import annotations
 from mistake import row
 
 _NO_FILE, _NO_FOLDER = "there is no such file", "there is no such folder"
+_NO_RUN = "nothing to resume: no step_*.pth in"
 _NOT_TORCH = "is neither a zip archive nor a pickle"
 _BOX = "track frames --recipe SOT --init-box"
 _TRAIN = "train VID --data-root data"
@@ -55,12 +56,12 @@ FILES = {
     "init of another pickle": row(f"{_THERE} --init pickle", "pickle"),
     "init of a pointer": row(f"{_TRAIN} --init pointer", "pointer", "git lfs pull"),
     "init of a page": row(f"{_TRAIN} --init page", "page", "a web page"),
-    "resume of nothing": row(f"{_THERE} --resume --out runs/a", "nothing to resume", "runs/a"),
-    "resume of a folder": row(f"{_THERE} --resume --out data", "nothing to resume", "data"),
-    "resume with init": row(f"{_TRAIN} --resume --init none", "--init none", "--resume"),
+    "resume of nothing": row(f"{_THERE} --resume must --out runs/a", _NO_RUN, "runs/a"),
+    "resume of a folder": row(f"{_THERE} --resume must --out data", _NO_RUN, "data"),
+    "resume in another word": row(f"{_TRAIN} --resume yes", "'--resume'", "not one of auto, must"),
+    "resume without a word": row(f"{_TRAIN} --resume --out runs/a", "'--out'", "auto, must"),
     "theirs nowhere": row(f"{_TRAIN} --resume-from no.pth", "--resume-from no.pth", _NO_FILE),
     "theirs of text": row(f"{_TRAIN} --resume-from text", "text", _NOT_TORCH),
-    "theirs and resume": row(f"{_TRAIN} --resume-from text --resume", "--resume-from text with"),
     "theirs and init": row(f"{_TRAIN} --resume-from text --init none", "with --init", "leave one"),
     "nothing to export": row("export", "nothing to export", "RUN", "--detector"),
     "a run to export nowhere": row("export no", "RUN no", "no such folder or file"),
@@ -81,7 +82,7 @@ FILES = {
     "a log drawn as text": row("plot text --out a.txt", "--out 'a.txt'", ".png or .html"),
     "a log drawn nowhere": row("plot text --out no/a.png", "--out no/a.png", "no folder no"),
     "seven logs": row(f"plot {'text ' * 7}", "7 logs", "6 at most"),
-    "changed data without resume": row(f"{_TRAIN} --data-changed", "--data-changed", "--resume"),
+    "changed data of no run": row(f"{_THERE} --data-changed", _NO_RUN, "--data-changed"),
     "training a tracker": row("train MOT --data-root data", "no training step", "reid_tiny_"),
     "out is a file": row(f"{_TRAIN} --out text", "--out text", "expected a folder"),
     "out below a file": row(f"{_TRAIN} --out text/run", "--out text/run", "is a file"),

@@ -112,7 +112,7 @@ INTEROP = {
     "a list as theirs": row(f"{_RESUME} list.pkl", "list.pkl holds a list"),
     "tensors alone as theirs": row(f"{_RESUME} bare.pkl", "no training checkpoint", "meta"),
     "a published one as theirs": row(f"{_RESUME} published.pkl", "no optimizer state", "--init"),
-    "ours as theirs": row(f"{_RESUME} ours.pkl", "a checkpoint of halftrack", "--resume"),
+    "ours as theirs": row(f"{_RESUME} ours.pkl", "a checkpoint of halftrack", "--out"),
     "theirs with fewer": row(f"{_RESUME} fewer.pkl", "0 parameters", "of different models"),
     "theirs of Adam": row(f"{_RESUME} adam.pkl", "optimizer.state[0]", "only SGD"),
     "theirs of another model": row(f"{_RESUME} foreign.pkl", "fits nowhere in SELSA"),

@@ -45,7 +45,7 @@ _COMMANDS = {
     "resume for parity": row("parity VID --data-root data --seeds 2 --resume", "--resume"),
     "arguments for the doctor": row("doctor --fix", "No such option: --fix"),
     "a version misspelt": row("--verson", "No such option: --verson", "--version"),
-    "a value for a switch": row(f"{_TRAIN} --resume yes", "unexpected extra argument", "yes"),
+    "a value for a switch": row(f"{_TRAIN} --trust yes", "unexpected extra argument", "yes"),
     "another value for a switch": row("data check VID --data-root data --decode no", "extra"),
 }
 _TUNE = "tune MOT --data-root data"

@@ -39,8 +39,8 @@ def read_continuation(path: Path, *, trust: bool = False) -> Continuation:
     state = read_checkpoint(path, trust=trust)
     if "position" in state and "schedule" in state:
         raise UserError(
-            f"{path} is a checkpoint of halftrack: go on with its run by --resume and the run's "
-            "folder (--out)"
+            f"{path} is a checkpoint of halftrack: its run goes on with the command that began it, "
+            "without --resume-from and with the run's folder as --out"
         )
     meta = _part(path, state, "meta", Mapping)
     weights = _part(path, state, "state_dict", Mapping)

@@ -41,8 +41,8 @@ def mmcv_state(
     if not length:
         raise UserError(
             f"{file} does not say how many batches an epoch has, as MMTracking's must: go on from "
-            "it once (halftrack train --resume) and name a checkpoint that this run writes, or "
-            "best.pth for the weights alone"
+            "it once (halftrack train, the same --out) and name a checkpoint that this run "
+            "writes, or best.pth for the weights alone"
         )
     epochs, rest = divmod(batches_done(position), int(length))
     if rest:

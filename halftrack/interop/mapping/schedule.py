@@ -96,7 +96,9 @@ def schedule(*, published_interval: int) -> dict[str, Rule]:
         "compile": Field("training.compile", _compile, default=KEEP),
         "seed": Skip("their seed draws other numbers; ours is --seed"),
         "load_from": Field("--init", default=KEEP, several=_load_from),
-        "resume_from": Skip("a run continues with --resume from the folder of its checkpoints"),
+        "resume_from": Skip(
+            "a run goes on in the folder of its checkpoints: the same command and --out"
+        ),
         **precision(),
         **MACHINERY,
     }

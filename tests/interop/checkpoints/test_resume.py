@@ -89,7 +89,7 @@ def adam(state: Any) -> None:
 
 
 WRONG: dict[str, tuple[Callable[[Any], None], str]] = {
-    "ours": (lambda s: s.update(position={}, schedule={}), "a checkpoint of halftrack.*--resume"),
+    "ours": (lambda s: s.update(position={}, schedule={}), "a checkpoint of halftrack.*--out"),
     "published": (lambda s: s.pop("optimizer"), "no optimizer state.*--init"),
     "weights alone": (lambda s: s.pop("meta"), "its meta is None, expected a mapping"),
     "no weights": (lambda s: s.pop("state_dict"), "its state_dict is None"),

@@ -130,7 +130,9 @@ def test_a_place_is_told_by_the_epoch_s_length_and_never_guessed(tmp_path: Path)
     assert (meta["epoch"], meta["iter"]) == (3, 13)
     del state["meta"]["data"]
     write_checkpoint(tmp_path / "silent.pth", state)
-    with pytest.raises(UserError, match=r"silent\.pth does not say how many .*--resume.*best\.pth"):
+    with pytest.raises(
+        UserError, match=r"silent\.pth does not say how many .*the same --out.*best\.pth"
+    ):
         exported(recipe, tmp_path / "silent.pth", tmp_path / "none.pth")
     assert not (tmp_path / "none.pth").exists()
 

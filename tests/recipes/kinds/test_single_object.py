@@ -147,7 +147,7 @@ def test_a_run_across_the_thaw_trains_scores_and_resumes_exactly(tmp_path: Path)
     resumed.mkdir()
     train(recipe, data_root=tmp_path / "data", out=resumed)
     (resumed / "step_4.pth").unlink()
-    train(recipe, data_root=tmp_path / "data", out=resumed, resume=True)
+    train(recipe, data_root=tmp_path / "data", out=resumed)
     ends = [
         torch.load(folder / "step_4.pth")["state_dict"] for folder in (tmp_path / "whole", resumed)
     ]

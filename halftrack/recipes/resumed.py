@@ -1,0 +1,53 @@
+"""The run that a folder holds already: whether a recipe's training goes on with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from halftrack.errors import MissingFileError
+from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
+from halftrack.recipes.kinds.trained import TrainedRecipe
+from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.run_folder import holds_run
+from halftrack.training.same_run import (
+    check_parts,
+    check_same_run,
+    check_same_start,
+    free_fields,
+    leaves,
+)
+
+__all__ = ["holds_this_run"]
+
+
+def holds_this_run(
+    recipe: TrainedRecipe, out: Path, *, seed: int, init: str | Path | None, asked: str | None
+) -> bool:
+    """Whether a folder holds a run of this recipe, as far as no data are needed to tell.
+
+    Args:
+        recipe: what is trained.
+        out: the folder.
+        seed: of the run.
+        init: the weights that the run is to begin with; None where they were left out.
+        asked: the option that asks for a run to go on with; None if one may begin there.
+
+    Raises:
+        FileNotFoundError: if a run is asked for and there is none, or none of its files is intact.
+        ValueError: if it is a run of another recipe, seed or first weights; names what differs.
+    """
+    if not holds_run(out):
+        if asked is not None:
+            raise MissingFileError(
+                f"nothing to resume: no step_*.pth in {out}; to begin a run there leave out {asked}"
+            )
+        return False
+    path, state, _ = newest_checkpoint(out)
+    check_parts(path, state)
+    values, ample = recipe.to_dict(), dict(leaves(recipe.without_data().to_dict()))
+    refuse_old_names(state["meta"]["recipe"], str(path), present=set(field_paths(values)))
+    open_fields = {name for name, value in leaves(values) if value != ample[name]}
+    free = free_fields(recipe) | open_fields
+    check_same_run(path, state["meta"], recipe=values, seed=seed, free=free)
+    check_same_start(path, state["meta"], init)
+    return True
