@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from halftrack.errors import UserError
 
@@ -192,8 +193,10 @@ def together(device: torch.device) -> Iterator[Ranks]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=_STEP_TIMEOUT)
     try:
+        dist.init_process_group(
+            backend, store=_store(), rank=rank, world_size=size, timeout=_STEP_TIMEOUT
+        )
         yield Ranks(rank, size, dist.new_group(backend="gloo", timeout=_TOLD_TIMEOUT))
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
@@ -203,7 +206,21 @@ def together(device: torch.device) -> Iterator[Ranks]:
             f"messages say why ({str(error).splitlines()[0][:200]})"
         ) from error
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _store() -> Any:
+    """The store by which processes find each other.
+
+    torchrun on one machine keeps one for all its starts, in which the address of a killed process
+    would be taken for that of its successor. On several machines starts are counted differently.
+    """
+    store, _, _ = next(rendezvous("env://", timeout=_STEP_TIMEOUT))
+    if os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return store
+    start = _number("TORCHELASTIC_RESTART_COUNT", default=0)
+    return dist.PrefixStore(f"start {start}", store)  # type: ignore[attr-defined]
 
 
 def own_device(device: torch.device) -> torch.device:

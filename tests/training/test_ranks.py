@@ -7,10 +7,18 @@ import os
 
 import pytest
 import torch
+import torch.distributed as dist
 from processes import in_processes
 
 from halftrack.errors import UserError
-from halftrack.training.ranks import ALONE, LostProcessError, Ranks, own_device, together
+from halftrack.training.ranks import (
+    ALONE,
+    LostProcessError,
+    Ranks,
+    _store,
+    own_device,
+    together,
+)
 
 CPU = torch.device("cpu")
 
@@ -71,6 +79,27 @@ def test_the_end_of_another_process_is_told() -> None:
     first, second = in_processes(2, left_alone)
     assert first.startswith("another of 2 processes has ended")
     assert second == "ended"
+
+
+def test_each_start_of_torchrun_finds_no_address_of_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agent = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(agent.port), "RANK": "1"}
+    told |= {"WORLD_SIZE": "2", "TORCHELASTIC_USE_AGENT_STORE": "True", "GROUP_WORLD_SIZE": "1"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    stores = []
+    for count in ("0", "1", "1"):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+        stores.append(_store())
+    stores[0].set("address", "of a killed process")
+    assert [store.check(["address"]) for store in stores] == [True, False, False]
+    stores[1].set("address", "of its successor")
+    assert stores[2].get("address") == b"of its successor"
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "2")  # machines count their starts differently
+    _store().set("shared", "")
+    assert agent.check(["shared"])
 
 
 def test_an_error_of_this_process_stays_what_it_is() -> None:
