@@ -128,8 +128,7 @@ def begin_life(recipe: TrainedRecipe, data_root: Path, out: Path) -> int:
         with said.open("ab") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
-        resume = has_files(out)
-        train(recipe, data_root=data_root, out=out, device="cpu", resume=resume)
+        train(recipe, data_root=data_root, out=out, device="cpu")
         code = 0
     except UnsavedWeightsError:
         code = UNSAVED

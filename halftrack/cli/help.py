@@ -48,7 +48,7 @@ EXAMPLES = {
     ),
     "train": (
         "train selsa_tiny_sample --data-root SYNTHETIC --precision fp16",
-        "train selsa_tiny_sample --data-root SYNTHETIC --out runs/a --resume must",
+        "train selsa_tiny_sample --data-root SYNTHETIC --resume must",
     ),
     "parity": (
         "parity reid_tiny_sample --data-root SYNTHETIC --seeds 20",

@@ -1,4 +1,4 @@
-"""The run that a folder holds already: whether a recipe's training goes on with it."""
+"""The run that a folder holds already: training goes on with it, or refuses to touch it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["holds_this_run"]
 def holds_this_run(
     recipe: TrainedRecipe, out: Path, *, seed: int, init: str | Path | None, asked: str | None
 ) -> bool:
-    """Whether a folder holds a run of this recipe, as far as no data are needed to tell.
+    """True of a folder that holds a run of this recipe, as far as that is known without the data.
 
     Args:
         recipe: what is trained.

@@ -27,6 +27,7 @@ from halftrack.errors import MissingFileError, UserError, naming_file
 from halftrack.pickles import as_plain, read_arrays
 from halftrack.training.admitted import admitted
 from halftrack.training.integrity import check_intact, is_safetensors, seal
+from halftrack.training.ranks import ALONE, Ranks
 
 __all__ = [
     "clear_partial",
@@ -214,18 +215,26 @@ def _unsafe(error: pickle.UnpicklingError) -> str:
     return f"it holds more than tensors and plain values, or is no checkpoint ({refused})"
 
 
-def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
+def newest_checkpoint(folder: Path, ranks: Ranks = ALONE) -> tuple[Path, dict[str, Any], list[str]]:
     """The newest intact step checkpoint of a run, and a line for every torn one passed over.
+
+    Of several processes the first one chooses: a network disk may show one machine a file some time
+    before it lists it on another.
 
     Raises:
         FileNotFoundError: if the folder holds none.
     """
     torn: list[str] = []
+    if not ranks.is_first:
+        path = ranks.of_first(folder)
+        return path, read_checkpoint(path), torn
     for path in sorted(folder.glob("step_*.pth"), key=_step_of, reverse=True):
         try:
-            return path, read_checkpoint(path), torn
+            state = read_checkpoint(path)
         except ValueError as error:
             torn.append(str(error))
+        else:
+            return ranks.of_first(path), state, torn
     details = "".join(f"\n  {line}" for line in torn)
     raise MissingFileError(f"nothing to resume: no intact step_*.pth in {folder}{details}")
 

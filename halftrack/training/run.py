@@ -11,7 +11,7 @@ from torch import nn
 from halftrack.errors import UserError
 from halftrack.precision import NonFiniteGradientError, StepReport
 from halftrack.training.batches import Batch
-from halftrack.training.checkpoint import code_versions, newest_checkpoint, read_checkpoint
+from halftrack.training.checkpoint import code_versions, newest_checkpoint
 from halftrack.training.compilation import Compilations
 from halftrack.training.config import TrainingConfig
 from halftrack.training.continuation import Continuation
@@ -123,7 +123,9 @@ class Run:
             share = ranks.share(self.config.accumulate, of="training.accumulate")
             computes += f"; {ranks.size} processes, {share} of a step's batches each"
         if resume:
-            path, state = self._newest()
+            path, state, torn = newest_checkpoint(self._out, ranks)
+            for line in torn:
+                self.log.say(f"passed over: {line}")
             changes = check_same_data(path, state, self._data, may_change=data_changed)
             self._restore(path, state)
             if self.epochs_finished >= self.config.epochs:
@@ -205,8 +207,7 @@ class Run:
         self.files.save_last(self.result.steps, self._state)
         self.result.interrupted = signal_number
         self.log.say(
-            f"stopped by signal {signal_number}; the same command goes on from "
-            f"{self.files.newest}"
+            f"stopped by signal {signal_number}; the same command goes on from {self.files.newest}"
         )
         return self.result
 
@@ -267,20 +268,6 @@ class Run:
                 "metrics": self.result.metrics,
             },
         }
-
-    def _newest(self) -> tuple[Path, Mapping[str, Any]]:
-        """The checkpoint to go on from, which the first process chooses for all of them.
-
-        A network disk may show one machine a file some time before it lists it on another.
-        """
-        ranks = self.learner.ranks
-        if not ranks.is_first:
-            path: Path = ranks.of_first(self._out)
-            return path, read_checkpoint(path)
-        path, state, torn = newest_checkpoint(self._out)
-        for line in torn:
-            self.log.say(f"passed over: {line}")
-        return ranks.of_first(path), state
 
     def _restore(self, path: Path, state: Mapping[str, Any]) -> None:
         meta, position = state["meta"], state["position"]

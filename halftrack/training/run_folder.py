@@ -1,4 +1,4 @@
-"""The folder of a run: whether it holds one, and the one process that it belongs to.
+"""The folder of a run: it may hold one already, and it belongs to one process.
 
 The lock ends with the process, however it ends.
 """

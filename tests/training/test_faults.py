@@ -206,7 +206,7 @@ def test_a_disk_that_is_full_at_the_end_is_an_error_and_the_file_before_goes_on(
     tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Disk(monkeypatch, lambda path: path.name in ("step_7.pth", "step_8.pth"))
-    with pytest.raises(UnsavedWeightsError, match=r"last step, 8.*step_6\.pth is kept: --resume"):
+    with pytest.raises(UnsavedWeightsError, match=r"last step, 8.*step_6\.pth is kept: once"):
         tiny.run(tmp_path)
     monkeypatch.undo()
     assert tiny.run(tmp_path, resume=True)[1].checkpoint == tmp_path / "step_8.pth"

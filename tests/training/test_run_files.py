@@ -201,7 +201,7 @@ def test_last_weights_that_cannot_be_written_are_an_error_that_says_what_is_left
     files.save(5, dict)
     files.wait()
     disk.error = errno.EROFS
-    with pytest.raises(UnsavedWeightsError, match=r"read-only.*step_5\.pth is kept: --resume"):
+    with pytest.raises(UnsavedWeightsError, match=r"read-only.*step_5\.pth is kept: once"):
         files.save_last(6, dict)
 
 
