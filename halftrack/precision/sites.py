@@ -16,6 +16,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
+from halftrack.precision.hooks import Hook
+
 __all__ = ["OUTERMOST", "ModuleSites", "RunningModules"]
 
 OUTERMOST = "the model itself"
@@ -46,9 +48,9 @@ class RunningModules:
 
     def __enter__(self) -> Self:
         for path, module in self._modules:
-            self._hooks.append(module.register_forward_pre_hook(partial(self._entered, path)))
+            self._hooks.append(module.register_forward_pre_hook(Hook(partial(self._entered, path))))
             # Always: a recomputed forward pass ends in an exception.
-            self._hooks.append(module.register_forward_hook(self._left, always_call=True))
+            self._hooks.append(module.register_forward_hook(Hook(self._left), always_call=True))
         return self
 
     def __exit__(self, *_: object) -> None:

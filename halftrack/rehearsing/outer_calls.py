@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from halftrack.precision.hooks import Hook
+
 __all__ = ["OuterCalls"]
 
 
@@ -38,8 +40,9 @@ class OuterCalls:
         for module in self._model.modules():
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # takes no hooks
-            self._hooks.append(module.register_forward_pre_hook(self._before, with_kwargs=True))
-            self._hooks.append(module.register_forward_hook(self._after, always_call=True))
+            before, after = Hook(self._before), Hook(self._after)
+            self._hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            self._hooks.append(module.register_forward_hook(after, always_call=True))
         return self
 
     def __exit__(self, *_: object) -> None:

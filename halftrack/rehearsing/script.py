@@ -24,7 +24,8 @@ from halftrack.rehearsing.unsupported import unsupported
 
 __all__ = ["ScriptRun", "run_script"]
 
-_OWN = (__file__, runpy.__file__, "<frozen runpy>")
+_BEFORE = (__file__, runpy.__file__, "<frozen runpy>")
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 _FP32 = "the script entered no autocast region in half: it trains in fp32"
 
 
@@ -84,11 +85,11 @@ def run_script(
         except EnoughSteps:
             pass
         except BaseException as raised:
-            error, code = raised, _exit_code(raised)
+            error, code = _from_the_script_on(raised), _exit_code(raised)
     refused = None
     if isinstance(error, Exception):
         _print_traceback(error)
-        refused = unsupported(error, script)
+        refused = unsupported(error)
     elif isinstance(error, SystemExit) and isinstance(error.code, str):
         print(error.code, file=sys.stderr)
     report = None if watch.watch is None else watch.watch.report
@@ -121,12 +122,24 @@ def _exit_code(error: BaseException) -> int:
     return 1
 
 
-def _print_traceback(error: Exception) -> None:
-    """Print it as python would: from the script on."""
+def _from_the_script_on(error: BaseException) -> BaseException:
+    """The error without the frames that led to the script."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename in _OWN:
+    while trace is not None and trace.tb_frame.f_code.co_filename in _BEFORE:
         trace = trace.tb_next
-    traceback.print_exception(type(error), error, trace)
+    return error.with_traceback(trace)
+
+
+def _print_traceback(error: Exception) -> None:
+    """Print it as python would without the rehearsal."""
+    told = traceback.TracebackException.from_exception(error)
+    parts: list[traceback.TracebackException | None] = [told]
+    for part in parts:
+        if part is not None:
+            kept = [frame for frame in part.stack if not frame.filename.startswith(_PACKAGE)]
+            part.stack = traceback.StackSummary.from_list(kept)
+            parts += [part.__cause__, part.__context__]
+    print("".join(told.format()), end="", file=sys.stderr)
 
 
 def _name(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import inspect
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -58,6 +59,7 @@ def gpu_stood_in() -> Iterator[set[torch.dtype]]:
         _replace(stack, autocast_mode.autocast, "__enter__", _noting(dtypes))
         stack.enter_context(cuda_means_cpu(lambda: None))
         stack.enter_context(_Devices())
+        _replace(stack, threading.Thread, "start", _with_devices(threading.Thread.start))
         had_group = dist.is_available() and dist.is_initialized()
         try:
             yield dtypes
@@ -148,6 +150,23 @@ class _Devices(TorchFunctionMode):
             if kwargs.get("pin_memory"):
                 kwargs["pin_memory"] = False
         return func(*map(_here, args), **(kwargs or {}))
+
+
+def _with_devices(original: Callable[[threading.Thread], None]) -> Callable[..., None]:
+    """The start of a thread that has the devices too: a mode is of one thread alone."""
+
+    @functools.wraps(original)
+    def start(thread: threading.Thread) -> None:
+        run = thread.run
+
+        def run_with_devices() -> None:
+            with _Devices():
+                run()
+
+        thread.run = run_with_devices  # type: ignore[method-assign]
+        original(thread)
+
+    return start
 
 
 _SAID: dict[Any, Any] = {

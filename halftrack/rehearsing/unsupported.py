@@ -21,32 +21,30 @@ _KNOWN = (
     (r"CUDA_HOME", "a CUDA extension, which is compiled as the script runs"),
     (r"No module named '(triton[^']*)'", "{}: Triton kernels"),
     (r"No module named '([^']*cuda[^']*)'", "{}: a CUDA extension"),
-    (r"active drivers", "a Triton kernel"),
+    (r"active drivers|libcuda\.so", "a Triton kernel or CUDA extension"),
 )
 
 
-def unsupported(error: BaseException, script: str) -> str | None:
+def unsupported(error: Exception) -> str | None:
     """Words for the part of a GPU that a script has failed without; None if it failed otherwise.
 
     Args:
-        error: the script's exception.
-        script: the script, beside which its own code is looked for.
+        error: the script's exception, whose traceback begins in the script.
     """
     told = str(error)
     if isinstance(error, NoStandInError):
-        return f"{_place(error, script)}: {told}"
+        return f"{_place(error)}: {told}"
     for pattern, words in _KNOWN:
         match = re.search(pattern, told)
         if match is not None:
             what = words.format(*match.groups())
-            return f"{_place(error, script)}: {what}, which no CPU runs; leave it out of this run"
+            return f"{_place(error)}: {what}, which no CPU runs; leave it out of this run"
     return None
 
 
-def _place(error: BaseException, script: str) -> str:
-    """The innermost line of the script's own folder; of all code if none is there."""
-    folder = Path(script).resolve().parent
+def _place(error: Exception) -> str:
+    """The innermost line of the script's own folder."""
     frames = traceback.extract_tb(error.__traceback__)
+    folder = Path(frames[0].filename).resolve().parent
     own = [f for f in frames if Path(f.filename).resolve().is_relative_to(folder)]
-    own = [frame for frame in own if "site-packages" not in frame.filename] or list(frames)
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}"

@@ -123,6 +123,19 @@ torch.backends.cudnn.benchmark = True
 model = Net().cuda()
 train(model, sgd(model))
 """,
+    "threads and copies": """
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+with ThreadPoolExecutor(1) as pool:
+    x = pool.submit(lambda: x.to(device, torch.float32)).result()
+model = Net().cuda()
+optimizer = sgd(model)
+average = copy.deepcopy(model)
+torch.save(average, sys.argv[0] + ".pth")
+assert average(x).is_cuda
+train(model, optimizer, x)
+""",
     "a type of tensor": """
 x = torch.cuda.FloatTensor([[1.0] * 6] * 8).type("torch.cuda.FloatTensor")
 model = Net().cuda()
@@ -286,6 +299,21 @@ raise KeyError("no such column")
     assert told.startswith("Traceback (most recent call last):\n  File")
     assert "train.py" in told.splitlines()[1]
     assert "halftrack" not in told
+
+
+def test_a_traceback_shows_no_frame_of_the_rehearsal(tmp_path: Path, capsys) -> None:
+    code = """
+model = Net().cuda()
+optimizer = sgd(model)
+try:
+    model(x[:, :2])
+except RuntimeError as error:
+    raise ValueError("shapes") from error
+"""
+    assert run(tmp_path, code).exit_code == 1
+    told = capsys.readouterr().err
+    assert "direct cause" in told
+    assert str(Path(run_script.__code__.co_filename).parents[1]) not in told
 
 
 @pytest.mark.parametrize(("code", "expected"), [("0", 0), ("7", 7), ("'bad'", 1), ("None", 0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +39,7 @@ def state() -> dict[str, Any]:
         "distributed": nn.parallel.DistributedDataParallel,
         "dist": dist,
         "mp": torch.multiprocessing,
+        "thread": threading.Thread,
         "storage": torch.UntypedStorage,
         "serialization": torch.serialization,
         "autocast": autocast_mode.autocast,
@@ -148,3 +150,19 @@ def test_checkpoints_recompute_with_the_same_random_numbers(gpu) -> None:
     ).square().sum().backward()
     assert x.grad is not None
     assert set(x.grad.tolist()) == {0.0, 8.0}
+
+
+def test_another_thread_has_the_devices_too(gpu) -> None:
+    seen: list[Any] = []
+
+    class Loader(threading.Thread):
+        def run(self) -> None:
+            seen.append(torch.zeros(2).to("cuda").is_cuda)
+
+    def load() -> None:
+        seen.append(torch.zeros(2, device="cuda").device.type)
+
+    for thread in (Loader(), threading.Thread(target=load)):
+        thread.start()
+        thread.join()
+    assert seen == [True, "cuda"]
