@@ -1,216 +1,38 @@
 """Models that nobody here wrote, rehearsed by name with random weights: what works, what it costs.
 
-    python benchmarks/any_model.py [--only NAME,...]
+    python benchmarks/any_model.py [--only "NAME;..."]
 
 torchvision and torch.nn are tried always; timm, transformers and segmentation_models_pytorch where
-they are installed. Columns: whether it runs; whether a planted overflow is named right, forward and
-backward; whether the fp32 islands found are exactly the planted module; whether the page is
-written; the processor time of a rehearsed step against one in fp32.
+they are installed. Columns: whether it runs; whether each module's dtypes are those of CUDA's
+autocast on fake CUDA tensors; whether a planted overflow is named right, forward and backward;
+whether the fp32 islands found are exactly the planted module; whether the page is written; the
+processor time of a rehearsed step against one in fp32.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from any_model_cases import Case, Step, cases
 from torch import Tensor, nn
 
 import halftrack
 from halftrack.precision import Precision
 from halftrack.precision.losses import loss_terms
 from halftrack.rehearsing import Report
+from halftrack.rehearsing.gpu_dtypes import dtypes_by_module
 
 FP16 = Precision("fp16", 256.0)
 GUIDE = Path(__file__).parents[1] / "docs/any_model.md"
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-Step = Callable[[nn.Module, Any], Any]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model, a batch for it, and a loss as its users write it."""
-
-    build: Callable[[], nn.Module]
-    batch: Callable[[], Any]
-    step: Step
-    package: str = "torch"
-
-
-def images(count: int, side: int) -> Callable[[], Any]:
-    return lambda: (torch.randn(count, 3, side, side), torch.arange(count) % 5)
-
-
-def classify(model: nn.Module, batch: Any) -> Tensor:
-    made = model(batch[0])
-    return F.cross_entropy(made, batch[1])
-
-
-def segment(model: nn.Module, batch: Any) -> Tensor:
-    made = model(batch[0])
-    made = made["out"] if isinstance(made, dict) else made
-    return F.cross_entropy(made, torch.zeros(made[:, 0].shape, dtype=torch.long))
-
-
-def detect(model: nn.Module, batch: Any) -> Any:
-    return model(*batch)
-
-
-def with_loss(model: nn.Module, batch: Any) -> Any:
-    return model(**batch)
-
-
-def square(model: nn.Module, batch: Any) -> Tensor:
-    made = model(**batch) if isinstance(batch, dict) else model(batch)
-    return (made[0] if isinstance(made, tuple) else made).float().square().mean()
-
-
-def boxed_images(side: int) -> Callable[[], Any]:
-    def batch() -> Any:
-        boxes = torch.tensor([[10.0, 10.0, side * 0.6, side * 0.7]])
-        target = {"boxes": boxes, "labels": torch.tensor([1])}
-        masks = torch.zeros(1, side, side, dtype=torch.uint8)
-        masks[:, 10:40, 10:40] = 1
-        return [torch.rand(3, side, side) for _ in range(2)], [target | {"masks": masks}] * 2
-
-    return batch
-
-
-def torchvision_cases() -> Iterator[tuple[str, Case]]:
-    import torchvision.models as tv
-
-    for name, side in (
-        *(("resnet18", 96), ("resnet50", 96), ("mobilenet_v3_small", 96), ("densenet121", 64)),
-        *(("efficientnet_b0", 96), ("convnext_tiny", 96), ("regnet_y_400mf", 96)),
-        *(("vit_b_16", 224), ("swin_t", 96), ("swin_v2_t", 96), ("shufflenet_v2_x1_0", 96)),
-    ):
-        build = getattr(tv, name)
-        yield name, Case(lambda build=build: build(num_classes=5), images(4, side), classify)
-    clip = lambda: (torch.randn(2, 3, 4, 56, 56), torch.arange(2))  # noqa: E731
-    yield "r3d_18", Case(lambda: tv.video.r3d_18(num_classes=5), clip, classify)
-    for name in ("deeplabv3_resnet50", "fcn_resnet50", "lraspp_mobilenet_v3_large"):
-        build = getattr(tv.segmentation, name)
-        bare = {"weights": None, "weights_backbone": None, "num_classes": 5}
-        yield name, Case(lambda build=build, bare=bare: build(**bare), images(2, 96), segment)
-    bare = {"weights": None, "weights_backbone": None, "num_classes": 3}
-    for name in (
-        *("fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2", "maskrcnn_resnet50_fpn"),
-        *("retinanet_resnet50_fpn", "fcos_resnet50_fpn", "ssd300_vgg16"),
-        "ssdlite320_mobilenet_v3_large",
-    ):
-        small = {} if name.startswith("ssd") else {"min_size": 128, "max_size": 128}
-        build = getattr(tv.detection, name)
-        made = lambda build=build, small=small: build(**bare, **small)  # noqa: E731
-        yield name, Case(made, boxed_images(128), detect)
-
-
-class Tagger(nn.Module):
-    """A recurrent network with a head."""
-
-    def __init__(self, kind: type[nn.LSTM] | type[nn.GRU]) -> None:
-        super().__init__()
-        self.embed = nn.Linear(16, 32)
-        self.recurrent, self.head = kind(32, 32, batch_first=True), nn.Linear(32, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The scores of each place."""
-        return self.head(self.recurrent(self.embed(x))[0])
-
-
-class Padded(nn.Module):
-    """An encoder with a padding mask."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.1)
-        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.head = nn.Linear(32, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The scores of each place; the last two are padding."""
-        padding = torch.zeros(x.shape[:2], dtype=torch.bool)
-        padding[:, -2:] = True
-        return self.head(self.encoder(x, src_key_padding_mask=padding))
-
-
-def torch_cases() -> Iterator[tuple[str, Case]]:
-    sequence = lambda: torch.randn(4, 12, 16)  # noqa: E731
-    tokens = lambda: torch.randn(4, 12, 32)  # noqa: E731
-    yield "LSTM", Case(lambda: Tagger(nn.LSTM), sequence, square)
-    yield "GRU", Case(lambda: Tagger(nn.GRU), sequence, square)
-    yield "TransformerEncoder (padded)", Case(Padded, tokens, square)
-    body = lambda wrap: nn.Sequential(wrap(nn.Linear(32, 64)), nn.ReLU(), nn.Linear(64, 5))  # noqa: E731
-    for name in ("weight_norm", "spectral_norm"):
-        wrap = getattr(nn.utils.parametrizations, name)
-        yield name, Case(lambda wrap=wrap: body(wrap), tokens, square)
-
-
-def timm_cases() -> Iterator[tuple[str, Case]]:
-    import timm
-
-    for name, side in (
-        *(("efficientnet_b0", 96), ("convnext_tiny", 96), ("vit_small_patch16_224", 224)),
-        *(("swin_tiny_patch4_window7_224", 224), ("beit_base_patch16_224", 224)),
-        *(("mixer_s16_224", 224), ("resnetv2_50", 96)),
-    ):
-        made = lambda name=name: timm.create_model(name, num_classes=5)  # noqa: E731
-        yield f"timm {name}", Case(made, images(2, side), classify, "timm")
-
-
-def transformers_cases() -> Iterator[tuple[str, Case]]:
-    import transformers as hf
-
-    small = {"vocab_size": 100, "hidden_size": 32, "num_attention_heads": 4}
-    small |= {"num_hidden_layers": 2, "intermediate_size": 64}
-
-    def words() -> dict[str, Tensor]:
-        ids = torch.randint(3, 100, (4, 16))
-        mask = torch.ones_like(ids)
-        mask[:2, 12:] = 0
-        return {"input_ids": ids, "attention_mask": mask, "labels": ids}
-
-    def one_label() -> dict[str, Tensor]:
-        return words() | {"labels": torch.arange(4) % 2}
-
-    gpt = hf.GPT2Config(vocab_size=100, n_embd=32, n_head=4, n_layer=2)
-    t5 = hf.T5Config(vocab_size=100, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
-    bert, llama = hf.BertConfig(**small), hf.LlamaConfig(**small)
-    for name, build, batch in (
-        ("GPT-2", lambda: hf.GPT2LMHeadModel(gpt), words),
-        ("Llama", lambda: hf.LlamaForCausalLM(llama), words),
-        ("BERT", lambda: hf.BertForSequenceClassification(bert), one_label),
-        ("T5", lambda: hf.T5ForConditionalGeneration(t5), words),
-    ):
-        yield f"transformers {name}", Case(build, batch, with_loss, "transformers")
-
-
-def smp_cases() -> Iterator[tuple[str, Case]]:
-    import segmentation_models_pytorch as smp
-
-    made = lambda: smp.Unet("resnet18", encoder_weights=None, classes=5)  # noqa: E731
-    yield "smp Unet", Case(made, images(2, 96), segment, "segmentation_models_pytorch")
-
-
-def cases() -> Iterator[tuple[str, Case]]:
-    for package, of_it in (
-        ("torchvision", torchvision_cases),
-        ("torch", torch_cases),
-        ("timm", timm_cases),
-        ("transformers", transformers_cases),
-        ("segmentation_models_pytorch", smp_cases),
-    ):
-        if importlib.util.find_spec(package) is not None:
-            yield from of_it()
 
 
 class Steep(torch.autograd.Function):
@@ -228,18 +50,19 @@ class Steep(torch.autograd.Function):
 
 
 def chosen(model: nn.Module, step: Step, batch: Any) -> tuple[str, float]:
-    """A layer in the middle of those that ran, and the largest value that it made."""
+    """A layer in the middle of those that gave a half result, and the largest value it made."""
     largest: dict[str, float] = {}
 
     def saw(path: str, made: Tensor) -> None:
-        largest[path] = max(largest.get(path, 0.0), float(made.abs().max()))
+        if made.dtype == FP16.dtype:
+            largest[path] = max(largest.get(path, 0.0), float(made.detach().abs().max()))
 
     hooks = [
         module.register_forward_hook(lambda _, __, made, path=path: saw(path, made))
         for path, module in model.named_modules()
         if type(module) in WEIGHTED and not hasattr(module, "parametrizations")
     ]
-    with torch.no_grad():
+    with FP16.autocast("cpu"):
         step(model, batch)
     for hook in hooks:
         hook.remove()
@@ -253,7 +76,20 @@ def rehearsed(model: nn.Module, case: Case, batch: Any, **how: Any) -> Report:
     return halftrack.rehearse(case.step, [batch], model=model, optimizer=optimizer, **how)
 
 
-def slower(model: nn.Module, case: Case, batch: Any, steps: int = 4) -> float:
+def dtypes(model: nn.Module, case: Case, batch: Any) -> str:
+    """Whether all modules give what they give on a GPU; if not, those that do not."""
+    try:
+        rehearsed, gpu = (
+            dtypes_by_module(case.step, batch, model=model, precision=FP16, device=device)
+            for device in ("cpu", "cuda")
+        )
+    except Exception as error:  # a row that says so
+        return f"{type(error).__name__}: {error}".splitlines()[0][:120]
+    other = [path for path in gpu if gpu[path] != rehearsed.get(path)]
+    return f"{len(gpu)}" if gpu and not other else f"{len(other)} of {len(gpu)} differ: {other[:2]}"
+
+
+def slower(model: nn.Module, case: Case, batch: Any, steps: int = 3) -> float:
     """The time of a rehearsed step over that of one in fp32."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     plain, ends = [], []
@@ -274,7 +110,9 @@ def tried(case: Case) -> dict[str, str]:
     """A row of the table."""
     torch.manual_seed(0)
     model, batch = case.build().train(), case.batch()
-    row = {"time": f"{slower(model, case, batch):.2f}", "runs": "yes"}
+    time_of = case.timed or case.batch
+    row = {"time": f"{slower(model, case, time_of()):.2f}", "runs": "yes"}
+    row["dtypes"] = dtypes(model, case, batch)
     path, largest = chosen(model, case.step, batch)
     layer = model.get_submodule(path)
 
@@ -316,19 +154,19 @@ def user_lines() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", help="names, with commas between them")
+    parser.add_argument("--only", help="names, with semicolons between them")
     names = parser.parse_args().only
-    columns = ("runs", "forward", "backward", "islands", "page", "time")
+    columns = ("runs", "dtypes", "forward", "backward", "islands", "page", "time")
     print(f"| model | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     times = []
     for name, case in cases():
-        if names and name not in names.split(","):
+        if names and name not in names.split(";"):
             continue
         try:
             row = tried(case)
         except Exception as error:  # a row that says so: the next model may do
-            row = {"runs": f"{type(error).__name__}: {error}"[:120]}
-        if "time" in row:
+            row = {"runs": f"{type(error).__name__}: {error}".splitlines()[0][:120]}
+        if "time" in row and case.timed is not None:
             times.append(float(row["time"]))
         print(f"| {name} | {' | '.join(row.get(column, '-') for column in columns)} |", flush=True)
     if times:

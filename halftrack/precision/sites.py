@@ -119,8 +119,8 @@ class ModuleSites:
         owner = next((path for path in map(self._owner, inputs) if path is not None), None)
         if owner is not None and (not module or owner.startswith(f"{module}.")):
             module = owner
-        learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-        if learns and torch._C._current_graph_task_id() == -1:
+        # Recomputed in the backward pass too: a reentrant checkpoint's gradients go this way.
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
             # The node has its number before its op comes by; the first op after it is its own.
             # Without an input that learns an op has no node, and would take a custom function's.
             number = torch._C._autograd._get_sequence_nr() - 1

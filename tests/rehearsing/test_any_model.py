@@ -311,6 +311,16 @@ def test_bf16_needs_no_loss_scale_and_ends_at_the_first_nan() -> None:
     assert bad.stopped is not None
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_a_scripted_part_is_rehearsed_and_put_back() -> None:
+    model = net()
+    model.norm = torch.jit.script(nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16)))  # type: ignore[assignment]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert rehearsed(model).must_change == ()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert rehearsed(model).steps
+
+
 def test_tf32_is_rehearsed_without_ranges() -> None:
     report = rehearsed(net(), precision="tf32", steps=1)
     assert not report.sampled
@@ -334,6 +344,40 @@ class Penalised(Net):
         made = super().forward(x)
         (slope,) = torch.autograd.grad(made.float().sum(), x, create_graph=True)
         return made + slope.square().mean()
+
+
+class Amplified(torch.autograd.Function):
+    """The identity, with a gradient that half does not hold."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * 2.0**60
+
+
+class AmplifyingLayer(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return Amplified.apply(super().forward(x))
+
+
+class Reentrant(Net):
+    """A middle whose forward and backward pass both run within the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.middle = AmplifyingLayer(16, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(checkpoint(self.middle, self.first(x), use_reentrant=True).relu())
+
+
+def test_a_gradient_within_a_reentrant_checkpoint_is_named() -> None:
+    torch.manual_seed(0)
+    (culprit,) = rehearsed(Reentrant(), steps=1).culprits
+    assert (culprit.where, culprit.direction) == ("middle", "backward")
 
 
 class Graph(Net):
