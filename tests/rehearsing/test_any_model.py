@@ -311,16 +311,6 @@ def test_bf16_needs_no_loss_scale_and_ends_at_the_first_nan() -> None:
     assert bad.stopped is not None
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
-def test_a_scripted_part_is_rehearsed_and_put_back() -> None:
-    model = net()
-    model.norm = torch.jit.script(nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16)))  # type: ignore[assignment]
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert rehearsed(model).must_change == ()
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert rehearsed(model).steps
-
-
 def test_tf32_is_rehearsed_without_ranges() -> None:
     report = rehearsed(net(), precision="tf32", steps=1)
     assert not report.sampled
