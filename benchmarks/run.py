@@ -123,15 +123,15 @@ CASES = {
         package="ultralytics",
         kind="program",
     ),
-    "transformers' Trainer (trl sft), fp16": Case(
-        "trl.scripts.sft",
-        "--model_name_or_path {}/llama --dataset_name {}/texts --output_dir {}/sft --fp16 true "
+    "transformers' Trainer (trl reward), fp16": Case(
+        "trl.scripts.reward",
+        "--model_name_or_path {}/llama --dataset_name {}/pairs --output_dir {}/reward --fp16 true "
         "--bf16 false --per_device_train_batch_size 2 --max_length 32 --dtype float32 "
-        "--report_to none --loss_type dft",
+        "--report_to none",
         package="trl",
         kind="module",
     ),
-    "the same, its loss in a Triton kernel": Case(
+    "trl sft, whose loss is a Triton kernel": Case(
         "trl.scripts.sft",
         "--model_name_or_path {}/llama --dataset_name {}/texts --output_dir {}/sft --fp16 true "
         "--bf16 false --per_device_train_batch_size 2 --max_length 32 --dtype float32 "
@@ -248,10 +248,14 @@ def make_llama(root: Path, numbers: np.random.Generator) -> None:
         eos_token_id=1,
     )
     LlamaForCausalLM(config).save_pretrained(root / "llama")
-    (root / "texts").mkdir()
     texts = [" ".join(f"w{n}" for n in numbers.integers(0, 98, 20)) for _ in range(40)]
-    lines = "\n".join(json.dumps({"text": text}) for text in texts)
-    (root / "texts" / "train.jsonl").write_text(lines)
+    pairs = [
+        {"chosen": one, "rejected": other} for one, other in zip(texts, texts[::-1], strict=True)
+    ]
+    for name, rows in {"texts": [{"text": text} for text in texts], "pairs": pairs}.items():
+        (root / name).mkdir()
+        lines = "\n".join(map(json.dumps, rows))
+        (root / name / "train.jsonl").write_text(lines)
 
 
 MADE: Sequence[Callable[[Path, np.random.Generator], None]] = (
