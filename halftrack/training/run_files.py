@@ -61,6 +61,7 @@ class RunFiles:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
         self._failing: dict[str, str] = {}  # what cannot be written of late, and why
+        self._refused: tuple[float, Mapping[str, Any]] | None = None  # the best, not yet written
         self.newest: Path | None = None
         """The newest step checkpoint that is whole on the disk."""
         self.best: float | None = None
@@ -82,6 +83,9 @@ class RunFiles:
         """
         path = self._folder / f"step_{step}.pth"
         self.wait()
+        if self._refused is not None:  # before the state, which says how good the best file is
+            self._writing = self._thread.submit(self._write_best, *self._refused)
+            self.wait()
         held = state()  # of processes that share a run, each tells the first what it has
         self.due_at = self._due_at()
         if self._writes:
@@ -108,12 +112,15 @@ class RunFiles:
             )
 
     def save_best(self, score: float, held: Mapping[str, Any]) -> None:
-        """Begin to write ``best.pth``, which has this score and holds this."""
+        """Begin to write ``best.pth``, which has this score and holds this.
+
+        What the disk refuses is tried again before the next step's file, unless there is better.
+        """
         self.wait()
-        if self._writes:
-            self._writing = self._thread.submit(self._write_best, score, _snapshot(held))
-        else:
+        if not self._writes:
             self.best = score
+        elif self._refused is None or score > self._refused[0]:
+            self._writing = self._thread.submit(self._write_best, score, _snapshot(held))
 
     def wait(self) -> None:
         """Wait until what is being written is on the disk, or has failed."""
@@ -137,8 +144,11 @@ class RunFiles:
                 prune(self._folder, keep=self._config.keep_checkpoints, newest=path)
 
     def _write_best(self, score: float, held: Mapping[str, Any]) -> None:
+        self._refused = None
         if self._written(self._folder / "best.pth", held, kind="best"):
             self.best = score
+        else:
+            self._refused = score, held
 
     def _written(self, path: Path, held: Mapping[str, Any], *, kind: str) -> bool:
         self._sync()
@@ -156,7 +166,7 @@ class RunFiles:
                 )
             self._failing[kind] = reason
             return False
-        if before := self._failing.pop(kind, ""):
+        if (before := self._failing.pop(kind, "")) and not self._failing:
             self._say(f"{path} is written, after: {before}")
         return True
 

@@ -146,7 +146,7 @@ def test_what_cannot_be_written_is_told_once_and_the_file_before_is_kept(
     files.wait()
     assert len(told) == 2
     assert f"{tmp_path / 'step_4.pth'} is written, after: " in told[1]
-    assert disk.wrote == ["step_1.pth", "step_4.pth"]
+    assert disk.wrote == ["step_1.pth", "best.pth", "step_4.pth"]
 
 
 def test_a_best_that_fits_where_steps_do_not_starts_no_second_line(
@@ -162,6 +162,24 @@ def test_a_best_that_fits_where_steps_do_not_starts_no_second_line(
         files.wait()
     assert len(told) == 1
     assert names(tmp_path) == ["best.pth"]
+
+
+def test_a_best_that_was_refused_is_written_before_the_next_step(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, files = Disk(monkeypatch), make()
+    disk.error = errno.ENOSPC
+    files.save_best(0.5, {"score": 0.5})
+    files.save_best(0.4, {"score": 0.4})
+    files.save_best(0.6, {"score": 0.6})
+    files.save(1, dict)
+    files.wait()
+    disk.error = None
+    files.save(2, lambda: {"best": files.best})
+    files.wait()
+    assert disk.wrote == ["best.pth", "step_2.pth"]
+    assert read_checkpoint(tmp_path / "best.pth") == {"score": 0.6}
+    assert read_checkpoint(tmp_path / "step_2.pth") == {"best": 0.6}
 
 
 def test_another_reason_is_told_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
