@@ -116,7 +116,7 @@ def tiny(name: str, out: Path) -> tuple[TrainedRecipe, Path]:
 
 
 def begin_life(recipe: TrainedRecipe, data_root: Path, out: Path) -> int:
-    """Fork a process that trains, from where the folder's run is; its id."""
+    """Fork a process that trains, from where the folder's run is (``--resume auto``); its id."""
     assert len(os.listdir("/proc/self/task")) == 1, "a fork would lose the other threads"
     said = out.with_suffix(".said")
     out.parent.mkdir(parents=True, exist_ok=True)
