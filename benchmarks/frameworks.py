@@ -16,6 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = {
     "plain_loop": "torch",
@@ -41,6 +43,7 @@ def steps_of(script: str) -> list[tuple[Any, ...]]:
 
 
 def main() -> None:
+    torch.set_num_threads(1)
     sys.path.insert(0, str(EXAMPLES))
     steps = {script: steps_of(script) for script in SCRIPTS}
     own = steps["plain_loop"]

@@ -107,15 +107,19 @@ def _tell(ended: ScriptRun, script: str, out: Path) -> None:
 
 def _line_of_progress() -> Callable[[int, int], None]:
     """Tells of progress now and then, in lines of stderr that do not disturb the script's own."""
-    start = last = time.monotonic()
+    lines: list[tuple[int, float]] = []  # steps done and the time of each line
 
     def told(done: int, total: int) -> None:
-        nonlocal last
         now = time.monotonic()
-        if done not in (1, total) and now - last < _PAUSE:
+        if not lines:  # the script's start is no part of a step's time
+            estimate = ""
+        elif lines[-1][0] < done and (done == total or now - lines[-1][1] >= _PAUSE):
+            first, start = lines[0]
+            left = (now - start) / (done - first) * (total - done)
+            estimate = f", about {left:.0f} s left"
+        else:
             return
-        last = now
-        left = (now - start) / done * (total - done)
-        print(f"halftrack: step {done} of {total}, about {left:.0f} s left", file=sys.stderr)
+        lines.append((done, now))
+        print(f"halftrack: step {done} of {total}{estimate}", file=sys.stderr)
 
     return told

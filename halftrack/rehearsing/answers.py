@@ -200,9 +200,7 @@ def _by_cause(skipped: Mapping[int, RehearsedStep]) -> list[list[int]]:
 def _steps(numbers: Sequence[int]) -> str:
     if len(numbers) == 1:
         return f"step {numbers[0]}"
-    more = len(numbers) - _NAMED
-    last = f" and {more} more" if more > 0 else ""
-    return f"steps {', '.join(map(str, numbers[:_NAMED]))}{last}; step {numbers[0]}"
+    return f"steps {_names(map(str, numbers))}; step {numbers[0]}"
 
 
 def _on_islands(findings: Findings) -> Answer:

@@ -62,14 +62,11 @@ class _Event:
         """Nothing to wait for."""
 
 
-class _Stream:
+class _Stream(_Context):
     """A stream whose work is done as soon as it is given."""
 
     device = DEVICE
     cuda_stream = stream_id = device_index = priority = 0
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
 
     def record_event(self, event: _Event | None = None) -> _Event:
         """The present moment."""
@@ -177,7 +174,7 @@ CUDA: dict[str, Any] = {
     **dict.fromkeys(("temperature", "power_draw", "clock_rate"), _zero),
     **dict.fromkeys((*_RESETS, *_SETTINGS), _none),
 }
-"""Names of ``torch.cuda``, and what is in their place."""
+"""Names of ``torch.cuda``, and what is in their place; ``Stream`` and ``Event`` are torch's too."""
 
 ACCELERATOR: dict[str, Any] = {
     "is_available": _always(True),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from halftrack.precision import Precision
 __all__ = ["training_in"]
 
 _PREPARED = ("forward", "_original_forward", "_is_accelerate_prepared")
+_HELD = ("_models", "_optimizers", "_schedulers", "_dataloaders")
+"""Lists of an ``Accelerator`` of all that it has prepared."""
 
 
 @contextmanager
@@ -39,7 +42,7 @@ def training_in(precision: Precision, trainer: Any, model: nn.Module) -> Iterato
         UserError: for a trainer of another kind, on another device, of several processes, and for
             a model that was prepared before.
     """
-    own, *bases = _class_names(trainer)
+    own, *bases = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(trainer).__mro__)
     known = next((name for name in (own, *bases) if name in _FRAMEWORKS), None)
     if known is None:
         raise UserError(
@@ -48,10 +51,6 @@ def training_in(precision: Precision, trainer: Any, model: nn.Module) -> Iterato
         )
     with _FRAMEWORKS[known](precision, trainer, model):
         yield
-
-
-def _class_names(trainer: Any) -> list[str]:
-    return [f"{kind.__module__}.{kind.__qualname__}" for kind in type(trainer).__mro__]
 
 
 def _check_place(device: torch.device, processes: int, how: str) -> None:
@@ -63,11 +62,12 @@ def _check_place(device: torch.device, processes: int, how: str) -> None:
 
 
 @contextmanager
-def _lightning(precision: Precision, trainer: Any, model: nn.Module) -> Iterator[None]:
+def _lightning(
+    plugins_of: str, precision: Precision, trainer: Any, model: nn.Module
+) -> Iterator[None]:
     strategy = trainer.strategy
     _check_place(strategy.root_device, trainer.world_size, 'Trainer(accelerator="cpu", devices=1)')
-    package = next(name for name in _class_names(trainer) if name in _FRAMEWORKS)
-    plugins = importlib.import_module(package.replace(".trainer.trainer.Trainer", ".plugins"))
+    plugins = importlib.import_module(plugins_of)
     name = {"fp16": "16-mixed", "bf16": "bf16-mixed", "tf32": "32-true"}[precision.name]
     before = strategy.precision_plugin
     if before.precision != name:
@@ -93,6 +93,7 @@ def _accelerate(precision: Precision, accelerator: Any, model: nn.Module) -> Ite
         )
     state, handler = accelerator.state, accelerator.scaler_handler
     before = state._mixed_precision, accelerator.native_amp, accelerator.scaler
+    held = {name: list(getattr(accelerator, name)) for name in _HELD}
     kept = {name: vars(model)[name] for name in _PREPARED if name in vars(model)}
     state._mixed_precision = precision.name if precision.is_half else "no"
     accelerator.native_amp = precision.is_half
@@ -105,7 +106,8 @@ def _accelerate(precision: Precision, accelerator: Any, model: nn.Module) -> Ite
         state._mixed_precision, accelerator.native_amp, accelerator.scaler = before
         for optimizer in accelerator._optimizers:
             optimizer.scaler = accelerator.scaler  # a step outside would unscale for nothing
-        accelerator._optimizers.clear()
+        for name, prepared_before in held.items():
+            getattr(accelerator, name)[:] = prepared_before
         for name in _PREPARED:
             vars(model).pop(name, None)
         vars(model).update(kept)
@@ -122,8 +124,8 @@ def _transformers(precision: Precision, trainer: Any, model: nn.Module) -> Itera
 
 
 _FRAMEWORKS: dict[str, Callable[[Precision, Any, nn.Module], AbstractContextManager[None]]] = {
-    "lightning.pytorch.trainer.trainer.Trainer": _lightning,
-    "pytorch_lightning.trainer.trainer.Trainer": _lightning,
+    "lightning.pytorch.trainer.trainer.Trainer": partial(_lightning, "lightning.pytorch.plugins"),
+    "pytorch_lightning.trainer.trainer.Trainer": partial(_lightning, "pytorch_lightning.plugins"),
     "transformers.trainer.Trainer": _transformers,
     "accelerate.accelerator.Accelerator": _accelerate,
 }

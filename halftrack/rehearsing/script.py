@@ -20,12 +20,11 @@ from halftrack.precision.dtypes import HALF
 from halftrack.rehearsing.report import Report
 from halftrack.rehearsing.script_watch import EnoughSteps, ScriptWatch
 from halftrack.rehearsing.stand_in import gpu_stood_in
-from halftrack.rehearsing.unsupported import unsupported
+from halftrack.rehearsing.unsupported import PACKAGE, unsupported
 
 __all__ = ["ScriptRun", "run_script"]
 
 _BEFORE = (__file__, runpy.__file__, "<frozen runpy>")
-_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 _FP32 = "the script entered no autocast region in half: it trains in fp32"
 
 
@@ -82,10 +81,9 @@ def run_script(
                     runpy.run_module(script, run_name="__main__", alter_sys=True)
                 else:
                     runpy.run_path(script, run_name="__main__")
-        except EnoughSteps:
-            pass
         except BaseException as raised:
-            error, code = _from_the_script_on(raised), _exit_code(raised)
+            if not _descends_from(raised, EnoughSteps):
+                error, code = _from_the_script_on(raised), _exit_code(raised)
     refused = None
     if isinstance(error, Exception):
         _print_traceback(error)
@@ -111,12 +109,17 @@ def _as_python(script: str, arguments: Sequence[str], *, is_module: bool) -> Ite
         os.chdir(folder)
 
 
-def _exit_code(error: BaseException) -> int:
+def _descends_from(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether it is of this kind, or was raised while one was handled: scripts end in own ways."""
     seen: BaseException | None = error
-    while seen is not None:  # a framework may end in its own way at Ctrl-C
-        if isinstance(seen, KeyboardInterrupt):
-            return 130
+    while seen is not None and not isinstance(seen, kind):
         seen = seen.__context__
+    return seen is not None
+
+
+def _exit_code(error: BaseException) -> int:
+    if _descends_from(error, KeyboardInterrupt):
+        return 130
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     return 1
@@ -136,7 +139,7 @@ def _print_traceback(error: Exception) -> None:
     parts: list[traceback.TracebackException | None] = [told]
     for part in parts:
         if part is not None:
-            kept = [frame for frame in part.stack if not frame.filename.startswith(_PACKAGE)]
+            kept = [frame for frame in part.stack if not frame.filename.startswith(PACKAGE)]
             part.stack = traceback.StackSummary.from_list(kept)
             parts += [part.__cause__, part.__context__]
     print("".join(told.format()), end="", file=sys.stderr)

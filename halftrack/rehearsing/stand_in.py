@@ -59,7 +59,6 @@ def gpu_stood_in() -> Iterator[set[torch.dtype]]:
         _replace(stack, autocast_mode.autocast, "__enter__", _noting(dtypes))
         stack.enter_context(cuda_means_cpu(lambda: None))
         stack.enter_context(_Devices())
-        _replace(stack, threading.Thread, "start", _with_devices(threading.Thread.start))
         had_group = dist.is_available() and dist.is_initialized()
         try:
             yield dtypes
@@ -101,7 +100,9 @@ def _cuda() -> Iterator[Replaced]:
     for name, new in NVTX.items():
         yield cuda.nvtx, name, new
     for name, new in ACCELERATOR.items():
-        yield getattr(torch, "accelerator", cuda), name, new
+        yield torch.accelerator, name, new
+    for name in ("Stream", "Event"):
+        yield torch, name, CUDA[name]
 
 
 def _devices() -> Iterator[Replaced]:
@@ -114,6 +115,10 @@ def _devices() -> Iterator[Replaced]:
     yield torch, "compile", _compile
     yield nn.Module, "compile", lambda *_, **__: None
     yield torch.serialization, "_get_restore_location", _restore_location()
+    # A mode is of one thread alone, and none while torch handles Tensor.backward.
+    yield threading.Thread, "start", _start_with_devices(threading.Thread.start)
+    run_backward: Any = torch.autograd._engine_run_backward  # type: ignore[attr-defined]
+    yield torch.autograd, "_engine_run_backward", _with_devices(run_backward)
 
 
 def _processes() -> Iterator[Replaced]:
@@ -152,18 +157,23 @@ class _Devices(TorchFunctionMode):
         return func(*map(_here, args), **(kwargs or {}))
 
 
-def _with_devices(original: Callable[[threading.Thread], None]) -> Callable[..., None]:
-    """The start of a thread that has the devices too: a mode is of one thread alone."""
+def _with_devices(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with the devices, wherever it is called."""
+
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with _Devices():
+            return original(*args, **kwargs)
+
+    return call
+
+
+def _start_with_devices(original: Callable[[threading.Thread], None]) -> Callable[..., None]:
+    """The start of a thread that has the devices too."""
 
     @functools.wraps(original)
     def start(thread: threading.Thread) -> None:
-        run = thread.run
-
-        def run_with_devices() -> None:
-            with _Devices():
-                run()
-
-        thread.run = run_with_devices  # type: ignore[method-assign]
+        thread.run = _with_devices(thread.run)  # type: ignore[method-assign]
         original(thread)
 
     return start

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from pathlib import Path
 
 from halftrack.errors import UserError
 
-__all__ = ["NoStandInError", "unsupported"]
+__all__ = ["PACKAGE", "NoStandInError", "unsupported"]
+
+PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+"""Beginning of the path of all code of halftrack, which no line of a script's is in."""
 
 
 class NoStandInError(UserError):
@@ -31,6 +35,8 @@ def unsupported(error: Exception) -> str | None:
     Args:
         error: the script's exception, whose traceback begins in the script.
     """
+    if error.__traceback__ is None:  # it ended before the script's first line
+        return None
     told = str(error)
     if isinstance(error, NoStandInError):
         return f"{_place(error)}: {told}"
@@ -43,8 +49,15 @@ def unsupported(error: Exception) -> str | None:
 
 
 def _place(error: Exception) -> str:
-    """The innermost line of the script's own folder."""
+    """The innermost line of the script's own folder that is not of a package installed there."""
     frames = traceback.extract_tb(error.__traceback__)
     folder = Path(frames[0].filename).resolve().parent
-    own = [f for f in frames if Path(f.filename).resolve().is_relative_to(folder)]
+    own = [frame for frame in frames if _is_own(frame.filename, folder)] or frames
     return f"{Path(own[-1].filename).name}:{own[-1].lineno}"
+
+
+def _is_own(filename: str, folder: Path) -> bool:
+    if filename.startswith((PACKAGE, "<")):
+        return False
+    path = Path(filename).resolve()
+    return path.is_relative_to(folder) and "site-packages" not in path.relative_to(folder).parts

@@ -7,9 +7,12 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from halftrack.cli.run import _line_of_progress
 
 SCRIPT = """
 import os, signal, sys
@@ -98,6 +101,22 @@ def test_a_module_is_named_with_its_dots(halftrack, place: Path, capsys) -> None
     sys.modules.pop("train", None)
 
 
+def test_progress_estimates_from_the_first_step_on_and_never_tells_a_step_twice(
+    monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    # The first line at 100 s, and then a step every 6 s; two of them end with two optimizers.
+    moments = iter([100.0, 106.0, 112.0, 112.0, 118.0, 118.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(moments))
+    told = _line_of_progress()
+    for done in (1, 2, 3, 3, 4, 4):
+        told(done, 4)
+    assert capsys.readouterr().err.splitlines() == [
+        "halftrack: step 1 of 4",
+        "halftrack: step 3 of 4, about 6 s left",
+        "halftrack: step 4 of 4, about 0 s left",
+    ]
+
+
 def test_on_a_terminal_it_tells_of_progress_on_stderr_alone(place: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "halftrack", "run", "train.py", "--steps", "2"]
@@ -105,5 +124,6 @@ def test_on_a_terminal_it_tells_of_progress_on_stderr_alone(place: Path) -> None
     os.close(theirs)
     told = os.read(ours, 10_000).decode()
     os.close(ours)
-    assert "halftrack: step 1 of 2, about " in told
+    assert "halftrack: step 1 of 2\r\n" in told
+    assert "halftrack: step 2 of 2, about 0 s left" in told
     assert "halftrack: step" not in answer.stdout.decode()

@@ -97,7 +97,9 @@ class Accelerator:
         self.native_amp, self.scaler = False, None
         kwargs = {"init_scale": init_scale}
         self.scaler_handler = SimpleNamespace(to_kwargs=lambda: kwargs) if init_scale else None
+        self._models, self._schedulers = list[nn.Module](), list[Any]()
         self._optimizers: list[AcceleratedOptimizer] = []
+        self._dataloaders = ["prepared before"]
 
     @property
     def state(self) -> Any:
@@ -110,6 +112,8 @@ class Accelerator:
             model._original_forward = model.forward
             region = torch.autocast("cpu", dtypes[self.state._mixed_precision])
             model.forward = MethodType(region(type(model).forward), model)
+        self._models.append(model)
+        self._dataloaders.append("prepared inside")
         self._optimizers.append(AcceleratedOptimizer(optimizer, self.scaler))
         return self._optimizers[-1]
 
@@ -210,6 +214,14 @@ def test_a_step_outside_is_not_unscaled() -> None:
         optimizer = accelerator.prepare(model, sgd(model))
         assert optimizer.scaler is not None
     assert optimizer.scaler is None
+
+
+def test_what_was_prepared_inside_is_not_held_outside() -> None:
+    accelerator, model = Accelerator(), Net()
+    with watching(model, accelerator):
+        accelerator.prepare(model, sgd(model))
+    assert accelerator._models == accelerator._optimizers == accelerator._schedulers == []
+    assert accelerator._dataloaders == ["prepared before"]
 
 
 @pytest.mark.parametrize(

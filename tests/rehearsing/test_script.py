@@ -365,6 +365,36 @@ def test_what_no_cpu_can_do_is_named_with_its_line(tmp_path: Path, what: str) ->
     assert ended.exit_code == 1
 
 
+def test_lines_of_a_package_installed_beside_the_script_are_not_its_own(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    library = tmp_path / ".venv" / "site-packages" / "halftrack_test_library.py"
+    library.parent.mkdir(parents=True)
+    library.write_text("import importlib\nload = importlib.import_module")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(library.parent)])
+    ended = run(tmp_path, "import halftrack_test_library\nhalftrack_test_library.load('my_cuda')")
+    sys.modules.pop("halftrack_test_library")
+    assert ended.refused is not None
+    assert ended.refused.startswith(f"train.py:{len(HEAD.splitlines()) + 2}: my_cuda: a CUDA ext")
+
+
+def test_a_module_that_does_not_exist_is_the_scripts_own_error() -> None:
+    ended = run_script("no_cuda_pkg.train", is_module=True)
+    assert (ended.exit_code, ended.refused, ended.report) == (1, None, None)
+
+
+@pytest.mark.parametrize("ending", ["except:\n    sys.exit(1)", "finally:\n    print(missing)"])
+def test_a_script_that_ends_in_its_own_way_after_the_last_step_ended_well(
+    tmp_path: Path, ending: str
+) -> None:
+    code = f"model = Net()\ntry:\n    train(model, sgd(model))\n{ending}"
+    ended = run(tmp_path, code)
+    assert ended.exit_code == 0
+    assert ended.report is not None
+    assert (len(ended.report.steps), ended.report.notes) == (3, ())
+
+
 def test_it_finds_what_python_would_have_given_it(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "beside.py").write_text("")
     code = f"""

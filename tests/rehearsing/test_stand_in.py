@@ -43,11 +43,14 @@ def state() -> dict[str, Any]:
         "storage": torch.UntypedStorage,
         "serialization": torch.serialization,
         "autocast": autocast_mode.autocast,
+        "autograd": torch.autograd,
     }
     names = {f"{kind}.{n}": v for kind, owner in owners.items() for n, v in vars(owner).items()}
     return names | {
         "generator": torch.Generator,
         "compile": torch.compile,
+        "stream": torch.Stream,
+        "event": torch.Event,
         "default": torch.set_default_device,
         "modes": torch.overrides._get_current_function_mode_stack(),
         "autocast": torch.is_autocast_enabled("cuda"),
@@ -150,6 +153,40 @@ def test_checkpoints_recompute_with_the_same_random_numbers(gpu) -> None:
     ).square().sum().backward()
     assert x.grad is not None
     assert set(x.grad.tolist()) == {0.0, 8.0}
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_code_within_a_backward_pass_has_the_gpu(gpu, use_reentrant: bool) -> None:
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x + x
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Tensor:
+            assert grad.is_cuda
+            return grad * torch.full((), 2.0, device="cuda")
+
+    def part(x: Tensor) -> Tensor:
+        return Double.apply(x * torch.ones(2, device="cuda"))
+
+    x = torch.ones(2, device="cuda", requires_grad=True)
+    y = torch.utils.checkpoint.checkpoint(part, x, use_reentrant=use_reentrant)
+    y.register_hook(lambda grad: grad + torch.ones(2, device="cuda:0"))
+    (gradient,) = torch.autograd.grad(part(x).sum(), x)
+    y.sum().backward()
+    assert x.grad is not None
+    assert (gradient.tolist(), x.grad.tolist()) == ([2.0, 2.0], [4.0, 4.0])
+
+
+def test_streams_and_events_of_any_device_do_nothing(gpu) -> None:
+    start, end = (torch.Event("cuda", enable_timing=True) for _ in "ab")
+    start.record()
+    with torch.Stream(device="cuda") as stream:
+        stream.wait_stream(torch.accelerator.current_stream())
+    end.record(stream)
+    end.synchronize()
+    assert start.elapsed_time(end) >= 0.0
 
 
 def test_another_thread_has_the_devices_too(gpu) -> None:

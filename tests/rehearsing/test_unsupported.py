@@ -40,6 +40,10 @@ def test_an_error_of_the_scripts_own_is_left_to_its_traceback(error: Exception) 
     assert unsupported(error) is None
 
 
+def test_an_error_before_the_scripts_first_line_has_none() -> None:
+    assert unsupported(ModuleNotFoundError("No module named 'cuda_pkg'")) is None
+
+
 def test_the_innermost_line_of_the_scripts_folder_is_named() -> None:
     library = torch.library.Library("halftrack_test", "DEF")
     library.define("for_gpus(Tensor x) -> Tensor")
