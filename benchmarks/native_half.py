@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/native_half.py [MODEL ...] [--rounds 5] [--size 304 544]
 
-The four R50 models with the weights of the golden values: inference of a frame (of ReID: of 8
-crops) in fp32 and in the CPU's own bf16 in turn, in CPU seconds; and how far answers that no
-threshold decides are from fp32's, in shares of their norm, in the rehearsed and the own bf16.
+The four R50 models with the weights of the golden values: inference of a frame (of SELSA: a
+reference and a frame; of ReID: 8 crops) in fp32 and in the CPU's own bf16 in turn, in CPU seconds;
+and how far answers that no threshold decides are from fp32's, in shares of their norm, in the
+rehearsed and the own bf16.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from measure import (
 )
 from torch import Tensor, nn
 
+from halftrack.frames import Frame
 from halftrack.interop.onnx.compare import difference_of, session
 from halftrack.interop.onnx.write import round_weights, write_onnx
 from halftrack.layers.folding import folded_copy
@@ -36,7 +37,6 @@ from halftrack.recipes import load_recipe
 
 Answer = Callable[[], dict[str, Tensor]]
 Size = tuple[int, int]
-FOUND = ("boxes", "scores", "labels")
 
 
 class Files:
@@ -44,7 +44,7 @@ class Files:
 
     def __init__(self, files: list[Path]) -> None:
         self.files = files
-        self.sessions = [session(file, threads=torch.get_num_threads()) for file in files]
+        self.sessions = [session(file) for file in files]
 
     def answer(self, place: int, **inputs: Tensor) -> dict[str, Tensor]:
         """The answer, by name, of one of the files."""
@@ -54,14 +54,15 @@ class Files:
         return dict(zip((each.name for each in running.get_outputs()), answer, strict=True))
 
 
+def detections(model: nn.Module, frame: Frame) -> dict[str, Tensor]:
+    """A detector's own answer, by the names of a graph's outputs."""
+    found = model.detect(frame)
+    return {"boxes": found.boxes_xyxy, "scores": found.scores, "labels": found.labels}
+
+
 def of_detector(model: nn.Module, files: Files, size: Size) -> tuple[Answer, Answer]:
     (frame,) = golden_video(1, *size)
-
-    def own() -> dict[str, Tensor]:
-        found = model.detect(frame)
-        return dict(zip(FOUND, (found.boxes_xyxy, found.scores, found.labels), strict=True))
-
-    return own, lambda: files.answer(0, image=frame.image)
+    return lambda: detections(model, frame), lambda: files.answer(0, image=frame.image)
 
 
 def of_selsa(model: nn.Module, files: Files, size: Size) -> tuple[Answer, Answer]:
@@ -69,12 +70,10 @@ def of_selsa(model: nn.Module, files: Files, size: Size) -> tuple[Answer, Answer
     model.start(references)
     lent = [files.answer(0, image=each.image) for each in references]
     memory = {name: torch.cat([each[name] for each in lent], dim=1) for name in lent[0]}
-
-    def own() -> dict[str, Tensor]:
-        found = model.detect(frame)
-        return dict(zip(FOUND, (found.boxes_xyxy, found.scores, found.labels), strict=True))
-
-    return own, lambda: files.answer(1, image=frame.image, **memory)
+    return (
+        lambda: detections(model, frame),
+        lambda: files.answer(1, image=frame.image, **memory),
+    )
 
 
 def of_reid(model: nn.Module, files: Files, size: Size) -> tuple[Answer, Answer]:

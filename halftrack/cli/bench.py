@@ -54,7 +54,7 @@ def bench(
     from halftrack.recipes import choose_device
     from halftrack.studies.bench.run import bench as measure
 
-    with nullcontext() if as_json else progress_bar("timing", steps) as progress:
+    with nullcontext() if as_json else progress_bar("timing") as progress:
         found = measure(
             chosen, rounds=steps, image=image, device=choose_device(device), progress=progress
         )

@@ -16,7 +16,12 @@ from halftrack.interop.onnx.packages import check_onnx
 
 __all__ = ["export", "publish"]
 
-_FORMATS = ("mmtracking", "safetensors", "torchscript", "onnx")
+_ENDINGS = {
+    "mmtracking": ".pth",
+    "safetensors": ".safetensors",
+    "torchscript": ".pt",
+    "onnx": ".onnx",
+}
 
 
 def export(
@@ -62,7 +67,7 @@ def export(
     trust: Trust = False,
 ) -> None:
     """Write the weights of a run for other programs."""
-    check_name("--format", form, _FORMATS)
+    check_name("--format", form, tuple(_ENDINGS))
     if half and form != "onnx":
         raise UserError(f"--half goes with --format onnx, not with {form}")
     check_new_file("--out", out)
@@ -78,8 +83,8 @@ def export(
     check_parts(None, detector, reid)
     if form == "onnx":
         check_onnx()
-    from halftrack.interop.checkpoints.export import FORMATS, recipe_of, weights_file
     from halftrack.interop.checkpoints.export import export as write
+    from halftrack.interop.checkpoints.export import recipe_of, weights_file
 
     file = None if run is None else weights_file(run)
     if source is not None:
@@ -87,7 +92,7 @@ def export(
     else:
         assert file is not None
         chosen = recipe_of(file)
-    target = out or Path(f"{chosen.name}{FORMATS.get(form, '.onnx')}")
+    target = out or Path(f"{chosen.name}{_ENDINGS[form]}")
     model = chosen.load_model(file, trust=trust)
     if form == "onnx":
         from halftrack.interop.onnx.write import write_onnx

@@ -24,8 +24,8 @@ from halftrack.training.checkpoint import newest_checkpoint, whole_file, write_c
 
 __all__ = ["FORMATS", "export", "recipe_of", "weights_file"]
 
-FORMATS = {"mmtracking": ".pth", "safetensors": ".safetensors", "torchscript": ".pt"}
-"""Names of the formats, and the endings of their files."""
+FORMATS = ("mmtracking", "safetensors", "torchscript")
+"""Names of the formats."""
 _MMTRACKING = "0.14.0"  # whose keys and shapes ours equal
 
 

@@ -25,14 +25,14 @@ _MOST_WITHOUT = 0.05
 
 @dataclass(frozen=True)
 class Difference:
-    """The distance of two answers, and the boxes of one that are not in the other."""
+    """The distance of two answers, and the boxes that only one of them has."""
 
     largest: float
     """The largest of any output, in shares of PyTorch's largest number where that is above 1."""
     boxes: int = 0
-    """Boxes that PyTorch found."""
+    """Boxes that PyTorch found, or onnxruntime if it found more."""
     without: int = 0
-    """Those of them that onnxruntime has not: two of nearly the same score, or an overlap at the
+    """Boxes that only one of them found: two of nearly the same score, or an overlap at the
     threshold, and another one is suppressed."""
 
     def __str__(self) -> str:
@@ -54,23 +54,23 @@ class Difference:
             )
 
 
-def session(file: Path, *, threads: int | None = None) -> Any:
-    """A session of onnxruntime that runs a file on the CPU."""
+def session(file: Path) -> Any:
+    """A session of onnxruntime that runs a file on the CPU, on as many threads as PyTorch has."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of every input that has a default
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    options.intra_op_num_threads = torch.get_num_threads()
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def difference(graph: Graph, file: Path, *, number: int = 1) -> Difference:
+def difference(graph: Graph, file: Path) -> Difference:
     """Compare a file with the graph that it was made of, on inputs that it was not traced with."""
-    inputs = graph.examples(number)
+    inputs = graph.examples(1)
     expected = graph(inputs)
-    running = session(file, threads=torch.get_num_threads())
-    found = running.run(list(expected), {name: value.numpy() for name, value in inputs.items()})
+    found = session(file).run(
+        list(expected), {name: value.numpy() for name, value in inputs.items()}
+    )
     named = {
         name: torch.from_numpy(np.asarray(value))
         for name, value in zip(expected, found, strict=True)
@@ -83,7 +83,8 @@ def difference_of(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
     boxes = without = 0
     if "boxes" in expected:
         rows, partners = _paired(expected, found)
-        boxes, without = len(expected["boxes"]), len(expected["boxes"]) - len(rows)
+        boxes = max(len(expected["boxes"]), len(found["boxes"]))
+        without = boxes - len(partners.unique())  # one box is not the partner of two
         expected = {name: value[rows] for name, value in expected.items()}
         found = {name: value[partners] for name, value in found.items()}
     return Difference(max(_apart(expected[name], found[name]) for name in expected), boxes, without)

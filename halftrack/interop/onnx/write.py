@@ -21,7 +21,7 @@ from halftrack.layers.folding import folded_copy
 from halftrack.recipes import Recipe
 from halftrack.training.checkpoint import whole_file
 
-__all__ = ["Written", "files_of", "round_weights", "write_onnx"]
+__all__ = ["Positional", "Written", "files_of", "round_weights", "write_onnx"]
 
 _OPSET = 20
 
@@ -90,14 +90,15 @@ def round_weights(model: nn.Module) -> None:
             weight.data.copy_(rounded)
 
 
-class _Positional(nn.Module):
-    """A graph's method as the exporter calls it."""
+class Positional(nn.Module):
+    """A graph as a module of one method, as torch's exporters take it."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.part, self.method = graph.module, graph.method
 
     def forward(self, *inputs: Tensor) -> Any:
+        """The graph's outputs for its inputs in order."""
         return getattr(self.part, self.method)(*inputs)
 
 
@@ -109,7 +110,7 @@ def _write(graph: Graph, file: Path, properties: dict[str, str], *, half: bool) 
     axes = [dict.fromkeys(graph.free_axes.get(name, ()), dynamic) for name in inputs]
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):
         program = torch.onnx.export(
-            _Positional(graph).eval(),
+            Positional(graph).eval(),
             tuple(inputs.values()),
             input_names=list(inputs),
             output_names=list(graph.outputs),
@@ -133,6 +134,7 @@ def _write(graph: Graph, file: Path, properties: dict[str, str], *, half: bool) 
 
 def _narrow(made: Any) -> None:
     """Keep what fp16 holds exactly in fp16, widened where it is read."""
+    import numpy as np
     import onnx
 
     casts = []
@@ -140,7 +142,8 @@ def _narrow(made: Any) -> None:
         if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2:
             continue
         values = onnx.numpy_helper.to_array(tensor)
-        halved = values.astype("float16")
+        with np.errstate(over="ignore"):  # a constant beyond fp16's range stays as it is
+            halved = values.astype("float16")
         if (halved == values).all():
             name = tensor.name
             tensor.CopyFrom(onnx.numpy_helper.from_array(halved, f"{name}_fp16"))

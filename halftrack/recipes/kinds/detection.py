@@ -132,6 +132,11 @@ class VideoDetectionRecipe(BackboneRecipe):
         scale = max(size), min(size)
         return [f"data.image_scale={scale}", *["data.scale_jitter=(1.0, 1.0)"] * jitters]
 
+    @property
+    def test_references(self) -> int:
+        """Number of reference frames, spread over a video."""
+        return self.data.test_references
+
     def sharing(self) -> tuple[Sharing, ...]:
         """Numbers of reference frames, on both sides of the key frame, and of clips in a pass."""
         data, training = self.data, self.training

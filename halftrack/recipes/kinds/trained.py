@@ -209,6 +209,11 @@ class TrainedRecipe(Recipe):
         height, width = self.image_size
         raise UserError(f"images of {self.name} are {height}x{width}: no other size can be set")
 
+    @property
+    def test_references(self) -> int:
+        """Number of reference frames that inference in a video begins with; none here."""
+        return 0
+
     def sharing(self) -> tuple[Sharing, ...]:
         """Numbers of what shares a pass, which decide how much memory a step takes."""
         field = self.batch_size_field
@@ -253,13 +258,21 @@ class TrainedRecipe(Recipe):
         return self
 
     def write_synthetic(
-        self, data_root: Path, *, seed: int, progress: Progress | None = None
+        self,
+        data_root: Path,
+        *,
+        seed: int,
+        frames: int = SyntheticVideo.frames,
+        size: tuple[int, int] = SyntheticVideo.size,
+        progress: Progress | None = None,
     ) -> Path:
         """Write synthetic video in the layout of the recipe's data; returns the data root.
 
         Args:
             data_root: a new or empty folder, or one that holds synthetic video.
             seed: of the video.
+            frames: length of each video.
+            size: height and width of its frames.
             progress: told (videos written, videos in all).
 
         Raises:
@@ -269,7 +282,12 @@ class TrainedRecipe(Recipe):
         if self.synthetic_layout is None:
             raise UserError(f"there is no synthetic video for {self.name}: give --data-root")
         settings = SyntheticVideo(
-            layout=self.synthetic_layout, seed=seed, train_videos=SYNTHETIC_VIDEOS, val_videos=1
+            layout=self.synthetic_layout,
+            seed=seed,
+            train_videos=SYNTHETIC_VIDEOS,
+            val_videos=1,
+            frames=frames,
+            size=size,
         )
         return write_synthetic(data_root, settings, overwrite=True, progress=progress)
 

@@ -42,6 +42,12 @@ class Benchmark:
     """Samples of a training step."""
     frames: int
     """Frames or crops of a call of inference; 0 if the model's inference is not known here."""
+    references: int
+    """Reference frames that inference in a video has; 0 of a model that takes none."""
+    epoch: int
+    """The epoch, 0-based, whose steps were timed: the first of the last of ``training.phases``."""
+    skipped: int
+    """Steps among those timed that moved nothing: a gradient was not finite."""
     warm_up: int
     """Rounds that came first and do not count."""
     training: Mapping[str, Spread]
@@ -77,11 +83,18 @@ class Benchmark:
         """Lines on what was timed."""
         height, width = self.image
         rounds = len(self.training["all"].seconds)
-        return [
+        lines = [
             self.computation,
             f"random weights, images of up to {height}x{width}; {rounds} rounds after "
             f"{self.warm_up} to warm up",
         ]
+        if self.epoch:
+            lines.append(f"steps as from epoch {self.epoch + 1} on, where the last phase begins")
+        if self.skipped:
+            lines.append(f"{self.skipped} of {rounds} steps skipped: a gradient was not finite")
+        if self.references:
+            lines.append(f"a frame is seen with {self.references} references, embedded before")
+        return lines
 
     def numbers(self) -> dict[str, Any]:
         """All of it for JSON; times in seconds."""

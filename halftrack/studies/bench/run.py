@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,11 @@ from torch import nn
 
 from halftrack.errors import UserError
 from halftrack.frames import Clip, ClipBatch, CropBatch, FrameBatch, PairBatch
-from halftrack.recipes.kinds.trained import SYNTHETIC_VIDEOS
+from halftrack.precision import StepReport
 from halftrack.studies.bench.result import Benchmark, spreads
 from halftrack.studies.memory.step_sizes import resized
-from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import Batch, Learner
+from halftrack.training.compilation import check_compilation
 from halftrack.training.loop import batch_seed
 from halftrack.training.loop import steps as whole_steps
 from halftrack.training.passes import Pass
@@ -36,7 +37,7 @@ Seconds = dict[str, float]
 _OTHER = "between the layers"
 FILM_SIZE = (720, 1280)
 """Height and width of the frames that are decoded."""
-_FRAMES = 8
+_FRAMES = 8  # the fewest of a synthetic video
 
 
 def bench(
@@ -51,7 +52,8 @@ def bench(
     """Time training steps and inference on synthetic video, with random weights.
 
     Frames of 720x1280 are decoded and resized to the recipe's own size in this process. The
-    learning rate is 0, so that all rounds compute the same.
+    learning rate is 0, so that the weights stay as they are. Steps are those of the last of
+    ``training.phases``, in which most is trained.
 
     Args:
         recipe: what is timed, in its precision.
@@ -62,34 +64,40 @@ def bench(
         progress: told (rounds done, rounds in all).
 
     Raises:
-        ValueError: for a size that the recipe cannot have, and for a recipe that has no synthetic
-            video.
+        ValueError: for a size that the recipe cannot have, for a recipe that has no synthetic
+            video, and if ``training.compile`` asks for what cannot be had.
     """
     device = device or torch.device("cpu")
+    check_compilation(recipe.training, recipe.precision, device)
+    if recipe.synthetic_layout is None:
+        raise UserError(f"there is no synthetic video for {recipe.name}: it cannot be timed")
     recipe = resized(recipe, image=image).reading_synthetic()
     count, clock = warm_up + rounds, _Clock(device)
     with tempfile.TemporaryDirectory() as folder:
-        root = _film(recipe, Path(folder) / "data")
+        root = recipe.write_synthetic(Path(folder) / "data", seed=0, frames=_FRAMES, size=FILM_SIZE)
         recipe = recipe.settled(root)
         recipe = replace(recipe, training=replace(recipe.training, lr=0.0))
         config, precision = recipe.training, recipe.precision
         source = recipe.training_source(root)
         model = placed(recipe.build_model(), config, precision, device)
         learner = Learner(model, config, precision, device=device, batches_per_epoch=len(source))
-        learner.begin_epoch(0)
+        begun = [phase.first_epoch for phase in config.phases if phase.first_epoch < config.epochs]
+        epoch = max(begun, default=0)
+        learner.begin_epoch(epoch)
         batches = source.batches(
-            seed=0, epoch=0, places=range(count * config.accumulate), workers=0, pin=False
+            seed=0, epoch=epoch, places=range(count * config.accumulate), workers=0, pin=False
         )
-        seeded = ((each.to(device), batch_seed(0, 0, k)) for k, each in enumerate(batches))
-        steps, trained = whole_steps(seeded, config), list[Seconds]()
+        seeded = ((each.to(device), batch_seed(0, epoch, k)) for k, each in enumerate(batches))
+        steps, trained, skipped = whole_steps(seeded, config), list[Seconds](), list[bool]()
         for _ in range(count):
-            seconds, passes = _step(learner, steps, clock)
+            seconds, passes, report = _step(learner, steps, clock)
             trained.append(seconds)
+            skipped.append(report.skipped)
             if progress is not None:
                 progress(len(trained), 2 * count)
     called = list[Seconds]()
     with precision.inference(device):
-        call, frames = _inference(model.eval(), passes[0][0])
+        call, frames = _inference(model.eval(), passes[0][0], recipe.test_references)
         while call is not None and len(called) < count:
             called.append(_call(model, call, clock))
             if progress is not None:
@@ -100,24 +108,13 @@ def bench(
         image=recipe.image_size,
         samples=sum(len(batch.sample_ids) for batch, _ in passes),
         frames=frames,
+        references=recipe.test_references,
+        epoch=epoch,
+        skipped=sum(skipped[warm_up:]),
         warm_up=warm_up,
         training=spreads(trained[warm_up:]),
         inference=spreads(called[warm_up:]),
     )
-
-
-def _film(recipe: TrainedRecipe, root: Path) -> Path:
-    """Write short videos of the size that films have; returns the data root."""
-    if recipe.synthetic_layout is None:
-        raise UserError(f"there is no synthetic video for {recipe.name}: it cannot be timed")
-    settings = SyntheticVideo(
-        layout=recipe.synthetic_layout,
-        train_videos=SYNTHETIC_VIDEOS,
-        val_videos=1,
-        frames=_FRAMES,
-        size=FILM_SIZE,
-    )
-    return write_synthetic(root, settings)
 
 
 class _Clock:
@@ -134,8 +131,8 @@ class _Clock:
 
 def _step(
     learner: Learner, steps: Iterator[list[Pass]], clock: _Clock
-) -> tuple[Seconds, list[Pass]]:
-    """Time a step: its data, and its passes one after the other."""
+) -> tuple[Seconds, list[Pass], StepReport]:
+    """Time a step: its data, its passes one after the other, and the optimizer's step."""
     start = clock()
     passes = next(steps)
     seconds = {"data": clock() - start, "forward": 0.0, "backward": 0.0, "optimizer": 0.0}
@@ -152,21 +149,24 @@ def _step(
         seconds["backward"] += clock() - done[0]
     handle.remove()
     began = clock()
-    learner.step()
+    report = learner.step()
     seconds["optimizer"] = clock() - began
-    return seconds | {"all": clock() - start}, passes
+    return seconds | {"all": clock() - start}, passes, report
 
 
-def _inference(model: Any, batch: Batch) -> tuple[Callable[[], object] | None, int]:
+def _inference(
+    model: Any, batch: Batch, references: int
+) -> tuple[Callable[[], object] | None, int]:
     """A call of inference on what a batch shows, and its number of frames or crops.
 
-    None for a batch of a kind that is not known here.
+    None for a batch of a kind that is not known here. A video has so many references, of which a
+    training clip has a few: those come again.
     """
     match batch:
         case ClipBatch():
-            return _inference(model, batch.clips[0])
+            return _inference(model, batch.clips[0], references)
         case Clip():
-            model.start(batch.references)
+            model.start(list(islice(cycle(batch.references), references)))
             return lambda: model.detect(batch.key), 1
         case FrameBatch():
             return lambda: model.detect(batch.frames[0]), 1

@@ -44,10 +44,17 @@ def test_a_box_elsewhere_or_of_another_label_is_no_partner(
     assert difference_of(ANSWER, ANSWER | changed) == Difference(0.0, boxes=3, without=1)
 
 
-def test_without_boxes_none_is_missing_and_none_is_paired() -> None:
+def test_boxes_that_only_one_has_are_without_a_partner() -> None:
     none = {name: value[:0] for name, value in ANSWER.items()}
-    assert difference_of(none, ANSWER) == Difference(0.0)
+    assert difference_of(none, none) == Difference(0.0)
+    assert difference_of(none, ANSWER) == Difference(0.0, boxes=3, without=3)
     assert difference_of(ANSWER, none) == Difference(0.0, boxes=3, without=3)
+
+
+def test_a_box_that_comes_twice_has_one_partner() -> None:
+    twice = {name: torch.cat([value, value[:1]]) for name, value in ANSWER.items()}
+    assert difference_of(ANSWER, twice) == Difference(0.0, boxes=4, without=1)
+    assert difference_of(twice, ANSWER) == Difference(0.0, boxes=4, without=1)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

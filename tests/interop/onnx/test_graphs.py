@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import pytest
 import torch
-import torchvision  # noqa: F401 - its operations must be known before a graph is read
 from lively import lively
 from torch import Tensor, nn
 
-from halftrack.interop.onnx.graphs import Graph, graphs_of
+from halftrack.interop.onnx.graphs import graphs_of
+from halftrack.interop.onnx.write import Positional
 from halftrack.layers.folding import folded_copy
 from halftrack.recipes.scoring.multi_object import TracktorParts
 
@@ -72,15 +71,6 @@ def test_crops_are_embedded_as_the_model_does() -> None:
     torch.testing.assert_close(graph(crops)["embeddings"], model.embed_images(crops["crops"]))
 
 
-class Read(nn.Module):
-    def __init__(self, graph: Graph) -> None:
-        super().__init__()
-        self.graph, self.part = graph, graph.module
-
-    def forward(self, *inputs: Tensor) -> Any:
-        return getattr(self.part, self.graph.method)(*inputs)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "part"), [(name, part) for name in NAMES for part in NAMES[name]])
 def test_what_torch_reads_answers_for_inputs_of_other_sizes(name: str, part: str) -> None:
@@ -92,7 +82,7 @@ def test_what_torch_reads_answers_for_inputs_of_other_sizes(name: str, part: str
     )
     with torch.no_grad(), warnings.catch_warnings(action="ignore"):
         read = torch.export.export(
-            Read(graph).eval(), tuple(inputs.values()), dynamic_shapes=(axes,)
+            Positional(graph).eval(), tuple(inputs.values()), dynamic_shapes=(axes,)
         ).module()
         found = read(*others.values())
     found = (found,) if isinstance(found, Tensor) else found

@@ -9,13 +9,14 @@ from halftrack.studies.bench.result import Benchmark, Spread, spreads
 ROUNDS = [{"data": 0.1, "all": 0.5}, {"data": 0.3, "all": 1.0}, {"data": 0.2, "all": 4.0}]
 
 
-def benchmark(inference: dict[str, Spread]) -> Benchmark:
+def benchmark(inference: dict[str, Spread], **told: int) -> Benchmark:
     return Benchmark(
         recipe="a",
         computation="computes on cpu in fp32",
         image=(192, 320),
         samples=4,
         frames=2 if inference else 0,
+        **{"references": 0, "epoch": 0, "skipped": 0, **told},
         warm_up=1,
         training=spreads(ROUNDS),
         inference=inference,
@@ -49,6 +50,15 @@ def test_inference_that_is_not_known_is_left_out() -> None:
     found = benchmark({})
     assert found.rates() == {"training": 4.0}
     assert list(found.tables()) == ["training: 4 samples/s"]
+
+
+def test_what_was_timed_is_told_where_it_is_not_plain() -> None:
+    assert len(benchmark({}).notes()) == 2
+    assert benchmark({}, epoch=10, skipped=2, references=14).notes()[2:] == [
+        "steps as from epoch 11 on, where the last phase begins",
+        "2 of 3 steps skipped: a gradient was not finite",
+        "a frame is seen with 14 references, embedded before",
+    ]
 
 
 def test_numbers_are_json_in_seconds() -> None:
