@@ -16,7 +16,7 @@ PROCESSES ?= auto
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(PROCESSES) --maxprocesses 8 --dist worksteal
 OR_TELL := > $(LOG) 2>&1 || { cat $(LOG) >&2; exit 1; }
 
-.PHONY: quickstart quickstart-full test check clean
+.PHONY: quickstart quickstart-full test check docs clean
 
 .venv/installed: pyproject.toml
 	@echo "installing halftrack and PyTorch into .venv: one to two minutes"
@@ -27,6 +27,11 @@ OR_TELL := > $(LOG) 2>&1 || { cat $(LOG) >&2; exit 1; }
 .venv/developing: .venv/installed
 	@echo "installing what checks it: pytest, ruff, mypy, import-linter, hypothesis"
 	@$(INSTALL) -e '.[dev]' $(OR_TELL)
+	@touch $@
+
+.venv/documenting: .venv/developing
+	@echo "installing what builds the documentation: mkdocs-material, mkdocstrings"
+	@$(INSTALL) -e '.[docs]' $(OR_TELL)
 	@touch $@
 
 # Tiny recipes in fp32 and fp16 on synthetic video, and a page of all of it.
@@ -48,6 +53,11 @@ check: .venv/developing
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST)
+
+# The pages of docs/ and benchmarks/ as a site; a warning, as of a link that leads nowhere, is an error.
+docs: .venv/documenting
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "written to build/docs/index.html"
 
 clean:
 	rm -rf .venv runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
