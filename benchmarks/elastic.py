@@ -8,7 +8,6 @@ The lines to be shown: every run ends by itself, with the weights of one that no
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -21,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from measure import machine
-from resume import differences, last_step
+from resume import differences, last_step, logged_steps
 
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.run_folder import holds_run
 
 SETTINGS = ("training.accumulate=2", "training.log_every=1", "training.checkpoint_every=3")
 LAYOUTS = {"selsa": "vid", "siamese": "sot"}
@@ -106,7 +106,7 @@ def killed(args: argparse.Namespace, out: Path, draws: random.Random, most: int)
 
 def newest(out: Path) -> int:
     """The step of the newest checkpoint; 0 without one."""
-    if not any(out.glob("step_*.pth")):
+    if not holds_run(out):
         return 0
     return int(newest_checkpoint(out)[1]["position"]["steps"])
 
@@ -151,9 +151,8 @@ def main() -> None:
         ends = read_checkpoint(newest_checkpoint(out)[0])
         different = differences(expected["state_dict"], ends["state_dict"])
         check(not different, f"{out}: {len(different)} tensors differ: {different[:5]}")
-        rows = [json.loads(row) for row in (out / "log.jsonl").read_text().splitlines()]
-        logged = [row["step"] for row in rows if row["mode"] == "train" and "loss" in row]
-        check(logged == list(range(1, steps + 1)), f"{out}: steps are missing in its log")
+        once = logged_steps(out) == list(range(1, steps + 1))
+        check(once, f"{out}: its log does not have each step once")
         check(not list(out.glob("*.lock")), f"{out}: a lock was left")
     tensors = len(expected["state_dict"])
     print(f"\n{done} kills in {number} runs; each ended by itself, {tensors} tensors bit for bit")

@@ -42,6 +42,12 @@ def last_step(out: Path) -> int:
     return max((row["step"] for row in map(json.loads, lines) if "step" in row), default=0)
 
 
+def logged_steps(out: Path) -> list[int]:
+    """Steps of the log's lines with losses, in their order."""
+    rows = [json.loads(row) for row in (out / "log.jsonl").read_text().splitlines()]
+    return [row["step"] for row in rows if row["mode"] == "train" and "loss" in row]
+
+
 def run_until(line: list[str], out: Path, step: int | None, *, limit: float) -> int:
     """Run a command to its end, or kill it with -9 once its log shows ``step``; its exit code."""
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -109,11 +115,10 @@ def main() -> int:
             raise SystemExit(f"start {count} was to be killed, but ended with exit code {code}")
     got = finished(args, broken, code)
     different = differences(expected["state_dict"], got["state_dict"])
-    logged = [json.loads(row) for row in (broken / "log.jsonl").read_text().splitlines()]
-    train = [row["step"] for row in logged if row["mode"] == "train" and "loss" in row]
+    once = logged_steps(broken) == list(range(1, total + 1))
     print(f"\n{len(expected['state_dict'])} tensors, {len(different)} different: {different[:5]}")
-    print(f"{total} steps, logged once each: {train == list(range(1, total + 1))}")
-    return 1 if different or train != list(range(1, total + 1)) else 0
+    print(f"{total} steps, logged once each: {once}")
+    return 1 if different or not once else 0
 
 
 if __name__ == "__main__":

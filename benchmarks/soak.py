@@ -13,7 +13,6 @@ import os
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before any thread is there
 
 import argparse
-import json
 import random
 import re
 import shutil
@@ -31,7 +30,7 @@ from typing import Any
 
 from damage import flipped, report
 from measure import machine
-from resume import differences, last_step
+from resume import differences, last_step, logged_steps
 
 from halftrack.cli.exits import UNSAVED
 from halftrack.recipes import load_recipe, train
@@ -41,6 +40,7 @@ from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint
 from halftrack.training.run_files import UnsavedWeightsError
+from halftrack.training.run_folder import holds_run
 
 # The tiny recipes, and what makes their runs short.
 RECIPES: dict[str, tuple[str, ...]] = {
@@ -174,7 +174,7 @@ def soak(
             if code is None:
                 found.kills += 1
                 found.while_writing += is_writing(out, born)
-                found.begun_anew += not has_files(out)
+                found.begun_anew += not holds_run(out)
                 saved = after_kill(out, saved, found)
         if code:
             raise LostError(f"{out} ended with exit code {code}: see {out.with_suffix('.said')}")
@@ -222,8 +222,8 @@ def after_kill(out: Path, saved: int, found: Soaked) -> int:
     reached = last_step(out)
     # A step is logged when the one before it has begun its file; the file before that is whole.
     begun = max(reached - 1, 0) // EVERY * EVERY
-    newest, torn = 0, []
-    if has_files(out):
+    newest, torn = 0, {}
+    if holds_run(out):
         _, state, torn = newest_checkpoint(out)
         newest = state["position"]["steps"]
     if torn or newest < max(saved, begun - EVERY):
@@ -234,12 +234,10 @@ def after_kill(out: Path, saved: int, found: Soaked) -> int:
 
 def unequal(expected: dict[str, Any], out: Path, got: dict[str, Any]) -> int:
     """Tensors of the run that differ from the undisturbed one's, and other parts that do."""
-    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    logged = [row["step"] for row in rows if row["mode"] == "train" and "loss" in row]
     # As text: a score of nothing is NaN.
     plain = ("position", "schedule", "loss_scale")
     parts = [str(got[part]) == str(expected[part]) for part in plain]
-    parts.append(logged == list(range(1, expected["position"]["steps"] + 1)))
+    parts.append(logged_steps(out) == list(range(1, expected["position"]["steps"] + 1)))
     parts.append(not any(out.glob("*.partial")))
     momenta = (
         {str(number): each["momentum_buffer"] for number, each in of["optimizer"]["state"].items()}
@@ -268,11 +266,6 @@ def squeeze(ballast: Path, room: int) -> None:
     if more > 0:
         with ballast.open("ab") as file, suppress(OSError):  # another was quicker
             os.posix_fallocate(file.fileno(), 0, file.tell() + more)
-
-
-def has_files(out: Path) -> bool:
-    """Whether a run has a checkpoint already."""
-    return any(out.glob("step_*.pth"))
 
 
 def told(said: Path) -> tuple[int, int]:
@@ -307,7 +300,7 @@ def fill(
         runs += 1
         with disk(folder / f"run_{runs}", 256) as out:
             pid, said = begin_life(recipe, data_root, out), out.with_suffix(".said")
-            code = wait_until(partial(has_files, out), pid)
+            code = wait_until(partial(holds_run, out), pid)
             while code is None and done < times:
                 before = told(said)
                 size = max(file.stat().st_size for file in out.glob("step_*.pth"))

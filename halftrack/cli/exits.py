@@ -24,7 +24,7 @@ UNUSABLE = 2
 BAD_VERDICT = 3
 """All was done, and the answer is bad: something must change, differs, or does not fit."""
 UNSAVED = 4
-"""The last weights of a run could not be written; what was written before is there."""
+"""The last or best weights of a run could not be written; what was written before is there."""
 
 # Rooms that import nothing of ours; one that is not loaded raised nothing.
 _USERS_ELSEWHERE = {

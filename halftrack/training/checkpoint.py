@@ -215,8 +215,10 @@ def _unsafe(error: pickle.UnpicklingError) -> str:
     return f"it holds more than tensors and plain values, or is no checkpoint ({refused})"
 
 
-def newest_checkpoint(folder: Path, ranks: Ranks = ALONE) -> tuple[Path, dict[str, Any], list[str]]:
-    """The newest intact step checkpoint of a run, and a line for every torn one passed over.
+def newest_checkpoint(
+    folder: Path, ranks: Ranks = ALONE
+) -> tuple[Path, dict[str, Any], dict[Path, str]]:
+    """The newest intact step checkpoint of a run, and why each torn one was passed over.
 
     Of several processes the first one chooses: a network disk may show one machine a file some time
     before it lists it on another.
@@ -224,7 +226,7 @@ def newest_checkpoint(folder: Path, ranks: Ranks = ALONE) -> tuple[Path, dict[st
     Raises:
         FileNotFoundError: if the folder holds none.
     """
-    torn: list[str] = []
+    torn: dict[Path, str] = {}
     if not ranks.is_first:
         path = ranks.of_first(folder)
         return path, read_checkpoint(path), torn
@@ -232,20 +234,18 @@ def newest_checkpoint(folder: Path, ranks: Ranks = ALONE) -> tuple[Path, dict[st
         try:
             state = read_checkpoint(path)
         except ValueError as error:
-            torn.append(str(error))
+            torn[path] = str(error)
         else:
             return ranks.of_first(path), state, torn
-    details = "".join(f"\n  {line}" for line in torn)
-    raise MissingFileError(f"nothing to resume: no intact step_*.pth in {folder}{details}")
+    best = folder / "best.pth"
+    use = f"; {best} has weights alone: begin with them elsewhere (--init)" if best.exists() else ""
+    details = "".join(f"\n  {line}" for line in torn.values())
+    raise MissingFileError(f"nothing to resume: no intact step_*.pth in {folder}{use}{details}")
 
 
-def prune(folder: Path, *, keep: int, newest: Path) -> None:
-    """Delete all but the ``keep`` newest step checkpoints; the best has another name and stays.
-
-    Files of a later step than the ``newest`` are those that a resume passed over: no help.
-    """
-    steps = [each for each in folder.glob("step_*.pth") if _step_of(each) <= _step_of(newest)]
-    for path in sorted(steps, key=_step_of, reverse=True)[keep:]:
+def prune(folder: Path, *, keep: int) -> None:
+    """Delete all but the ``keep`` newest step checkpoints; the best has another name and stays."""
+    for path in sorted(folder.glob("step_*.pth"), key=_step_of, reverse=True)[keep:]:
         path.unlink(missing_ok=True)
 
 

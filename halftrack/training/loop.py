@@ -81,7 +81,7 @@ def train(
 
     Raises:
         NonFiniteGradientError: a gradient that no smaller loss scale can mend.
-        UnsavedWeightsError: the last weights could not be written.
+        UnsavedWeightsError: the last or the best weights could not be written.
         FileNotFoundError: ``resume`` without a checkpoint.
         ValueError: ``resume`` with a checkpoint of another recipe, seed or other data, or a folder
             in use.

@@ -124,10 +124,12 @@ class Run:
             computes += f"; {ranks.size} processes, {share} of a step's batches each"
         if resume:
             path, state, torn = newest_checkpoint(self._out, ranks)
-            for line in torn:
-                self.log.say(f"passed over: {line}")
+            for reason in torn.values():
+                self.log.say(f"passed over: {reason}")
             changes = check_same_data(path, state, self._data, may_change=data_changed)
             self._restore(path, state)
+            for damaged in torn:  # under its name it would count among the files to keep
+                damaged.rename(f"{damaged}.torn")
             if self.epochs_finished >= self.config.epochs:
                 self.log.say(
                     f"{self._out} holds this run, and it is finished: nothing is left to do; to "

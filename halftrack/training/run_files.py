@@ -25,7 +25,7 @@ State = Callable[[], Mapping[str, Any]]
 
 
 class UnsavedWeightsError(RuntimeError):
-    """The end of a run whose last weights could not be written."""
+    """The end of a run whose last or best weights could not be written."""
 
 
 class RunFiles:
@@ -54,6 +54,7 @@ class RunFiles:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._config, self._writes = folder, config, writes
+        self._best_path = folder / "best.pth"
         self._say, self._sync = say, sync
         self.clock = clock
         self.due_at = self._due_at()
@@ -97,18 +98,21 @@ class RunFiles:
         """Write the checkpoint that a run ends with, and wait until it is on the disk.
 
         Raises:
-            UnsavedWeightsError: if it cannot be written; says what there is in its place.
+            UnsavedWeightsError: if it, or the best one so far, cannot be written; says what there
+                is in its place.
         """
         self.save(step, state)
         self.wait()
         path = self._folder / f"step_{step}.pth"
         if self.newest != path:
-            left = "there is no other checkpoint: they are lost"
-            if self.newest is not None:
-                left = f"{self.newest} is kept: once that is mended, the same command goes on"
             raise UnsavedWeightsError(
                 f"the weights of the last step, {step}, could not be saved in {path}: "
-                f"{self._failing['step']}; {left}"
+                f"{self._failing['step']}; {self._left()}"
+            )
+        if self._refused is not None:
+            raise UnsavedWeightsError(
+                f"the best weights, of score {self._refused[0]:g}, could not be saved in "
+                f"{self._best_path}: {self._failing['best']}; {path} has those of the last step"
             )
 
     def save_best(self, score: float, held: Mapping[str, Any]) -> None:
@@ -133,6 +137,19 @@ class RunFiles:
         self._thread.shutdown()
         self.wait()
 
+    @property
+    def _kept(self) -> Path | None:
+        """The newest step checkpoint that is still there."""
+        return self.newest if self.newest is not None and self.newest.exists() else None
+
+    def _left(self) -> str:
+        """Words for what there is in the place of the last weights."""
+        if self._kept is not None:
+            return f"{self._kept} is kept: once that is mended, the same command goes on"
+        if self.best is not None and self._best_path.exists():
+            return f"{self._best_path} is kept, with the weights of score {self.best:g}"
+        return "there is no other checkpoint: they are lost"
+
     def _due_at(self) -> float:
         minutes = self._config.checkpoint_minutes
         return self.clock() + 60 * minutes if self._writes and minutes is not None else math.inf
@@ -141,11 +158,11 @@ class RunFiles:
         if self._written(path, held, kind="step"):
             self.newest = path
             with suppress(OSError):  # tried again after the next one
-                prune(self._folder, keep=self._config.keep_checkpoints, newest=path)
+                prune(self._folder, keep=self._config.keep_checkpoints)
 
     def _write_best(self, score: float, held: Mapping[str, Any]) -> None:
         self._refused = None
-        if self._written(self._folder / "best.pth", held, kind="best"):
+        if self._written(self._best_path, held, kind="best"):
             self.best = score
         else:
             self._refused = score, held
@@ -156,10 +173,11 @@ class RunFiles:
             write_checkpoint(path, held)
         except OSError as error:
             reason = reason_of(error)
-            if reason not in self._failing.values():
+            # A best that fails as the steps do is no news; a step always is.
+            if reason not in (self._failing.get(kind), self._failing.get("step")):
                 kept = "there is no file before it"
-                if self.newest is not None:
-                    kept = f"{self.newest.name} is kept"
+                if self._kept is not None:
+                    kept = f"{self._kept.name} is kept"
                 self._say(
                     f"{reason} while writing {path}; {kept}, the run goes on and tries again at "
                     "each checkpoint"

@@ -23,8 +23,8 @@ _held: set[int] = set()
 
 
 def holds_run(folder: Path) -> bool:
-    """True of a folder in which a run has left checkpoints, whole or torn."""
-    return any(folder.glob("step_*.pth"))
+    """True of a folder in which a run has left weights, whole or torn."""
+    return (folder / "best.pth").exists() or any(folder.glob("step_*.pth"))
 
 
 @contextmanager

@@ -29,10 +29,10 @@ def shard_momentum(optimizer: SGD, ranks: Ranks) -> None:
             must be the same in each step.
         ranks: the processes.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parts = divided(optimizer, ranks.size)
     optimizer.__class__ = _ShardedSGD
     assert isinstance(optimizer, _ShardedSGD)
-    optimizer.ranks, optimizer.parts = ranks, divided(parameters, ranks.size)
+    optimizer.ranks, optimizer.parts = ranks, parts
 
 
 class _ShardedSGD(FusedSGD):
@@ -92,8 +92,12 @@ class _ShardedSGD(FusedSGD):
         super().load_state_dict({**state_dict, "state": state})
 
 
-def divided(parameters: Sequence[Tensor], parts: int) -> list[list[Tensor]]:
-    """Parts of about equal bytes, each of whole tensors: the largest one bounds what that saves."""
+def divided(optimizer: SGD, parts: int) -> list[list[Tensor]]:
+    """Parts of an optimizer's parameters, of about equal bytes, each of whole tensors.
+
+    The largest tensor bounds what that saves.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     found: list[list[Tensor]] = [[] for _ in range(parts)]
     sizes = [0] * parts
     for parameter in sorted(parameters, key=lambda p: -p.nbytes):

@@ -45,8 +45,8 @@ def test_newest_passes_over_torn_files_and_names_them(tmp_path: Path) -> None:
     torn.write_bytes(torn.read_bytes()[:-200])
     path, state, passed_over = newest_checkpoint(tmp_path)
     assert (path.name, state) == ("step_9.pth", {"step": 9})
-    assert len(passed_over) == 1
-    assert "step_10.pth" in passed_over[0]
+    assert list(passed_over) == [torn]
+    assert "step_10.pth" in passed_over[torn]
 
 
 def test_nothing_intact_is_an_error_that_lists_the_torn(tmp_path: Path) -> None:
@@ -55,20 +55,17 @@ def test_nothing_intact_is_an_error_that_lists_the_torn(tmp_path: Path) -> None:
         newest_checkpoint(tmp_path)
 
 
+def test_a_best_alone_cannot_be_resumed_and_is_told_with_its_use(tmp_path: Path) -> None:
+    (tmp_path / "best.pth").touch()
+    with pytest.raises(FileNotFoundError, match=r"best\.pth has weights alone: .*--init"):
+        newest_checkpoint(tmp_path)
+
+
 def test_prune_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     for name in ("step_9.pth", "step_10.pth", "step_11.pth", "best.pth"):
         write_checkpoint(tmp_path / name, {})
-    prune(tmp_path, keep=2, newest=tmp_path / "step_11.pth")
+    prune(tmp_path, keep=2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["best.pth", "step_10.pth", "step_11.pth"]
-
-
-def test_prune_counts_no_torn_file_of_a_later_step(tmp_path: Path) -> None:
-    for name in ("step_100.pth", "step_150.pth", "step_200.pth"):
-        write_checkpoint(tmp_path / name, {})
-    prune(tmp_path, keep=2, newest=tmp_path / "step_150.pth")
-    assert len(list(tmp_path.iterdir())) == 3
-    prune(tmp_path, keep=1, newest=tmp_path / "step_150.pth")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["step_150.pth", "step_200.pth"]
 
 
 def test_a_written_file_is_on_the_disk_with_its_name(

@@ -252,11 +252,13 @@ def test_an_error_and_a_signal_wait_for_the_file_being_written(
     assert read_checkpoint(result.checkpoint)["position"]["batches_done"] == 6
 
 
-def test_a_best_that_could_not_be_written_is_not_the_best(
+def test_a_best_that_could_not_be_written_is_an_error_at_the_end(
     tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Disk(monkeypatch, lambda path: path.name == "best.pth")
-    assert tiny.run(tmp_path)[1].best is None
+    with pytest.raises(UnsavedWeightsError, match=r"the best weights, .*could not be saved"):
+        tiny.run(tmp_path)
+    assert read_checkpoint(tmp_path / "step_8.pth")["position"]["best"] is None
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

@@ -77,6 +77,35 @@ def test_a_torn_newest_checkpoint_is_reported_and_the_one_before_used(
     assert same(*ends)
 
 
+def test_a_torn_file_takes_no_place_of_those_to_keep(tiny: ModuleType, tmp_path: Path) -> None:
+    config = dataclasses.replace(tiny.SHORT, checkpoint_every=2)
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, config, batches=tiny.DyingSource(9))
+    (tmp_path / "step_5.pth").write_bytes(b"PK")
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, config, batches=tiny.DyingSource(5), resume=True)
+    names = {path.name for path in tmp_path.glob("step_*")}
+    assert names == {"step_4.pth", "step_5.pth.torn", "step_6.pth"}
+
+
+@pytest.mark.parametrize("name", ["best.pth", "step_1.pth"])
+def test_weights_that_are_there_are_never_begun_over(
+    tiny: ModuleType, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"weights")
+    (tmp_path / "log.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match="already holds a run"):
+        tiny.run(tmp_path)
+    assert (tmp_path / name).read_bytes() == b"weights"
+    assert (tmp_path / "log.jsonl").read_text() == "{}\n"
+
+
+def test_a_log_alone_is_begun_anew(tiny: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text("{}\n")  # of a run killed before its first file
+    assert tiny.run(tmp_path)[1].steps == 8
+    assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])["mode"] == "meta"
+
+
 def test_a_checkpoint_before_the_first_new_line_remembers_the_cut_log(
     tiny: ModuleType, tmp_path: Path
 ) -> None:

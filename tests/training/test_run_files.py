@@ -40,15 +40,17 @@ def make(tiny: ModuleType, tmp_path: Path) -> Iterator[Make]:
 
 
 class Disk:
-    """Stands for a disk that refuses files with an error while it has one."""
+    """Stands for a disk that refuses files with an error while it has one, or one by its name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: int | None = None
+        self.refused = ""
         self.wrote: list[str] = []
 
         def write(path: Path, state: Any) -> None:
-            if self.error is not None:
-                raise OSError(self.error, os.strerror(self.error), str(path))
+            error = errno.ENOSPC if path.name == self.refused else self.error
+            if error is not None:
+                raise OSError(error, os.strerror(error), str(path))
             write_checkpoint(path, state)
             self.wrote.append(path.name)
 
@@ -221,6 +223,63 @@ def test_last_weights_that_cannot_be_written_are_an_error_that_says_what_is_left
     disk.error = errno.EROFS
     with pytest.raises(UnsavedWeightsError, match=r"read-only.*step_5\.pth is kept: once"):
         files.save_last(6, dict)
+
+
+def test_a_best_that_is_refused_until_the_end_is_an_error(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, files = Disk(monkeypatch), make()
+    disk.refused = "best.pth"
+    files.save_best(0.5, {})
+    message = r"score 0\.5, .*best\.pth: no space left.*step_4\.pth has those of the last step"
+    with pytest.raises(UnsavedWeightsError, match=message):
+        files.save_last(4, dict)
+    assert names(tmp_path) == ["step_4.pth"]
+    disk.refused = ""
+    files.save_last(5, dict)
+    assert names(tmp_path) == ["best.pth", "step_4.pth", "step_5.pth"]
+
+
+def test_the_best_is_named_where_no_step_is_left(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, files = Disk(monkeypatch), make()
+    files.save_best(0.5, {})
+    files.wait()
+    disk.error = errno.ENOSPC
+    with pytest.raises(UnsavedWeightsError, match=r"best\.pth is kept, with .* score 0\.5"):
+        files.save_last(4, dict)
+
+
+def test_files_that_are_gone_are_not_told_to_be_kept(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    disk, files = Disk(monkeypatch), make(say=told.append)
+    files.save(1, dict)
+    files.save_best(0.5, {})
+    files.wait()
+    for name in names(tmp_path):
+        (tmp_path / name).unlink()
+    disk.error = errno.ENOENT
+    with pytest.raises(UnsavedWeightsError, match="no other checkpoint: they are lost"):
+        files.save_last(2, dict)
+    assert ["there is no file before it" in line for line in told] == [True]
+
+
+def test_a_step_that_fails_is_told_after_a_best_that_failed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    disk, files = Disk(monkeypatch), make(say=told.append)
+    disk.error = errno.ENOSPC
+    files.save_best(0.5, {})
+    for step in (1, 2):
+        files.save(step, dict)
+    files.save_best(0.6, {})
+    files.wait()
+    assert ["best.pth" in line for line in told] == [True, False]
+    assert "step_1.pth" in told[1]
 
 
 def test_the_end_waits_for_the_file_and_an_error_that_is_no_disks_is_raised(

@@ -84,10 +84,11 @@ def test_one_process_holds_all() -> None:
 
 
 def test_parts_are_about_equal() -> None:
-    tensors = [torch.zeros(size, device="cpu") for size in (1, 2, 3, 4, 5, 6)]
-    parts = divided(tensors, 2)
+    tensors = [torch.zeros(size, device="cpu", requires_grad=True) for size in (1, 2, 3, 4, 5, 6)]
+    parts = divided(FusedSGD(tensors, **SETTINGS), 2)
     assert [[each.numel() for each in part] for part in parts] == [[6, 3, 2], [5, 4, 1]]
-    assert [len(part) for part in divided(tensors[:2], 3)] == [1, 1, 0]
+    parts = divided(FusedSGD(tensors[:2], **SETTINGS), 3)
+    assert [len(part) for part in parts] == [1, 1, 0]
 
 
 def test_a_process_moves_its_own_part_alone() -> None:
@@ -102,7 +103,7 @@ def test_a_process_moves_its_own_part_alone() -> None:
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    _, own = divided(list(model.parameters()), 2)
+    _, own = divided(optimizer, 2)
     for name, parameter in model.named_parameters():
         is_own = any(parameter is each for each in own)
         assert torch.equal(parameter, before[name]) != is_own

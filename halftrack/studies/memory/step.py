@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim import SGD
 
 from halftrack.frames import Frame
 from halftrack.models.matching import Draws
@@ -59,7 +60,7 @@ def resting_learner(
     learner = Learner(model, config, recipe.precision, device=_CPU, batches_per_epoch=1)
     learner.begin_epoch(epoch)
     if gpus > 1 and config.shard == "optimizer":
-        shard_momentum(learner.optimizer, _fullest(model, gpus))
+        shard_momentum(learner.optimizer, _fullest(learner.optimizer, gpus))
     fill_state([learner.optimizer])
     if gpus == 1 and not config.accumulates:
         learner.optimizer.zero_grad(set_to_none=True)
@@ -82,9 +83,9 @@ class _OneOfSeveral(Ranks):
         return values
 
 
-def _fullest(model: nn.Module, gpus: int) -> Ranks:
+def _fullest(optimizer: SGD, gpus: int) -> Ranks:
     """The process that holds the most momentum of what trains."""
-    parts = divided(list(model.parameters()), gpus)
+    parts = divided(optimizer, gpus)
     sizes = [sum(p.nbytes for p in part if p.requires_grad) for part in parts]
     return _OneOfSeveral(sizes.index(max(sizes)), gpus)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from processes import in_processes
-from torch import Tensor
+from torch import Tensor, nn
 
 from halftrack.precision import LiveBytes, Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
@@ -102,6 +102,16 @@ def test_one_of_two_processes_is_predicted_too(
     share = 0.5 if shard == "optimizer" else 1.0
     assert predicted.peak_by_kind["optimizer"] == pytest.approx(share * momentum, rel=0.2)
     assert predicted.peak_by_kind["gradients"] >= momentum
+
+
+def test_the_fullest_process_is_that_of_the_optimizers_order() -> None:
+    slower = 'training.lr_factors=(("0.*", 0.1),)'  # which come last in the optimizer
+    recipe = sized("reid_tiny_sample", FP32, "training.shard=optimizer", slower)
+    model = nn.Sequential(*(nn.Linear(4, 4, bias=False, device="cpu") for _ in range(2)))
+    model[0].requires_grad_(False)
+    optimizer = resting_learner(recipe, model, gpus=2).optimizer
+    (held,) = optimizer.parts[optimizer.ranks.rank]
+    assert held is model[1].weight
 
 
 def added_in_place(own: Tensor) -> Tensor:
