@@ -115,7 +115,8 @@ class _Keys(Sampler[Key]):
 class SampleWorkers(Generic[Key, Item]):
     """Applies a function to keys, in order, in this process or in worker processes.
 
-    Workers stay for the next pass with the same settings: only the keys travel to them.
+    Workers stay for the next pass with the same settings: only the keys travel to them. They end
+    with a pass that is not read to its end: what they prepared ahead would keep its shared memory.
     """
 
     def __init__(self, function: Callable[[Key], Item]) -> None:
@@ -150,13 +151,11 @@ class SampleWorkers(Generic[Key, Item]):
             yield from map(_Function[Key, Item](self._function).__getitem__, keys)
             return
         if self._busy:
-            raise RuntimeError(
-                "a pass over these workers is still open; close it or finish it before the next"
-            )
+            raise RuntimeError("a pass over these workers is still open: finish or close it first")
         self._busy = True
         try:
             yield from self._pass(keys, workers, pin)
-        except BaseException:
+        except BaseException:  # GeneratorExit too: the consumer has stopped
             self.close()  # the garbage collector would wait five seconds for each worker
             raise
         finally:
@@ -202,8 +201,9 @@ class SampleWorkers(Generic[Key, Item]):
         with _Watch(processes) as watch:
             try:
                 for _ in keys:
-                    with watch.waiting(), _deaths_raise(pids, name):
-                        item = next(batches)
+                    with watch.waiting():
+                        with _deaths_raise(pids, name):
+                            item = next(batches)
                         if isinstance(item, _Parcel):  # not pinned; it asks the worker for memory
                             item = item.item()
                     yield item
@@ -232,7 +232,7 @@ def _quiet_worker(worker: int) -> None:
 def _deaths_raise(pids: tuple[int, ...], name: int) -> Iterator[None]:
     """A block in which torch's handler of SIGCHLD raises at once where one of the processes dies.
 
-    Elsewhere it would raise in the middle of a training step.
+    Elsewhere it would raise in the middle of a training step, or leave a socket open.
     """
     _set_worker_pids(name, pids)
     try:

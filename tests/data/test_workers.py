@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -96,6 +97,15 @@ def test_a_pass_that_an_error_ends_takes_its_workers_along_at_once(where: str) -
         prepared.close()
 
 
+def test_a_consumer_that_stops_early_takes_the_workers_along() -> None:
+    prepared, before = SampleWorkers(square), children()
+    with closing(prepared.map(range(12), workers=2)) as items:
+        next(items)
+    assert children() == before
+    assert values(prepared) == SQUARES
+    prepared.close()
+
+
 def test_a_worker_killed_between_two_samples_does_not_break_into_a_step() -> None:
     prepared = SampleWorkers(square)
     items = prepared.map(range(400), workers=2)
@@ -107,6 +117,25 @@ def test_a_worker_killed_between_two_samples_does_not_break_into_a_step() -> Non
         pass
     with pytest.raises(DataWorkerError, match="signal 9"):
         list(items)
+
+
+class Kills:
+    """A value that kills the worker it comes from while the parent takes it over."""
+
+    def __reduce__(self) -> tuple[Callable[[int], str], tuple[int]]:
+        return kill, (os.getpid(),)
+
+
+def kill(pid: int) -> str:
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    time.sleep(0.1)  # here the system tells of it
+    return "taken over"
+
+
+def test_a_worker_killed_while_its_sample_is_taken_over_does_not_break_into_that() -> None:
+    with closing(SampleWorkers(lambda _: Kills()).map(range(2), workers=1)) as items:
+        assert next(items) == "taken over"
 
 
 def children() -> list[int]:
