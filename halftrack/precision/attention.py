@@ -189,7 +189,8 @@ def _kept_share(dropout_p: float) -> float:
 def _as_bias(mask: Tensor) -> Tensor:
     if mask.dtype != torch.bool:
         return mask.float()
-    return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, -torch.inf)
+    bias = torch.zeros(mask.shape, dtype=torch.float32, device=mask.device)
+    return bias.masked_fill_(~mask, -torch.inf)
 
 
 def _per_query_head(tensor: Tensor, query: Tensor) -> Tensor:

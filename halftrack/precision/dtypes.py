@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequenc
 from typing import Any, TypeGuard, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["HALF", "call_in_fp32", "is_half", "widen"]
+__all__ = ["HALF", "call_in_fp32", "is_half", "is_plain", "widen"]
 
 R = TypeVar("R")
 
 HALF = (torch.float16, torch.bfloat16)
 """The types that count as half precision."""
 
+_PLAIN = (Tensor, nn.Parameter)
 _accelerator = torch.accelerator.current_accelerator()
 _DEVICE_KINDS = ("cpu",) if _accelerator is None else ("cpu", _accelerator.type)
 
@@ -24,6 +25,11 @@ _DEVICE_KINDS = ("cpu",) if _accelerator is None else ("cpu", _accelerator.type)
 def is_half(value: Any) -> TypeGuard[Tensor]:
     """True if a value is a tensor in half precision."""
     return isinstance(value, Tensor) and value.dtype in HALF
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """True for an ordinary tensor: those of other classes may hold no memory of their own."""
+    return type(tensor) in _PLAIN
 
 
 def widen(value: Any) -> Any:

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from halftrack.precision.dtypes import is_plain
 
 __all__ = ["Op", "is_finite", "op_of", "tensors_in"]
 
 _BATCH_NORM = re.compile("^(native|cudnn|miopen)_batch_norm(_legit)?")
 _UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
-_PLAIN = (Tensor, nn.Parameter)
 # The bits of infinity; those of NaN are greater.
 _INFINITE = {torch.float16: 0x7C00, torch.bfloat16: 0x7F80}
 _FEW = 1 << 16  # elements of which a sum is as quick
@@ -94,7 +95,7 @@ def is_finite(tensor: Tensor) -> bool:
         return True
     with _unseen(tensor):
         infinite = _INFINITE.get(tensor.dtype)
-        if infinite is None or tensor.numel() < _FEW or tensor.device.type != "cpu":
+        if infinite is None or tensor.numel() < _FEW or not (is_plain(tensor) and tensor.is_cpu):
             # One pass without a mask; only a sum that overflows asks for the second.
             return math.isfinite(tensor.detach().sum(dtype=torch.float32)) or bool(
                 torch.isfinite(tensor).all()
@@ -123,5 +124,4 @@ def _memory(tensor: Tensor) -> int:
 def _unseen(tensor: Tensor) -> AbstractContextManager[object]:
     """A context in which no mode sees what is computed: each would take longer than a small op."""
     # Tensors of other classes may compute by dispatching themselves.
-    plain = type(tensor) in _PLAIN
-    return torch._C._DisableTorchDispatch() if plain else nullcontext()
+    return torch._C._DisableTorchDispatch() if is_plain(tensor) else nullcontext()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from halftrack.precision import attention
 from halftrack.precision.autocast_lists import CAST
-from halftrack.precision.dtypes import HALF, is_half, widen
+from halftrack.precision.dtypes import HALF, is_half, is_plain, widen
 
 __all__ = ["PRODUCTS", "SCRATCH", "Kernel", "Scratch", "TensorCores", "is_observed", "observing"]
 
@@ -30,27 +31,39 @@ def _round(value: Any, dtype: torch.dtype) -> Any:
 
 # Elements for which malloc has memory at hand.
 _FEW = 1 << 14
-_PLAIN = (Tensor, nn.Parameter)
 
 
 class Scratch:
-    """Widens the operands of one op at a time, each place among them into memory of its own.
+    """Calls ops with widened operands, each place among them in memory that is kept for it.
 
-    What it returns is overwritten by the next op's operand of the same place. Memory that is new to
-    the process costs more than the conversion: its pages have to be made.
+    Memory that is new to the process costs more than the conversion: its pages have to be made.
+    While an op runs its memory belongs to that call: another thread, or an op that is called
+    meanwhile, takes new memory.
     """
 
     def __init__(self) -> None:
         self._memory: dict[int, Tensor] = {}
 
-    def widen(self, place: int, value: Any) -> Any:
-        """A half tensor in fp32, with the strides of ``Tensor.float``; any other value as it is."""
+    def call(self, op: Kernel, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The op's result for half arguments in fp32, with the strides of ``Tensor.float``.
+
+        The arguments are valid until the op returns: a result may not share memory with them.
+        """
+        lent: dict[int, Tensor] = {}
+        result = op(
+            *[self._widen(place, value, lent) for place, value in enumerate(args)], **kwargs
+        )
+        self._memory.update(lent)
+        return result
+
+    def _widen(self, place: int, value: Any, lent: dict[int, Tensor]) -> Any:
         if not is_half(value) or value.numel() < _FEW or not _fits(value):
             return widen(value)
-        memory = self._memory.get(place)
+        memory = self._memory.pop(place, None)
         if memory is None or memory.numel() < value.numel():
             with torch.inference_mode(False):
-                memory = self._memory[place] = torch.empty(value.numel())
+                memory = torch.empty(value.numel(), dtype=torch.float32, device="cpu")
+        lent[place] = memory
         return memory.as_strided(value.shape, value.stride()).copy_(value)
 
     def clear(self) -> None:
@@ -60,7 +73,7 @@ class Scratch:
 
 def _fits(tensor: Tensor) -> bool:
     """True for an ordinary tensor whose elements lie side by side, in whatever order."""
-    if type(tensor) not in _PLAIN or not tensor.is_cpu:
+    if not (is_plain(tensor) and tensor.is_cpu):
         return False
     expected = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
@@ -74,15 +87,11 @@ SCRATCH = Scratch()
 """Memory for the operands of rehearsed ops; given back at the end of a rehearsal."""
 
 
-def _widened(args: tuple[Any, ...]) -> list[Any]:
-    return [SCRATCH.widen(place, value) for place, value in enumerate(args)]
-
-
 def _accumulate(op: Kernel) -> Kernel:
     """Half operands, fp32 accumulation, one rounding of each result."""
 
     def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
-        result = op(*_widened(args), **kwargs)
+        result = SCRATCH.call(op, args, kwargs)
         if isinstance(result, tuple):
             return tuple(_round(value, dtype) for value in result)
         return _round(result, dtype)
@@ -116,7 +125,7 @@ def _normalise(op: Kernel) -> Kernel:
     """Batch norm on half images with fp32 statistics: only the image-shaped result is rounded."""
 
     def kernel(args: tuple[Any, ...], kwargs: dict[str, Any], dtype: torch.dtype) -> Any:
-        first, *rest = op(*_widened(args), **kwargs)
+        first, *rest = SCRATCH.call(op, args, kwargs)
         return (_round(first, dtype), *rest)
 
     return kernel
@@ -190,6 +199,12 @@ def is_observed() -> bool:
     return bool(_observers)
 
 
+class _Parts(threading.local):
+    """Whether this thread is within the parts of an op that autocast has cast."""
+
+    is_cast = False
+
+
 class TensorCores(TorchDispatchMode):
     """Computes some ops as tensor cores do, and everything else as it comes.
 
@@ -200,9 +215,6 @@ class TensorCores(TorchDispatchMode):
         composites: by op; composite ops on such operands that have a kernel of their own.
     """
 
-    # True within the parts of an op that autocast has cast.
-    _is_cast = False
-
     def __init__(
         self,
         kernels: Mapping[Any, Kernel] = _ARITHMETIC,
@@ -211,6 +223,7 @@ class TensorCores(TorchDispatchMode):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._kernels, self._dtypes, self._composites = kernels, dtypes, composites
+        self._parts = _Parts()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -242,17 +255,18 @@ class TensorCores(TorchDispatchMode):
         if compute is None or self._dtype_among(args) is None:
             compute = partial(op._op_dk, _COMPOSITE)
         # Behind an op that autocast has cast, its parts are computed as they come.
-        was_cast, self._is_cast = self._is_cast, self._is_cast or op.name() in CAST
+        was_cast = self._parts.is_cast
+        self._parts.is_cast = was_cast or op.name() in CAST
         with torch._C._RestorePythonTLSSnapshot():  # type: ignore[attr-defined]
             is_off = torch._C._dispatch_tls_is_dispatch_key_excluded(_AUTOCAST)
         was_off = torch._C._dispatch_tls_is_dispatch_key_excluded(_AUTOCAST)
-        torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, is_off or self._is_cast)
+        torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, is_off or self._parts.is_cast)
         try:
             with self:
                 return compute(*args, **kwargs)
         finally:
             torch._C._dispatch_tls_set_dispatch_key_excluded(_AUTOCAST, was_off)
-            self._is_cast = was_cast
+            self._parts.is_cast = was_cast
 
     def _dtype_among(self, args: Sequence[Any]) -> torch.dtype | None:
         for value in args:

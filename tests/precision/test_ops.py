@@ -41,6 +41,30 @@ def test_tensors_of_any_layout_and_class_are_asked() -> None:
     assert is_finite(x.to_sparse())
 
 
+class Wrapper(Tensor):
+    """A tensor without memory of its own, as a DTensor is."""
+
+    content: Tensor
+
+    @staticmethod
+    def __new__(cls, content: Tensor) -> Wrapper:
+        made = Tensor._make_wrapper_subclass(cls, content.shape, dtype=content.dtype)
+        made.content = content
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        made = func(*(getattr(each, "content", each) for each in args), **(kwargs or {}))
+        return Wrapper(made) if isinstance(made, Tensor) else made
+
+
+def test_tensors_that_wrap_others_are_asked_whatever_their_size() -> None:
+    x = torch.ones(MANY).half()
+    assert is_finite(Wrapper(x))
+    x[1] = torch.inf
+    assert not is_finite(Wrapper(x))
+
+
 def test_no_mode_sees_the_question() -> None:
     class Seen(TorchDispatchMode):
         count = 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from halftrack.precision import Precision
 from halftrack.precision.tensor_cores import SCRATCH, Scratch
@@ -23,13 +24,19 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def widened(scratch: Scratch, *args: Any) -> Any:
+    """The one argument that an op is called with, or all of them."""
+    seen = scratch.call(lambda *wide: wide, args, {})
+    return seen[0] if len(args) == 1 else seen
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_widened_operand_has_the_values_and_strides_of_float(
     layout: str, dtype: torch.dtype
 ) -> None:
     x = LAYOUTS[layout](torch.randn(8, 8, 32, 32).to(dtype))
-    wide = Scratch().widen(0, x)
+    wide = widened(Scratch(), x)
     assert wide.dtype == torch.float32
     assert torch.equal(wide, x.float())
     assert wide.stride() == x.float().stride()
@@ -37,17 +44,63 @@ def test_a_widened_operand_has_the_values_and_strides_of_float(
 
 def test_memory_is_kept_by_place_and_grows() -> None:
     scratch, large = Scratch(), torch.ones(1 << 15, dtype=torch.float16)
-    first, other = scratch.widen(0, large), scratch.widen(1, large)
+    first, other = widened(scratch, large, large)
     assert first.data_ptr() != other.data_ptr()
-    assert scratch.widen(0, large[: 1 << 14]).data_ptr() == first.data_ptr()
-    assert torch.equal(scratch.widen(0, large.repeat(2)), torch.ones(1 << 16))
+    assert widened(scratch, large[: 1 << 14]).data_ptr() == first.data_ptr()
+    assert torch.equal(widened(scratch, large.repeat(2)), torch.ones(1 << 16))
     assert torch.equal(other, torch.ones(1 << 15))
+
+
+def test_an_op_within_an_op_leaves_its_operands_as_they_are() -> None:
+    scratch, ones = Scratch(), torch.ones(1 << 15, dtype=torch.float16)
+
+    def outer(wide: Tensor) -> Tensor:
+        assert torch.equal(widened(scratch, ones * 2), torch.full((1 << 15,), 2.0))
+        return wide.clone()
+
+    assert torch.equal(scratch.call(outer, (ones,), {}), torch.ones(1 << 15))
+
+
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64])
+def test_a_default_dtype_of_ones_own_changes_no_product(default: torch.dtype) -> None:
+    half, hidden = torch.randn(128, 128).half(), torch.ones(128, 128).bool().tril()
+    before, made = torch.get_default_dtype(), []
+    for dtype in (before, default):
+        torch.set_default_dtype(dtype)
+        try:
+            with Precision("fp16", 1.0).arithmetic("cpu"):
+                heads = half.unflatten(1, (1, 2, 64)).permute(1, 2, 0, 3)
+                attended = F.scaled_dot_product_attention(heads, heads, heads, hidden)
+                made.append((half @ half, attended))
+        finally:
+            torch.set_default_dtype(before)
+    for expected, found in zip(*made, strict=True):
+        assert torch.equal(expected, found)
+
+
+class Products(nn.Module):
+    """Products in threads of torch's own, to which a rehearsal goes along."""
+
+    def forward(self, operands: list[Tensor]) -> list[Tensor]:
+        running = [torch.jit.fork(torch.mm, each, each) for each in operands]
+        return [torch.jit.wait(each) for each in running]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
+def test_products_of_many_threads_at_once_are_those_of_one() -> None:
+    operands = [torch.randn(256, 256).half() for _ in range(16)]
+    scripted = torch.jit.script(Products())
+    with Precision("fp16", 1.0).arithmetic("cpu"):
+        expected = [each @ each for each in operands]
+        for _ in range(5):
+            for alone, forked in zip(expected, scripted(operands), strict=True):
+                assert torch.equal(alone, forked)
 
 
 def test_other_values_pass_as_they_are() -> None:
     scratch, x = Scratch(), torch.ones(1 << 15)
-    assert scratch.widen(0, x) is x
-    assert scratch.widen(0, None) is None
+    assert widened(scratch, x) is x
+    assert widened(scratch, None) is None
 
 
 def test_memory_that_inference_made_serves_training_and_is_given_back() -> None:
