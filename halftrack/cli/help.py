@@ -67,7 +67,7 @@ EXAMPLES = {
         "tune my.py --data-root D --field tracker.reid_iou=0:0.5 --trials 50",
     ),
     "track": (
-        "track street.mp4 --recipe tracktor_tiny_sample --detector D --reid R",
+        "track *.mp4 --recipe tracktor_tiny_sample --detector D --reid R",
         "track a.mp4 --recipe siamese_rpn_tiny_sample --init-box 40,30,80,60",
     ),
     "plot": (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from halftrack.bounds import shown
-from halftrack.cli.checks import check_device, check_file, check_output
+from halftrack.cli.checks import check_device, check_output
 from halftrack.cli.console import progress_bar, tell
 from halftrack.cli.options import (
     ClassNames,
@@ -31,7 +31,11 @@ from halftrack.cli.recipe import (
     with_native_half,
     with_parts,
 )
+from halftrack.cli.videos import find_videos
 from halftrack.errors import UserError
+
+if TYPE_CHECKING:
+    from halftrack.report.track_video import TrackedVideo
 
 __all__ = ["first_box", "track"]
 
@@ -39,11 +43,12 @@ _FURTHEST = 1e6  # pixels of a first box, far beyond any video
 
 
 def track(
-    video: Annotated[
-        Path,
+    videos: Annotated[
+        list[str],
         typer.Argument(
             metavar="VIDEO",
-            help="A video file, a folder of images, or the folder of a MOTChallenge sequence.",
+            help="Video files, folders of images or of MOTChallenge sequences, patterns, pictures "
+            "of one folder, the number of a camera (0) or the address of a stream (rtsp://...).",
         ),
     ],
     recipe: Annotated[
@@ -51,8 +56,8 @@ def track(
         typer.Option(
             "--recipe",
             metavar="RECIPE",
-            help="Name of a tracktor or siamese_rpn recipe (`halftrack recipes` lists them), or a "
-            "file, as in the other commands.",
+            help="Name of a tracktor, siamese_rpn or selsa recipe (`halftrack recipes` lists "
+            "them), or a file, as in the other commands.",
         ),
     ],
     init_box: Annotated[
@@ -88,16 +93,16 @@ def track(
     trust: Trust = False,
     settings: Settings = None,
 ) -> None:
-    """Track the objects of a video and write tracks and a film.
+    """Track the objects of videos and write tracks and films.
 
-    Writes VIDEO.txt (MOTChallenge format), VIDEO.jsonl and VIDEO.mp4 (H.264). Tracktor recipes
-    track all people, or all objects of --classes; siamese_rpn recipes track the one object in
-    --init-box.
+    Writes VIDEO.txt (as MOTChallenge, LaSOT or ImageNet VID take it), VIDEO.jsonl, VIDEO.csv and
+    VIDEO.mp4 (H.264) for each. Tracktor recipes track all people, or all objects of --classes;
+    siamese_rpn recipes track the one object in --init-box; selsa recipes detect in each frame.
+    Ctrl-C ends a camera or stream, and its files are complete.
     """
     source = find_recipe(recipe, precision, settings)
     check_parts(checkpoint, detector, reid)
-    if not video.is_dir():
-        check_file("VIDEO", video)
+    found = find_videos(videos)
     check_output(out)
     check_device(device)
     box = None if init_box is None else first_box(init_box)
@@ -113,25 +118,35 @@ def track(
         raise UserError(f"--checkpoint is missing: {chosen.name} needs weights to track with")
     from halftrack.report.track_video import track_video
 
-    try:
-        with progress_bar("tracking") as progress:
-            tracked = track_video(
-                chosen,
-                video,
-                out,
-                init_box=box,
-                checkpoint=checkpoint,
-                device=device,
-                trust=trust,
-                film=film,
-                progress=progress,
-            )
-    except KeyboardInterrupt as stopped:
-        tell("\n".join(["stopped", *getattr(stopped, "__notes__", [])]))
-        raise typer.Exit(130) from None
+    for video in found:
+        try:
+            with progress_bar("tracking") as progress:
+                tracked = track_video(
+                    chosen,
+                    video,
+                    out,
+                    init_box=box,
+                    checkpoint=checkpoint,
+                    device=device,
+                    trust=trust,
+                    film=film,
+                    progress=progress,
+                )
+        except KeyboardInterrupt as stopped:
+            tell("\n".join(["stopped", *getattr(stopped, "__notes__", [])]))
+            raise typer.Exit(130) from None
+        _tell_result(tracked, chosen.text_format)
+
+
+def _tell_result(tracked: TrackedVideo, text_format: str) -> None:
+    """Notes, counts, speed and files of one video."""
     for line in tracked.notes:
         tell(line)
-    tell(f"{tracked.tracks} tracks in {tracked.frames} frames")
+    what = "detections" if text_format == "vid" else "tracks"
+    speed = tracked.frames / max(tracked.seconds, 1e-9)
+    tell(
+        f"{tracked.name}: {tracked.tracks} {what} in {tracked.frames} frames, {speed:.1f} frames/s"
+    )
     for file in tracked.files:
         tell(f"  {file}")
 

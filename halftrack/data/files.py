@@ -13,6 +13,7 @@ __all__ = [
     "count_clutter",
     "file_name",
     "is_clutter",
+    "is_live",
     "leads_below",
     "read_content",
     "read_lines",
@@ -73,6 +74,13 @@ def is_clutter(name: str) -> bool:
     Every reader that lists a folder asks this: what is clutter is passed over.
     """
     return name.startswith(".") or name.lower() in _CLUTTER
+
+
+def is_live(name: str) -> bool:
+    """True for the number of a camera or the address of a stream, if no file has this name."""
+    return bool(re.fullmatch(r"[0-9]{1,3}|[a-z][a-z0-9+.-]*://.+", name)) and not (
+        os.path.lexists(name)
+    )
 
 
 def count_clutter(folders: Iterable[str]) -> int:

@@ -19,7 +19,7 @@ from torch import Tensor
 from halftrack.data.image_header import MAX_PIXELS
 from halftrack.data.problems import DataError
 
-__all__ = ["Picture", "VideoFacts", "decode_video", "read_video_facts"]
+__all__ = ["Picture", "VideoFacts", "decode_video", "read_video_facts", "shown_picture"]
 
 # FFmpeg reads any text as a film of a terminal, and any .bin file as a picture of letters.
 _TEXT_ART = ("tty", "bin", "xbin", "adf", "idf")
@@ -121,7 +121,7 @@ def decode_video(path: Path, allowed: str) -> Generator[Picture]:
                 if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
                     raise DataError(str(path), _damaged(clock.frames, "it is incomplete"))
                 for frame in frames:
-                    yield _picture(frame, clock.time(frame))
+                    yield shown_picture(frame, clock.time(frame))
         except (av.error.FFmpegError, OSError) as error:
             reason = error.strerror or type(error).__name__
             raise DataError(str(path), _damaged(clock.frames, reason)) from None
@@ -241,7 +241,8 @@ def _stated_end(
     return None
 
 
-def _picture(frame: av.VideoFrame, time: float | None) -> Picture:
+def shown_picture(frame: av.VideoFrame, time: float | None) -> Picture:
+    """A decoded frame, turned and mirrored as players show it."""
     image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
     try:
         matrix = frame.side_data["DISPLAYMATRIX"]  # type: ignore[typeddict-item]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -76,6 +76,8 @@ class VideoSource:
     """True where the first seconds of a file show frames at uneven times."""
     notes: tuple[str, ...] = ()
     """Whatever is odd about the source, a line each."""
+    live: bool = False
+    """True for a camera or stream: its frames come once, and Ctrl-C is its usual end."""
     ahead: int = 2
     """Frames decoded by a thread, that which the caller is busy with among them."""
 
@@ -104,7 +106,9 @@ class VideoSource:
 
 
 def open_video(
-    source: str | os.PathLike[str], *, image_scale: tuple[int, int] | None = None
+    source: str | os.PathLike[str] | Sequence[Path],
+    *,
+    image_scale: tuple[int, int] | None = None,
 ) -> VideoSource:
     """A video file, a folder of frames or a MOT sequence folder, ready to be gone through.
 
@@ -116,14 +120,16 @@ def open_video(
 
     Args:
         source: path of the file or folder. Any file FFmpeg decodes; of its video streams the first.
+            Or the images of a video, which is named by the folder of the first.
         image_scale: greatest long and short side at network size, in either order, the ratio being
             kept; None to keep the original size.
 
     Raises:
         DataError: if there is no such path, or nothing in it that can be decoded as a video.
     """
-    path = Path(source)
-    if path.is_dir():
+    if not isinstance(source, str | os.PathLike):
+        path, found = source[0], _read_images(list(source))
+    elif (path := Path(source)).is_dir():
         found = _read_folder(path)
     elif path.exists():
         found = _read_file(path)
@@ -170,6 +176,12 @@ def _read_folder(folder: Path) -> _Found:
         notes=notes,
         pictures=lambda: _load(files),
     )
+
+
+def _read_images(files: list[Path]) -> _Found:
+    files = sorted(files, key=_natural)
+    name = _folder_name(files[0].parent)
+    return _Found(name=name, num_frames=len(files), pictures=lambda: _load(files))
 
 
 def _read_sequence(folder: Path) -> _Found:

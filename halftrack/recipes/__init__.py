@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from halftrack.recipes.kinds.backbone import BackboneRecipe
     from halftrack.recipes.kinds.detection import FrameDetectionRecipe, VideoDetectionRecipe
     from halftrack.recipes.kinds.multi_object import TrackingRecipe
-    from halftrack.recipes.kinds.recipe import Recipe, VideoTracker
+    from halftrack.recipes.kinds.recipe import Recipe
     from halftrack.recipes.kinds.reid import ReIDRecipe
     from halftrack.recipes.kinds.settings import override
     from halftrack.recipes.kinds.single_object import SingleObjectRecipe
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         SingleObjectEvaluation,
         TrackingEvaluation,
     )
+    from halftrack.recipes.scoring.on_video import VideoTracker
     from halftrack.recipes.stream import track
 
 __all__ = [
@@ -75,10 +76,7 @@ __getattr__, __dir__ = lazy_names(
             "VideoDetectionRecipe",
         ),
         "kinds.multi_object": ("TrackingRecipe",),
-        "kinds.recipe": (
-            "Recipe",
-            "VideoTracker",
-        ),
+        "kinds.recipe": ("Recipe",),
         "kinds.reid": ("ReIDRecipe",),
         "kinds.settings": ("override",),
         "kinds.single_object": ("SingleObjectRecipe",),
@@ -111,6 +109,7 @@ __getattr__, __dir__ = lazy_names(
             "SingleObjectEvaluation",
             "TrackingEvaluation",
         ),
+        "scoring.on_video": ("VideoTracker",),
         "stream": ("track",),
     },
 )

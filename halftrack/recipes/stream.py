@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from halftrack.data import SourceFrame, VideoSource, open_video
+from halftrack.data.files import is_live
 from halftrack.data.prefetch import passes
 from halftrack.errors import UserError
 from halftrack.frames import Tracks
-from halftrack.recipes.kinds.recipe import Recipe, VideoTracker
+from halftrack.recipes.kinds.recipe import Recipe
+from halftrack.recipes.live import open_live
 from halftrack.recipes.run import choose_device, open_model
+from halftrack.recipes.scoring.on_video import VideoTracker
 
-__all__ = ["track"]
+__all__ = ["open_source", "track"]
+
+
+def open_source(source: str | Path | Sequence[Path]) -> VideoSource:
+    """A video file or folder, the images of a video, or a camera or stream by number or address.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    if isinstance(source, str) and is_live(source):
+        return open_live(source)
+    return open_video(source)
 
 
 def track(
@@ -29,13 +43,16 @@ def track(
 ) -> Iterator[tuple[SourceFrame, Tracks]]:
     """Each frame of a video and the tracks seen in it; memory does not grow with its length.
 
+    A recipe of video detection gives its detections, as tracks whose ids are -1.
+
     With ``data.test_batch=N`` the detector sees N frames at once: the first of them is answered
     when all are there, so a live source, which should not wait, takes 1.
 
     Args:
-        recipe: a recipe that tracks all objects, or one of single-object tracking.
-        source: a video file, a folder of frames, a MOT sequence, or what ``open_video`` made of it,
-            which is resized as the recipe says unless it was told a size of its own.
+        recipe: a recipe that tracks all objects, one of single-object tracking, or SELSA.
+        source: a video file, a folder of frames, a MOT sequence, the number of a camera, the
+            address of a stream, or what ``open_video`` made of it, which is resized as the recipe
+            says unless it was told a size of its own.
         init_box_xyxy: the one object in the first frame, in original pixels, for single-object
             tracking alone; it becomes the track with id 0.
         checkpoint: the weights, of detector and ReID in one file; None for the files that a
@@ -53,12 +70,13 @@ def track(
     if checkpoint is None and recipe.needs_checkpoint:
         raise UserError(f"{recipe.name} needs weights to track with: give a checkpoint")
     if not isinstance(source, VideoSource):
-        source = open_video(source)
+        source = open_source(source)
+    source = recipe.video_source(source)
     if init_box_xyxy is not None:
         _check_inside(init_box_xyxy, source.size)
     device = choose_device(device)
     model = open_model(recipe, checkpoint, device, trust=trust)
-    return _steps(recipe, new_tracker(model, device), recipe.video_source(source), device, say)
+    return _steps(recipe, new_tracker(model, device, source), source, device, say)
 
 
 def _check_inside(box_xyxy: tuple[float, float, float, float], size: tuple[int, int]) -> None:

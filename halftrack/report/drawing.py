@@ -97,7 +97,7 @@ def draw_tracks(
     trails: Trails | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Image.Image:
-    """Draw a box, an id and the trail of every track.
+    """Draw a box, an id and the trail of every track; a score where the id is -1, as of detections.
 
     An id has the same colour in every frame and video. Lines and letters grow with the frame.
 
@@ -111,20 +111,33 @@ def draw_tracks(
     draw = ImageDraw.Draw(picture)
     line = max(1, round(min(picture.size) / 360))
     font = ImageFont.load_default(max(10, round(min(picture.size) / 45)))
-    rows = list(
-        zip(tracks.ids.tolist(), tracks.boxes_xyxy.tolist(), tracks.labels.tolist(), strict=True)
-    )
+    ids, labels = tracks.ids.tolist(), tracks.labels.tolist()
+    boxes = tracks.boxes_xyxy.tolist()
+    colours = [
+        _colour_of(track if track >= 0 else label) for track, label in zip(ids, labels, strict=True)
+    ]
     if trails is not None:
-        for track, _, _ in rows:
-            draw.line(trails.points(track), fill=_colour_of(track), width=line, joint="curve")
-    for track, (x1, y1, x2, y2), _ in rows:
+        for track, colour in zip(ids, colours, strict=True):
+            draw.line(trails.points(track), fill=colour, width=line, joint="curve")
+    for (x1, y1, x2, y2), colour in zip(boxes, colours, strict=True):
         # Pillow refuses a box turned inside out, as a tracker that extrapolates may make one.
-        corners = (x1, y1, max(x1, x2), max(y1, y2))
-        draw.rectangle(corners, outline=_colour_of(track), width=line)
-    for track, (x1, y1, _, _), label in rows:  # last: ids stay legible where boxes overlap
-        text = f"{track}" if class_names is None else f"{track} {class_names[label]}"
-        _draw_label(draw, (x1, y1), text, _colour_of(track), font)
+        draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=line)
+    texts = _texts(tracks, class_names)  # drawn last: they stay legible where boxes overlap
+    for (x1, y1, _, _), text, colour in zip(boxes, texts, colours, strict=True):
+        _draw_label(draw, (x1, y1), text, colour, font)
     return picture
+
+
+def _texts(tracks: Tracks, class_names: Sequence[str] | None) -> list[str]:
+    """A label for each track: its id and class, or the class and score of a detection."""
+    rows = zip(tracks.ids.tolist(), tracks.labels.tolist(), tracks.scores.tolist(), strict=True)
+    texts = []
+    for track, label, score in rows:
+        words = [f"{track}"] if track >= 0 else []
+        words += [class_names[label]] if class_names is not None else []
+        words += [f"{score:.2f}"] if track < 0 else []
+        texts.append(" ".join(words))
+    return texts
 
 
 def _draw_label(

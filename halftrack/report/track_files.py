@@ -1,12 +1,15 @@
-"""Track files, written frame by frame while a video runs: MOTChallenge's text, or JSON lines.
+"""Track files, written frame by frame while a video runs: text of benchmarks, JSON lines, CSV.
 
 All of them, and video.py's films, are called ``<name>.partial`` until they are complete.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TextIO
@@ -14,7 +17,15 @@ from typing import Protocol, Self, TextIO
 from halftrack.errors import NonFiniteOutputError, UserError, naming_file
 from halftrack.frames import Tracks
 
-__all__ = ["JsonLinesWriter", "MotTextWriter", "PartialFile", "TrackWriter"]
+__all__ = [
+    "BoxTextWriter",
+    "CsvWriter",
+    "JsonLinesWriter",
+    "MotTextWriter",
+    "PartialFile",
+    "TrackWriter",
+    "VidTextWriter",
+]
 
 
 class TrackWriter(Protocol):
@@ -64,7 +75,7 @@ class PartialFile:
 
 
 class _TextWriter:
-    """Base of both text formats: the file, and the checks of the tracks."""
+    """Base of all text formats: the file, and the checks of the tracks."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._target = PartialFile(path)
@@ -74,6 +85,7 @@ class _TextWriter:
 
     def __enter__(self) -> Self:
         self._file = self._target.partial.open("w", encoding="utf-8", newline="\n")
+        self._file.write(self._head())
         return self
 
     def __exit__(
@@ -119,6 +131,9 @@ class _TextWriter:
         self._last_number = frame_number
         self._frames += 1
 
+    def _head(self) -> str:
+        return ""
+
     def _text(self, frame_number: int, tracks: Tracks, time: float | None) -> str:
         raise NotImplementedError
 
@@ -146,11 +161,22 @@ class MotTextWriter(_TextWriter):
         )
 
 
-class JsonLinesWriter(_TextWriter):
-    """Writer of lines ``{"frame": 1, "tracks": [{"id", "box_xyxy", "score", "label"}, ...]}``.
+class BoxTextWriter(_TextWriter):
+    """Writer of lines ``x,y,w,h``, as kits of single-object tracking take them: a line a frame.
 
-    A time, where one is given, stands between the two: ``{"frame": 1, "time": 0.0, "tracks": []}``.
-    Ids and labels count from 0, as in trackers. A frame without tracks has an empty list.
+    Args:
+        path: the file, which is replaced if it exists; its folder must exist.
+    """
+
+    def _text(self, frame_number: int, tracks: Tracks, time: float | None) -> str:
+        ((x1, y1, x2, y2),) = tracks.boxes_xyxy.tolist()  # one object, in every frame
+        return f"{x1:.4f},{y1:.4f},{x2 - x1:.4f},{y2 - y1:.4f}\n"
+
+
+class VidTextWriter(_TextWriter):
+    """Writer of lines ``frame class score x1 y1 x2 y2``, as ImageNet VID's kit takes them.
+
+    Frames and classes count from 1. The kit counts frames over all videos: these are of one.
 
     Args:
         path: the file, which is replaced if it exists; its folder must exist.
@@ -158,12 +184,54 @@ class JsonLinesWriter(_TextWriter):
 
     def _text(self, frame_number: int, tracks: Tracks, time: float | None) -> str:
         rows = zip(
-            tracks.ids.tolist(),
-            tracks.boxes_xyxy.tolist(),
-            tracks.scores.tolist(),
-            tracks.labels.tolist(),
-            strict=True,
+            tracks.labels.tolist(), tracks.scores.tolist(), tracks.boxes_xyxy.tolist(), strict=True
         )
+        return "".join(
+            f"{frame_number} {label + 1} {score:.4f} {x1:.2f} {y1:.2f} {x2:.2f} {y2:.2f}\n"
+            for label, score, (x1, y1, x2, y2) in rows
+        )
+
+
+class CsvWriter(_TextWriter):
+    """Writer of a table with a row for each box: frame, time, id, corners, score, label, class.
+
+    Frames count from 1, ids and labels from 0; the id of a detection that nobody follows is -1.
+
+    Args:
+        path: the file, which is replaced if it exists; its folder must exist.
+        class_names: names of the classes, in the order of the labels; without, the cell is empty.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], class_names: Sequence[str] = ()) -> None:
+        super().__init__(path)
+        self._class_names = class_names
+
+    def _head(self) -> str:
+        return "frame,time,id,x1,y1,x2,y2,score,label,class\n"
+
+    def _text(self, frame_number: int, tracks: Tracks, time: float | None) -> str:
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        when = "" if time is None else f"{time:.4f}"
+        for track, box, score, label in _rows(tracks):
+            corners = [f"{value:.3f}" for value in box]
+            name = self._class_names[label] if self._class_names else ""
+            table.writerow([frame_number, when, track, *corners, f"{score:.4f}", label, name])
+        return text.getvalue()
+
+
+class JsonLinesWriter(_TextWriter):
+    """Writer of lines ``{"frame": 1, "tracks": [{"id", "box_xyxy", "score", "label"}, ...]}``.
+
+    A time, where one is given, stands between the two: ``{"frame": 1, "time": 0.0, "tracks": []}``.
+    Ids and labels count from 0, as in trackers; the id of a detection that nobody follows is -1. A
+    frame without tracks has an empty list.
+
+    Args:
+        path: the file, which is replaced if it exists; its folder must exist.
+    """
+
+    def _text(self, frame_number: int, tracks: Tracks, time: float | None) -> str:
         entries = [
             {
                 "id": track,
@@ -171,7 +239,18 @@ class JsonLinesWriter(_TextWriter):
                 "score": round(score, 4),
                 "label": label,
             }
-            for track, box, score, label in rows
+            for track, box, score, label in _rows(tracks)
         ]
         when = {} if time is None else {"time": round(time, 4)}
         return json.dumps({"frame": frame_number, **when, "tracks": entries}) + "\n"
+
+
+def _rows(tracks: Tracks) -> Iterator[tuple[int, list[float], float, int]]:
+    """Id, box, score and label of each track."""
+    return zip(
+        tracks.ids.tolist(),
+        tracks.boxes_xyxy.tolist(),
+        tracks.scores.tolist(),
+        tracks.labels.tolist(),
+        strict=True,
+    )

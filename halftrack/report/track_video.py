@@ -1,35 +1,54 @@
-"""Track a video and write its tracks as text, JSON lines and a film."""
+"""Track a video and write its tracks as text, JSON lines, a table and a film."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
 
-from halftrack.data import open_video
+from halftrack.data import SourceFrame, VideoSource
 from halftrack.errors import UserError
+from halftrack.frames import Tracks
 from halftrack.recipes import Recipe, track
+from halftrack.recipes.stream import open_source
 from halftrack.report.drawing import Trails, draw_tracks
 from halftrack.report.output_names import claim_name
-from halftrack.report.track_files import JsonLinesWriter, MotTextWriter
+from halftrack.report.track_files import (
+    BoxTextWriter,
+    CsvWriter,
+    JsonLinesWriter,
+    MotTextWriter,
+    VidTextWriter,
+)
 from halftrack.report.video import VideoWriter
 
-__all__ = ["TrackedVideo", "track_video"]
+__all__ = ["TrackedVideo", "Video", "track_video"]
 
-_ENDINGS = (".txt", ".jsonl", ".mp4")
+Video = str | Path | tuple[Path, ...]
+"""A file or folder, a camera's number or a stream's address, or the images of a video."""
+
+_ENDINGS = (".txt", ".jsonl", ".csv", ".mp4")
+_TEXTS = {"mot": MotTextWriter, "sot": BoxTextWriter, "vid": VidTextWriter}
+_LEAST_SCORE = 0.5  # of a detection that the film shows; the other files have all of them
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedVideo:
     """Result of tracking a video: counts, notes and files."""
 
+    name: str
+    """Name of the files, without their endings."""
     frames: int
     """Number of frames."""
     tracks: int
-    """Number of ids that were given."""
+    """Number of ids that were given; of detections, which have none, the number of boxes."""
+    seconds: float
+    """Time from the first frame to the last, reading, drawing and writing included."""
     notes: tuple[str, ...]
     """Problems that were met, as lines of text."""
     files: tuple[Path, ...]
@@ -38,7 +57,7 @@ class TrackedVideo:
 
 def track_video(
     recipe: Recipe,
-    video: str | Path,
+    video: Video,
     out: Path,
     *,
     init_box: tuple[float, float, float, float] | None = None,
@@ -48,15 +67,17 @@ def track_video(
     film: bool = True,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> TrackedVideo:
-    """Track a video and write ``<name>.txt``, ``<name>.jsonl`` and ``<name>.mp4`` into ``out``.
+    """Track a video and write ``<name>`` as ``.txt``, ``.jsonl``, ``.csv`` and ``.mp4``.
 
-    Tracks of another video of this name are never replaced: the files are numbered, with a note.
-    Film and JSON lines keep the times of the frames, and so does the text (in its last column)
-    where frames are not evenly spaced.
+    The text is that of the recipe's benchmark: MOTChallenge, LaSOT or ImageNet VID. Tracks of
+    another video of this name are never replaced: the files are numbered, with a note. Film, JSON
+    lines and table keep the times of the frames, and so does MOTChallenge's text (in its last
+    column) where frames are not evenly spaced. Ctrl-C ends a live video, whose files are then
+    complete.
 
     Args:
-        recipe: a recipe that tracks all objects, or one of single-object tracking.
-        video: a video file, a folder of frames or a MOT sequence.
+        recipe: a recipe that tracks all objects, one of single-object tracking, or SELSA.
+        video: a video file, a folder of frames or a MOT sequence, a camera or stream, or images.
         out: a folder, which is made if it does not exist.
         init_box: xyxy of the object in the first frame (single-object tracking only).
         checkpoint: the weights; None for the files that a tracking recipe names.
@@ -70,9 +91,9 @@ def track_video(
         ValueError, FileNotFoundError: if the recipe or its weights do not fit, or if a file would
             replace the video.
     """
-    source = open_video(video)
-    files = [out / f"{source.name}{ending}" for ending in _ENDINGS]
-    if Path(video).resolve() in [file.resolve() for file in files]:
+    source = open_source(video)
+    place = video[0].parent if isinstance(video, tuple) else video
+    if Path(place).resolve() in [(out / f"{source.name}{end}").resolve() for end in _ENDINGS]:
         raise UserError(f"{video} would be replaced by its own tracks: choose another --out")
     notes: list[str] = []
     steps = track(
@@ -87,37 +108,85 @@ def track_video(
     # Behind all that can be refused, so that a mistake leaves nothing; before the work, so that a
     # folder that cannot be written to is told at once.
     out.mkdir(parents=True, exist_ok=True)
-    name = claim_name(out, source.name, video, _ENDINGS)
-    files = [out / f"{name}{ending}" for ending in _ENDINGS]
+    name = claim_name(out, source.name, place, _ENDINGS)
     if name != source.name:
         notes.append(f"{out} holds another video's {source.name}: files are called {name}")
-    trails = Trails()
-    seen: set[int] = set()
-    done = 0
-    with ExitStack() as stack:
-        text = stack.enter_context(MotTextWriter(files[0]))
-        lines = stack.enter_context(JsonLinesWriter(files[1]))
-        picture = None
+    with _Files(out / name, recipe, source, film=film) as files:
+        start = time.perf_counter()
+        with suppress(KeyboardInterrupt) if source.live else nullcontext():
+            for each, tracks in steps:
+                files.write(each, tracks)
+                if progress is not None:
+                    progress(files.frames, source.num_frames)
+        seconds = time.perf_counter() - start
+    return TrackedVideo(
+        name=name,
+        frames=files.frames,
+        tracks=len(files.ids) + files.detections,
+        seconds=seconds,
+        notes=tuple(notes),
+        files=files.paths,
+    )
+
+
+class _Files:
+    """The files of a video while it is tracked, inside a ``with`` block."""
+
+    def __init__(self, stem: Path, recipe: Recipe, source: VideoSource, *, film: bool) -> None:
+        names: Sequence[str] = getattr(recipe.data, "class_names", ())
+        text, lines, table, mp4 = (stem.with_name(stem.name + ending) for ending in _ENDINGS)
+        self.paths = (text, lines, table, mp4) if film else (text, lines, table)
+        self.frames = 0
+        self.ids = set[int]()
+        self.detections = 0
+        self._text = _TEXTS[recipe.text_format](text)
+        self._tables = JsonLinesWriter(lines), CsvWriter(table, names)
+        # One class alone, as pedestrians, needs no word at every box.
+        self._names = names if len(names) > 1 else None
+        self._varying = source.varying_rate
+        self._trails = Trails()
+        self._film = None
         if film:
-            writer = VideoWriter(
-                files[2],
+            self._film = VideoWriter(
+                mp4,
                 size=source.size,
                 frame_rate=source.frame_rate,
                 pixel_aspect=source.pixel_aspect,
             )
-            picture = stack.enter_context(writer)
-        for done, (each, tracks) in enumerate(steps, start=1):
-            text.write(done, tracks, each.time if source.varying_rate else None)
-            lines.write(done, tracks, each.time)
-            if picture is not None:
-                trails.add(tracks)
-                picture.write(draw_tracks(each.image, tracks, trails=trails), each.time)
-            seen.update(tracks.ids.tolist())
-            if progress is not None:
-                progress(done, source.num_frames)
-    return TrackedVideo(
-        frames=done,
-        tracks=len(seen),
-        notes=tuple(notes),
-        files=tuple(files if film else files[:2]),
-    )
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Files:
+        with ExitStack() as stack:
+            for writer in (self._text, *self._tables):
+                stack.enter_context(writer)
+            if self._film is not None:
+                stack.enter_context(self._film)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)  # type: ignore[arg-type]
+
+    def write(self, each: SourceFrame, tracks: Tracks) -> None:
+        """Write the tracks of the next frame."""
+        self.frames += 1
+        self._text.write(self.frames, tracks, each.time if self._varying else None)
+        for table in self._tables:
+            table.write(self.frames, tracks, each.time)
+        if self._film is not None:
+            self._film.write(self._picture(each, tracks), each.time)
+        followed = tracks.ids >= 0
+        self.ids.update(tracks.ids[followed].tolist())
+        self.detections += int((~followed).sum())
+
+    def _picture(self, each: SourceFrame, tracks: Tracks) -> Image.Image:
+        rows = (tracks.ids >= 0) | (tracks.scores >= _LEAST_SCORE)
+        shown = Tracks(
+            ids=tracks.ids[rows],
+            boxes_xyxy=tracks.boxes_xyxy[rows],
+            scores=tracks.scores[rows],
+            labels=tracks.labels[rows],
+        )
+        if bool((shown.ids >= 0).all()):
+            self._trails.add(shown)
+        return draw_tracks(each.image, shown, trails=self._trails, class_names=self._names)

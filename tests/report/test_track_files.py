@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 import torch
 
 from halftrack.evaluation import read_results
+from halftrack.evaluation.sot_results import read_boxes
 from halftrack.frames import Tracks
 from halftrack.report import JsonLinesWriter, MotTextWriter
+from halftrack.report.track_files import BoxTextWriter, CsvWriter, VidTextWriter
 
 
 def some_tracks(*ids: int) -> Tracks:
@@ -53,6 +56,41 @@ def test_json_lines_have_a_line_for_every_frame(tmp_path: Path) -> None:
         {"frame": 1, "tracks": [track]},
         {"frame": 2, "tracks": []},
     ]
+
+
+def test_a_table_has_a_header_and_a_row_for_every_box(tmp_path: Path) -> None:
+    with CsvWriter(tmp_path / "02.csv", ["person, standing"]) as file:
+        file.write(1, some_tracks(), 0.0)
+        file.write(2, some_tracks(3), 0.04)
+    with (tmp_path / "02.csv").open(newline="") as table:
+        (row,) = csv.DictReader(table)
+    assert row == {
+        "frame": "2",
+        "time": "0.0400",
+        "id": "3",
+        "score": "0.9000",
+        "label": "0",
+        "x1": "10.100",
+        "y1": "23.250",
+        "x2": "50.000",
+        "y2": "93.000",
+        "class": "person, standing",
+    }
+
+
+def test_text_of_one_object_is_what_its_kits_read(tmp_path: Path) -> None:
+    with BoxTextWriter(tmp_path / "car-1.txt") as file:
+        file.write(1, some_tracks(0))
+        file.write(2, some_tracks(5))
+    expected = torch.cat([some_tracks(0).boxes_xyxy, some_tracks(5).boxes_xyxy])
+    assert np.allclose(read_boxes(tmp_path / "car-1.txt"), expected, atol=1e-3)
+
+
+def test_text_of_detections_counts_frames_and_classes_from_1(tmp_path: Path) -> None:
+    with VidTextWriter(tmp_path / "02.txt") as file:
+        file.write(1, some_tracks())
+        file.write(2, some_tracks(-1))
+    assert (tmp_path / "02.txt").read_text() == "2 1 0.9000 10.10 19.25 50.00 89.00\n"
 
 
 @pytest.mark.parametrize("writer", [MotTextWriter, JsonLinesWriter])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from halftrack.data import VideoSource, open_video
 from halftrack.frames import Tracks
+from halftrack.recipes import load_recipe
 from halftrack.report import track_video as module
 from halftrack.report.track_video import track_video
 
+RECIPE = load_recipe("tracktor_tiny_sample")
 NO_TRACKS = Tracks(
     ids=torch.zeros(0, dtype=torch.int64),
     boxes_xyxy=torch.zeros(0, 4),
@@ -58,18 +62,18 @@ def test_two_videos_of_one_name_keep_their_tracks(tmp_path: Path) -> None:
     (tmp_path / "a" / "clip.mov").write_bytes((tmp_path / "b" / "clip.mp4").read_bytes())
     out = tmp_path / "tracks"
     for video in ("a/clip.mp4", "b/clip.mp4", "a/clip.mov", "a/clip.mp4"):
-        done = track_video(None, tmp_path / video, out, film=False)
-    assert [file.name for file in done.files] == ["clip.txt", "clip.jsonl"]
+        done = track_video(RECIPE, tmp_path / video, out, film=False)
+    assert [file.name for file in done.files] == ["clip.txt", "clip.jsonl", "clip.csv"]
     assert done.notes == ()
     assert [lines(out / f"{name}.jsonl") for name in ("clip", "clip-2", "clip-3")] == [3, 2, 2]
-    done = track_video(None, tmp_path / "b" / "clip.mp4", out, film=False)
+    done = track_video(RECIPE, tmp_path / "b" / "clip.mp4", out, film=False)
     assert done.notes == (f"{out} holds another video's clip: files are called clip-2",)
 
 
 def test_times_and_the_shape_of_pixels_are_kept_in_every_file(tmp_path: Path) -> None:
     times = [0, 20, 53, 153, 173, 600]
     write_film(tmp_path / "clip.mp4", times, Fraction(4, 3))
-    track_video(None, tmp_path / "clip.mp4", tmp_path / "out")
+    track_video(RECIPE, tmp_path / "clip.mp4", tmp_path / "out")
     seconds = pytest.approx([time / 1000 for time in times], abs=1e-3)
     written = (tmp_path / "out" / "clip.jsonl").read_text().splitlines()
     assert [json.loads(line)["time"] for line in written] == seconds
@@ -82,4 +86,81 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(tmp_path: Pa
     write_film(tmp_path / "clip.mp4", [0])
     (tmp_path / "out").write_text("a file")
     with pytest.raises(OSError, match="out"):
-        track_video(None, tmp_path / "clip.mp4", tmp_path / "out")
+        track_video(RECIPE, tmp_path / "clip.mp4", tmp_path / "out")
+
+
+def test_the_film_plays_in_browsers(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.new("RGB", (63, 47), (9 * number, 0, 0)).save(tmp_path / f"{number}.png")
+    track_video(RECIPE, tmp_path, tmp_path / "out")
+    written = tmp_path / "out" / f"{tmp_path.name}.mp4"
+    with av.open(str(written)) as film:
+        (stream,) = film.streams.video
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.width, stream.height) == (64, 48)
+        assert sum(1 for _ in film.decode(stream)) == 3
+    content = written.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")  # the index comes first
+
+
+def test_pictures_of_a_folder_are_one_video_named_by_it(tmp_path: Path) -> None:
+    (tmp_path / "street").mkdir()
+    files = tuple(tmp_path / "street" / f"{number}.jpg" for number in (10, 2))
+    for file in files:
+        Image.new("RGB", (64, 48)).save(file)
+    done = track_video(RECIPE, files, tmp_path / "out", film=False)
+    assert (done.name, done.frames) == ("street", 2)
+
+
+def test_ctrl_c_ends_a_live_video_with_complete_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_film(tmp_path / "clip.mp4", [0, 40, 80, 120])
+    source = open_video(tmp_path / "clip.mp4")
+
+    def told(done: int, _: int | None) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    live = replace(source, live=True, num_frames=None)
+    monkeypatch.setattr(module, "open_source", lambda _: live)
+    done = track_video(RECIPE, "0", tmp_path / "live", progress=told)
+    assert done.frames == 2
+    assert all(file.is_file() for file in done.files)
+    monkeypatch.setattr(module, "open_source", lambda _: source)
+    with pytest.raises(KeyboardInterrupt):
+        track_video(RECIPE, tmp_path / "clip.mp4", tmp_path / "file", progress=told)
+    assert (tmp_path / "file" / "clip.mp4.partial").is_file()
+
+
+def test_detections_are_counted_and_only_good_ones_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_film(tmp_path / "clip.mp4", [0, 40])
+    found = Tracks(
+        ids=torch.tensor([-1, -1]),
+        boxes_xyxy=torch.tensor([[10.0, 20, 50, 60], [60.0, 20, 100, 60]]),
+        scores=torch.tensor([0.9, 0.2]),
+        labels=torch.tensor([1, 0]),
+    )
+
+    def track(_: object, source: VideoSource, **how: object) -> Iterator[tuple[object, Tracks]]:
+        for each in source:
+            yield each, found
+
+    monkeypatch.setattr(module, "track", track)
+    recipe = load_recipe("selsa_tiny_sample")
+    done = track_video(recipe, tmp_path / "clip.mp4", tmp_path / "out")
+    assert (done.tracks, done.frames) == (4, 2)
+    assert (tmp_path / "out/clip.txt").read_text().splitlines()[:2] == [
+        "1 2 0.9000 10.00 20.00 50.00 60.00",
+        "1 1 0.2000 60.00 20.00 100.00 60.00",
+    ]
+    table = (tmp_path / "out/clip.csv").read_text().splitlines()
+    assert table[1].split(",")[2:] == [
+        *("-1", "10.000", "20.000", "50.000", "60.000", "0.9000", "1"),
+        recipe.data.class_names[1],
+    ]
+    first = next(iter(open_video(tmp_path / "out/clip.mp4"))).image
+    assert first[:, 20:60, 8:52].max() > 100
+    assert first[:, 24:60, 60:100].max() < 60

@@ -8,6 +8,7 @@ _NO_FILE, _NO_FOLDER = "there is no such file", "there is no such folder"
 _NO_RUN = "nothing to resume: no step_*.pth in"
 _NOT_TORCH = "is neither a zip archive nor a pickle"
 _BOX = "track frames --recipe SOT --init-box"
+_TRACKED = "--recipe SOT --init-box 1,2,3,4 --checkpoint pickle"
 _TRAIN = "train VID --data-root data"
 _EVAL = "eval VID --data-root data"
 _THERE = "train VID --data-root sets"
@@ -125,7 +126,12 @@ FILES = {
     "a video nowhere": row("track no.mp4 --recipe MOT", "VIDEO no.mp4", _NO_FILE),
     "a device as video": row("track /dev/zero --recipe MOT", "VIDEO /dev/zero", "a device"),
     "no recipe to track": row("track frames", "Missing option '--recipe'"),
-    "a recipe that does not track": row("track frames --recipe VID", "does not track"),
+    "a recipe that does not track": row("track frames --recipe DET", "does not track"),
+    "a pattern of nothing": row("track 'no*.mp4' --recipe MOT", "VIDEO 'no*.mp4'", "no file or"),
+    "one video of two nowhere": row("track frames no.mp4 --recipe MOT", "VIDEO no.mp4", _NO_FILE),
+    "a stream of files": row(f"track file:///etc/hosts {_TRACKED}", "file://", "rtsp, "),
+    "a camera that is none": row(f"track 97 {_TRACKED}", "97: camera 97 cannot be opened"),
+    "a box for SELSA": row("track frames --recipe VID --init-box 1,2,3,4", "leave out the first"),
     "public detections of a video": row("track frames --recipe PUBLIC", "data.public=False"),
     "a box nobody asked for": row("track frames --recipe MOT --init-box 1,2,3,4", "first box"),
     "no box": row("track frames --recipe SOT", "--init-box"),

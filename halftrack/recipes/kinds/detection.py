@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from halftrack.bounds import shown
 from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.data.vid.config import IMAGENET_VID_CLASSES, VidDataConfig
 from halftrack.errors import UserError
@@ -15,6 +15,8 @@ from halftrack.evaluation.detection import DETECTION_SCORES
 from halftrack.frames import Clip, ClipBatch, Frame, FrameBatch
 from halftrack.models import FasterRCNNConfig, SelsaConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
+from halftrack.recipes.kinds.recipe import Box
+from halftrack.recipes.kinds.settings import check_classes, check_names
 from halftrack.recipes.kinds.trained import Sharing, TrainingSource, spread_boxes
 from halftrack.synthetic import SYNTHETIC_CLASSES, Layout
 
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from halftrack.data import Progress
+    from halftrack.data import Progress, VideoSource
     from halftrack.data.check import DataReport
     from halftrack.data.own.layouts import OwnData
     from halftrack.data.own.settings import Use
     from halftrack.recipes.scoring.evaluation import DetectionEvaluation
+    from halftrack.recipes.scoring.on_video import VideoTracker
     from halftrack.training import Batch
 
 __all__ = ["FrameDetectionRecipe", "VideoDetectionRecipe"]
@@ -37,6 +40,7 @@ class VideoDetectionRecipe(BackboneRecipe):
     """SELSA on ImageNet VID."""
 
     method: ClassVar[str] = "SELSA"
+    text_format: ClassVar[str] = "vid"
     backbone_path: ClassVar[str] = "detector.backbone"
     batch_types: ClassVar[tuple[type, ...]] = (Clip, ClipBatch, Frame)
     any_image_size: ClassVar[bool] = True
@@ -107,6 +111,22 @@ class VideoDetectionRecipe(BackboneRecipe):
         from halftrack.recipes.scoring.detection import video_scorer
 
         return video_scorer(self, data_root, device, progress)
+
+    def video_tracker(
+        self, init_box_xyxy: Box | None
+    ) -> Callable[[nn.Module, torch.device, VideoSource], VideoTracker]:
+        """The detections in each frame of a video; without ids, as nothing is followed."""
+        if init_box_xyxy is not None:
+            raise UserError(f"{self.name} finds its objects itself: leave out the first box")
+        from halftrack.recipes.scoring.on_video import DetectorOnVideo
+
+        return partial(DetectorOnVideo, self)
+
+    def video_source(self, source: VideoSource) -> VideoSource:
+        """The video with its frames resized as test videos are; refuses a live one."""
+        from halftrack.recipes.scoring.on_video import whole_video
+
+        return whole_video(self, source)
 
     def check_data(
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
@@ -271,35 +291,6 @@ class FrameDetectionRecipe(BackboneRecipe):
     def reading_synthetic(self) -> Self:
         """The recipe with synthetic video in the place of its benchmark."""
         return replace(self, data=replace(self.data, benchmark="MOT17", detectors="all"))
-
-
-def check_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of classes, which must be there, each once.
-
-    Raises:
-        ValueError: if there is none, or one comes twice.
-    """
-    again = next((name for name in names if list(names).count(name) > 1), None)
-    if not all(names):
-        raise UserError("--classes: expected names of classes, one is empty")
-    if not names or again is not None:
-        told = "there is none" if again is None else f"{shown(again)} comes twice"
-        raise UserError(f"--classes: expected names of classes, {told}")
-    return tuple(names)
-
-
-def check_classes(num_classes: int, class_names: Sequence[str]) -> None:
-    """Make sure that a detector learns as many classes as its data name.
-
-    Raises:
-        ValueError: if there are more or fewer; names the fields.
-    """
-    if num_classes != len(class_names):
-        raise UserError(
-            f"model.roi_head.num_classes={num_classes}, but the data have {len(class_names)} "
-            f"classes ({', '.join(class_names[:5])}{', ...' * (len(class_names) > 5)}): set it to "
-            f"{len(class_names)}"
-        )
 
 
 def _planned_frame(

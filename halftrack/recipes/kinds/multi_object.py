@@ -13,7 +13,7 @@ from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.errors import MissingFileError, UserError
 from halftrack.models.detector_config import FasterRCNNConfig
 from halftrack.models.tracker_config import ReIDConfig
-from halftrack.recipes.kinds.recipe import Box, Recipe, VideoTracker
+from halftrack.recipes.kinds.recipe import Box, Recipe
 from halftrack.recipes.kinds.reid import identities_in
 from halftrack.recipes.kinds.tuning import Trials, Tuning
 from halftrack.recipes.kinds.weights import fill, seeded
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from halftrack.recipes.kinds.trained import TrainedRecipe
     from halftrack.recipes.scoring.evaluation import TrackingEvaluation
     from halftrack.recipes.scoring.multi_object import TracktorParts
+    from halftrack.recipes.scoring.on_video import VideoTracker
     from halftrack.tracking import Tracktor
 
 __all__ = ["TrackingRecipe"]
@@ -179,7 +180,7 @@ class TrackingRecipe(Recipe):
 
     def video_tracker(
         self, init_box_xyxy: Box | None
-    ) -> Callable[[nn.Module, torch.device], VideoTracker]:
+    ) -> Callable[[nn.Module, torch.device, VideoSource], VideoTracker]:
         """The tracker of all objects in a video, which finds them itself.
 
         Raises:
@@ -193,7 +194,7 @@ class TrackingRecipe(Recipe):
                 "its private twin, or --set data.public=False"
             )
 
-        def tracker(model: nn.Module, device: torch.device) -> VideoTracker:
+        def tracker(model: nn.Module, device: torch.device, _: VideoSource) -> VideoTracker:
             from halftrack.recipes.scoring.multi_object import TracktorOnVideo
 
             return TracktorOnVideo(self, model, device)

@@ -13,7 +13,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
@@ -27,31 +27,18 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from halftrack.data import Progress, SourceFrame, VideoSource
+    from halftrack.data import Progress, VideoSource
     from halftrack.data.check import DataReport, SetReport
     from halftrack.data.own.layouts import OwnData
     from halftrack.data.own.settings import Use
-    from halftrack.frames import Tracks
     from halftrack.recipes.kinds.trained import TrainedRecipe
     from halftrack.recipes.kinds.tuning import Tuning
     from halftrack.recipes.scoring.evaluation import Evaluation
+    from halftrack.recipes.scoring.on_video import VideoTracker
 
-__all__ = ["Recipe", "VideoTracker"]
+__all__ = ["Recipe"]
 
 Box = tuple[float, float, float, float]
-
-
-class VideoTracker(Protocol):
-    """Tracks the objects of one video, one pass of frames after the other."""
-
-    batch: int
-    """Frames of a pass, which must all be there before the first of them is tracked."""
-
-    def steps(self, frames: Sequence[SourceFrame]) -> Iterator[Tracks]:
-        """The tracks seen in each of the next frames, up to ``batch`` of one size, in order."""
-
-    def notes(self) -> list[str]:
-        """Lines on what was amiss so far."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +60,8 @@ class Recipe(ABC):
     """The method's name in the published row."""
     needs_checkpoint: ClassVar[bool] = True
     """True if a checkpoint must be given to score or track; else the recipe names its files."""
+    text_format: ClassVar[str] = "mot"
+    """Kind of benchmark whose text ``track`` writes: ``mot``, ``sot`` (LaSOT) or ``vid``."""
 
     @abstractmethod
     def build_model(self, *, seed: int = 0) -> nn.Module:
@@ -213,8 +202,10 @@ class Recipe(ABC):
 
     def video_tracker(
         self, init_box_xyxy: Box | None
-    ) -> Callable[[nn.Module, torch.device], VideoTracker]:
-        """Checks the request at once; what is returned makes a tracker around a loaded model.
+    ) -> Callable[[nn.Module, torch.device, VideoSource], VideoTracker]:
+        """Checks the request at once; what is returned makes a tracker of a video.
+
+        It takes a loaded model, its device and the video as ``video_source`` gave it.
 
         Args:
             init_box_xyxy: the one object to track in the first frame, in original pixels; None for
@@ -225,11 +216,15 @@ class Recipe(ABC):
         """
         raise UserError(
             f"{self.name} does not track: {self.summary}; take a tracktor_ recipe for all objects, "
-            "a siamese_rpn_ recipe for one"
+            "a siamese_rpn_ recipe for one, a selsa_ recipe to detect in each frame"
         )
 
     def video_source(self, source: VideoSource) -> VideoSource:
-        """The video with its frames in the size that the recipe's tracker takes."""
+        """The video with its frames in the size that the recipe's tracker takes.
+
+        Raises:
+            ValueError: for a live video, if the recipe needs the whole of it at once.
+        """
         return source
 
     def score_results(self, folder: str | Path, *, data_root: str | Path) -> Evaluation:

@@ -19,6 +19,8 @@ from halftrack.recipes.kinds.renamed import field_paths, new_name, now_called
 
 __all__ = [
     "FieldError",
+    "check_classes",
+    "check_names",
     "first_difference",
     "first_error",
     "override",
@@ -213,3 +215,32 @@ def with_a_scale(precision: Any) -> Any:
     if isinstance(precision, Mapping) and precision.get("loss_scale") is not None:
         Precision("fp16", precision["loss_scale"])  # refuses what is none
     return precision
+
+
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of classes, which must be there, each once.
+
+    Raises:
+        ValueError: if there is none, or one comes twice.
+    """
+    again = next((name for name in names if list(names).count(name) > 1), None)
+    if not all(names):
+        raise UserError("--classes: expected names of classes, one is empty")
+    if not names or again is not None:
+        told = "there is none" if again is None else f"{shown(again)} comes twice"
+        raise UserError(f"--classes: expected names of classes, {told}")
+    return tuple(names)
+
+
+def check_classes(num_classes: int, class_names: Sequence[str]) -> None:
+    """Make sure that a detector learns as many classes as its data name.
+
+    Raises:
+        ValueError: if there are more or fewer; names the fields.
+    """
+    if num_classes != len(class_names):
+        raise UserError(
+            f"model.roi_head.num_classes={num_classes}, but the data have {len(class_names)} "
+            f"classes ({', '.join(class_names[:5])}{', ...' * (len(class_names) > 5)}): set it to "
+            f"{len(class_names)}"
+        )

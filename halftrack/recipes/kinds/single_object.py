@@ -13,7 +13,7 @@ from halftrack.evaluation.ope import OpeRule
 from halftrack.frames import PairBatch
 from halftrack.models.tracker_config import SiamRPNConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
-from halftrack.recipes.kinds.recipe import Box, VideoTracker
+from halftrack.recipes.kinds.recipe import Box
 from halftrack.recipes.kinds.trained import TrainingSource, spread_boxes
 from halftrack.recipes.kinds.tuning import Trials, Tuning
 from halftrack.synthetic import Layout
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from halftrack.data import Progress
+    from halftrack.data import Progress, VideoSource
     from halftrack.data.check import DataReport
     from halftrack.data.own.layouts import OwnData
     from halftrack.data.own.settings import Use
     from halftrack.recipes.scoring.evaluation import Evaluation, SingleObjectEvaluation
+    from halftrack.recipes.scoring.on_video import VideoTracker
     from halftrack.tracking import SiameseTracker
     from halftrack.training import Batch
 
@@ -39,6 +40,7 @@ class SingleObjectRecipe(BackboneRecipe):
     """SiamRPN++."""
 
     method: ClassVar[str] = "SiamRPN++"
+    text_format: ClassVar[str] = "sot"
     batch_types: ClassVar[tuple[type, ...]] = (PairBatch,)
     batch_size_field: ClassVar[str] = "data.pairs_per_batch"
     metric_point: ClassVar[float] = 1.0
@@ -190,7 +192,7 @@ class SingleObjectRecipe(BackboneRecipe):
 
     def video_tracker(
         self, init_box_xyxy: Box | None
-    ) -> Callable[[nn.Module, torch.device], VideoTracker]:
+    ) -> Callable[[nn.Module, torch.device, VideoSource], VideoTracker]:
         """The tracker of one object, as the track with id 0.
 
         Raises:
@@ -199,7 +201,7 @@ class SingleObjectRecipe(BackboneRecipe):
         if init_box_xyxy is None:
             raise UserError(f"{self.name} needs the first box of its object (--init-box)")
 
-        def tracker(model: nn.Module, _: torch.device) -> VideoTracker:
+        def tracker(model: nn.Module, _: torch.device, __: VideoSource) -> VideoTracker:
             from halftrack.recipes.scoring.single_object import SiameseOnVideo
 
             return SiameseOnVideo(self.new_tracker(model), init_box_xyxy)

@@ -46,10 +46,14 @@ def test_values_of_another_kind_or_version_are_an_error(
         Recipe.from_dict(load_recipe("selsa_tiny_sample").to_dict() | change)
 
 
+def test_a_detector_of_frames_says_which_recipes_track() -> None:
+    with pytest.raises(ValueError, match=r"does not track: .*; take a tracktor_ recipe"):
+        load_recipe("faster-rcnn_tiny_sample").video_tracker(None)
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda recipe: recipe.video_tracker(None), "does not track: .*; take a tracktor_ recipe"),
         (lambda recipe: recipe.score_results("x", data_root="x"), "result files are of a tracker"),
         (lambda recipe: recipe.with_parts(detector="x", reid=None), "name its weights with --che"),
     ],

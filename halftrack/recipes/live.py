@@ -1,0 +1,104 @@
+"""Cameras and streams as videos: opened once, read as the frames come, without an end of their own.
+
+Files are never fetched from an address (``halftrack.data.open_video``); this is for addresses that
+a user names.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Generator
+from urllib.parse import urlsplit
+
+import av
+
+from halftrack.data import DataError, VideoSource
+from halftrack.data.files import file_name, is_live
+from halftrack.data.video_file import Picture, shown_picture
+
+__all__ = ["open_live"]
+
+_SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "srt", "tcp", "udp")
+# Without "file": a stream must not make anybody read a file of this machine.
+_PROTOCOLS = "http,https,httpproxy,tcp,udp,rtp,rtsp,rtsps,rtmp,srt,tls,crypto,hls"
+_CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
+_OTHER_CAMERA = ("vfwcap", "{}")
+_PATIENCE = (10.0, 30.0)  # seconds for the connection and for each frame
+_DEFAULT_RATE = 30.0
+
+
+def open_live(address: str) -> VideoSource:
+    """A camera or stream whose frames can be gone through once; it ends where the stream does.
+
+    Args:
+        address: the number of a camera, from 0, or the address of a stream.
+
+    Raises:
+        DataError: if it cannot be opened or has no picture.
+    """
+    if not is_live(address):
+        raise DataError(address, f"expected the number of a camera or {'://, '.join(_SCHEMES)}://")
+    container = _opened(address)
+    if not container.streams.video:
+        container.close()
+        raise DataError(address, "has no video stream")
+    rate = container.streams.video[0].average_rate
+    frames = _frames(container, address)
+    first = next(frames, None)
+    if first is None:
+        raise DataError(address, "ended before its first frame")
+    return VideoSource(
+        name=_name(address),
+        frame_rate=float(rate or _DEFAULT_RATE),
+        size=(int(first.image.shape[1]), int(first.image.shape[2])),
+        num_frames=None,
+        image_scale=None,
+        pictures=lambda: _chained(first, frames),
+        varying_rate=True,
+        live=True,
+    )
+
+
+def _opened(address: str) -> av.container.InputContainer:
+    if address.isdecimal():
+        kind, file = _CAMERAS.get(sys.platform, _OTHER_CAMERA)
+        place, options, what = file.format(address), {}, f"camera {address}"
+    else:
+        scheme = urlsplit(address).scheme
+        if scheme not in _SCHEMES:
+            allowed = ", ".join(_SCHEMES)
+            raise DataError(address, f"{scheme}:// is no stream here; allowed are {allowed}")
+        kind, place, what = None, address, "the stream"
+        options = {"protocol_whitelist": _PROTOCOLS}
+    try:
+        return av.open(place, format=kind, options=options, timeout=_PATIENCE)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error
+        raise DataError(address, f"{what} cannot be opened: {told}") from None
+
+
+def _frames(container: av.container.InputContainer, address: str) -> Generator[Picture]:
+    start: float | None = None
+    with container:
+        try:
+            for frame in container.decode(video=0):
+                start = frame.time if start is None else start
+                passed = None if frame.time is None or start is None else frame.time - start
+                yield shown_picture(frame, passed)
+        except (av.error.FFmpegError, OSError) as error:
+            reason = error.strerror or type(error).__name__
+            raise DataError(address, f"the stream broke off: {reason}") from None
+
+
+def _chained(first: Picture, others: Generator[Picture]) -> Generator[Picture]:
+    yield from itertools.chain([first], others)
+
+
+def _name(address: str) -> str:
+    if address.isdecimal():
+        return f"camera-{address}"
+    parts = urlsplit(address)
+    last = re.sub(r"\.\w+$", "", parts.path.rstrip("/").rpartition("/")[2])
+    return file_name(last or parts.hostname or "stream")

@@ -1,0 +1,98 @@
+"""Models on any video: what runs one asks of them, and SELSA's detections in each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import nn
+
+from halftrack.data import SourceFrame, VideoSource
+from halftrack.data.vid.frames import adaptive_stride
+from halftrack.errors import UserError
+from halftrack.frames import Frame, Tracks
+
+if TYPE_CHECKING:
+    from halftrack.recipes.kinds.detection import VideoDetectionRecipe
+
+__all__ = ["DetectorOnVideo", "VideoTracker", "whole_video"]
+
+
+class VideoTracker(Protocol):
+    """Tracks the objects of one video, one pass of frames after the other."""
+
+    batch: int
+    """Frames of a pass, which must all be there before the first of them is tracked."""
+
+    def steps(self, frames: Sequence[SourceFrame]) -> Iterator[Tracks]:
+        """The tracks seen in each of the next frames, up to ``batch`` of one size, in order."""
+
+    def notes(self) -> list[str]:
+        """Lines on what was amiss so far."""
+
+
+class DetectorOnVideo:
+    """SELSA over a video's frames, with references spread over all of it; ids are -1.
+
+    The references are read when the first frame is asked for: the video is gone through twice.
+    """
+
+    def __init__(
+        self,
+        recipe: VideoDetectionRecipe,
+        model: nn.Module,
+        device: torch.device,
+        source: VideoSource,
+    ) -> None:
+        self.batch = recipe.data.test_batch
+        self._references = recipe.data.test_references
+        self._model, self._device = model, device
+        self._source: VideoSource | None = source
+
+    def steps(self, frames: Sequence[SourceFrame]) -> Iterator[Tracks]:
+        """The detections in each of the next frames, as tracks without ids."""
+        if self._source is not None:
+            references = [frame.to(self._device) for frame in self._spread(self._source)]
+            self._source = None
+            self._model.start(references)  # type: ignore[operator]
+        for found in self._model([each.frame.to(self._device) for each in frames]):
+            here = found.to("cpu")
+            yield Tracks(
+                ids=torch.full_like(here.labels, -1),
+                boxes_xyxy=here.boxes_xyxy,
+                scores=here.scores,
+                labels=here.labels,
+            )
+
+    def notes(self) -> list[str]:
+        """Nothing: whatever was amiss was an error."""
+        return []
+
+    def _spread(self, source: VideoSource) -> list[Frame]:
+        """The reference frames; what a container says of its length may be too much."""
+        length = source.num_frames or sum(1 for _ in source.pictures())
+        wanted = adaptive_stride(length, num_references=self._references)
+        frames = {
+            each.frame.frame_index: each.frame
+            for each in islice(source, wanted[-1] + 1)
+            if each.frame.frame_index in wanted
+        }
+        return [frames[index] for index in wanted if index in frames]
+
+
+def whole_video(recipe: VideoDetectionRecipe, source: VideoSource) -> VideoSource:
+    """The video with frames at network size, if it can be gone through twice.
+
+    Raises:
+        ValueError: for a live one.
+    """
+    if source.live:
+        raise UserError(
+            f"{recipe.name} looks at frames spread over a whole video, and {source.name} is live: "
+            "take a file or a folder"
+        )
+    scale = source.image_scale or recipe.data.image_scale
+    return replace(source, image_scale=scale, ahead=max(source.ahead, recipe.data.test_batch))
