@@ -21,6 +21,7 @@ __all__ = [
     "Padded",
     "area",
     "clip",
+    "constant",
     "decode_deltas",
     "encode_deltas",
     "iou",
@@ -40,6 +41,20 @@ _MOST_SUPPRESSED = 2**15
 def on_device(values: ArrayLike, device: torch.device) -> Tensor:
     """A tensor of what the host knows, sent to a device without waiting for it."""
     return torch.from_numpy(np.asarray(values)).to(device, non_blocking=True)
+
+
+_constants: dict[tuple[tuple[float, ...], torch.device], Tensor] = {}
+
+
+def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A tensor ``(n,)`` on a device, fp32, kept: made anew it is copied to a GPU, and awaited."""
+    kept = _constants.get((values, device))
+    if kept is None:
+        with torch.inference_mode(False):  # of use after an inference mode around it, too
+            kept = torch.tensor(values, device=device)
+        if type(kept) is Tensor:  # and not without values, as in a FakeTensorMode
+            _constants[values, device] = kept
+    return kept
 
 
 class Padded(NamedTuple):
@@ -141,19 +156,7 @@ def decode_deltas(
 
 
 def _factor(std: float | tuple[float, ...], like: Tensor) -> float | Tensor:
-    return std if isinstance(std, float | int) else _constant(std, like.device)
-
-
-_constants: dict[tuple[tuple[float, ...], torch.device], Tensor] = {}
-
-
-def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    kept = _constants.get((values, device))
-    if kept is None:
-        kept = torch.tensor(values, device=device)
-        if type(kept) is Tensor:  # and not without values, as in a FakeTensorMode
-            _constants[values, device] = kept
-    return kept
+    return std if isinstance(std, float | int) else constant(std, like.device)
 
 
 def _centre_and_size(boxes_xyxy: Tensor) -> tuple[Tensor, Tensor]:

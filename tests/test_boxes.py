@@ -12,6 +12,7 @@ from torchvision.ops import box_iou
 from halftrack.boxes import (
     area,
     clip,
+    constant,
     decode_deltas,
     encode_deltas,
     iou,
@@ -131,3 +132,17 @@ def test_padded_rows_are_found_again() -> None:
     assert torch.equal(padded.rows[padded.present], torch.cat(rows))
     assert padded.places.tolist() == [[0, 1, -1], [-1, -1, -1], [2, 3, 4]]
     assert pad_rows([rows[1]]).rows.shape == (1, 1, 4)
+
+
+def test_a_constant_is_kept_with_its_values_for_every_mode(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("halftrack.boxes._constants", {})
+    cpu = torch.device("cpu")
+    with torch._subclasses.FakeTensorMode():
+        assert isinstance(constant((1.0, 2.0), cpu), torch._subclasses.FakeTensor)
+    with torch.inference_mode():
+        kept = constant((1.0, 2.0), cpu)
+    assert not kept.is_inference()
+    assert kept.tolist() == [1, 2]
+    assert constant((1.0, 2.0), cpu) is kept

@@ -21,8 +21,8 @@ NAMES = {
     ),
     "halftrack.testing": "assert_rehearses_clean",
     "halftrack.boxes": (
-        "Padded area clip decode_deltas encode_deltas iou nms nms_by_class on_device pad_rows "
-        "start_box_fault unsuppressed"
+        "Padded area clip constant decode_deltas encode_deltas iou nms nms_by_class on_device "
+        "pad_rows start_box_fault unsuppressed"
     ),
     "halftrack.frames": (
         "Clip ClipBatch CropBatch Detections Frame FrameBatch FrameTruth PairBatch Tracks "

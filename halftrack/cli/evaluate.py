@@ -67,7 +67,7 @@ def evaluate(
         typer.Option(
             metavar="FOLDER",
             help="Write scores and tracks to this folder. Default: the checkpoint's folder, or "
-            "runs/RECIPE_PRECISION.",
+            "runs/RECIPE_PRECISION; of --native-half the folder native in it.",
         ),
     ] = None,
     batch: TestBatch = None,
@@ -104,14 +104,20 @@ def evaluate(
     if out is None:
         kind = chosen.precision.name if results is None else "results"
         out = checkpoint.parent if checkpoint else Path("runs") / f"{chosen.name}_{kind}"
+        if native_half:  # beside the scores of bf16 as a GPU computes it
+            out /= "native"
     check_output(out)
     start_processes(gpus, device)
     evaluation = _evaluation(chosen, data_root, checkpoint, results, device=device, trust=trust)
     if own_rank():  # the first process tells and writes
         return
+    from halftrack.recipes import choose_device
     from halftrack.report import published_row, render_table
     from halftrack.report.eval_files import write_evaluation
 
+    arithmetic = None
+    if results is None:
+        arithmetic = chosen.precision.in_words(choose_device(device))
     memory = None if checkpoint is None else _training_memory(checkpoint)
     row = published_row(chosen, evaluation, memory_mb=memory, checkpoint=checkpoint)
     console.print(render_table([row]))
@@ -121,7 +127,9 @@ def evaluate(
     console.print(scores or "no ground truth, so no scores")
     for line in evaluation.skipped:
         tell(line)
-    for line in write_evaluation(out, chosen, evaluation, row=row, scored=results):
+    for line in write_evaluation(
+        out, chosen, evaluation, row=row, arithmetic=arithmetic, scored=results
+    ):
         tell(line)
 
 

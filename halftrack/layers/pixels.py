@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from halftrack.boxes import constant
 from halftrack.layers.compilable import coarse
 
 __all__ = ["mean_and_std", "normalise_and_pad"]
@@ -37,17 +38,7 @@ def normalise_and_pad(images: Sequence[Tensor], *, divisor: int, few_sizes: bool
     return batch.sub_(mean).div_(std)
 
 
-# Kept for each device: made anew they would be copied to a GPU, and awaited, with every batch.
-_kept: dict[torch.device, tuple[Tensor, Tensor]] = {}
-
-
 def mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of RGB, ``(3, 1, 1)`` each: those of ImageNet."""
-    kept = _kept.get(device)
-    if kept is not None:
-        return kept
-    with torch.inference_mode(False):  # of use after an inference mode around it, too
-        mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (_MEAN, _STD))
-    if type(mean) is Tensor:  # and not without values, as in a FakeTensorMode
-        _kept[device] = mean, std
+    mean, std = (constant(values, device)[:, None, None] for values in (_MEAN, _STD))
     return mean, std

@@ -169,14 +169,27 @@ class RoIHead(nn.Module):
             "acc": mean_loss(_percent_right, logits, labels, rows, counts),
         }
 
+    def judged(
+        self, logits: Tensor, deltas: Tensor, boxes_xyxy: Tensor, size: tuple[int, int] | Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Boxes ``(n, classes, 4)`` in network pixels and scores ``(n, classes)`` of each roi.
+
+        Args:
+            logits: of the rois.
+            deltas: of the rois.
+            boxes_xyxy: the rois ``(n, 4)``.
+            size: of the image, as ``halftrack.boxes.clip`` takes it.
+        """
+        scores = logits.float().softmax(dim=1)[:, :-1]
+        by_class = deltas.view(-1, self.config.num_classes, 4)
+        limits = size if self.config.clip_to_image else None
+        return decode_deltas(boxes_xyxy, by_class, std=self.config.delta_std, size=limits), scores
+
     def decode(
         self, logits: Tensor, deltas: Tensor, boxes_xyxy: Tensor, frame: Frame
     ) -> tuple[Tensor, Tensor]:
         """Boxes ``(n, classes, 4)`` in original pixels and scores ``(n, classes)`` of each roi."""
-        scores = logits.float().softmax(dim=1)[:, :-1]
-        by_class = deltas.view(len(deltas), self.config.num_classes, 4)
-        size = frame.size if self.config.clip_to_image else None
-        boxes = decode_deltas(boxes_xyxy, by_class, std=self.config.delta_std, size=size)
+        boxes, scores = self.judged(logits, deltas, boxes_xyxy, frame.size)
         return boxes / boxes.new_tensor(frame.scale_xy * 2), scores
 
     def detect(

@@ -35,6 +35,10 @@ class NativeHalf(Precision):
         """False: the device computes in bf16 itself."""
         return False
 
+    def in_words(self, device: torch.device | str) -> str:
+        """The name, and that it is a CPU's own."""
+        return f"{self.name}, the CPU's own"
+
     def new_loss_scale(self) -> NoReturn:
         """Raises PrecisionError: nothing is trained in it."""
         raise PrecisionError("a CPU's own bf16 is for inference alone: train in bf16 as it is")

@@ -117,6 +117,10 @@ class Precision:
         """True if the device does not compute in this precision itself: a CPU in all but fp32."""
         return self.name != "fp32" and str(device).startswith("cpu")
 
+    def in_words(self, device: torch.device | str) -> str:
+        """The name, and whether a device rehearses it."""
+        return f"{self.name}, rehearsed" if self.is_rehearsed(device) else self.name
+
     @contextmanager
     def arithmetic(self, device: torch.device | str) -> Iterator[None]:
         """Context for forward AND backward: a GPU's TF32 on or off, on a CPU the rehearsal."""

@@ -16,20 +16,28 @@ _TABLES = {"By sequence": "sequences.csv", "By attribute": "attributes.csv"}
 
 
 def write_evaluation(
-    out: Path, recipe: Recipe, evaluation: Evaluation, *, row: Row, scored: Path | None = None
+    out: Path,
+    recipe: Recipe,
+    evaluation: Evaluation,
+    *,
+    row: Row,
+    arithmetic: str | None = None,
+    scored: Path | None = None,
 ) -> list[str]:
     """Write all files of an evaluation into a folder, which is made if it does not exist.
 
-    ``eval.json`` has the scores in full and ``eval.csv`` the published row. A tracker's scores by
-    sequence are in ``sequences.csv``, by attribute in ``attributes.csv``, its tracks in
-    ``results/<sequence>.txt``. Single-object tracking adds pictures of the success and precision
-    curves, and a zip file if a server scores the split.
+    ``eval.json`` has the scores in full, with what a model computed in, and ``eval.csv`` the
+    published row. A tracker's scores by sequence are in ``sequences.csv``, by attribute in
+    ``attributes.csv``, its tracks in ``results/<sequence>.txt``. Single-object
+    tracking adds pictures of the success and precision curves, and a zip file if a server scores
+    the split.
 
     Args:
         out: the folder.
         recipe: the recipe that was run.
         evaluation: the scores and results.
         row: the published row.
+        arithmetic: what the model computed in, as ``Precision.in_words`` has it; None if none did.
         scored: the folder of result files that was scored, whose results are not written again;
             None if the recipe's own model tracked.
 
@@ -37,7 +45,8 @@ def write_evaluation(
         Lines that say what was written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    numbers = json.dumps(evaluation.numbers(), indent=2, allow_nan=False)
+    told = {} if arithmetic is None else {"arithmetic": arithmetic}
+    numbers = json.dumps(told | evaluation.numbers(), indent=2, allow_nan=False)
     (out / "eval.json").write_text(numbers, encoding="utf-8")
     write_csv(out / "eval.csv", [row])
     files, lines = ["eval.json", "eval.csv"], []

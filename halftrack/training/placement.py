@@ -39,14 +39,13 @@ def computation(
     model: nn.Module, config: TrainingConfig, precision: Precision, device: torch.device
 ) -> str:
     """A line that says how a run of a placed model computes."""
-    rehearsed = ", rehearsed" if precision.is_rehearsed(device) else ""
     tf32 = "on" if precision.name == "tf32" else "off"
     last = _is_channels_last(config, precision, device)
     layout = "channels last" if last else "channels first"
     if getattr(model, "backbone_channels_last", False):
         layout += ", the backbone channels last"
     mode = "" if config.compile == "none" else f"; compiled ({config.compile})"
-    return f"computes on {device} in {precision.name}{rehearsed}; TF32 {tf32}; {layout}{mode}"
+    return f"computes on {device} in {precision.in_words(device)}; TF32 {tf32}; {layout}{mode}"
 
 
 def _keep_freed_memory() -> None:

@@ -61,11 +61,12 @@ def test_scores_are_those_of_the_rehearsed_bf16_but_for_roundings(
     state = {"meta": {"recipe": recipe.to_dict()}}
     state["state_dict"] = recipe.without_data().build_model().state_dict()
     write_checkpoint(tmp_path / "a.pth", state)
+    words = ("eval", NAME, "--data-root", root, "--checkpoint", tmp_path / "a.pth")
     scores = []
-    for options in (("--native-half",), ("--precision", "bf16")):
-        out = tmp_path / options[0].strip("-")
-        words = ("eval", NAME, "--data-root", root, "--checkpoint", tmp_path / "a.pth")
-        assert halftrack(*words, "--device", "cpu", "--out", out, *options) == 0
-        scores.append(json.loads((out / "eval.json").read_text()))
+    for options, folder in ((("--native-half",), "native"), (("--precision", "bf16"), ".")):
+        assert halftrack(*words, "--device", "cpu", *options) == 0
+        scores.append(json.loads((tmp_path / folder / "eval.json").read_text()))
+    told = [each["arithmetic"] for each in scores]
+    assert told == ["bf16, the CPU's own", "bf16, rehearsed"]
     for name in ("mean_ap", "rank1"):
         assert scores[0][name] == pytest.approx(scores[1][name], abs=0.1)

@@ -52,6 +52,7 @@ def test_it_computes_in_bf16_and_not_in_the_rehearsal() -> None:
     native, rehearsed = NativeHalf("bf16"), Precision("bf16")
     assert rehearsed.is_rehearsed("cpu")
     assert not native.is_rehearsed("cpu")
+    assert native.in_words("cpu") == "bf16, the CPU's own"
     with native.inference("cpu"):
         found = model(x)
     with rehearsed.inference("cpu"):

@@ -54,7 +54,7 @@ def recipe(**fields: str) -> SingleObjectRecipe:
 
 def test_a_trackers_numbers_tables_curves_and_boxes_are_written(tmp_path: Path) -> None:
     evaluation = followed(attributes=("SV",))
-    lines = write_evaluation(tmp_path / "new", recipe(), evaluation, row=ROW)
+    lines = write_evaluation(tmp_path / "new", recipe(), evaluation, row=ROW, arithmetic="fp32")
     out = tmp_path / "new"
     files = ["eval.json", "eval.csv", "sequences.csv", "attributes.csv", *PICTURES]
     assert lines == [
@@ -63,6 +63,7 @@ def test_a_trackers_numbers_tables_curves_and_boxes_are_written(tmp_path: Path) 
     ]
     assert sorted(each.name for each in out.iterdir()) == sorted([*files, "results"])
     numbers = json.loads((out / "eval.json").read_text(), parse_constant=pytest.fail)
+    assert numbers["arithmetic"] == "fp32"
     assert numbers["rule"] == "mmtracking"
     assert numbers["mean"]["precision"] == pytest.approx(100 * 2 / 3)
     assert numbers["official"] == numbers["mean"]

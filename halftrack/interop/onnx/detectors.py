@@ -165,11 +165,8 @@ def _detections(
     score_threshold: Tensor,
 ) -> Found:
     """Boxes from the second stage's logits and deltas, as ``RoIHead.detect`` has them."""
-    config, (logits, deltas) = head.config, answer
-    scores = logits.float().softmax(dim=1)[:, :-1]
-    moves = deltas.view(-1, config.num_classes, 4)
-    size = _limits(image_chw) if config.clip_to_image else None
-    boxes = decode_deltas(proposals_xyxy, moves, std=config.delta_std, size=size)
+    config = head.config
+    boxes, scores = head.judged(*answer, proposals_xyxy, _limits(image_chw))
     chosen = scores > score_threshold
     # Of those chosen, of which there may be none.
     reach = boxes.masked_fill(~chosen[..., None], -1.0).max() + 1
