@@ -101,13 +101,14 @@ class TracedPass:
         return self._event is None
 
     def culprit(self) -> Culprit | None:
-        """The first fault, found by further backward passes; None if the gradients are finite.
+        """The first fault, found by further backward passes; None if gradients and loss are finite.
 
         The gradients are left as they are.
         """
         event = self._event
-        if event is None:
-            return None
+        if event is None:  # a loss may be infinite and its gradient finite
+            event = self._trace.origin(self.terms.values())
+            return None if event is None else self._told(event)
         with _gradients_put_back(self._parameters()):
             own = fitting_scale(event, self._loss_scale)
             fits_at = None if own is None else self._largest_scale(own)

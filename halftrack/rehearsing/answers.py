@@ -63,7 +63,7 @@ def all_numbers(findings: Findings) -> dict[str, Any]:
 
 def _on_ranges(findings: Findings) -> Answer:
     question = "What overflows or underflows, where, and what to do?"
-    if not findings.precision.is_half:
+    if findings.precision.name == "tf32":
         same = (
             "tf32 has the range of fp32: nothing overflows or underflows that fp32 would keep, and "
             "no loss scale is needed. Products round their operands to 10 mantissa bits, as fp16 "
@@ -79,7 +79,11 @@ def _on_ranges(findings: Findings) -> Answer:
         )
         return Answer(question=question, words=f"{idle[:1].upper()}{idle[1:]}", changes=(idle,))
     words = [_forward(findings), *_backward(findings)]
-    changes: tuple[str, ...] = ()
+    changes = tuple(
+        f"{path or OUTERMOST} gives values that are not finite, which no gradient shows: look at "
+        "its weights, which may overflow in their cast to half, and at what it is given"
+        for path in _hidden(findings)[:1]
+    )
     advice, scale = findings.advice, findings.precision.loss_scale
     if findings.precision.name == "bf16":
         words.insert(0, "bf16 has the range of fp32 and needs no loss scale. In fp16:")
@@ -90,7 +94,7 @@ def _on_ranges(findings: Findings) -> Answer:
         else:
             fault = "loses gradients that matter" if own < advice.least else "overflows"
             words.append(f"The {findings.owner}'s own scale, {own:g}, {fault}.")
-            changes = (findings.set_loss_scale(shown_scale(advice)),)
+            changes += (findings.set_loss_scale(shown_scale(advice)),)
     elif scale == "dynamic":
         words.append(f"The {findings.owner}'s dynamic scale finds its way there by itself.")
     return Answer(question=question, words=" ".join(words), changes=changes)
@@ -101,6 +105,9 @@ def _forward(findings: Findings) -> str:
     over = _overflowing(findings)
     if over:
         return f"Forward, {_names(over)} passed 65504, where fp16 ends, and became infinite."
+    hidden = _hidden(findings)
+    if hidden:
+        return f"Forward, {_names(hidden)} gave values that are not finite."
     finite = {path: h for path, h in activations.items() if h.counts}
     if not finite:
         return "Forward nothing finite was rounded to half."
@@ -150,9 +157,11 @@ def _on_skips(findings: Findings) -> Answer:
     question = "Why was a step skipped?"
     skipped, dynamic = findings.skipped, findings.precision.loss_scale == "dynamic"
     count = len(findings.steps)
-    if not skipped:
-        return Answer(question=question, words=f"None of {count} steps was skipped.")
-    words = [f"{len(skipped)} of {count} steps were skipped."]
+    words = ["No step was attempted."]
+    if count:
+        words = [
+            f"{len(skipped) or 'None'} of {count} steps {'were' if skipped else 'was'} skipped."
+        ]
     changes: list[str] = []
     fits = {n: c.fits_at for n, step in skipped.items() if (c := step.culprit) and c.fits_at}
     scaled = list(fits)
@@ -175,6 +184,10 @@ def _on_skips(findings: Findings) -> Answer:
         words.append(f"S{named[1:]}: {step.why}.")
         if step.culprit is not None:
             changes.append(f"{named}: {step.why}")
+    for numbers in _by_cause({n: s for n, s in enumerate(findings.steps, 1) if s.taken_blindly}):
+        why = f"{_steps(numbers)}: {findings.steps[numbers[0] - 1].why}"
+        words.append(f"The weights moved though the loss was not finite, in {why}.")
+        changes.append(f"the loss was not finite in {why}")
     if findings.stopped is not None:
         words.append(f"It could not go on: {findings.stopped}")
         changes.append(findings.stopped)
@@ -272,6 +285,13 @@ def _overflowing(findings: Findings) -> tuple[str, ...]:
         and culprit.magnitude is not None
     ]
     return tuple(dict.fromkeys((*by_range, *by_trace)))
+
+
+def _hidden(findings: Findings) -> tuple[str, ...]:
+    """Modules whose results are not finite, in order, if neither loss nor gradient shows it."""
+    if _overflowing(findings) or findings.culprits:
+        return ()
+    return tuple(path for path, h in findings.ranges.activations.items() if h.nonfinite)
 
 
 def _scale(value: float) -> str:

@@ -31,9 +31,15 @@ class RehearsedStep:
     skipped: bool
     """True if no weight moved."""
     why: str | None = None
-    """Cause of a skipped step, in words; None if the step was taken."""
+    """Cause of a skipped step, or of a loss that is not finite, in words; None if it was taken with
+    a finite one."""
     culprit: Culprit | None = None
-    """First non-finite tensor of a skipped step; None if there is none to name."""
+    """First non-finite tensor of such a step; None if there is none to name."""
+
+    @property
+    def taken_blindly(self) -> bool:
+        """True if weights moved by finite gradients of a loss that is not finite."""
+        return not self.skipped and not math.isfinite(self.losses.get("loss", 0.0))
 
     @classmethod
     def without_loss(cls, culprit: Culprit, loss_scale: float) -> RehearsedStep:
@@ -117,7 +123,7 @@ class Findings:
 
     @property
     def culprits(self) -> tuple[Culprit, ...]:
-        """The culprits of the skipped steps, in order."""
+        """The culprits of the skipped steps and of losses that are not finite, in order."""
         return tuple(step.culprit for step in self.steps if step.culprit is not None)
 
     @property

@@ -109,6 +109,7 @@ class Watch:
         self._has_batch, self._terms = False, dict[str, list[Tensor]]()
         self._loss_scale = 1.0
         self._bad: Culprit | None = None
+        self._bad_loss: Culprit | None = None
         self._notes: dict[str, None] = {}
         self._stopped: str | None = None
         self._error: Exception | None = None
@@ -174,6 +175,9 @@ class Watch:
         """A backward pass begins."""
         self._passed, self._has_batch = True, False
         self._losses.append(loss)
+        event = None if loss is None or math.isfinite(loss) else self._trace.latest()
+        if event is not None and self._bad_loss is None:
+            self._bad_loss = culprit_of(event, self._trace.sample_ids, self._loss_scale)
 
     def moves(self, optimizer: Optimizer) -> None:
         """An optimizer moves the weights whatever its gradients are."""
@@ -186,7 +190,7 @@ class Watch:
 
     def ended(self, optimizer: Optimizer, *, loss_scale: float, skipped: bool) -> None:
         """A step ended; one that follows no backward pass belongs to the step before."""
-        culprit = self._culprit(optimizer) if skipped else self._bad
+        culprit = self._culprit(optimizer) if skipped else self._bad or self._bad_loss
         gradients = [p.grad for p in learned_by([optimizer]) if p.grad is not None]
         terms = {name: statistics.fmean(map(float, own)) for name, own in self._terms.items()}
         known = [loss for loss in self._losses if loss is not None]
@@ -195,9 +199,10 @@ class Watch:
             grad_norm=_norm(gradients),
             loss_scale=loss_scale,
             skipped=skipped,
-            why=str(culprit or "no cause found") if skipped else None,
             culprit=culprit,
         )
+        if skipped or step.taken_blindly:
+            step = replace(step, why=str(culprit or "no cause found"))
         if self._shares_step:
             steps = self._measured.steps
             if skipped and not steps[-1].skipped:
@@ -221,7 +226,7 @@ class Watch:
 
     def _begin(self) -> None:
         """Enter what a step is seen through, in the order that each needs."""
-        self._passed, self._losses, self._bad = False, [], None
+        self._passed, self._losses, self._bad, self._bad_loss = False, [], None, None
         self._has_batch, self._terms = False, {}
         self._meter = self._measured.next_meter(self._loss_scale)
         self._trace_before, self._trace = self._trace, NonFiniteTrace(self._model, ())

@@ -23,7 +23,7 @@ from halftrack.rehearsing.findings import RehearsedStep
 __all__ = ["MeasuredSteps", "Why"]
 
 Why = tuple[str | None, Culprit | None]
-"""Words for why a step was skipped, and its culprit."""
+"""Words for why a step was skipped or its loss is not finite, and the culprit."""
 
 
 class MeasuredSteps:
@@ -60,9 +60,9 @@ class MeasuredSteps:
 
         Args:
             loss_scale: the scale that its gradients are made with.
-            gradients: computes forward and backward and returns the loss terms.
+            gradients: computes forward and backward and returns the loss terms, and ``loss``.
             step: moves the weights or skips the step.
-            why: says why a step was skipped; asked only then.
+            why: says why a step was skipped or its loss is not finite; asked only then.
 
         Raises:
             NonFiniteGradientError: if ``step`` raises it; the step is kept all the same.
@@ -82,7 +82,8 @@ class MeasuredSteps:
             norm, skipped = report.grad_norm, report.skipped
         except NonFiniteGradientError as error:
             stopped = error
-        words, culprit = why() if skipped else (None, None)
+        faulty = skipped or not math.isfinite(losses["loss"])
+        words, culprit = why() if faulty else (None, None)
         self.keep(
             RehearsedStep(
                 losses=losses,

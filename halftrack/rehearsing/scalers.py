@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
@@ -67,6 +68,7 @@ class _Told:
         self._listener = listener
         self._in_scaler = self._moved = False
         self._scale = 1.0
+        self._unscaled: float | None = None
 
     def scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def scale(scaler: Any, outputs: Any) -> Any:
@@ -75,6 +77,7 @@ class _Told:
                 self._listener.idle_scaler()
                 return made
             self._scale = scaler.get_scale()
+            self._unscaled = _sum(outputs)
             self._listener.scaled(self._scale)
             return made
 
@@ -85,16 +88,19 @@ class _Told:
             # A pass within another, such as a checkpoint's, is part of that one.
             if torch._C._current_graph_task_id() == -1:
                 self._listener.learned_from(self._loss(tensors))
+                self._unscaled = None
             return original(tensors, *args, **kwargs)
 
         return backward
 
     def _loss(self, tensors: Any) -> float | None:
         """The sum of what a backward pass begins from, without its scale."""
-        losses = tensors if isinstance(tensors, list | tuple) else (tensors,)
-        if not all(isinstance(loss, Tensor) and loss.numel() == 1 for loss in losses):
+        total = _sum(tensors)
+        if total is None:
             return None
-        return sum(float(loss.detach()) for loss in losses) / (self._scale or 1.0)
+        if not math.isfinite(total) and self._unscaled is not None:
+            return self._unscaled  # a half loss may overflow by its scale, which is no harm
+        return total / (self._scale or 1.0)
 
     def step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -121,3 +127,11 @@ class _Told:
     def after(self, optimizer: Optimizer, *_: Any) -> None:
         if not self._in_scaler:
             self._listener.ended(optimizer, loss_scale=1.0, skipped=False)
+
+
+def _sum(tensors: Any) -> float | None:
+    """The sum of losses; None if they are not single numbers."""
+    losses = tensors if isinstance(tensors, list | tuple) else (tensors,)
+    if not all(isinstance(loss, Tensor) and loss.numel() == 1 for loss in losses):
+        return None
+    return sum(float(loss.detach()) for loss in losses)

@@ -162,12 +162,13 @@ def _in_words(
     half = [dtype for dtype in HALF if dtype in dtypes] or [d for d in HALF if d in weights]
     notes = list(report.notes)
     precision = report.precision
-    if half and half[0] == torch.bfloat16:
+    if report.steps and not half:
+        precision = Precision.named("fp32")
+        notes.append(_FP32)
+    elif half and half[0] == torch.bfloat16:
         precision = Precision.named("bf16")
     elif all(step.loss_scale == 1.0 for step in report.steps):
         precision = Precision("fp16", 1.0)
-    if not half:
-        notes.append(_FP32)
     if error is not None:
         notes.append(f"ended after {len(report.steps)} of {steps} steps by {_name(error)}")
     return replace(

@@ -14,6 +14,7 @@ from halftrack.errors import UserError
 from halftrack.precision import Precision, StepReport, optimizer_step
 from halftrack.precision.batches import sample_names
 from halftrack.precision.losses import loss_terms
+from halftrack.precision.ops import is_finite
 from halftrack.precision.traced_pass import TracedPass, first_culprit, norm_overflow
 from halftrack.rehearsing.measured import MeasuredSteps, Why
 
@@ -51,7 +52,7 @@ class TrainedSteps:
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._learned = [p for each in optimizers for g in each.param_groups for p in g["params"]]
         self._loss_scale = precision.new_loss_scale()
-        self._faulty: list[TracedPass] = []
+        self._faulty, self._blind = list[TracedPass](), list[TracedPass]()
         self._gradients: dict[str, Tensor] = {}
         self.measured = MeasuredSteps(model, precision, every=every)
 
@@ -77,7 +78,7 @@ class TrainedSteps:
             return self._mean_losses(batches, scale)
 
     def _mean_losses(self, batches: Sequence[Any], scale: float) -> dict[str, float]:
-        self._faulty, means = [], dict[str, float]()
+        self._faulty, self._blind, means = [], [], dict[str, float]()
         aside: list[tuple[Tensor, Tensor]] = []
         for batch in batches:
             one = TracedPass(
@@ -96,6 +97,8 @@ class TrainedSteps:
             if not one.backward():
                 self._faulty.append(one)
                 aside += one.take_gradients()
+            elif not all(map(is_finite, terms.values())):
+                self._blind.append(one)
             for name, term in terms.items():
                 means[name] = means.get(name, 0.0) + float(term.detach())
         for parameter, gradient in aside:  # the step is skipped because of them
@@ -125,7 +128,8 @@ class TrainedSteps:
             # The step has divided them by the scale.
             culprit = norm_overflow(self._gradients, 1.0, samples)
             culprit = culprit and replace(culprit, loss_scale=scale)
-        self._faulty, self._gradients = [], {}
+        culprit = culprit or first_culprit(self._blind)
+        self._faulty, self._blind, self._gradients = [], [], {}
         return (str(culprit) if culprit else "no cause found", culprit)
 
 

@@ -52,6 +52,41 @@ def test_a_weight_that_overflows_in_its_cast_is_told_by_all_answers() -> None:
     assert "infinite in" not in str(report)
 
 
+def of_mean(*layers: nn.Module) -> Report:
+    """A step whose gradient is finite whatever its activations are; the first weight is huge."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 2), *layers)
+    with torch.no_grad():
+        model[0].weight.fill_(1e6)
+    return rehearse(
+        lambda model, x: model(x).mean(),
+        [torch.ones(8, 4)],
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), lr=0.01),
+        precision=Precision("fp16", 1.0),
+        steps=2,
+        memory=False,
+    )
+
+
+def test_a_loss_that_is_not_finite_is_told_though_its_gradient_is() -> None:
+    report = of_mean()
+    assert [step.skipped for step in report.steps] == [False, False]
+    assert {(c.where, c.operation, c.magnitude) for c in report.culprits} == {("0", "cast", 1e6)}
+    cause = "steps 1, 2; step 1: forward cast in 0 reached 1e+06, float16 ends at 65504"
+    assert report.must_change[0].startswith(f"the loss was not finite in {cause}")
+    moved = "None of 2 steps was skipped. The weights moved though the loss was not finite, in"
+    assert f"{moved} {cause}" in words(report)[1]
+    assert "Forward, 0 passed 65504" in words(report)[0]
+
+
+def test_activations_that_are_not_finite_are_told_though_loss_and_gradients_are() -> None:
+    report = of_mean(nn.Tanh())
+    assert report.culprits == ()
+    assert words(report)[0].startswith("Forward, 0 gave values that are not finite.")
+    assert report.must_change[0].startswith("0 gives values that are not finite, which no grad")
+
+
 def test_islands_that_are_kept_already_stay_in_the_advice() -> None:
     report = rehearsed(chain(_0=1e6, _2=1e6), kept=("0",))
     assert any("keep_fp32=('0', '2')" in change for change in report.must_change)

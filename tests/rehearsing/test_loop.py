@@ -113,6 +113,37 @@ def test_an_overflow_forward_skips_the_step_and_is_named() -> None:
     assert report.must_change
 
 
+def of_mean(weight: float, scale: float) -> Report:
+    """A loop whose loss is half and whose gradient is finite whatever the loss is."""
+    model = nn.Linear(4, 2)
+    with torch.no_grad():
+        model.weight.fill_(weight)
+
+    def run() -> None:
+        optimizer, scaler = sgd(model), torch.amp.GradScaler("cpu", init_scale=scale)
+        with half():
+            loss = model(torch.ones(8, 4)).mean()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    return watched(model, run)
+
+
+def test_a_loss_that_is_not_finite_is_told_though_the_step_is_taken() -> None:
+    report = of_mean(1e6, 256.0)
+    assert not report.steps[0].skipped
+    assert report.culprits[0].operation == "cast"
+    assert report.must_change[0].startswith("the loss was not finite in step 1: forward cast in")
+
+
+def test_a_half_loss_that_only_its_scale_makes_infinite_is_no_fault() -> None:
+    report = of_mean(8.0, 2.0**15)
+    assert not report.steps[0].skipped
+    assert report.steps[0].losses["loss"] == pytest.approx(32.0, abs=1.0)
+    assert report.must_change == ()
+
+
 def test_an_overflow_backward_is_named() -> None:
     model = net()
     report = watched(model, lambda: loop(model, torch.amp.GradScaler("cpu", init_scale=2.0**26)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -258,6 +259,36 @@ def test_a_script_in_fp32_is_told_so(tmp_path: Path) -> None:
     assert ended.report is not None
     assert "fp32" in ended.report.notes[0]
     assert "no op was computed in half" in ended.report.must_change[0]
+    assert "Rehearsal of train.py (Net) in fp32, 1 steps" in str(ended.report)
+    assert json.loads(ended.report.json())["precision"]["name"] == "fp32"
+    assert "no op was computed in half" in page(ended.report)
+
+
+def test_a_script_without_a_step_is_told_so(tmp_path: Path) -> None:
+    ended = run(tmp_path, "model = Net()\noptimizer = sgd(model)")
+    assert ended.report is not None
+    assert ended.report.notes == ()
+    told = str(ended.report)
+    assert "Why was a step skipped?\nNo step was attempted." in told
+    assert "0 steps was" not in told
+
+
+def test_a_loss_that_is_not_finite_is_told_though_no_step_was_skipped(tmp_path: Path) -> None:
+    code = """
+model = nn.Linear(6, 2).cuda()
+nn.init.constant_(model.weight, 1e6)
+optimizer, scaler = sgd(model), torch.amp.GradScaler(init_scale=256.0)
+while True:
+    with torch.autocast("cuda"):
+        loss = model(x).mean()
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+"""
+    ended = run(tmp_path, code)
+    assert ended.report is not None
+    assert not ended.report.skipped
+    assert "the loss was not finite in steps 1, 2, 3; step 1" in ended.report.must_change[0]
 
 
 def test_two_networks_that_take_turns_are_both_named(tmp_path: Path) -> None:
