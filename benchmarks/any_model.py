@@ -1,12 +1,12 @@
 """Models that nobody here wrote, rehearsed by name with random weights: what works, what it costs.
 
-    python benchmarks/any_model.py [--only "NAME;..."]
+    python benchmarks/any_model.py [--only "NAME;..."] [--dtypes]
 
 torchvision and torch.nn are tried always; timm, transformers and segmentation_models_pytorch where
 they are installed. Columns: whether it runs; whether each module's dtypes are those of CUDA's
-autocast on fake CUDA tensors; whether a planted overflow is named right, forward and backward;
-whether the fp32 islands found are exactly the planted module; whether the page is written; the
-processor time of a rehearsed step against one in fp32.
+autocast on fake CUDA tensors (the only column with ``--dtypes``); whether a planted overflow is
+named right, forward and backward; whether the fp32 islands found are exactly the planted module;
+whether the page is written; the processor time of a rehearsed step against one in fp32.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any
 
 import torch
 from any_model_cases import Case, Step, cases
+from any_model_dtypes import dtypes_of_both
 from torch import Tensor, nn
 
 import halftrack
 from halftrack.precision import Precision
 from halftrack.precision.losses import loss_terms
 from halftrack.rehearsing import Report
-from halftrack.rehearsing.gpu_dtypes import dtypes_by_module
 
 FP16 = Precision("fp16", 256.0)
 GUIDE = Path(__file__).parents[1] / "docs/any_model.md"
@@ -79,13 +79,10 @@ def rehearsed(model: nn.Module, case: Case, batch: Any, **how: Any) -> Report:
 def dtypes(model: nn.Module, case: Case, batch: Any) -> str:
     """Whether all modules give what they give on a GPU; if not, those that do not."""
     try:
-        rehearsed, gpu = (
-            dtypes_by_module(case.step, batch, model=model, precision=FP16, device=device)
-            for device in ("cpu", "cuda")
-        )
+        rehearsed, gpu = dtypes_of_both(model, case, batch, FP16)
     except Exception as error:  # a row that says so
         return f"{type(error).__name__}: {error}".splitlines()[0][:120]
-    other = [path for path in gpu if gpu[path] != rehearsed.get(path)]
+    other = [path for path in {**gpu, **rehearsed} if gpu.get(path) != rehearsed.get(path)]
     return f"{len(gpu)}" if gpu and not other else f"{len(other)} of {len(gpu)} differ: {other[:2]}"
 
 
@@ -106,13 +103,15 @@ def slower(model: nn.Module, case: Case, batch: Any, steps: int = 3) -> float:
     return statistics.median(taken) / statistics.median(plain[1:])
 
 
-def tried(case: Case) -> dict[str, str]:
+def tried(case: Case, *, only_dtypes: bool) -> dict[str, str]:
     """A row of the table."""
     torch.manual_seed(0)
     model, batch = case.build().train(), case.batch()
+    row = {"dtypes": dtypes(model, case, batch)}
+    if only_dtypes:
+        return row
     time_of = case.timed or case.batch
-    row = {"time": f"{slower(model, case, time_of()):.2f}", "runs": "yes"}
-    row["dtypes"] = dtypes(model, case, batch)
+    row |= {"time": f"{slower(model, case, time_of()):.2f}", "runs": "yes"}
     path, largest = chosen(model, case.step, batch)
     layer = model.get_submodule(path)
 
@@ -155,7 +154,9 @@ def user_lines() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="names, with semicolons between them")
-    names = parser.parse_args().only
+    parser.add_argument("--dtypes", action="store_true", help="this column alone")
+    options = parser.parse_args()
+    names = options.only
     columns = ("runs", "dtypes", "forward", "backward", "islands", "page", "time")
     print(f"| model | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     times = []
@@ -163,7 +164,7 @@ def main() -> None:
         if names and name not in names.split(";"):
             continue
         try:
-            row = tried(case)
+            row = tried(case, only_dtypes=options.dtypes)
         except Exception as error:  # a row that says so: the next model may do
             row = {"runs": f"{type(error).__name__}: {error}".splitlines()[0][:120]}
         if "time" in row and case.timed is not None:

@@ -9,9 +9,11 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
+from any_model_layers import Padded, Scaled, Tagger, Words, Wrapped, attended, masked, within
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -30,6 +32,10 @@ class Case:
     timed: Callable[[], Any] | None = None
     """A batch of the size at which it is rehearsed; None for a layer whose step takes some
     milliseconds, which the median leaves out."""
+    compared: Step | None = None
+    """The step whose dtypes are compared, where fake CUDA tensors do not take the other."""
+    twin: Callable[[], nn.Module] | None = None
+    """The same model without scripted parts, which fake tensors do not run."""
 
 
 def images(count: int, side: int) -> Callable[[], Any]:
@@ -51,8 +57,22 @@ def detect(model: nn.Module, batch: Any) -> Any:
     return model(*batch)
 
 
+def detect_as_on_a_gpu(model: nn.Module, batch: Any) -> Any:
+    # Of more than 1000 boxes a CPU suppresses each class by itself, a GPU of more than 5000.
+    from torchvision.ops import boxes
+
+    with mock.patch.object(boxes, "_batched_nms_vanilla", boxes._batched_nms_coordinate_trick):
+        return detect(model, batch)
+
+
 def with_loss(model: nn.Module, batch: Any) -> Any:
     return model(**batch)
+
+
+def with_loss_as_on_a_gpu(model: nn.Module, batch: Any) -> Any:
+    # Of fake tensors transformers reads no values; of a GPU's it reads whether a mask hides any.
+    with mock.patch("transformers.utils.import_utils.is_fake_tensor", return_value=False):
+        return with_loss(model, batch)
 
 
 def square(model: nn.Module, batch: Any) -> Tensor:
@@ -106,97 +126,8 @@ def detection_cases() -> Iterator[tuple[str, Case]]:
         small = {} if name.startswith("ssd") else {"min_size": 128, "max_size": 128}
         build = getattr(detection, name)
         made = lambda build=build, small=small: build(**bare, **small)  # noqa: E731
-        yield name, Case(made, boxed_images(128), detect, boxed_images(128))
-
-
-class Tagger(nn.Module):
-    """A recurrent network with a head."""
-
-    def __init__(self, kind: type[nn.LSTM] | type[nn.GRU]) -> None:
-        super().__init__()
-        self.embed = nn.Linear(16, 32)
-        self.recurrent, self.head = kind(32, 32, batch_first=True), nn.Linear(32, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The scores of each place."""
-        return self.head(self.recurrent(self.embed(x))[0])
-
-
-class Padded(nn.Module):
-    """An encoder with a padding mask."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, dropout=0.1)
-        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.head = nn.Linear(32, 5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The scores of each place; the last two are padding."""
-        padding = torch.zeros(x.shape[:2], dtype=torch.bool)
-        padding[:, -2:] = True
-        return self.head(self.encoder(x, src_key_padding_mask=padding))
-
-
-class Wrapped(nn.Module):
-    """Two layers around a middle part that is computed as some people's code does it."""
-
-    def __init__(self, middle: Callable[[nn.Module, Tensor], Tensor], inner: nn.Module) -> None:
-        super().__init__()
-        self.first, self.inner, self.head = nn.Linear(32, 64), inner, nn.Linear(64, 5)
-        self._middle = middle
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The scores of each place."""
-        return self.head(self._middle(self.inner, self.first(x).relu()))
-
-
-class Scaled(torch.autograd.Function):
-    """A function of one's own that asks for fp32."""
-
-    @staticmethod
-    @torch.amp.custom_fwd(device_type="cuda", cast_inputs=torch.float32)
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        """Half the values."""
-        return x * 0.5
-
-    @staticmethod
-    @torch.amp.custom_bwd(device_type="cuda")
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """Half the gradient."""
-        return gradient * 0.5
-
-
-class Words(nn.Module):
-    """Embeddings with sparse gradients."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(50, 32, sparse=True)
-        self.body, self.head = nn.Linear(32, 64), nn.Linear(64, 5)
-
-    def forward(self, words: Tensor) -> Tensor:
-        """The scores of each place."""
-        return self.head(self.body(self.embed(words)).relu())
-
-
-def within(device: str) -> Callable[[nn.Module, Tensor], Tensor]:
-    def middle(inner: nn.Module, x: Tensor) -> Tensor:
-        with torch.autocast(device, enabled=False):
-            return inner(x.float())
-
-    return middle
-
-
-def attended(inner: nn.Module, x: Tensor, **how: Any) -> Tensor:
-    return x + inner(x, x, x, **how)[0]
-
-
-def masked(inner: nn.Module, x: Tensor) -> Tensor:
-    heads = inner(x).unflatten(2, (4, 16)).transpose(1, 2)
-    hidden = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
-    made = F.scaled_dot_product_attention(heads, heads, heads, attn_mask=hidden)
-    return made.transpose(1, 2).flatten(2)
+        batch = boxed_images(128)
+        yield name, Case(made, batch, detect, batch, compared=detect_as_on_a_gpu)
 
 
 def penalised(model: nn.Module, batch: Tensor) -> Tensor:
@@ -230,12 +161,15 @@ def torch_cases() -> Iterator[tuple[str, Case]]:
         ("custom_fwd", lambda i, x: Scaled.apply(i(x)), layer),
         ('autocast("cuda", enabled=False)', within("cuda"), layer),
         ('autocast("cpu", enabled=False)', within("cpu"), layer),
-        ("jit.script", lambda i, x: i(x), lambda: torch.jit.script(layer())),
         ("torch.compile", lambda i, x: i(x), lambda: torch.compile(layer())),
     ):
         yield name, Case(lambda m=middle, i=inner: Wrapped(m, i()), tokens, square)
     plain = lambda: Wrapped(lambda i, x: F.silu(i(x)), layer())  # noqa: E731
-    yield "gradient penalty", Case(plain, tokens, penalised)
+    yield "gradient penalty", Case(plain, tokens, penalised, compared=square)
+    # What comes after a scripted part shows its dtype.
+    shown = lambda inner: Wrapped(lambda i, x: i(x), nn.Sequential(inner, nn.Identity()))  # noqa: E731
+    scripted = lambda: shown(torch.jit.script(layer()))  # noqa: E731
+    yield "jit.script", Case(scripted, tokens, square, twin=lambda: shown(layer()))
 
 
 def timm_cases() -> Iterator[tuple[str, Case]]:
@@ -280,7 +214,8 @@ def transformers_cases() -> Iterator[tuple[str, Case]]:
         ("T5", lambda: hf.T5ForConditionalGeneration(t5), words),
     ):
         long = lambda batch=batch: batch(128)  # noqa: E731
-        yield f"transformers {name}", Case(build, batch, with_loss, long)
+        case = Case(build, batch, with_loss, long, compared=with_loss_as_on_a_gpu)
+        yield f"transformers {name}", case
     segformer = hf.SegformerConfig(num_labels=5, depths=[1, 1, 1, 1])
 
     def scenes(side: int = 64) -> dict[str, Tensor]:
