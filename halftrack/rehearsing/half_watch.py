@@ -14,6 +14,9 @@ from halftrack.precision.ops import is_finite, op_of
 
 __all__ = ["ForwardOverflowError", "HalfWatch"]
 
+# A score may have been added to it.
+_MASKED = 0.99 * torch.finfo(torch.float32).min
+
 
 class ForwardOverflowError(Exception):
     """A half tensor of the forward pass is not finite."""
@@ -23,8 +26,9 @@ class HalfWatch(TorchDispatchMode):
     """Ends a forward pass at the first op that makes a half tensor that is not finite.
 
     An infinity need not reach a loss to do harm: a box at infinity is a proposal that is dropped.
-    One that was meant is let through: an infinite constant, such as a mask is filled with, and what
-    is computed from it. To be entered within ``precision.arithmetic``.
+    One that was meant is let through: an infinite constant, such as a mask is filled with, fp32's
+    smallest number, which masks are filled with too, and what is computed from them. To be entered
+    within ``precision.arithmetic``.
 
     Raises:
         ForwardOverflowError: out of the forward pass, at that op.
@@ -51,12 +55,19 @@ class HalfWatch(TorchDispatchMode):
 
 
 def _is_given_infinity(args: Any, kwargs: Any) -> bool:
-    """True if an op is given something that is not finite, a tensor or a number."""
+    """True if an op is given a tensor or a number that is not finite in half on purpose."""
     return any(
-        not is_finite(value) if isinstance(value, Tensor) else not math.isfinite(value)
+        _has_infinity(value)
         for value in tree_leaves((args, kwargs))
         if isinstance(value, Tensor | float)
     )
+
+
+def _has_infinity(value: Tensor | float) -> bool:
+    if not isinstance(value, Tensor):
+        return not math.isfinite(value) or value < _MASKED
+    masks = value.dtype == torch.float32 and value.layout == torch.strided
+    return not is_finite(value) or (masks and bool((value < _MASKED).any()))
 
 
 def _is_half(value: Any) -> bool:

@@ -40,6 +40,14 @@ def test_an_infinite_mask_is_meant() -> None:
         assert masked.softmax(0).isfinite().all()
 
 
+@pytest.mark.parametrize("smallest", [-torch.inf, torch.finfo(torch.float32).min])
+def test_a_mask_in_fp32_is_meant_when_it_is_cast(smallest: float) -> None:
+    with HalfWatch():
+        scores = torch.where(MASK, LARGE.float(), smallest)
+        assert scores.half().softmax(0).tolist() == [1.0, 0.0]
+        assert torch.where(MASK, LARGE, torch.tensor(smallest))[1] == -torch.inf
+
+
 def test_wider_types_and_unwritten_memory_are_not_looked_at() -> None:
     with HalfWatch():
         assert not (LARGE.float() * 1e38).isfinite().all()
