@@ -10,8 +10,8 @@ __all__ = ["EXAMPLES", "GROUPS", "Command"]
 
 GROUPS = {
     "Data": (
-        "data_root", "init_box", "image", "samples", "objects", "layout", "train_videos",
-        "val_videos", "frames", "videos", "share", "decode", "results", "classes",
+        "data_root", "init_box", "detections", "image", "samples", "objects", "layout",
+        "train_videos", "val_videos", "frames", "videos", "share", "decode", "results", "classes",
     ),
     "Model": ("recipe", "is_module", "options", "checkpoint", "detector", "reid", "init", "trust",
         "settings"),

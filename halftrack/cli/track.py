@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from halftrack.bounds import shown
-from halftrack.cli.checks import check_device, check_output
+from halftrack.cli.checks import check_device, check_file, check_output
 from halftrack.cli.console import progress_bar, tell
 from halftrack.cli.options import (
     ClassNames,
@@ -79,6 +79,14 @@ def track(
     ] = None,
     detector: DetectorFile = None,
     reid: ReIDFile = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Start tracks from the boxes of another detector: rows "
+            "frame,-1,left,top,width,height,score, as MOTChallenge's det.txt (tracktor recipes).",
+        ),
+    ] = None,
     out: Annotated[
         Path,
         typer.Option(metavar="FOLDER", help="Write tracks and film to this folder."),
@@ -103,6 +111,9 @@ def track(
     source = find_recipe(recipe, precision, settings)
     check_parts(checkpoint, detector, reid)
     found = find_videos(videos)
+    check_file("--detections", detections)
+    if detections is not None and len(found) > 1:
+        raise UserError(f"--detections {detections} is of one video, and {len(found)} are given")
     check_output(out)
     check_device(device)
     box = None if init_box is None else first_box(init_box)
@@ -111,6 +122,8 @@ def track(
     chosen = with_classes(chosen, classes)
     if batch is not None:
         chosen = chosen.with_test_batch(batch)
+    if detections is not None:
+        chosen = chosen.beside_detections()
     if own_rank():  # one process tracks a video
         return
     chosen.video_tracker(box)  # refuses a recipe that does not track, and a box it does not take
@@ -126,6 +139,7 @@ def track(
                     video,
                     out,
                     init_box=box,
+                    detections=detections,
                     checkpoint=checkpoint,
                     device=device,
                     trust=trust,

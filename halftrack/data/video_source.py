@@ -10,11 +10,12 @@ import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from halftrack.data.annotated_image import load_annotated_image
@@ -78,6 +79,8 @@ class VideoSource:
     """Whatever is odd about the source, a line each."""
     live: bool = False
     """True for a camera or stream: its frames come once, and Ctrl-C is its usual end."""
+    public: Callable[[int], Tensor] | None = None
+    """A public detector's boxes, float32 ``(n, 4)`` in original pixels, by frame index."""
     ahead: int = 2
     """Frames decoded by a thread, that which the caller is busy with among them."""
 
@@ -99,9 +102,22 @@ class VideoSource:
                     f"frame {index} is {_by(tuple(image.shape[1:]))}, the first one is "
                     f"{_by(self.size)}; allowed is one size in a video",
                 )
+            boxes = None if self.public is None else self.public(index)
             frame = prepare_image(
-                image, sample_id=sample_id, frame_index=index, image_scale=self.image_scale
+                image,
+                sample_id=sample_id,
+                frame_index=index,
+                image_scale=self.image_scale,
+                boxes_xyxy=boxes,
+                labels=None if boxes is None else boxes.new_zeros(len(boxes), dtype=torch.int64),
             )
+            if boxes is not None:  # no truth, but moved and clipped as truth is
+                frame = replace(
+                    frame,
+                    public_xyxy=frame.boxes_xyxy,
+                    boxes_xyxy=frame.boxes_xyxy[:0],
+                    labels=frame.labels[:0],
+                )
             yield SourceFrame(image=image, frame=frame, time=picture.time)
 
 

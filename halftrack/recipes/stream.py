@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from halftrack.data import SourceFrame, VideoSource, open_video
 from halftrack.data.files import is_live
+from halftrack.data.mot.tables import read_detections
 from halftrack.data.prefetch import passes
+from halftrack.data.tables.seqinfo import MOST_FRAMES
 from halftrack.errors import UserError
 from halftrack.frames import Tracks
 from halftrack.recipes.kinds.recipe import Recipe
@@ -31,11 +36,34 @@ def open_source(source: str | Path | Sequence[Path]) -> VideoSource:
     return open_video(source)
 
 
+def _with_detections(source: VideoSource, file: Path) -> VideoSource:
+    """The video with a detector's boxes in each frame.
+
+    Raises:
+        DataError: if the file is missing or malformed.
+        ValueError: for a live video.
+    """
+    if source.live:
+        raise UserError(f"--detections {file}: {source.name} is live: take a file or a folder")
+    rows, odd = read_detections(file, MOST_FRAMES, source.size)
+    notes = [f"{file}: {count} {what}" for what, count in odd.items() if count]
+    length = source.num_frames
+    if length is not None and (behind := int((rows.frame_numbers > length).sum())):
+        notes.append(f"{file}: {behind} detections lie behind the last frame, {length}")
+
+    def boxes(index: int) -> Tensor:
+        here = rows.in_frame(index + 1).boxes_xyxy
+        return torch.tensor(here.astype(np.float32), device="cpu")
+
+    return replace(source, public=boxes, notes=(*source.notes, *notes))
+
+
 def track(
     recipe: Recipe,
     source: str | Path | VideoSource,
     *,
     init_box_xyxy: tuple[float, float, float, float] | None = None,
+    detections: str | Path | None = None,
     checkpoint: str | Path | None = None,
     device: torch.device | str | None = None,
     trust: bool = False,
@@ -55,6 +83,8 @@ def track(
             says unless it was told a size of its own.
         init_box_xyxy: the one object in the first frame, in original pixels, for single-object
             tracking alone; it becomes the track with id 0.
+        detections: a MOTChallenge det.txt of the video, ``frame,-1,left,top,width,height,score``:
+            new tracks start from these boxes, scored and refined by the recipe's own detector.
         checkpoint: the weights, of detector and ReID in one file; None for the files that a
             tracking recipe names.
         device: where to compute; the accelerator, if there is one, if None.
@@ -66,12 +96,16 @@ def track(
         ValueError, FileNotFoundError: a recipe that does not track, a first box that is missing or
             not wanted or outside the first frame, weights that are not there.
     """
+    if detections is not None:
+        recipe = recipe.beside_detections()
     new_tracker = recipe.video_tracker(init_box_xyxy)
     if checkpoint is None and recipe.needs_checkpoint:
         raise UserError(f"{recipe.name} needs weights to track with: give a checkpoint")
     if not isinstance(source, VideoSource):
         source = open_source(source)
     source = recipe.video_source(source)
+    if detections is not None:
+        source = _with_detections(source, Path(detections))
     if init_box_xyxy is not None:
         _check_inside(init_box_xyxy, source.size)
     device = choose_device(device)

@@ -61,6 +61,7 @@ def track_video(
     out: Path,
     *,
     init_box: tuple[float, float, float, float] | None = None,
+    detections: Path | None = None,
     checkpoint: str | Path | None = None,
     device: torch.device | str | None = None,
     trust: bool = False,
@@ -80,6 +81,7 @@ def track_video(
         video: a video file, a folder of frames or a MOT sequence, a camera or stream, or images.
         out: a folder, which is made if it does not exist.
         init_box: xyxy of the object in the first frame (single-object tracking only).
+        detections: boxes of another detector in this video, as ``det.txt`` has them.
         checkpoint: the weights; None for the files that a tracking recipe names.
         device: the device to compute on; None for the accelerator, if there is one.
         trust: unpickle any object in a weights file.
@@ -100,6 +102,7 @@ def track_video(
         recipe,
         source,
         init_box_xyxy=init_box,
+        detections=detections,
         checkpoint=checkpoint,
         device=device,
         trust=trust,

@@ -191,7 +191,7 @@ class TrackingRecipe(Recipe):
         if self.data.public:
             raise UserError(
                 f"{self.name} takes its boxes from a public detector, and a video has none: take "
-                "its private twin, or --set data.public=False"
+                "its private twin, --set data.public=False, or --detections FILE"
             )
 
         def tracker(model: nn.Module, device: torch.device, _: VideoSource) -> VideoTracker:
@@ -200,6 +200,10 @@ class TrackingRecipe(Recipe):
             return TracktorOnVideo(self, model, device)
 
         return tracker
+
+    def beside_detections(self) -> Self:
+        """The same recipe; it takes the boxes that come with a video's frames as they are there."""
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, public=False))
 
     def video_source(self, source: VideoSource) -> VideoSource:
         """The video with its frames resized as the test sequences are, if no size was asked for.

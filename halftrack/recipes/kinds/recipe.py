@@ -219,6 +219,14 @@ class Recipe(ABC):
             "a siamese_rpn_ recipe for one, a selsa_ recipe to detect in each frame"
         )
 
+    def beside_detections(self) -> Self:
+        """The same recipe for a video that brings the boxes of another detector.
+
+        Raises:
+            ValueError: for a recipe that follows no boxes of others.
+        """
+        raise UserError(f"--detections are followed by tracktor_ recipes alone, not {self.name}")
+
     def video_source(self, source: VideoSource) -> VideoSource:
         """The video with its frames in the size that the recipe's tracker takes.
 

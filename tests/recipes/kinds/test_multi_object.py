@@ -304,6 +304,33 @@ def test_public_detections_take_the_place_of_the_detectors_own(
         halftrack.track(public, data_root)
 
 
+def test_detections_of_a_file_are_tracked_as_public_ones_are_in_a_split(
+    tracker: TrackingRecipe, data_root: Path
+) -> None:
+    public = override(tracker, ["data.public=True"])
+    scored = evaluate(public, data_root=data_root, checkpoint=None)
+    assert isinstance(scored, TrackingEvaluation)
+    ((name, rows),) = scored.results.items()
+    folder = data_root / "MOT17/test" / name
+    found = halftrack.track(public, folder, detections=folder / "det/det.txt")
+    ids = [tracks.ids.tolist() for _, tracks in found]
+    assert len(rows) > 0
+    assert ids == [rows.ids[rows.frame_numbers == number].tolist() for number in range(1, 11)]
+
+
+def test_detections_behind_the_last_frame_are_noted(
+    tracker: TrackingRecipe, data_root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "det.txt").write_text("1,-1,9,9,20,40,1\n99,-1,9,9,20,40,1\n")
+    told: list[str] = []
+    folder = next((data_root / "MOT17/test").iterdir())
+    list(halftrack.track(tracker, folder, detections=tmp_path / "det.txt", say=told.append))
+    assert f"{tmp_path}/det.txt: 1 detections lie behind the last frame, 10" in told
+    (tmp_path / "det.txt").write_text("1,-1,9,9,20\n")
+    with pytest.raises(DataError, match=r"det\.txt: 5 columns; expected"):
+        halftrack.track(tracker, folder, detections=tmp_path / "det.txt")
+
+
 def test_a_split_without_truth_gives_tracks_and_no_scores(
     tracker: TrackingRecipe, data_root: Path, tmp_path: Path
 ) -> None:
