@@ -14,6 +14,7 @@ from halftrack.cli import (
     doctor,
     evaluate,
     export,
+    following,
     importing,
     parity,
     plan,
@@ -57,6 +58,9 @@ app.command(cls=Command)(train.replay)
 app.command("eval", cls=Command)(evaluate.evaluate)
 app.command(cls=Command)(tune.tune)
 app.command(cls=Command)(track.track)
+app.command(cls=Command)(following.watch)
+app.command(cls=Command)(following.report)
+app.command(cls=Command)(following.compare)
 app.command(cls=Command)(plot.plot)
 app.command(cls=Command)(export.export)
 app.command(cls=Command)(export.publish)

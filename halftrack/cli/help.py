@@ -20,7 +20,8 @@ GROUPS = {
     "Run": ("steps", "seeds", "seed", "batch", "device", "gpus", "max_restarts", "resume",
         "data_changed", "resume_from", "task", "full", "fields", "trials", "metric", "sampler",
         "cache_size"),
-    "Output": ("out", "form", "half", "keys", "film", "overwrite", "as_json"),
+    "Output": ("out", "form", "half", "keys", "table", "once", "tensorboard", "wandb", "film",
+        "overwrite", "as_json"),
 }  # fmt: skip
 """Headings, and the parameters that stand beneath each."""
 
@@ -73,6 +74,15 @@ EXAMPLES = {
     "plot": (
         "plot runs/selsa_tiny_sample_fp16",
         "plot work/theirs.log.json runs/ours --keys loss,lr --out curves.html",
+    ),
+    "watch": ("watch runs/selsa_tiny_sample_fp16", "watch runs/selsa_tiny_sample_fp16 --once"),
+    "report": (
+        "report runs/selsa_tiny_sample_fp16",
+        "report runs/selsa_tiny_sample_fp16 --tensorboard events",
+    ),
+    "compare": (
+        "compare runs/selsa_tiny_sample_fp32 runs/selsa_tiny_sample_fp16",
+        "compare runs/first runs/second --keys loss,lr --out both.html",
     ),
     "export": (
         "export runs/selsa_tiny_sample_fp16",

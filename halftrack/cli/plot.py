@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +13,12 @@ from halftrack.cli.checks import check_new_file
 from halftrack.cli.console import console, tell
 from halftrack.errors import MissingFileError, UserError
 
-__all__ = ["plot"]
+if TYPE_CHECKING:
+    from halftrack.interop.logs.read import TrainingLog
+
+__all__ = ["check_logs", "check_picture", "chosen_keys", "log_names", "plot"]
 
 _MOST_LOGS = 6  # of which each has a colour of its own
-_MOST_OVERFLOWS = 10
 
 
 def plot(
@@ -40,64 +43,74 @@ def plot(
             metavar="FILE", help="Write a picture (.png) or a page with all tables (.html)."
         ),
     ] = Path("curves.png"),
+    table: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write all lines of the logs as CSV too."),
+    ] = None,
 ) -> None:
     """Draw training logs, list final values and overflows."""
-    if len(logs) > _MOST_LOGS:
-        raise UserError(f"{len(logs)} logs: expected {_MOST_LOGS} at most in one picture")
-    if out.suffix not in (".png", ".html"):
-        raise UserError(f"--out {shown(str(out))}: expected a name that ends in .png or .html")
-    check_new_file("--out", out)
-    for given in logs:
-        if not given.exists():
-            raise MissingFileError(f"LOG {given}: there is no such file or folder")
+    check_logs(logs, "LOG")
+    check_picture(out)
+    check_new_file("--csv", table)
     from halftrack.interop.logs.read import read_training_log
-    from halftrack.interop.logs.summary import default_keys, final_values, overflows, seconds_a_step
-
-    read = [read_training_log(given) for given in logs]
-    chosen = _chosen(keys, default_keys(read), [key for log in read for key in log.fields()])
-    names = _names(logs)
-    # Behind what may be wrong: drawing takes its time to import.
-    from halftrack.report.log_curves import draw_log_curves, write_log_page
     from halftrack.report.tables import render_table
+    from halftrack.studies.following.comparison import (
+        draw_logs,
+        last_row,
+        notes_of,
+        write_log_csv,
+    )
 
-    rows, notes = [], []
-    for name, log in zip(names, read, strict=True):
-        seconds = seconds_a_step(log)
-        time = {"s/step": "-" if seconds is None else f"{seconds:.4g}"}
-        rows.append({"log": name, **final_values(log, chosen), **time})
-        found = overflows(log)
-        if found:
-            notes.append(f"{name}: {len(found)} lines are not finite:")
-            notes += [f"  {each}" for each in found[:_MOST_OVERFLOWS]]
-    panels = {
-        key: {name: log.points(key) for name, log in zip(names, read, strict=True)}
-        for key in chosen
-    }
-    if out.suffix == ".html":
-        write_log_page(out, panels, rows=rows, notes=notes)
-    else:
-        draw_log_curves(out, panels)
+    read = dict(zip(log_names(logs), map(read_training_log, logs), strict=True))
+    chosen = chosen_keys(keys, list(read.values()))
+    rows = [{"log": name, **last_row(log, chosen)} for name, log in read.items()]
+    notes = notes_of(read)
+    draw_logs(out, read, chosen, rows=rows, notes=notes)
+    if table is not None:
+        write_log_csv(table, read)
     console.print(render_table(rows, title="Final values"))
-    for line in (*notes, f"drawn to {out}"):
+    for line in (*notes, f"drawn to {out}", *([] if table is None else [f"lines in {table}"])):
         tell(line)
 
 
-def _chosen(asked: str | None, usual: list[str], there: list[str]) -> list[str]:
-    """The fields to draw; those that no log has are an error."""
+def check_logs(logs: Sequence[Path], word: str) -> None:
+    """Refuse logs that are missing, or more of them than one picture holds."""
+    if len(logs) > _MOST_LOGS:
+        raise UserError(f"{len(logs)} logs: expected {_MOST_LOGS} at most in one picture")
+    for given in logs:
+        if not given.exists():
+            raise MissingFileError(f"{word} {given}: there is no such file or folder")
+
+
+def check_picture(out: Path) -> None:
+    """Refuse a file that curves cannot be drawn to."""
+    if out.suffix not in (".png", ".html"):
+        raise UserError(f"--out {shown(str(out))}: expected a name that ends in .png or .html")
+    check_new_file("--out", out)
+
+
+def chosen_keys(asked: str | None, logs: Sequence[TrainingLog]) -> list[str]:
+    """The fields that the user asked for, else the usual ones.
+
+    Raises:
+        UserError: for a field that no log has.
+    """
+    from halftrack.interop.logs.summary import default_keys
+
+    there = list(dict.fromkeys(key for log in logs for key in log.fields()))
     if asked is None:
+        usual = default_keys(logs)
         if not usual:
-            raise UserError(f"--keys is missing: the logs have {', '.join(dict.fromkeys(there))}")
+            raise UserError(f"--keys is missing: the logs have {', '.join(there) or 'no numbers'}")
         return usual
     chosen = list(dict.fromkeys(key.strip() for key in asked.split(",") if key.strip()))
     for key in chosen or [""]:
         if key not in there:
-            raise UserError(
-                f"--keys {shown(key)}: no log has it; there are {', '.join(dict.fromkeys(there))}"
-            )
+            raise UserError(f"--keys {shown(key)}: no log has it; there are {', '.join(there)}")
     return chosen
 
 
-def _names(logs: list[Path]) -> list[str]:
+def log_names(logs: Sequence[Path]) -> list[str]:
     """Short names that tell the logs apart: of a run's folder, else of the file."""
     names = [
         (log.parent if log.name == "log.jsonl" else log).resolve().name.removesuffix(".log.json")

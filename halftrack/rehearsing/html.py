@@ -67,11 +67,16 @@ code { font: .88em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 )
 
 
-def document(title: str, body: Iterable[str]) -> str:
-    """A whole page: the title as its heading, and below it the parts, which are HTML."""
+def document(title: str, body: Iterable[str], *, refresh: int | None = None) -> str:
+    """A whole page: the title as its heading, and below it the parts, which are HTML.
+
+    A browser loads it again every ``refresh`` seconds; None: never.
+    """
+    again = "" if refresh is None else f'<meta http-equiv="refresh" content="{refresh}">\n'
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"{again}"
         # An empty icon: browsers would ask for one.
         '<link rel="icon" href="data:,">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"

@@ -9,8 +9,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TYPE_CHECKING
 
-from halftrack.precision import Histogram
+if TYPE_CHECKING:
+    from halftrack.precision import Histogram  # torch is imported with it
 
 __all__ = ["curves", "legend", "octaves", "stacked_bars"]
 

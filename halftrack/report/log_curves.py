@@ -1,25 +1,20 @@
-"""Curves of training logs, a panel for each field: a picture, or a page with tables."""
+"""Curves of training logs as a picture, a panel for each field."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from halftrack.errors import naming_file
-from halftrack.rehearsing.html import document, figure, paragraph, table
-from halftrack.rehearsing.svg import curves, legend
+from halftrack.report.log_page import Curves
 
-__all__ = ["Curves", "draw_log_curves", "write_log_page"]
-
-Curves = Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]
-"""Points (step, value) by field and then by log."""
+__all__ = ["draw_log_curves"]
 
 _ACROSS = 3
-_CROSSES = "a cross is a value that is not finite"
 
 
 def draw_log_curves(path: Path, panels: Curves) -> None:
@@ -50,32 +45,6 @@ def draw_log_curves(path: Path, panels: Curves) -> None:
     drawing.axes[0].legend()
     with naming_file(path):
         drawing.savefig(path, dpi=110)
-
-
-def write_log_page(
-    path: Path, panels: Curves, *, rows: Sequence[Mapping[str, object]], notes: Sequence[str]
-) -> None:
-    """Write a page that needs no other file: a table, notes, and a chart for each field.
-
-    Args:
-        path: the page to write.
-        panels: the points.
-        rows: of the table, one a log.
-        notes: a paragraph each.
-    """
-    parts = [table(rows), *(paragraph(note) for note in notes)]
-    for field, logs in panels.items():
-        chart = curves(logs, title=field, x="step", marks=_lost(logs))
-        parts.append(figure(field, chart + legend(logs), _CROSSES if _lost(logs) else "by step"))
-    with naming_file(path):
-        path.write_text(document("Training logs", parts), encoding="utf-8")
-
-
-def _lost(logs: Mapping[str, Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
-    """Places of values that are not finite, at the height of the largest that is."""
-    points = [point for each in logs.values() for point in each]
-    top = max((value for _, value in points if math.isfinite(value)), default=1.0)
-    return [(step, top) for step, value in points if not math.isfinite(value)]
 
 
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -307,7 +307,14 @@ class Run:
         # Milestones are counted in steps of the new length.
         taken = {"taken_steps": begun * length}
         learner.schedule.load_state_dict(learner.schedule.state_dict() | taken)
-        self.log.expect(self.result.steps + (self.config.epochs - begun) * length)
-        self.log.note(mode="data", epoch=begun + 1, step=self.result.steps, changes=list(changes))
+        total = self.result.steps + (self.config.epochs - begun) * length
+        self.log.expect(total)
+        self.log.note(
+            mode="data",
+            epoch=begun + 1,
+            step=self.result.steps,
+            steps=total,
+            changes=list(changes),
+        )
         self.log.say(f"the data have changed: {'; '.join(changes)}")
         self.log.say(f"epoch {begun + 1} begins anew with them, {length} steps long")

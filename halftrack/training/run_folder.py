@@ -14,7 +14,7 @@ from pathlib import Path
 
 from halftrack.errors import UserError
 
-__all__ = ["holds_run", "own_folder"]
+__all__ = ["holds_run", "is_in_use", "own_folder"]
 
 _LOCK = "run.lock"
 # Descriptors of the locks held; a forked worker closes its copies, else it would hold on to the
@@ -25,6 +25,26 @@ _held: set[int] = set()
 def holds_run(folder: Path) -> bool:
     """True of a folder in which a run has left weights, whole or torn."""
     return (folder / "best.pth").exists() or any(folder.glob("step_*.pth"))
+
+
+def is_in_use(folder: Path) -> bool:
+    """True while a process trains in a folder.
+
+    A process on another machine is believed until it removes its lock, as at the end of a run.
+    """
+    try:
+        words = (folder / _LOCK).read_text(errors="replace").split()
+    except OSError:
+        return False
+    if words[:1] + words[2:] != ["process", "on", socket.gethostname()]:
+        return True
+    try:  # taking the lock, even for a moment, could stop a run that begins
+        os.kill(int(words[1]), 0)
+    except PermissionError:
+        return True  # another user's
+    except (ProcessLookupError, ValueError):
+        return False
+    return True
 
 
 @contextmanager

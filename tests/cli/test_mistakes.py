@@ -16,6 +16,7 @@ def test_there_are_many_of_every_command() -> None:
     assert commands >= {
         *("recipes", "show", "plan", "rehearse", "train", "parity", "replay", "eval", "track"),
         *("quickstart", "data", "import", "plot", "export", "publish", "tune"),
+        *("watch", "report", "compare"),
     }
 
 

@@ -57,3 +57,17 @@ def test_fields_are_chosen(
         "--keys 'mAP': no log has it; there are lr, time, loss, grad_norm"
         in capsys.readouterr().err
     )
+
+
+def test_all_lines_are_written_as_csv(
+    halftrack: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    logs: tuple[Path, Path],
+) -> None:
+    table = tmp_path / "a.csv"
+    assert halftrack("plot", *logs, "--out", tmp_path / "a.html", "--csv", table) == 0
+    head, *lines = table.read_text().splitlines()
+    assert head.startswith("log,mode,epoch,iter,step,lr,")
+    assert [line.split(",")[0] for line in lines] == ["theirs", "theirs", "ours"]
+    assert f"lines in {table}" in capsys.readouterr().out

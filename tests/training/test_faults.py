@@ -79,7 +79,7 @@ def test_with_changed_data_a_run_goes_on_from_the_epochs_start(
     done = [(r["epoch"], r["iter"]) for r in rows[told:] if r["mode"] == "train"]
     first = rows[told]["epoch"]
     assert done == [(e, i) for e in range(first, 3) for i in range(1, steps + 1)]
-    assert result.steps == place["steps"] + len(done)
+    assert result.steps == rows[told]["steps"] == place["steps"] + len(done)
     # At the next resume these are the run's data.
     tiny.run(
         tmp_path,

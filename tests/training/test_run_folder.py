@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from halftrack.training.run_folder import own_folder
+from halftrack.training.run_folder import is_in_use, own_folder
 
 HOLDER = """
 import os, sys, time
@@ -73,3 +73,24 @@ def test_a_lock_file_that_was_left_is_no_lock(tmp_path: Path) -> None:
     (tmp_path / "run.lock").write_text("process 1 on a machine that lost its power")
     with own_folder(tmp_path):
         assert str(os.getpid()) in (tmp_path / "run.lock").read_text()
+
+
+def test_a_folder_is_in_use_until_its_process_ends_however_it_ends(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert not is_in_use(out)
+    with own_folder(out):
+        assert is_in_use(out)
+    assert not is_in_use(out)
+    process, _ = holder(out)
+    assert is_in_use(out)
+    process.kill()
+    process.wait()
+    assert (out / "run.lock").exists()
+    assert not is_in_use(out)
+
+
+def test_a_process_of_another_machine_is_believed(tmp_path: Path) -> None:
+    (tmp_path / "run.lock").write_text("process 1 on a machine elsewhere")
+    assert is_in_use(tmp_path)
+    (tmp_path / "run.lock").write_text("process 1 on elsewhere")
+    assert is_in_use(tmp_path)

@@ -16,8 +16,9 @@ from typing import Any
 from halftrack.bounds import shown
 from halftrack.errors import MissingFileError, UserError
 
-__all__ = ["Line", "TrainingLog", "read_training_log"]
+__all__ = ["Line", "TrainingLog", "read_log_so_far", "read_training_log"]
 
+_NUMBERS = ("train", "val", "test")
 _PLACE = ("mode", "epoch", "iter", "step")
 # "Epoch [2][50/1000]", "Epoch(val) [2][317]", "Iter [50/1000]", each with its fields behind a tab.
 _TEXT = re.compile(
@@ -54,10 +55,16 @@ class TrainingLog:
     """The file."""
     lines: tuple[Line, ...]
     """Lines with numbers, in their order."""
+    records: tuple[Mapping[str, Any], ...] = ()
+    """All lines as they were written; of MMTracking's text, those with numbers."""
 
     def points(self, key: str) -> list[tuple[float, float]]:
         """Step and value of every line that has a field of this name."""
         return [(line.step, line.values[key]) for line in self.lines if key in line.values]
+
+    def record(self, mode: str) -> Mapping[str, Any]:
+        """The last line of a mode, e.g. ours of ``meta``, with what was run; empty without one."""
+        return next((row for row in reversed(self.records) if row.get("mode") == mode), {})
 
     def fields(self) -> list[str]:
         """Names of all fields, in the order they first occur."""
@@ -71,17 +78,29 @@ def read_training_log(path: Path) -> TrainingLog:
         FileNotFoundError: if there is none.
         ValueError: if it holds no line of a training or evaluation; names file and line.
     """
+    log = read_log_so_far(path)
+    if not log.lines:
+        raise UserError(
+            f"{log.file} holds no line of a training: expected .log.json or .log of MMTracking, or "
+            "log.jsonl of halftrack"
+        )
+    return log
+
+
+def read_log_so_far(path: Path) -> TrainingLog:
+    """Read a log that may not hold a line with numbers yet, as that of a run just begun.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if a line is malformed; names file and line.
+    """
     file = _log_in(path) if path.is_dir() else path
     if not file.is_file():
         raise MissingFileError(f"there is no log {file}")
     text = file.read_text(encoding="utf-8", errors="replace")
-    rows = list(_json_rows(file, text) if text.lstrip()[:1] == "{" else _text_rows(text))
-    if not rows:
-        raise UserError(
-            f"{file} holds no line of a training: expected .log.json or .log of MMTracking, or "
-            "log.jsonl of halftrack"
-        )
-    return TrainingLog(file=file, lines=tuple(_with_steps(rows)))
+    rows = tuple(_json_rows(file, text) if text.lstrip()[:1] == "{" else _text_rows(text))
+    numbers = [row for row in rows if row.get("mode") in _NUMBERS]
+    return TrainingLog(file=file, lines=tuple(_with_steps(numbers)), records=rows)
 
 
 def _log_in(folder: Path) -> Path:
@@ -96,17 +115,19 @@ def _log_in(folder: Path) -> Path:
 
 
 def _json_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
+            if 1 < number == len(lines) and not text.endswith("\n"):
+                return  # a run is writing this line at this moment
             raise UserError(f"{file}, line {number}: not JSON: {shown(line)}") from error
         if not isinstance(row, dict):
             raise UserError(f"{file}, line {number}: expected an object, got {shown(line)}")
-        if row.get("mode") in ("train", "val"):
-            yield row
+        yield row
 
 
 def _text_rows(text: str) -> Iterator[dict[str, Any]]:

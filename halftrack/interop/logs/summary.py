@@ -72,7 +72,9 @@ def seconds_a_step(log: TrainingLog) -> float | None:
 def default_keys(logs: Sequence[TrainingLog]) -> list[str]:
     """Names of the fields that are drawn where the user names none, of those the logs have."""
     there = {key for log in logs for key in log.fields()}
-    return [key for key in (*_USUAL, *_SCORES) if key in there]
+    recipes = [log.record("meta").get("recipe") or {} for log in logs]
+    best = [recipe.get("training", {}).get("best_metric") for recipe in recipes]
+    return [key for key in dict.fromkeys((*_USUAL, *_SCORES, *best)) if key in there]
 
 
 def final_values(log: TrainingLog, keys: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 from fuzzing import Reader, mutated_lines, run
 
 from halftrack.errors import UserError
-from halftrack.interop.logs.read import read_training_log
+from halftrack.interop.logs.read import read_log_so_far, read_training_log
 
 EVALUATED = {"bbox_mAP_50": 0.5, "bbox_mAP_copypaste": "0.3 0.5"}
 
@@ -131,3 +131,28 @@ def test_mutated_logs_raise_our_errors_alone() -> None:
     for lines in ([json.dumps(row) for row in JSON], TEXT.splitlines()):
         figures = run(Reader("log", mutated_lines(lines), read), 80)
         assert figures.inputs == 80
+
+
+def test_a_line_that_is_being_written_is_left_out_until_it_is_whole(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", OURS)
+    whole = path.read_bytes()
+    lines = read_training_log(path).lines
+    end = json.dumps({"mode": "val", "epoch": 3, "iter": 4, "step": 12, "ap50": 0.5}).encode()
+    for length in range(1, len(end)):
+        path.write_bytes(whole + end[:length])
+        assert read_training_log(path).lines == lines
+    path.write_bytes(whole + end + b"\n")
+    assert len(read_training_log(path).lines) == len(lines) + 1
+    path.write_bytes(whole + end[:20] + b"\n")
+    with pytest.raises(UserError, match=r"log\.jsonl, line 4: not JSON"):
+        read_training_log(path)
+
+
+def test_a_run_just_begun_has_a_log_without_lines(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", OURS[:1])
+    log = read_log_so_far(path)
+    assert log.lines == ()
+    assert log.record("meta") == OURS[0]
+    assert log.record("stop") == {}
+    with pytest.raises(UserError, match="holds no line of a training"):
+        read_training_log(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from halftrack.interop.logs.read import Line, TrainingLog
@@ -68,3 +69,11 @@ def test_usual_fields_are_drawn_where_they_are_there() -> None:
         log((1, 1, {"bbox_mAP_50": 1.0, "lr": 1.0})),
     ]
     assert default_keys(logs) == ["loss", "lr", "bbox_mAP_50"]
+
+
+def test_the_metric_that_a_recipe_is_judged_by_is_drawn_too() -> None:
+    given = log((1, 1, {"loss": 3.0, "hota": 0.5, "idf1": 0.5}))
+    meta = {"mode": "meta", "recipe": {"training": {"best_metric": "hota"}}}
+    assert default_keys([replace(given, records=(meta,))]) == ["loss", "hota"]
+    unknown = {"mode": "meta", "recipe": None}
+    assert default_keys([replace(given, records=(unknown,))]) == ["loss"]
