@@ -94,6 +94,14 @@ def track(
     film: Annotated[
         bool, typer.Option(help="Write the film with boxes, ids and trails, or leave it out.")
     ] = True,
+    show_errors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="GT",
+            help="Paint misses red, false positives yellow and identity switches magenta, by this "
+            "gt.txt of MOTChallenge, and list the ten worst moments (tracktor recipes).",
+        ),
+    ] = None,
     batch: TestBatch = None,
     precision: PrecisionName = None,
     native_half: NativeHalf = False,
@@ -114,6 +122,9 @@ def track(
     check_file("--detections", detections)
     if detections is not None and len(found) > 1:
         raise UserError(f"--detections {detections} is of one video, and {len(found)} are given")
+    check_file("--show-errors", show_errors)
+    if show_errors is not None and len(found) > 1:
+        raise UserError(f"--show-errors {show_errors} is of one video, and {len(found)} are given")
     check_output(out)
     check_device(device)
     box = None if init_box is None else first_box(init_box)
@@ -124,6 +135,8 @@ def track(
         chosen = chosen.with_test_batch(batch)
     if detections is not None:
         chosen = chosen.beside_detections()
+    if show_errors is not None and chosen.text_format != "mot":
+        raise UserError(f"--show-errors is of tracktor_ recipes alone, not {chosen.name}")
     if own_rank():  # one process tracks a video
         return
     chosen.video_tracker(box)  # refuses a recipe that does not track, and a box it does not take
@@ -144,6 +157,7 @@ def track(
                     device=device,
                     trust=trust,
                     film=film,
+                    show_errors=show_errors,
                     progress=progress,
                 )
         except KeyboardInterrupt as stopped:
@@ -161,6 +175,8 @@ def _tell_result(tracked: TrackedVideo, text_format: str) -> None:
     tell(
         f"{tracked.name}: {tracked.tracks} {what} in {tracked.frames} frames, {speed:.1f} frames/s"
     )
+    for line in tracked.worst:
+        tell(f"  {line}")
     for file in tracked.files:
         tell(f"  {file}")
 

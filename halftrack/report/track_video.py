@@ -18,6 +18,7 @@ from halftrack.recipes import Recipe, track
 from halftrack.recipes.stream import open_source
 from halftrack.report.drawing import Trails, draw_tracks
 from halftrack.report.output_names import claim_name
+from halftrack.report.track_errors import ErrorPainter
 from halftrack.report.track_files import (
     BoxTextWriter,
     CsvWriter,
@@ -53,6 +54,8 @@ class TrackedVideo:
     """Problems that were met, as lines of text."""
     files: tuple[Path, ...]
     """Files that were written."""
+    worst: tuple[str, ...] = ()
+    """The ten worst moments as lines, worst first, where errors were asked for."""
 
 
 def track_video(
@@ -66,6 +69,7 @@ def track_video(
     device: torch.device | str | None = None,
     trust: bool = False,
     film: bool = True,
+    show_errors: Path | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> TrackedVideo:
     """Track a video and write ``<name>`` as ``.txt``, ``.jsonl``, ``.csv`` and ``.mp4``.
@@ -86,6 +90,8 @@ def track_video(
         device: the device to compute on; None for the accelerator, if there is one.
         trust: unpickle any object in a weights file.
         film: write the mp4 too.
+        show_errors: the video's gt.txt: errors are painted into the film, and the ten worst moments
+            are written as ``<name>_errors/<frame>.png``.
         progress: called after each frame with (frames done, frames in all or None).
 
     Raises:
@@ -94,6 +100,9 @@ def track_video(
             replace the video.
     """
     source = open_source(video)
+    painter = None
+    if show_errors is not None:
+        painter = ErrorPainter(show_errors, source.size, source.frame_rate)
     place = video[0].parent if isinstance(video, tuple) else video
     if Path(place).resolve() in [(out / f"{source.name}{end}").resolve() for end in _ENDINGS]:
         raise UserError(f"{video} would be replaced by its own tracks: choose another --out")
@@ -114,7 +123,7 @@ def track_video(
     name = claim_name(out, source.name, place, _ENDINGS)
     if name != source.name:
         notes.append(f"{out} holds another video's {source.name}: files are called {name}")
-    with _Files(out / name, recipe, source, film=film) as files:
+    with _Files(out / name, recipe, source, film=film, painter=painter) as files:
         start = time.perf_counter()
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
             for each, tracks in steps:
@@ -129,13 +138,22 @@ def track_video(
         seconds=seconds,
         notes=tuple(notes),
         files=files.paths,
+        worst=() if painter is None else tuple(painter.worst(out / f"{name}_errors")),
     )
 
 
 class _Files:
     """The files of a video while it is tracked, inside a ``with`` block."""
 
-    def __init__(self, stem: Path, recipe: Recipe, source: VideoSource, *, film: bool) -> None:
+    def __init__(
+        self,
+        stem: Path,
+        recipe: Recipe,
+        source: VideoSource,
+        *,
+        film: bool,
+        painter: ErrorPainter | None,
+    ) -> None:
         names: Sequence[str] = getattr(recipe.data, "class_names", ())
         text, lines, table, mp4 = (stem.with_name(stem.name + ending) for ending in _ENDINGS)
         self.paths = (text, lines, table, mp4) if film else (text, lines, table)
@@ -148,6 +166,7 @@ class _Files:
         self._names = names if len(names) > 1 else None
         self._varying = source.varying_rate
         self._trails = Trails()
+        self._painter = painter
         self._film = None
         if film:
             self._film = VideoWriter(
@@ -176,8 +195,12 @@ class _Files:
         self._text.write(self.frames, tracks, each.time if self._varying else None)
         for table in self._tables:
             table.write(self.frames, tracks, each.time)
-        if self._film is not None:
-            self._film.write(self._picture(each, tracks), each.time)
+        if self._film is not None or self._painter is not None:
+            picture = self._picture(each, tracks)
+            if self._painter is not None:
+                self._painter.paint(self.frames, tracks, picture)
+            if self._film is not None:
+                self._film.write(picture, each.time)
         followed = tracks.ids >= 0
         self.ids.update(tracks.ids[followed].tolist())
         self.detections += int((~followed).sum())

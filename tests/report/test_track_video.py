@@ -164,3 +164,14 @@ def test_detections_are_counted_and_only_good_ones_drawn(
     first = next(iter(open_video(tmp_path / "out/clip.mp4"))).image
     assert first[:, 20:60, 8:52].max() > 100
     assert first[:, 24:60, 60:100].max() < 60
+
+
+@pytest.mark.parametrize("film", [True, False])
+def test_errors_are_listed_with_a_picture_of_each_moment(tmp_path: Path, film: bool) -> None:
+    write_film(tmp_path / "clip.mp4", [0, 40, 80])
+    (tmp_path / "gt.txt").write_text("2,1,10,10,20,40,1,1,1\n")
+    video, truth = tmp_path / "clip.mp4", tmp_path / "gt.txt"
+    done = track_video(RECIPE, video, tmp_path / "out", film=film, show_errors=truth)
+    (line,) = done.worst
+    assert line.startswith("1 errors in a second, most in frame 2: 1 missed, 0 false, 0 switched")
+    assert Path(line.rpartition(": ")[2]).is_file()
