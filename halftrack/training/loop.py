@@ -48,6 +48,7 @@ def train(
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     recipe: Mapping[str, Any] | None = None,
     free: Collection[str] = (),
+    unset: Collection[str] = (),
     init: str = "none",
     data: DataFacts | None = None,
     resume: bool = False,
@@ -72,6 +73,7 @@ def train(
         evaluate: scores a model in evaluation mode; None for a run without scores.
         recipe: plain values that say what is run; a resume must bring the same.
         free: dotted paths of fields among them that a resume may change.
+        unset: those with their default: a checkpoint of an earlier version may lack them.
         init: the file or the word that the weights came from, for the log.
         data: what is learned from, by data set; a resume must bring the same.
         resume: continue the run in ``out`` from its newest intact checkpoint.
@@ -90,7 +92,15 @@ def train(
     model = placed(model, config, precision, device)
     learner = new_learner(ranks, model, config, precision, device, len(batches))
     run = Run(
-        learner, config=config, out=out, seed=seed, recipe=recipe, free=free, init=init, data=data
+        learner,
+        config=config,
+        out=out,
+        seed=seed,
+        recipe=recipe,
+        free=free,
+        init=init,
+        data=data,
+        unset=unset,
     )
     result = run.result
     with run, _signals() as received:

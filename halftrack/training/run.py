@@ -46,6 +46,7 @@ class Run:
         free: dotted paths of fields among them that a resume may change.
         init: the file or the word that the first weights came from, for the log.
         data: what is learned from; a resume must bring the same.
+        unset: dotted paths of the recipe's fields that have their default.
     """
 
     def __init__(
@@ -59,12 +60,14 @@ class Run:
         free: Collection[str],
         init: str,
         data: DataFacts | None,
+        unset: Collection[str] = (),
     ) -> None:
         self.learner, self.config, ranks = learner, config, learner.ranks
         self._compilations = Compilations(learner.model)
         self._out, self._seed = out, seed
         out.mkdir(parents=True, exist_ok=True)
-        self._recipe, self._free, self._init = dict(recipe or {}), free, init
+        self._recipe, self._init = dict(recipe or {}), init
+        self._free, self._unset = free, unset
         self.skips = SkippedSteps(
             learner.model,
             precision=learner.precision,
@@ -273,7 +276,9 @@ class Run:
 
     def _restore(self, path: Path, state: Mapping[str, Any]) -> None:
         meta, position = state["meta"], state["position"]
-        check_same_run(path, meta, recipe=self._recipe, seed=self._seed, free=self._free)
+        check_same_run(
+            path, meta, recipe=self._recipe, seed=self._seed, free=self._free, unset=self._unset
+        )
         self._init = meta.get("init", "not recorded")
         try:
             self.learner.load_state_dict(state)

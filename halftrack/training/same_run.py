@@ -25,6 +25,7 @@ __all__ = [
     "check_same_run",
     "check_same_start",
     "check_unused",
+    "default_fields",
     "free_fields",
     "leaves",
 ]
@@ -104,6 +105,7 @@ def check_same_run(
     recipe: Mapping[str, Any],
     seed: int,
     free: Collection[str],
+    unset: Collection[str] = (),
 ) -> None:
     """Make sure that a checkpoint or log is of the run at hand.
 
@@ -113,6 +115,8 @@ def check_same_run(
         recipe: plain values that say what is run now.
         seed: of the run now.
         free: dotted paths of the recipe's fields that may differ, see ``free_fields``.
+        unset: those with their default, see ``default_fields``; an earlier version, which did not
+            know such a field, recorded none.
 
     Raises:
         ValueError: if it is of another recipe or seed; names the first fields that differ.
@@ -122,7 +126,7 @@ def check_same_run(
             f"{path} was trained with seed {shown(meta['seed'])}, this run has {seed}: {_OTHERWISE}"
         )
     was, now = dict(leaves(meta["recipe"])), dict(leaves(recipe))
-    names = sorted((set(was) | set(now)) - set(free))
+    names = sorted((set(was) | set(now)) - set(free) - (set(unset) - set(was)))
     told = [
         f"{name} was {shown(was.get(name))}, now {shown(now.get(name))}"
         for name in names
@@ -224,6 +228,20 @@ def free_fields(recipe: Any, prefix: str = "") -> frozenset[str]:
             found.add(prefix + each.name)
         elif dataclasses.is_dataclass(value):
             found |= free_fields(value, f"{prefix}{each.name}.")
+    return frozenset(found)
+
+
+def default_fields(recipe: Any, prefix: str = "") -> frozenset[str]:
+    """Dotted paths of the fields with their class's default; arguments as of ``free_fields``."""
+    found: set[str] = set()
+    for each in dataclasses.fields(recipe):
+        value, default = getattr(recipe, each.name), each.default
+        if each.default_factory is not dataclasses.MISSING:
+            default = each.default_factory()
+        if dataclasses.is_dataclass(value):
+            found |= default_fields(value, f"{prefix}{each.name}.")
+        elif value == default:
+            found.add(prefix + each.name)
     return frozenset(found)
 
 

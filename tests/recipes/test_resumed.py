@@ -53,6 +53,16 @@ def test_fields_on_which_no_weight_depends_may_change(begun: Path) -> None:
     assert asked(begun, "training.log_every=7", "training.workers=3")
 
 
+def test_a_field_that_an_earlier_version_did_not_know_is_as_its_default(begun: Path) -> None:
+    file = begun / "step_3.pth"
+    state = torch.load(file)
+    del state["meta"]["recipe"]["data"]["classes"]
+    torch.save(state, file)
+    assert asked(begun)
+    with pytest.raises(ValueError, match=r"data\.classes was None, now \['car'\]"):
+        asked(begun, "data.classes=car")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

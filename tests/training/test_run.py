@@ -151,6 +151,18 @@ def test_the_number_of_workers_may_change_on_resume(tiny: ModuleType, tmp_path: 
     assert tiny.run(tmp_path, resume=True, recipe=recipes[1], free=free)[1].steps == 8
 
 
+def test_a_new_field_with_its_default_does_not_keep_a_run_from_going_on(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(5), recipe={"data": {"size": 3}})
+    now = {"data": {"size": 3, "classes": ["car"]}}
+    with pytest.raises(ValueError, match=r"data\.classes was None, now \['car'\]"):
+        tiny.run(tmp_path, resume=True, recipe=now)
+    unset = {"data.classes"}
+    assert tiny.run(tmp_path, resume=True, recipe=now, unset=unset)[1].steps == 8
+
+
 def test_a_checkpoint_of_an_earlier_version_resumes(
     tiny: ModuleType, tmp_path: Path, unbroken: Path
 ) -> None:

@@ -137,11 +137,14 @@ def _films(
         for number in film.truth.classes.tolist()
     )
     counts = {"videos": len(films), "frames": sum(map(len, films))}
+    sizes: Counter[tuple[int, int]] = Counter()
+    for film in films:
+        sizes[film.size] += len(film)
     return [
         SetReport(
             name="videos",
             counts=counts | {"boxes": sum(map(len, tables))},
-            sizes=Counter(each.size for each in films),
+            sizes=sizes,
             boxes_per_class=dict(sorted(classes.items())),
             odd=odd_counts(films),
             problems=tuple(problems),

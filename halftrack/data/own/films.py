@@ -10,7 +10,7 @@ from halftrack.data.mot.tables import read_truth
 from halftrack.data.own.layouts import OwnData
 from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.progress import Progress
-from halftrack.data.tables.seqinfo import MOST_FRAMES
+from halftrack.data.sot.folders import named_once
 from halftrack.data.video_source import open_video
 
 __all__ = ["read_films"]
@@ -28,11 +28,12 @@ def read_films(
     Args:
         data: of the kind ``films``.
         problems: videos that cannot be used are left out and noted here; None raises the first.
-        decode: decode every frame: a file may hold fewer than it says, and be damaged.
+        decode: decode every frame: a file may hold fewer than it says, and be damaged. One that
+            does not say how many it holds, such as Matroska's, is decoded in any case.
         progress: told (videos read, videos in all).
 
     Raises:
-        DataError: if a video, or its text file, is missing or malformed.
+        DataError: if a video, or its text file, is missing or malformed, or two have one name.
     """
     found = []
     for done, name in enumerate(data.parts, start=1):
@@ -40,18 +41,18 @@ def read_films(
             found.append(_read_film(data.place / name, decode=decode))
         if progress is not None:
             progress(done, len(data.parts))
-    return tuple(found)
+    return named_once(found, problems)
 
 
 def _read_film(film: Path, *, decode: bool) -> MotSequence:
     video, table = open_video(film), film.with_suffix(".txt")
     if not table.is_file():
         raise DataError(str(table), "text file of MOT rows is missing beside the video")
-    frames = sum(1 for _ in video.pictures()) if decode else video.num_frames or MOST_FRAMES
+    frames = video.num_frames
+    if decode or frames is None:
+        frames = sum(1 for _ in video.pictures())
     names = names_beside(table)
     rows, odd = read_truth(table, frames, video.size, "MOT17", len(names))
-    if frames == MOST_FRAMES:  # the container does not say how many it holds
-        frames = int(rows.frame_numbers.max(initial=1))
     return MotSequence(
         name=video.name,
         folder=film,

@@ -9,18 +9,24 @@ from __future__ import annotations
 import os
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
-from halftrack.data.files import file_name
+from halftrack.bounds import shown
+from halftrack.data.files import file_name, is_clutter
 from halftrack.data.own.json_images import image_root, json_files
 from halftrack.data.own.layouts import OwnData, sequence_folders
 from halftrack.data.own.unpacked import add_seqinfo, tables_of, unpack_film, write_json
 from halftrack.data.own.yolo import read_yolo
+from halftrack.data.problems import DataError
 from halftrack.data.progress import Progress
 from halftrack.data.sot.folders import folders_of
 from halftrack.data.tables.coco_records import Notes, Record, load_tables
+from halftrack.data.vid.imagenet_lists import find_list
 from halftrack.errors import UserError
 
 __all__ = ["Split", "split_data"]
@@ -29,6 +35,9 @@ __all__ = ["Split", "split_data"]
 _KEY_FRAMES = 15
 # MOT17 holds a video three times, once for each public detector.
 _COPY = re.compile(r"-(DPM|FRCNN|SDP)$")
+_STILLS_LIST = "DET_train_30classes.txt"
+# A hidden folder, which every reader passes over.
+_UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ def split_data(
     """Write a tree that recipes read, with a training and a validation part of whole videos.
 
     Stills are divided by the names of their files without the number at the end, so that frames of
-    one video do not come into both parts.
+    one video do not come into both parts. A split that fails leaves ``out`` empty.
 
     Args:
         data: as recognised.
@@ -61,11 +70,20 @@ def split_data(
 
     Raises:
         DataError: if a file of the data cannot be used.
-        UserError: if there are fewer than two videos, or the benchmark has parts of its own.
+        UserError: if there are fewer than two videos, two have one name, or the benchmark has parts
+            of its own.
     """
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(not is_clutter(each.name) for each in out.iterdir()):
         raise UserError(f"{out} is not empty: choose a new folder for the parts")
-    return _SPLITS[data.kind](data, out, share, seed, progress)
+    unfinished = out / _UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)  # one that was killed may have left it
+    try:
+        split = _SPLITS[data.kind](data, unfinished, share, seed, progress)
+        for entry in list(unfinished.iterdir()):
+            entry.replace(out / entry.name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return split
 
 
 Splitter = Callable[[OwnData, Path, float, int, Progress | None], Split]
@@ -82,6 +100,23 @@ def _chosen(names: Sequence[str], share: float, seed: int, what: str = "videos")
     return Split(tuple(name for name in ordered if name not in val), tuple(sorted(val)))
 
 
+def _once(paths: Iterable[Path], named: Callable[[Path], str]) -> dict[str, Path]:
+    """The paths by the names that they have in the parts, where a name stands once.
+
+    Raises:
+        UserError: if two have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        other = found.setdefault(named(path), path)
+        if other is not path:
+            raise UserError(
+                f"{other} and {path} would both be called {shown(named(path))} in the parts: "
+                "rename one of the two"
+            )
+    return found
+
+
 def _link(place: Path, source: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(source.resolve(), target_is_directory=source.is_dir())
@@ -94,28 +129,38 @@ def _lines(file: Path, lines: Sequence[str]) -> None:
 
 def _vid(data: OwnData, out: Path, share: float, seed: int, _: Progress | None) -> Split:
     annotations, root = data.place / "Annotations/VID", out / "ILSVRC"
-    folders = {
-        folder.relative_to(annotations).as_posix(): folder
-        for folder in folders_of(annotations, "**/*.xml")
-    }
+    folders = _once(
+        folders_of(annotations, "**/*.xml"),
+        lambda folder: file_name(folder.relative_to(annotations).as_posix()),
+    )
     chosen = _chosen(list(folders), share, seed)
-    whole: list[str] = []
     keys: list[str] = []
     numbered = True
     for part, names in (("train", chosen.train), ("val", chosen.val)):
         for name in names:
-            below = f"{part}/{file_name(name)}"
+            below = f"{part}/{name}"
             _link(root / "Annotations/VID" / below, folders[name])
-            _link(root / "Data/VID" / below, data.place / "Data/VID" / name)
+            images = data.place / "Data/VID" / folders[name].relative_to(annotations)
+            _link(root / "Data/VID" / below, images)
             if part == "train":
-                stems = sorted(each.stem for each in folders[name].glob("*.xml"))
+                files = folders[name].glob("*.xml")
+                stems = sorted(each.stem for each in files if not is_clutter(each.name))
                 numbered &= stems == [f"{number:06d}" for number in range(len(stems))]
-                whole.append(file_name(name))
                 keys += [f"{below} 1 {key} {len(stems)}" for key in _spread(len(stems))]
-    _lines(root / "ImageSets/VID/train.txt", [f"{name} 1" for name in whole])
+    _lines(root / "ImageSets/VID/train.txt", [f"{name} 1" for name in chosen.train])
     if numbered:  # else only all frames can be learned from, data.key_frames=all
         _lines(root / "ImageSets/VID/VID_train_15frames.txt", keys)
+    if "det" in data.parts:
+        _link_stills(data.place, root)
     return chosen
+
+
+def _link_stills(source: Path, root: Path) -> None:
+    """ImageNet DET whole: stills are for training alone."""
+    for kind in ("Annotations", "Data"):
+        _link(root / kind / "DET", source / kind / "DET")
+    with suppress(DataError):  # without its list no recipe reads DET
+        _link(root / "ImageSets/VID" / _STILLS_LIST, find_list(source, _STILLS_LIST))
 
 
 def _spread(length: int) -> list[int]:
@@ -126,8 +171,8 @@ def _spread(length: int) -> list[int]:
 
 def _sequences(data: OwnData, out: Path, share: float, seed: int, _: Progress | None) -> Split:
     folders: dict[str, list[Path]] = {}
-    for folder in _annotated(data):
-        folders.setdefault(_COPY.sub("", folder.name), []).append(folder)
+    for name, folder in _once(_annotated(data), attrgetter("name")).items():
+        folders.setdefault(_COPY.sub("", name), []).append(folder)
     chosen = _chosen(list(folders), share, seed, "sequences with ground truth")
     for part, names in (("train", chosen.train), ("test", chosen.val)):
         for source in (each for name in names for each in folders[name]):
@@ -136,7 +181,8 @@ def _sequences(data: OwnData, out: Path, share: float, seed: int, _: Progress | 
                 _link(place, source)
                 continue
             for entry in sorted(source.iterdir()):
-                _link(place / entry.name, entry)
+                if not is_clutter(entry.name):
+                    _link(place / entry.name, entry)
             add_seqinfo(place)
     return chosen
 
@@ -149,16 +195,21 @@ def _annotated(data: OwnData) -> list[Path]:
         folders = [
             folder for part in data.parts for folder in sorted((data.place / part).iterdir())
         ]
-    return [folder for folder in folders if (folder / "gt/gt.txt").is_file()]
+    return [
+        folder
+        for folder in folders
+        if not is_clutter(folder.name) and (folder / "gt/gt.txt").is_file()
+    ]
 
 
 def _films(data: OwnData, out: Path, share: float, seed: int, progress: Progress | None) -> Split:
-    films = {Path(name).stem: data.place / name for name in data.parts}
-    films = {name: film for name, film in films.items() if film.with_suffix(".txt").is_file()}
+    found = [data.place / name for name in data.parts]
+    told = [film for film in found if film.with_suffix(".txt").is_file()]
+    films = _once(told, lambda film: file_name(film.stem))
     chosen = _chosen(list(films), share, seed)
     parts = [("train", name) for name in chosen.train] + [("test", name) for name in chosen.val]
     for done, (part, name) in enumerate(parts, start=1):
-        unpack_film(films[name], out / "MOT17" / part / file_name(name))
+        unpack_film(films[name], out / "MOT17" / part / name)
         if progress is not None:
             progress(done, len(parts))
     return chosen
@@ -167,7 +218,7 @@ def _films(data: OwnData, out: Path, share: float, seed: int, progress: Progress
 def _sot(data: OwnData, out: Path, share: float, seed: int, _: Progress | None) -> Split:
     if data.benchmark != "LaSOT":
         raise UserError(f"{data.benchmark} has parts of its own; a split is for LaSOT's layout")
-    folders = {folder.name: folder for folder in folders_of(data.place, "*/*/groundtruth.txt")}
+    folders = _once(folders_of(data.place, "*/*/groundtruth.txt"), attrgetter("name"))
     chosen = _chosen(list(folders), share, seed, "sequences")
     for name, folder in folders.items():
         _link(out / "LaSOTBenchmark" / folder.parent.name / name, folder)

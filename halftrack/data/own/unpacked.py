@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from halftrack.data.files import is_clutter
 from halftrack.data.image_header import header_of
 from halftrack.data.index import VideoIndex
 from halftrack.data.mot.records import DEFAULT_FRAME_RATE
@@ -53,7 +54,11 @@ def add_seqinfo(folder: Path, *, frame_rate: float = DEFAULT_FRAME_RATE) -> None
         DataError: if there are none in ``img1``, or the first cannot be read.
     """
     images = folder / "img1"
-    files = sorted(each for each in images.glob("*") if each.suffix.lower() in IMAGE_ENDINGS)
+    files = sorted(
+        each
+        for each in images.glob("*")
+        if each.suffix.lower() in IMAGE_ENDINGS and not is_clutter(each.name)
+    )
     if not files:
         raise DataError(str(images), "no image here, expected img1/000001.jpg and so on")
     header = header_of(files[0])

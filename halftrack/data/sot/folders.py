@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from halftrack.data.files import is_clutter, leads_below, shortened
 from halftrack.data.problems import DataError, Problem, noting
@@ -61,11 +62,21 @@ _HEADING = "The format"  # the first line of MMTracking's lists explains the oth
 _INFO = re.compile(r"[^,]+,((?:[^,/]+/)*[^,/]+),([0-9]{1,9}),([0-9]{1,9})")
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def folder(self) -> Path: ...
+
+
+SequenceT = TypeVar("SequenceT", bound=_Named)
+
+
 def named_once(
-    sequences: Iterable[SotSequence], problems: list[Problem] | None
-) -> tuple[SotSequence, ...]:
+    sequences: Iterable[SequenceT], problems: list[Problem] | None
+) -> tuple[SequenceT, ...]:
     """The sequences, of two of one name only the first: result files go by name."""
-    kept: dict[str, SotSequence] = {}
+    kept: dict[str, SequenceT] = {}
     for sequence in sequences:
         other = kept.setdefault(sequence.name, sequence)
         with noting(problems):

@@ -106,6 +106,77 @@ def test_copies_of_a_video_stay_together(tmp_path: Path) -> None:
     assert names == [f"{kept}-FRCNN", f"{kept}-SDP"]
 
 
+TWICE: dict[str, tuple[Tree, str]] = {
+    "LaSOT": (
+        {f"{kind}/001/groundtruth.txt": b"1,1,9,9\n" for kind in ("car", "dog")}
+        | {f"{kind}/001/img/00000001.jpg": trees.image(1) for kind in ("car", "dog")},
+        "'001'",
+    ),
+    "MOTChallenge": (
+        {f"{part}/a/gt/gt.txt": b"1,1,5,5,9,9,1,1,1\n" for part in ("train", "test")},
+        "'a'",
+    ),
+    "videos": ({"a.mp4": b"", "a.avi": b"", "a.txt": b""}, "'a'"),
+    "ImageNet VID": (
+        {
+            f"Annotations/VID/train/{name}/000000.xml": b"<annotation></annotation>"
+            for name in ("a/b", "a_b")
+        },
+        "'train_a_b'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_names_that_stand_twice_are_refused_before_anything_is_written(
+    name: str, tmp_path: Path
+) -> None:
+    tree, told = TWICE[name]
+    change_tree(tmp_path / "source", {}, tree)
+    (found,) = recognise(tmp_path / "source")
+    with pytest.raises(UserError, match=rf"would both be called {told}.*rename one"):
+        split_data(found, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_after_a_split_that_failed_the_same_command_is_tried_again(tmp_path: Path) -> None:
+    tree, out = without_seqinfo(), tmp_path / "out"
+    lost = {path: told for path, told in tree.items() if "-04-FRCNN/img1" in path}
+    change_tree(tmp_path / "source", {}, {path: tree[path] for path in tree.keys() - lost.keys()})
+    (found,) = recognise(tmp_path / "source")
+    with pytest.raises(UserError, match="no image here"):
+        split_data(found, out)
+    assert list(out.iterdir()) == []
+    change_tree(tmp_path / "source", {}, lost)
+    (out / ".unfinished/MOT17").mkdir(parents=True)  # as a split that was killed leaves it
+    split_data(found, out)
+    assert [entry.name for entry in out.iterdir()] == ["MOT17"]
+
+
+def test_stills_of_imagenet_det_stay_for_training(tmp_path: Path) -> None:
+    change_tree(tmp_path / "source", {}, trees.det() | trees.vid())
+    (found,) = recognise(tmp_path / "source")
+    split_data(found, tmp_path / "out")
+    (parts,) = recognise(tmp_path / "out")
+    assert parts.parts == ("train", "val", "det")
+    report = look_at(parts)
+    assert report.ok, report.lines()
+    assert [each.name for each in report.sets] == ["train vid", "train det", "val vid"]
+
+
+def test_what_systems_leave_in_folders_is_no_part(tmp_path: Path) -> None:
+    tree = without_seqinfo()
+    left = {f"{path.rpartition('/')[0]}/._0.jpg": b"" for path in tree if path.endswith(".jpg")}
+    left |= {"@eaDir/gt/gt.txt": b"", "MOT17-02-FRCNN/.DS_Store": b""}
+    change_tree(tmp_path / "source", {}, tree | left)
+    (found,) = recognise(tmp_path / "source")
+    split = split_data(found, tmp_path / "out")
+    assert sorted((*split.train, *split.val)) == ["MOT17-02", "MOT17-04"]
+    assert not list((tmp_path / "out").glob("MOT17/*/*/.DS_Store"))
+    (parts,) = recognise(tmp_path / "out")
+    assert look_at(parts).ok
+
+
 def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
     change_tree(tmp_path / "source", {}, trees.otb() | own_trees.coco())
     (otb,) = recognise(tmp_path / "source/OTB100")
