@@ -170,7 +170,11 @@ def show(
     ] = 4,
     videos: Annotated[
         int,
-        typer.Option(metavar="N", parser=number(int, 1, 100_000), help="Draw the first N videos."),
+        typer.Option(
+            metavar="N",
+            parser=number(int, 1, 100_000),
+            help="Draw the first N videos of a data set.",
+        ),
     ] = 8,
 ) -> None:
     """Draw the boxes of your data into frames, as pictures or films."""
@@ -179,17 +183,17 @@ def show(
     found = own_data(path)
     from halftrack.report.data_pictures import show_data
 
-    for data in found:
-        with progress_bar("drawing") as progress:
-            files = show_data(
-                data,
-                out,
-                results=results,
-                film=film,
-                frames=frames,
-                videos=videos,
-                progress=progress,
-            )
+    with progress_bar("drawing") as progress:
+        drawn = show_data(
+            found,
+            out,
+            results=results,
+            film=film,
+            frames=frames,
+            videos=videos,
+            progress=progress,
+        )
+    for data, files in drawn.items():
         tell(f"{data}: {len(files)} {'films' if film else 'pictures'} in {out}")
         for file in files[:8]:
             tell(f"  {file}")

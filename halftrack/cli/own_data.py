@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,12 +76,14 @@ def own_data(path: str) -> tuple[OwnData, ...]:
     return recognise(path)
 
 
-def _no_use(path: str) -> str:
-    parts = f"{Path(path).resolve().name}_parts"
-    return (
-        "no recipe reads it as it is; make parts to train and to validate on: halftrack data split "
-        f"{shlex.quote(path)} --out {shlex.quote(parts)}"
-    )
+def _no_use(data: OwnData) -> Iterator[str]:
+    """A command for each data set that a split takes: of JSON files each is one."""
+    from halftrack.data.own.json_images import json_files
+
+    yield "no recipe reads it as it is; make parts to train and to validate on:"
+    for place in json_files(data) if data.kind == "coco" else (data.place,):
+        parts = f"{place.name.removesuffix('.json')}_parts"
+        yield f"  halftrack data split {shlex.quote(str(place))} --out {shlex.quote(parts)}"
 
 
 def check_own(path: str, *, decode: bool) -> None:
@@ -97,8 +100,8 @@ def check_own(path: str, *, decode: bool) -> None:
         for line in report.lines():
             tell(line)
         problems |= not report.ok
-        uses = list(lines_on_uses(data))
-        for line in ("use it with", *uses) if uses else (_no_use(path),):
+        uses = list(lines_on_uses(data, report))
+        for line in ("use it with", *uses) if uses else _no_use(data):
             tell(line)
     if problems:
         raise typer.Exit(BAD_VERDICT)

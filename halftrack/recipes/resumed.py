@@ -13,7 +13,6 @@ from halftrack.training.same_run import (
     check_parts,
     check_same_run,
     check_same_start,
-    default_fields,
     free_fields,
     leaves,
 )
@@ -48,8 +47,8 @@ def holds_this_run(
     values, ample = recipe.to_dict(), dict(leaves(recipe.without_data().to_dict()))
     refuse_old_names(state["meta"]["recipe"], str(path), present=set(field_paths(values)))
     open_fields = {name for name, value in leaves(values) if value != ample[name]}
-    free = free_fields(recipe) | open_fields
-    unset = default_fields(recipe)
-    check_same_run(path, state["meta"], recipe=values, seed=seed, free=free, unset=unset)
+    free = free_fields(recipe)
+    free = free._replace(always=free.always | open_fields)
+    check_same_run(path, state["meta"], recipe=values, seed=seed, free=free)
     check_same_start(path, state["meta"], init)
     return True

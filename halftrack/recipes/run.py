@@ -26,7 +26,7 @@ from halftrack.training.continuation import Continuation
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.ranks import Ranks, own_device, together
 from halftrack.training.run_folder import own_folder
-from halftrack.training.same_run import SCORED, default_fields, free_fields
+from halftrack.training.same_run import SCORED, free_fields
 
 __all__ = [
     "choose_device",
@@ -229,7 +229,6 @@ def _train(
         evaluate=None if score is None else partial(validate, score=score),
         recipe=trained.to_dict(),
         free=free_fields(trained),
-        unset=default_fields(trained),
         init=trained.start_weights if init is None else str(init if start is None else start.file),
         data=facts,
         resume=goes_on,

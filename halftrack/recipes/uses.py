@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
+from halftrack.data.check.report import DataReport
 from halftrack.data.own.layouts import OwnData
 from halftrack.data.own.settings import Use, asks_for_classes
 from halftrack.recipes.kinds.recipe import Recipe
@@ -17,13 +18,14 @@ __all__ = ["lines_on_uses"]
 _PARTS = "--detector DETECTOR.pth --reid REID.pth"
 
 
-def lines_on_uses(data: OwnData) -> Iterator[str]:
+def lines_on_uses(data: OwnData, report: DataReport) -> Iterator[str]:
     """Text for people: for each method two commands to paste, of a tiny recipe and a published one.
 
     Args:
         data: as recognised.
+        report: the findings of a look at them.
     """
-    classes = asks_for_classes(data)
+    classes = asks_for_classes(data, report)
     methods: dict[str, list[tuple[Recipe, Use]]] = {}
     for name in RECIPES:
         recipe = load_recipe(name)

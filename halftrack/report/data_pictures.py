@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ Answers = Callable[[int], Tracks]
 
 
 def show_data(
-    data: OwnData,
+    found: Sequence[OwnData],
     out: Path,
     *,
     results: Path | None = None,
@@ -35,38 +36,51 @@ def show_data(
     frames: int = 4,
     videos: int = 8,
     progress: Progress | None = None,
-) -> list[Path]:
-    """Draw boxes, ids and classes into frames of each video; returns the files written.
+) -> dict[OwnData, list[Path]]:
+    """Draw boxes, ids and classes into frames of each video; returns the files of each data set.
 
     With results these have the coloured boxes and ids, and ground truth is drawn thin and white.
 
     Args:
-        data: as recognised.
-        out: the folder of the pictures, made if it is not there.
+        found: data sets, as recognised.
+        out: the folder of the pictures, made if it is not there; several sets have one each below.
         results: a folder of ``<sequence>.txt`` as trackers write them; videos without are left out.
         film: write a film of all frames of each video, in the place of pictures of some.
         frames: most pictures of a video, spread over all of it.
-        videos: most videos that are drawn, the first ones.
+        videos: most videos of a set that are drawn, the first ones.
         progress: told (videos drawn, videos in all).
 
     Raises:
         DataError: if a file of the data cannot be used.
         ValueError: if results are malformed, or none is of a video here.
     """
-    found = own_videos(data)
-    answers = None if results is None else _answers(data, found, results)
-    chosen = [each for each in found if answers is None or each.name in answers][:videos]
-    out.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = []
-    for done, video in enumerate(chosen, start=1):
-        drawn = _Drawn(video, None if answers is None else answers[video.name])
-        name = file_name(video.name)
-        files += (
-            [_film(drawn, out / f"{name}.mp4")] if film else _pictures(drawn, out, name, frames)
-        )
-        if progress is not None:
-            progress(done, len(chosen))
+    there = {data: own_videos(data) for data in found}
+    chosen = {data: _chosen(data, there[data], results)[:videos] for data in found}
+    if results is not None and not any(chosen.values()):
+        names = [f"{video.name}.txt" for each in there.values() for video in each]
+        told = ", ".join(names[:3])
+        raise UserError(f"{results}: no result file of a video here, expected {told}, ...")
+    files: dict[OwnData, list[Path]] = {}
+    done, count = 0, sum(map(len, chosen.values()))
+    for data, all_drawn in chosen.items():
+        folder = out / _folder_name(data) if len(found) > 1 else out
+        folder.mkdir(parents=True, exist_ok=True)
+        files[data] = []
+        for name, drawn in _named(all_drawn):
+            files[data] += (
+                [_film(drawn, folder / f"{name}.mp4")]
+                if film
+                else _pictures(drawn, folder, name, frames)
+            )
+            done += 1
+            if progress is not None:
+                progress(done, count)
     return files
+
+
+def _folder_name(data: OwnData) -> str:
+    """The folder and what is in it: one folder may hold two benchmarks."""
+    return "_".join(dict.fromkeys((data.place.name, data.benchmark or data.kind)))
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,15 @@ class _Drawn:
             yield picture
 
 
+def _named(all_drawn: Sequence[_Drawn]) -> Iterator[tuple[str, _Drawn]]:
+    """The videos by names of files, numbered where two are called alike, as in train and test."""
+    taken: Counter[str] = Counter()
+    for drawn in all_drawn:
+        name = file_name(drawn.video.name)
+        taken[name] += 1
+        yield (name if taken[name] == 1 else f"{name}_{taken[name]}"), drawn
+
+
 def _pictures(drawn: _Drawn, out: Path, name: str, count: int) -> list[Path]:
     length = len(drawn.video)
     spread = np.linspace(0, length - 1, min(count, length)).round().astype(int)
@@ -118,17 +141,16 @@ def _film(drawn: _Drawn, file: Path) -> Path:
     return file
 
 
-def _answers(data: OwnData, videos: list[OwnVideo], folder: Path) -> Mapping[str, Answers]:
-    """The results of the videos that have a file in a folder."""
-    found: dict[str, Answers] = {}
-    for video in videos:
-        file = folder / f"{video.name}.txt"
-        if file.is_file():
-            found[video.name] = _boxes(file) if data.kind == "sot" else _rows(file, video)
-    if not found:
-        names = ", ".join(f"{video.name}.txt" for video in videos[:3])
-        raise UserError(f"{folder}: no result file of a video here, expected {names}, ...")
-    return found
+def _chosen(data: OwnData, videos: list[OwnVideo], results: Path | None) -> list[_Drawn]:
+    """All videos; with results those that have a file of them."""
+    if results is None:
+        return [_Drawn(video, None) for video in videos]
+    files = [(video, results / f"{video.name}.txt") for video in videos]
+    return [
+        _Drawn(video, _boxes(file) if data.kind == "sot" else _rows(file, video))
+        for video, file in files
+        if file.is_file()
+    ]
 
 
 def _rows(file: Path, video: OwnVideo) -> Answers:

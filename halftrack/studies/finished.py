@@ -10,7 +10,7 @@ from halftrack.errors import UserError
 from halftrack.recipes import TrainedRecipe
 from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.report.curves import read_log
-from halftrack.training.same_run import check_same_run, default_fields, free_fields
+from halftrack.training.same_run import check_same_run, free_fields
 
 __all__ = ["FinishedRun", "read_finished"]
 
@@ -58,14 +58,7 @@ def read_finished(log: Path, recipe: TrainedRecipe, *, seed: int) -> FinishedRun
     meta, last = records[0], scored[-1]
     present = set(field_paths(recipe.to_dict()))
     refuse_old_names(meta["recipe"], str(log), present=present)
-    check_same_run(
-        log,
-        meta,
-        recipe=recipe.to_dict(),
-        seed=seed,
-        free=free_fields(recipe),
-        unset=default_fields(recipe),
-    )
+    check_same_run(log, meta, recipe=recipe.to_dict(), seed=seed, free=free_fields(recipe))
     place = ("mode", "epoch", "iter", "step")
     # The log writes "inf" and "nan" as text: JSON has no such numbers.
     values = {name: float(value) for name, value in last.items() if name not in place}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -29,7 +29,7 @@ from halftrack.training.passes import Pass, passes
 from halftrack.training.placement import placed
 from halftrack.training.ranks import ALONE, Ranks
 from halftrack.training.run import Run, TrainingResult
-from halftrack.training.same_run import DataFacts
+from halftrack.training.same_run import ALL_FIXED, DataFacts, FreeFields
 
 __all__ = ["batch_seed", "steps", "train"]
 
@@ -47,8 +47,7 @@ def train(
     seed: int = 0,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     recipe: Mapping[str, Any] | None = None,
-    free: Collection[str] = (),
-    unset: Collection[str] = (),
+    free: FreeFields = ALL_FIXED,
     init: str = "none",
     data: DataFacts | None = None,
     resume: bool = False,
@@ -72,8 +71,7 @@ def train(
         seed: the origin of all randomness.
         evaluate: scores a model in evaluation mode; None for a run without scores.
         recipe: plain values that say what is run; a resume must bring the same.
-        free: dotted paths of fields among them that a resume may change.
-        unset: those with their default: a checkpoint of an earlier version may lack them.
+        free: fields among them that a resume may change.
         init: the file or the word that the weights came from, for the log.
         data: what is learned from, by data set; a resume must bring the same.
         resume: continue the run in ``out`` from its newest intact checkpoint.
@@ -92,15 +90,7 @@ def train(
     model = placed(model, config, precision, device)
     learner = new_learner(ranks, model, config, precision, device, len(batches))
     run = Run(
-        learner,
-        config=config,
-        out=out,
-        seed=seed,
-        recipe=recipe,
-        free=free,
-        init=init,
-        data=data,
-        unset=unset,
+        learner, config=config, out=out, seed=seed, recipe=recipe, free=free, init=init, data=data
     )
     result = run.result
     with run, _signals() as received:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from halftrack.training.same_run import (
     EPOCH,
     SCORED,
     DataFacts,
+    FreeFields,
     batches_done,
     check_same_data,
     check_same_run,
@@ -43,10 +44,9 @@ class Run:
         out: the folder of its log and checkpoints.
         seed: the origin of all randomness.
         recipe: plain values that say what is run; a resume must bring the same.
-        free: dotted paths of fields among them that a resume may change.
+        free: fields among them that a resume may change.
         init: the file or the word that the first weights came from, for the log.
         data: what is learned from; a resume must bring the same.
-        unset: dotted paths of the recipe's fields that have their default.
     """
 
     def __init__(
@@ -57,17 +57,15 @@ class Run:
         out: Path,
         seed: int,
         recipe: Mapping[str, Any] | None,
-        free: Collection[str],
+        free: FreeFields,
         init: str,
         data: DataFacts | None,
-        unset: Collection[str] = (),
     ) -> None:
         self.learner, self.config, ranks = learner, config, learner.ranks
         self._compilations = Compilations(learner.model)
         self._out, self._seed = out, seed
         out.mkdir(parents=True, exist_ok=True)
-        self._recipe, self._init = dict(recipe or {}), init
-        self._free, self._unset = free, unset
+        self._recipe, self._free, self._init = dict(recipe or {}), free, init
         self.skips = SkippedSteps(
             learner.model,
             precision=learner.precision,
@@ -276,9 +274,7 @@ class Run:
 
     def _restore(self, path: Path, state: Mapping[str, Any]) -> None:
         meta, position = state["meta"], state["position"]
-        check_same_run(
-            path, meta, recipe=self._recipe, seed=self._seed, free=self._free, unset=self._unset
-        )
+        check_same_run(path, meta, recipe=self._recipe, seed=self._seed, free=self._free)
         self._init = meta.get("init", "not recorded")
         try:
             self.learner.load_state_dict(state)

@@ -7,25 +7,26 @@ A field of a recipe on which no weight depends is marked where it is defined, wi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from halftrack.bounds import shown
 from halftrack.errors import UserError
 from halftrack.training.run_folder import holds_run
 
 __all__ = [
+    "ALL_FIXED",
     "EPOCH",
     "SCORED",
     "DataFacts",
+    "FreeFields",
     "batches_done",
     "check_parts",
     "check_same_data",
     "check_same_run",
     "check_same_start",
     "check_unused",
-    "default_fields",
     "free_fields",
     "leaves",
 ]
@@ -38,6 +39,19 @@ EPOCH = "an epoch"
 
 SCORED = "validation on "
 """The beginning of the names of sets that the run is scored on."""
+
+
+class FreeFields(NamedTuple):
+    """Dotted paths of the fields of a recipe in which a resumed run may differ from its record."""
+
+    always: frozenset[str] = frozenset()
+    """Fields on which no weight depends."""
+    unset: frozenset[str] = frozenset()
+    """Fields with their default: an earlier version, which did not know them, recorded none."""
+
+
+ALL_FIXED = FreeFields()
+"""Nothing may differ."""
 
 _OTHERWISE = "choose another folder for this one (--out)"
 
@@ -104,8 +118,7 @@ def check_same_run(
     *,
     recipe: Mapping[str, Any],
     seed: int,
-    free: Collection[str],
-    unset: Collection[str] = (),
+    free: FreeFields,
 ) -> None:
     """Make sure that a checkpoint or log is of the run at hand.
 
@@ -114,9 +127,7 @@ def check_same_run(
         meta: what it says of its run.
         recipe: plain values that say what is run now.
         seed: of the run now.
-        free: dotted paths of the recipe's fields that may differ, see ``free_fields``.
-        unset: those with their default, see ``default_fields``; an earlier version, which did not
-            know such a field, recorded none.
+        free: the recipe's fields that may differ.
 
     Raises:
         ValueError: if it is of another recipe or seed; names the first fields that differ.
@@ -126,7 +137,7 @@ def check_same_run(
             f"{path} was trained with seed {shown(meta['seed'])}, this run has {seed}: {_OTHERWISE}"
         )
     was, now = dict(leaves(meta["recipe"])), dict(leaves(recipe))
-    names = sorted((set(was) | set(now)) - set(free) - (set(unset) - set(was)))
+    names = sorted((set(was) | set(now)) - free.always - (free.unset - set(was)))
     told = [
         f"{name} was {shown(was.get(name))}, now {shown(now.get(name))}"
         for name in names
@@ -213,36 +224,29 @@ def _changes(was: DataFacts, now: DataFacts) -> list[str]:
     return lines
 
 
-def free_fields(recipe: Any, prefix: str = "") -> frozenset[str]:
-    """Dotted paths of the fields that a resumed run may change.
+def free_fields(recipe: Any, prefix: str = "") -> FreeFields:
+    """The fields that may differ when a run is resumed.
 
     Args:
         recipe: a dataclass whose fields may be dataclasses in turn; a field is free if it, or one
             it is part of, is marked with the metadata ``{"free": True}``.
         prefix: goes before every path.
     """
-    found: set[str] = set()
-    for each in dataclasses.fields(recipe):
-        value = getattr(recipe, each.name)
-        if each.metadata.get("free"):
-            found.add(prefix + each.name)
-        elif dataclasses.is_dataclass(value):
-            found |= free_fields(value, f"{prefix}{each.name}.")
-    return frozenset(found)
-
-
-def default_fields(recipe: Any, prefix: str = "") -> frozenset[str]:
-    """Dotted paths of the fields with their class's default; arguments as of ``free_fields``."""
-    found: set[str] = set()
+    always: set[str] = set()
+    unset: set[str] = set()
     for each in dataclasses.fields(recipe):
         value, default = getattr(recipe, each.name), each.default
         if each.default_factory is not dataclasses.MISSING:
             default = each.default_factory()
-        if dataclasses.is_dataclass(value):
-            found |= default_fields(value, f"{prefix}{each.name}.")
+        if each.metadata.get("free"):
+            always.add(prefix + each.name)
+        elif dataclasses.is_dataclass(value):
+            below = free_fields(value, f"{prefix}{each.name}.")
+            always |= below.always
+            unset |= below.unset
         elif value == default:
-            found.add(prefix + each.name)
-    return frozenset(found)
+            unset.add(prefix + each.name)
+    return FreeFields(frozenset(always), frozenset(unset))
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import own_trees
@@ -58,6 +59,19 @@ def test_a_name_that_is_a_recipe_and_a_folder_is_refused_with_both_ways_to_write
     assert "no recipe reads it as it is" in capsys.readouterr().out
     assert halftrack("data", "check", "selsa_tiny_sample", "--data-root", tmp_path) == 2
     assert "no ImageNet here" in capsys.readouterr().err
+
+
+def test_the_split_that_is_told_runs_for_each_json_file(
+    halftrack, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    change_tree(tmp_path / "data", {}, own_trees.coco())
+    assert halftrack("data", "check", "data") == 0
+    told = capsys.readouterr().out.splitlines()
+    commands = [shlex.split(line) for line in told if "halftrack data split" in line]
+    assert [command[-1] for command in commands] == ["own_parts", "stills_parts"]
+    for command in commands:
+        assert halftrack(*command[1:]) == 0
 
 
 def test_classes_are_named_or_of_the_data(tmp_path: Path) -> None:

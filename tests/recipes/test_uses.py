@@ -11,6 +11,8 @@ import pytest
 import small_trees as trees
 from small_trees import Tree, change_tree
 
+from halftrack.data.mot import tables
+from halftrack.data.own.contents import look_at
 from halftrack.data.own.layouts import recognise
 from halftrack.recipes.uses import lines_on_uses
 
@@ -52,7 +54,7 @@ def test_commands_hold_the_settings_that_the_data_need(name: str, tmp_path: Path
     tree, told = CASES[name]
     change_tree(tmp_path, {}, tree())
     found = [each for each in recognise(tmp_path) if each.benchmark != "VOT2018"]
-    lines = "".join(f"{line}\n" for data in found for line in lines_on_uses(data))
+    lines = "".join(f"{line}\n" for data in found for line in lines_on_uses(data, look_at(data)))
     lines = lines.replace(str(tmp_path), "ROOT")
     assert [each for each in told if each not in lines] == [], lines
 
@@ -62,4 +64,22 @@ def test_no_recipe_reads_what_is_to_be_split_first(name: str, tmp_path: Path) ->
     tree = own_trees.yolo() if name == "YOLO" else trees.lasot()
     change_tree(tmp_path, {}, {path: tree[path] for path in tree if "testing_set" not in path})
     (found,) = recognise(tmp_path)
-    assert list(lines_on_uses(found)) == []
+    assert list(lines_on_uses(found, look_at(found))) == []
+
+
+def test_the_report_tells_the_classes_and_no_table_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, number, asked in (("people", b"1", False), ("cars", b"3", True)):
+        tree = trees.mot("MOT17")
+        for path in [each for each in tree if each.endswith("gt.txt")]:
+            rows = [row.split(b",") for row in (tree[path] or b"").splitlines()]
+            tree[path] = b"".join(b",".join([*row[:7], number, *row[8:]]) + b"\n" for row in rows)
+        change_tree(tmp_path / name, {}, tree)
+        (found,) = recognise(tmp_path / name)
+        report = look_at(found)
+        with monkeypatch.context() as patch:
+            patch.setattr(tables, "read_content", None)
+            lines = list(lines_on_uses(found, report))
+        assert lines
+        assert any("--classes from-data" in line for line in lines) == asked

@@ -30,7 +30,7 @@ from halftrack.rehearsing.gpu import parse_memory
 from halftrack.studies.memory.step_sizes import parse_image
 from halftrack.training.bundle import ReplayBundle, read_bundle, seal_bundle, write_bundle
 from halftrack.training.checkpoint import read_checkpoint, write_checkpoint
-from halftrack.training.same_run import check_parts, check_same_data, check_same_run
+from halftrack.training.same_run import ALL_FIXED, check_parts, check_same_data, check_same_run
 
 RECIPES = [
     load_recipe(f"{name}_tiny_sample")
@@ -73,7 +73,7 @@ def read_state(state: Any, folder: Path) -> None:
     path = folder / "step_4.pth"
     found = read_checkpoint(path)
     check_parts(path, found)
-    check_same_run(path, found["meta"], recipe=_STATE["meta"]["recipe"], seed=0, free=())
+    check_same_run(path, found["meta"], recipe=_STATE["meta"]["recipe"], seed=0, free=ALL_FIXED)
     check_same_data(path, found, _FACTS, may_change=False)
 
 

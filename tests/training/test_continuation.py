@@ -20,6 +20,7 @@ from halftrack.training import Learner, read_checkpoint
 from halftrack.training.continuation import Continuation
 from halftrack.training.loop import batch_seed
 from halftrack.training.run import Run
+from halftrack.training.same_run import ALL_FIXED
 
 CPU = torch.device("cpu")
 
@@ -53,7 +54,14 @@ def begun(tiny: ModuleType, tmp_path: Path):
         settled = dataclasses.replace(tiny.SHORT, **config)
         learner = Learner(tiny.TinyModel(), settled, precision, device=CPU, batches_per_epoch=7)
         run = Run(
-            learner, config=settled, out=tmp_path, seed=0, recipe=None, free=(), init="", data=None
+            learner,
+            config=settled,
+            out=tmp_path,
+            seed=0,
+            recipe=None,
+            free=ALL_FIXED,
+            init="",
+            data=None,
         )
         return run, continuation.begin(run)
 

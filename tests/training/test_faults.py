@@ -22,6 +22,7 @@ import torch
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
 from halftrack.training.run_files import UnsavedWeightsError
+from halftrack.training.same_run import FreeFields
 
 SET = {"videos": 4, "frames": 40, "annotations": "a1b2"}
 
@@ -161,7 +162,7 @@ def test_the_best_metric_may_change_on_resume(tiny: ModuleType, tmp_path: Path) 
         tmp_path,
         dataclasses.replace(tiny.SHORT, best_metric="other"),
         recipe={"training": {"best_metric": "other"}},
-        free={"training.best_metric"},
+        free=FreeFields(frozenset({"training.best_metric"})),
         evaluate=lambda _: {"other": -7.0, "score": 100.0},
         resume=True,
     )

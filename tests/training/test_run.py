@@ -12,6 +12,7 @@ import torch
 
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.same_run import FreeFields
 
 MEASURED = {"time", "data_time", "data_share", "samples_per_second", "memory"}
 """Fields of the log that depend on the clock and on the process."""
@@ -147,7 +148,7 @@ def test_the_number_of_workers_may_change_on_resume(tiny: ModuleType, tmp_path: 
     recipes = [{"training": {"workers": count, "lr": 0.05}} for count in (2, 0)]
     with pytest.raises(tiny.Killed):
         tiny.run(tmp_path, batches=tiny.DyingSource(5), recipe=recipes[0])
-    free = {"training.workers"}
+    free = FreeFields(frozenset({"training.workers"}))
     assert tiny.run(tmp_path, resume=True, recipe=recipes[1], free=free)[1].steps == 8
 
 
@@ -159,8 +160,8 @@ def test_a_new_field_with_its_default_does_not_keep_a_run_from_going_on(
     now = {"data": {"size": 3, "classes": ["car"]}}
     with pytest.raises(ValueError, match=r"data\.classes was None, now \['car'\]"):
         tiny.run(tmp_path, resume=True, recipe=now)
-    unset = {"data.classes"}
-    assert tiny.run(tmp_path, resume=True, recipe=now, unset=unset)[1].steps == 8
+    free = FreeFields(unset=frozenset({"data.classes"}))
+    assert tiny.run(tmp_path, resume=True, recipe=now, free=free)[1].steps == 8
 
 
 def test_a_checkpoint_of_an_earlier_version_resumes(

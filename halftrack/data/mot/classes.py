@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from halftrack.bounds import shown
 from halftrack.data.files import read_lines
+from halftrack.errors import UserError
 
 __all__ = ["CLASS_NAMES", "class_numbers", "names_beside"]
 
@@ -39,9 +41,19 @@ def class_numbers(classes: Sequence[str], names: Sequence[str]) -> tuple[int, ..
     Args:
         classes: those asked for, in the order of their labels.
         names: of the classes 1, 2, ... of the sequence.
+
+    Raises:
+        UserError: if two have one number; names both.
     """
     numbers = {name: number for number, name in enumerate(names, start=1)}
-    return tuple(
-        numbers.get(name, int(name) if name.isascii() and name.isdecimal() else 0)
-        for name in classes
-    )
+    found: dict[int, str] = {}
+    asked = []
+    for name in classes:
+        asked.append(numbers.get(name, int(name) if name.isascii() and name.isdecimal() else 0))
+        other = found.setdefault(asked[-1], name)
+        if asked[-1] and other != name:
+            raise UserError(
+                f"the classes {shown(other)} and {shown(name)} are both number {asked[-1]} in "
+                "column 8: leave one out, or name classes alike in every labels.txt"
+            )
+    return tuple(asked)

@@ -16,13 +16,12 @@ from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.data.mot.mot_challenge import lacking, read_sequence
 from halftrack.data.mot.records import odd_counts
 from halftrack.data.own.films import read_films
-from halftrack.data.own.json_images import image_root, json_files
+from halftrack.data.own.json_images import json_files, read_json
 from halftrack.data.own.layouts import OwnData, sequence_folders
 from halftrack.data.own.settings import mot_classes, mot_splits, truth_classes, vid_config
 from halftrack.data.own.yolo import read_yolo
 from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
-from halftrack.data.vid.coco_vid import read_coco_vid
 
 __all__ = ["look_at"]
 
@@ -97,7 +96,7 @@ def _coco(
     for file in json_files(data):
         problems: list[Problem] = []
         with noting(problems):
-            index = read_coco_vid(file, image_root=image_root(file), classes=None)
+            index = read_json(file)
             stills = index.num_videos == index.num_frames
             reports.append(
                 index_report(

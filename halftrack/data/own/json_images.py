@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from halftrack.data.files import shortened
-from halftrack.data.own.layouts import OwnData
+from halftrack.data.index import VideoIndex
+from halftrack.data.own.layouts import OwnData, first_folders
 from halftrack.data.problems import DataError
-from halftrack.data.tables.coco_records import Notes, load_tables
+from halftrack.data.tables.coco_records import Notes, Record, load_tables
+from halftrack.data.vid.coco_vid import index_tables
 
-__all__ = ["image_root", "json_files"]
+__all__ = ["image_root", "json_files", "read_json"]
 
 # Levels of folders below a data set's own in which images are looked for.
 _DEEPEST = 3
@@ -22,13 +24,29 @@ def json_files(data: OwnData) -> tuple[Path, ...]:
     return tuple(folder / name for name in data.parts)
 
 
-def image_root(file: Path) -> Path:
-    """The folder that the ``file_name`` of a file's images is relative to, by the first image.
+def read_json(file: Path) -> VideoIndex:
+    """The records of a file with all its classes, wherever its images lie.
 
     Raises:
-        DataError: if the file is malformed or names no image, or the image is nowhere near.
+        DataError: if the file is malformed or names no image, or the first is nowhere near.
+            Problems of single records are kept in the index.
     """
-    images = load_tables(file, Notes(str(file)))["images"]
+    notes = Notes(str(file))
+    tables = load_tables(file, notes)
+    return index_tables(tables, notes, image_root=image_root(file, tables), classes=None)
+
+
+def image_root(file: Path, tables: Mapping[str, Sequence[Record]]) -> Path:
+    """The folder that the ``file_name`` of a file's images is relative to, by the first image.
+
+    Args:
+        file: where it lies.
+        tables: its content.
+
+    Raises:
+        DataError: if the file names no image, or the image is nowhere near.
+    """
+    images = tables["images"]
     if not images:
         raise DataError(str(file), "images is empty")
     name = images[0].get("file_name")
@@ -49,17 +67,4 @@ def _near(file: Path) -> Iterator[Path]:
     level = [file.parent, file.parent.parent]
     for _ in range(_DEEPEST):
         yield from level
-        level = [below for folder in level for below in _few_folders(folder)]
-
-
-def _few_folders(folder: Path) -> list[Path]:
-    found = []
-    try:
-        for count, entry in enumerate(folder.iterdir()):
-            if count >= 100:
-                break
-            if entry.is_dir():
-                found.append(entry)
-    except OSError:
-        return []
-    return sorted(found)
+        level = [below for folder in level for below in first_folders(folder)]

@@ -20,7 +20,15 @@ from halftrack.data.sot.benchmarks import find_sot
 from halftrack.data.sot.config import SotBenchmark, SotSplit
 from halftrack.data.sot.folders import folders_of, lasot_test_names
 
-__all__ = ["FILM_ENDINGS", "IMAGE_ENDINGS", "Kind", "OwnData", "recognise", "sequence_folders"]
+__all__ = [
+    "FILM_ENDINGS",
+    "IMAGE_ENDINGS",
+    "Kind",
+    "OwnData",
+    "first_folders",
+    "recognise",
+    "sequence_folders",
+]
 
 Kind = Literal["vid", "mot", "sequences", "sot", "coco", "yolo", "films"]
 """A layout. ``sequences`` are MOTChallenge's outside of a folder ``train`` or ``test``; ``films``
@@ -95,7 +103,7 @@ def recognise(path: str | Path) -> tuple[OwnData, ...]:
         return found
     if root.is_file():
         raise DataError(str(path), f"a file of no known layout; known are {_LOOKED_FOR}")
-    near = [*_folders(root), *root.parents[:3]]
+    near = [*first_folders(root), *root.parents[:3]]
     hint = next((f"; {folder} does: check that" for folder in near if [*_found(folder)]), "")
     names = [shortened(name, 40) for name in _names(root)[:4]]
     holds = f"holds {', '.join(names)}" if names else "is empty"
@@ -105,6 +113,12 @@ def recognise(path: str | Path) -> tuple[OwnData, ...]:
 def sequence_folders(data: OwnData) -> list[Path]:
     """The folders of data of the kind ``sequences``: those below it, or it alone."""
     return [data.place] if _is_sequence(data.place) else [*filter(_is_sequence, _all(data.place))]
+
+
+def first_folders(folder: Path) -> list[Path]:
+    """The first folders in a folder, by name: a layout shows in them."""
+    paths = (folder / name for name in _names(folder)[:_SOME])
+    return [path for path in paths if path.is_dir()]
 
 
 def _found(root: Path) -> Iterator[OwnData]:
@@ -188,7 +202,7 @@ def _coco(root: Path) -> OwnData | None:
 
 
 def _yolo(root: Path) -> OwnData | None:
-    labelled = [root, *_folders(root)]
+    labelled = [root, *first_folders(root)]
     if any((folder / "labels").is_dir() and (folder / "images").is_dir() for folder in labelled):
         return OwnData(kind="yolo", root=root, place=root)
     return None
@@ -202,7 +216,7 @@ def _films(root: Path) -> OwnData | None:
 
 
 def _has_sequences(folder: Path) -> bool:
-    return any(map(_is_sequence, _folders(folder)))
+    return any(map(_is_sequence, first_folders(folder)))
 
 
 def _is_sequence(folder: Path) -> bool:
@@ -220,12 +234,6 @@ def _names(folder: Path) -> list[str]:
 
 def _all(folder: Path) -> list[Path]:
     return [path for name in _names(folder) if (path := folder / name).is_dir()]
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The first folders in a folder: a layout shows in them."""
-    paths = (folder / name for name in _names(folder)[:_SOME])
-    return [path for path in paths if path.is_dir()]
 
 
 def _start_and_end(file: Path) -> bytes:

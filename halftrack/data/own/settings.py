@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from halftrack.data.check.report import DataReport
 from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig
 from halftrack.data.mot.mot_challenge import find_split, read_mot
 from halftrack.data.mot.records import MotSequence
@@ -111,12 +112,16 @@ def mot_use(command: Literal["train", "eval"], data: OwnData) -> Use | None:
     return Use(command, {"data.benchmark": data.benchmark, **splits})
 
 
-def asks_for_classes(data: OwnData) -> bool:
-    """True for data whose classes need not be those of a recipe as it is."""
+def asks_for_classes(data: OwnData, report: DataReport) -> bool:
+    """True for data whose classes need not be those of a recipe as it is.
+
+    Args:
+        data: as recognised.
+        report: the findings of a look at them, with their classes.
+    """
     if data.kind != "mot" or "train" not in data.parts:
         return data.kind in ("vid", "coco")
-    sequences = read_mot(data.root, "train", benchmark=data.benchmark, problems=[])  # type: ignore[arg-type]
-    return truth_classes(sequences) not in ((), ("pedestrian",))
+    return any(each.boxes_per_class.keys() - {"pedestrian"} for each in report.sets)
 
 
 def mot_classes(

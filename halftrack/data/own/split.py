@@ -232,7 +232,7 @@ def _coco(data: OwnData, out: Path, share: float, seed: int, _: Progress | None)
         names = ", ".join(data.parts)
         raise UserError(f"{data.place} holds {names}: name one of these files to split")
     tables = load_tables(file, Notes(str(file)))
-    return _split_tables(tables, image_root(file), out, share, seed)
+    return _split_tables(tables, image_root(file, tables), out, share, seed)
 
 
 def _yolo(data: OwnData, out: Path, share: float, seed: int, progress: Progress | None) -> Split:

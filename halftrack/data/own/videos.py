@@ -16,13 +16,12 @@ from halftrack.data.index import VideoIndex
 from halftrack.data.mot.mot_challenge import read_mot, read_sequence
 from halftrack.data.mot.records import MotRows, MotSequence
 from halftrack.data.own.films import read_films
-from halftrack.data.own.json_images import image_root, json_files
+from halftrack.data.own.json_images import json_files, read_json
 from halftrack.data.own.layouts import OwnData, sequence_folders
 from halftrack.data.own.settings import vid_config
 from halftrack.data.own.yolo import read_yolo
 from halftrack.data.sot.benchmarks import read_sot
 from halftrack.data.sot.sequences import SotSequence
-from halftrack.data.vid.coco_vid import read_coco_vid
 from halftrack.data.vid.indexes import read_test_index, read_training_indexes
 from halftrack.data.video_source import open_video
 from halftrack.frames import Tracks
@@ -90,8 +89,7 @@ def _sot(data: OwnData) -> Iterator[OwnVideo]:
 
 def _coco(data: OwnData) -> Iterator[OwnVideo]:
     for file in json_files(data):
-        index = read_coco_vid(file, image_root=image_root(file), classes=None)
-        yield from _of_index(index, stills=file.stem)
+        yield from _of_index(read_json(file), stills=file.stem)
 
 
 def _yolo(data: OwnData) -> Iterator[OwnVideo]:

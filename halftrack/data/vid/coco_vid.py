@@ -29,7 +29,7 @@ from halftrack.data.tables.coco_records import (
 )
 from halftrack.data.tables.coco_videos import coco_videos
 
-__all__ = ["build_index", "read_coco_vid"]
+__all__ = ["build_index", "index_tables", "read_coco_vid"]
 
 # So many boxes of a file leave their image, and all would not as corners, if they are corners.
 _FEWEST_CORNERS, _SHARE_OF_CORNERS = 3, 0.3
@@ -62,7 +62,24 @@ def read_coco_vid(
 def build_index(file: Path, image_root: Path, classes: Classes | None) -> VideoIndex:
     """The same without a cache; arguments as for ``read_coco_vid``."""
     notes = Notes(str(file))
-    tables = load_tables(file, notes)
+    return index_tables(load_tables(file, notes), notes, image_root=image_root, classes=classes)
+
+
+def index_tables(
+    tables: Mapping[str, list[Record]],
+    notes: Notes,
+    *,
+    image_root: Path,
+    classes: Classes | None,
+) -> VideoIndex:
+    """The records of tables that are loaded already.
+
+    Args:
+        tables: of the file.
+        notes: what loading found wrong, which is kept in the index.
+        image_root: as of ``read_coco_vid``.
+        classes: likewise.
+    """
     categories, bad_categories = by_id(tables["categories"], "categories", notes)
     if classes is None:
         classes = tuple(dict.fromkeys((str(c.get("name")), "") for c in categories.values()))

@@ -16,7 +16,7 @@ from halftrack.frames import Clip, ClipBatch, Frame, FrameBatch
 from halftrack.models import FasterRCNNConfig, SelsaConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
 from halftrack.recipes.kinds.recipe import Box
-from halftrack.recipes.kinds.settings import check_classes, check_names
+from halftrack.recipes.kinds.settings import check_classes, check_names, named_classes
 from halftrack.recipes.kinds.trained import Sharing, TrainingSource, spread_boxes
 from halftrack.synthetic import SYNTHETIC_CLASSES, Layout
 
@@ -221,10 +221,7 @@ class FrameDetectionRecipe(BackboneRecipe):
 
     def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
         """Classes by their name in MOTChallenge or in the data, or by their number."""
-        from halftrack.data.own.settings import mot_classes
-
-        names = names or (() if data_root is None else mot_classes(self.data, data_root))
-        names = check_names(names)
+        names = named_classes(names, self.data, data_root)
         head = replace(self.model.roi_head, num_classes=len(names))
         model = replace(self.model, roi_head=head)
         return replace(self, data=replace(self.data, classes=names), model=model)

@@ -15,6 +15,7 @@ from halftrack.models.detector_config import FasterRCNNConfig
 from halftrack.models.tracker_config import ReIDConfig
 from halftrack.recipes.kinds.recipe import Box, Recipe
 from halftrack.recipes.kinds.reid import identities_in
+from halftrack.recipes.kinds.settings import named_classes
 from halftrack.recipes.kinds.tuning import Trials, Tuning
 from halftrack.recipes.kinds.weights import fill, seeded
 from halftrack.tracking.config import EccMotion, TracktorConfig
@@ -140,10 +141,8 @@ class TrackingRecipe(Recipe):
 
     def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
         """Classes that the detector tells apart; a track is of the class that it is likest."""
-        from halftrack.data.own.settings import mot_classes
-
-        names = names or (() if data_root is None else mot_classes(self.data, data_root))
-        data = dataclasses.replace(self.data, classes=tuple(names))
+        names = named_classes(names, self.data, data_root)
+        data = dataclasses.replace(self.data, classes=names)
         head = dataclasses.replace(self.detector.roi_head, num_classes=len(names))
         detector = dataclasses.replace(self.detector, roi_head=head)
         return dataclasses.replace(self, data=data, detector=detector)

@@ -12,6 +12,7 @@ from halftrack.errors import UserError
 from halftrack.frames import CropBatch
 from halftrack.models.tracker_config import ReIDConfig
 from halftrack.recipes.kinds.backbone import BackboneRecipe
+from halftrack.recipes.kinds.settings import named_classes
 from halftrack.recipes.kinds.trained import TrainingSource
 from halftrack.synthetic import Layout
 
@@ -77,10 +78,8 @@ class ReIDRecipe(BackboneRecipe):
 
     def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
         """Individuals of these classes."""
-        from halftrack.data.own.settings import mot_classes
-
-        names = names or (() if data_root is None else mot_classes(self.data, data_root))
-        return replace(self, data=replace(self.data, classes=tuple(names)))
+        names = named_classes(names, self.data, data_root)
+        return replace(self, data=replace(self.data, classes=names))
 
     def find_training_data(self, data_root: str | Path) -> None:
         """Looks for the folder of the crops, or of the training sequences."""

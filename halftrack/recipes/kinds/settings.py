@@ -8,7 +8,8 @@ import difflib
 import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -17,12 +18,16 @@ from halftrack.errors import UserError
 from halftrack.precision import Precision
 from halftrack.recipes.kinds.renamed import field_paths, new_name, now_called
 
+if TYPE_CHECKING:
+    from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig
+
 __all__ = [
     "FieldError",
     "check_classes",
     "check_names",
     "first_difference",
     "first_error",
+    "named_classes",
     "override",
     "plain",
     "with_a_scale",
@@ -215,6 +220,27 @@ def with_a_scale(precision: Any) -> Any:
     if isinstance(precision, Mapping) and precision.get("loss_scale") is not None:
         Precision("fp16", precision["loss_scale"])  # refuses what is none
     return precision
+
+
+def named_classes(
+    names: Sequence[str], config: MotDetectionConfig | ReIDDataConfig, data_root: str | Path | None
+) -> tuple[str, ...]:
+    """The classes that a user names, or else those of MOTChallenge's training sequences.
+
+    Args:
+        names: as given; empty to take those of the data.
+        config: which sequences; its own classes do not matter.
+        data_root: the folder that contains e.g. ``MOT17``, or ``MOT17`` itself.
+
+    Raises:
+        DataError: if the sequences or the CocoVID file are not there.
+        ValueError: if there is no class, or one comes twice.
+    """
+    if not names and data_root is not None:
+        from halftrack.data.own.settings import mot_classes
+
+        names = mot_classes(config, data_root)
+    return check_names(names)
 
 
 def check_names(names: Sequence[str]) -> tuple[str, ...]:

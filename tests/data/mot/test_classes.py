@@ -62,7 +62,9 @@ def test_the_data_tell_the_classes_that_are_evaluated(street: Path) -> None:
 
 
 def test_a_number_stands_for_itself_and_may_be_beyond_those_of_the_benchmark(street: Path) -> None:
-    assert class_numbers(("3", "car", "zebra"), CLASS_NAMES) == (3, 3, 0)
+    assert class_numbers(("3", "zebra", "horse"), CLASS_NAMES) == (3, 0, 0)
+    with pytest.raises(UserError, match="'3' and 'car' are both number 3 in column 8"):
+        class_numbers(("3", "car", "zebra"), CLASS_NAMES)
     table = street / "MOT17/train/street/gt/gt.txt"
     table.write_text(table.read_text().replace(",3,1\n", ",20,1\n"))
     with pytest.raises(DataError, match=r"class 20 in column 8, allowed are 1 to 13; name more in"):
@@ -89,5 +91,16 @@ def test_heads_follow_the_classes(street: Path) -> None:
     assert detector.model.roi_head.num_classes == 2
     detector.check_before_data()
     assert tracker.detector.roi_head.num_classes == len(tracker.data.classes) == 1
-    with pytest.raises(UserError, match="each once"):
-        load_recipe("reid_tiny_sample").with_classes(["car", "car"])
+
+
+@pytest.mark.parametrize(
+    "name", ["faster-rcnn_tiny_sample", "reid_tiny_sample", "tracktor_tiny_sample"]
+)
+def test_classes_that_cannot_be_are_refused_by_each_recipe(name: str, street: Path) -> None:
+    recipe = load_recipe(name)
+    for wrong, told in ((["car", "car"], "'car' comes twice"), (["car", ""], "one is empty")):
+        with pytest.raises(UserError, match=told):
+            recipe.with_classes(wrong)
+    (street / "MOT17/train/street/gt/gt.txt").write_text("")
+    with pytest.raises(UserError, match="there is none"):
+        recipe.with_classes([], street)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import own_trees
 import pytest
@@ -13,6 +14,7 @@ from small_trees import FRAMES, Tree, change_tree
 from halftrack.data.check import DataReport
 from halftrack.data.own.contents import look_at
 from halftrack.data.own.layouts import recognise
+from halftrack.data.tables import coco_records
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +105,25 @@ def test_an_annotation_without_any_class_is_told(tmp_path: Path) -> None:
             )
     (problem,) = report_of(tmp_path, tree).problems
     assert "no object with a class" in problem.reason
+
+
+def test_a_json_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_tree(tmp_path, {}, own_trees.coco())
+    (found,) = recognise(tmp_path)
+    parsed = []
+    read = coco_records.read_content
+
+    def counting(file: Path, **how: Any) -> bytes:
+        parsed.append(file.name)
+        return read(file, **how)
+
+    monkeypatch.setattr(coco_records, "read_content", counting)
+    assert look_at(found).ok
+    assert parsed == ["own.json", "stills.json"]
+
+
+def test_images_are_found_beside_what_systems_leave(tmp_path: Path) -> None:
+    tree = own_trees.coco()
+    left = {f".{n:03d}/a": b"" for n in range(60)} | {f"annotations/._{n}.json": b"" for n in "ab"}
+    report = report_of(tmp_path, tree | left)
+    assert report.ok, report.lines()

@@ -57,7 +57,7 @@ def test_the_parts_are_read_and_the_source_is_as_it_was(name: str, tmp_path: Pat
     (parts,) = recognise(out)
     report = look_at(parts)
     assert report.ok, report.lines()
-    assert any(command in line for line in lines_on_uses(parts))
+    assert any(command in line for line in lines_on_uses(parts, report))
 
 
 def test_films_become_sequences_of_images(tmp_path: Path) -> None:
