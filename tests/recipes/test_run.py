@@ -234,7 +234,7 @@ def test_recipes_say_what_they_start_from_without_a_file() -> None:
 
 def test_only_marked_fields_are_free_and_pixels_are_not() -> None:
     training = {"workers", "log_every", "checkpoint_every", "keep_checkpoints", "replay_bundles"}
-    training |= {"best_metric", "checkpoint_minutes"}
+    training |= {"best_metric", "checkpoint_minutes", "shard"}
     everywhere = {f"training.{name}" for name in training} | {
         "data.on_bad_sample",
         "summary",
