@@ -234,13 +234,7 @@ class Run:
         """Log why a step ends the run, and say so in the error."""
         scale, step = self.learner.loss_scale.value, self.result.steps + 1
         why = self.skips.explain(batches, loss_scale=scale, epoch=epoch, step=step, last=True)
-        self.log.note(
-            mode="stop",
-            epoch=epoch + 1,
-            step=step,
-            loss_scale=scale,
-            **why.fields(),
-        )
+        self.log.note(mode="stop", epoch=epoch + 1, step=step, loss_scale=scale, **why.fields())
         if why.culprit is not None and why.culprit.operation == "target":
             # The data are at fault: advice on learning rate and precision would mislead.
             error.args = (f"the gradients of step {step} are not finite: {why.culprit}",)
