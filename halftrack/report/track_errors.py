@@ -72,8 +72,13 @@ class ErrorPainter:
             self._moment = (0, -number, told, picture.copy())
 
     def worst(self, folder: Path) -> list[str]:
-        """Write a picture of each of the ten worst moments; returns lines on them, worst first."""
+        """Write a picture of each of the ten worst moments; returns lines on them, worst first.
+
+        Pictures of an earlier run in the folder are removed.
+        """
         self._close()
+        for old in folder.glob("[0-9]*.png"):
+            old.unlink()
         lines = []
         for count, negative, told, picture in sorted(self._worst, reverse=True):
             folder.mkdir(exist_ok=True)

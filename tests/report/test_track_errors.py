@@ -39,6 +39,8 @@ def test_the_worst_seconds_are_listed_with_their_worst_frames(tmp_path: Path) ->
         assert (colours["missed"] == (255, 32, 32)) == (number in (6, 7, 8, 30))
         assert (colours["false"] == (255, 208, 0)) == (number == 7)
     folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "000099.png").touch()  # of an earlier run
     assert painter.worst(folder) == [
         "4 errors in a second, most in frame 7: 1 missed, 1 false, 0 switched: "
         f"{folder}/000007.png",
