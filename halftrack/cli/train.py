@@ -110,8 +110,9 @@ def train(
     chosen = with_classes(chosen, classes, data_root)
     seeded = f"_seed{seed}" if seed else ""
     out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"
-    if resume_from is None and (init is not None or not holds_run(out)):
-        init = start_weights(source, init)  # a run that goes on has its weights
+    if resume_from is None:
+        # A run that goes on has its weights: only their name is compared.
+        init = (init or source.init) if holds_run(out) else start_weights(source, init)
     chosen.find_training_data(data_root)
     chosen.find_test_data(data_root)
     if gpus is not None:

@@ -8,6 +8,7 @@ from halftrack.errors import MissingFileError
 from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.result import TrainingResult
 from halftrack.training.run_folder import holds_run
 from halftrack.training.same_run import (
     check_parts,
@@ -17,13 +18,15 @@ from halftrack.training.same_run import (
     leaves,
 )
 
-__all__ = ["holds_this_run"]
+__all__ = ["held_run"]
 
 
-def holds_this_run(
+def held_run(
     recipe: TrainedRecipe, out: Path, *, seed: int, init: str | Path | None, asked: str | None
-) -> bool:
-    """True of a folder that holds a run of this recipe, as far as that is known without the data.
+) -> TrainingResult | None:
+    """Result so far of the run of this recipe that a folder holds; None where it holds no run.
+
+    That it is the same run is checked as far as that is known without the data.
 
     Args:
         recipe: what is trained.
@@ -41,7 +44,7 @@ def holds_this_run(
             raise MissingFileError(
                 f"nothing to resume: no step_*.pth in {out}; to begin a run there leave out {asked}"
             )
-        return False
+        return None
     path, state, _ = newest_checkpoint(out)
     check_parts(path, state)
     values, ample = recipe.to_dict(), dict(leaves(recipe.without_data().to_dict()))
@@ -51,4 +54,4 @@ def holds_this_run(
     free = free._replace(always=free.always | open_fields)
     check_same_run(path, state["meta"], recipe=values, seed=seed, free=free)
     check_same_start(path, state["meta"], init)
-    return True
+    return TrainingResult.of_checkpoint(path, state)

@@ -16,7 +16,7 @@ from halftrack.data import PrintedProgress, Progress, SkipLedger
 from halftrack.errors import UserError
 from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.kinds.trained import TrainedRecipe
-from halftrack.recipes.resumed import holds_this_run
+from halftrack.recipes.resumed import held_run
 from halftrack.recipes.scoring.evaluation import Evaluation
 from halftrack.recipes.scoring.scorer import Scorer, left_out
 from halftrack.training import Learner, TrainingResult, load_weights
@@ -144,16 +144,16 @@ def train(
     with together(device) as ranks, own_folder(out) if ranks.is_first else nullcontext():
         ranks.share(trained.training.accumulate, of="training.accumulate")
         asked = "--data-changed" if data_changed else "--resume must" if resume == "must" else None
-        goes_on = ranks.of_first(
-            ranks.is_first
-            and holds_this_run(
-                trained,
-                out,
-                seed=seed,
-                init=init if start is None else start.file,
-                asked=asked,
-            )
+        first_weights = init if start is None else start.file
+        held = ranks.of_first(
+            held_run(trained, out, seed=seed, init=first_weights, asked=asked)
+            if ranks.is_first
+            else None
         )
+        if held and held.epochs_finished >= trained.training.epochs and not data_changed:
+            ranks.say(held.nothing_left())
+            return held
+        goes_on = held is not None
         if goes_on:
             start = None
         # The checkpoint, or the other program's run, has the weights.

@@ -118,21 +118,22 @@ class RunLog:
     def state_dict(self) -> dict[str, Any]:
         """The unfinished window, the counts, and the bytes written, so that a resume cuts the rest.
 
-        A resumed run logs what an unbroken one logs.
+        With what a full disk has not taken: a resumed run logs what an unbroken one logs.
         """
         self._follow_path()
         self._write(b"")
         losses = self.of_all(self._told_losses())
-        return {"position": self._file.tell(), "losses": losses, "skipped": self._skipped}
+        written = {"position": self._file.tell(), "unwritten": self._unwritten.decode()}
+        return {**written, "losses": losses, "skipped": self._skipped}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the file back to the checkpoint and take the unfinished window over."""
-        position = int(state["position"])
-        size = os.fstat(self._file.fileno()).st_size
+        position, size = int(state["position"]), os.fstat(self._file.fileno()).st_size
         if size < position:
             self.say(f"{self._path} is shorter than its checkpoint says: earlier lines are lost")
-        elif size > position:
+        else:
             self._file.truncate(position)
+            self._unwritten = state.get("unwritten", "").encode()  # a file may end within a line
         self._file.seek(0, os.SEEK_END)  # truncate leaves the position past the new end
         self._losses = [
             {name: torch.tensor(value, device=self._device) for name, value in row.items()}

@@ -99,6 +99,7 @@ class Run:
         try:
             self.files.close()
             self.result.checkpoint, self.result.best = self.files.newest, self.files.best
+            self.result.epochs_finished = self.epochs_finished
         finally:
             self.log.__exit__(*error)
 
@@ -132,10 +133,7 @@ class Run:
             for damaged in torn:  # under its name it would count among the files to keep
                 damaged.rename(f"{damaged}.torn")
             if self.epochs_finished >= self.config.epochs:
-                self.log.say(
-                    f"{self._out} holds this run, and it is finished: nothing is left to do; to "
-                    "train it again choose another folder (--out)"
-                )
+                self.log.say(TrainingResult.of_checkpoint(path, state).nothing_left())
                 return
             if "data" not in state["meta"]:
                 self.log.say("that file is of an earlier version and does not name its data")

@@ -18,6 +18,7 @@ from torch import Tensor
 from halftrack.errors import reason_of
 from halftrack.training.checkpoint import clear_partial, prune, write_checkpoint
 from halftrack.training.config import TrainingConfig
+from halftrack.training.run_folder import keep_folder
 
 __all__ = ["RunFiles", "UnsavedWeightsError"]
 
@@ -32,7 +33,8 @@ class RunFiles:
     """Writes a run's checkpoints, one at a time, while the run goes on.
 
     Where a file cannot be written (the disk is full, the folder read-only or gone), the run is told
-    and goes on with the file before; the next checkpoint is the next attempt.
+    and goes on with the file before; the next checkpoint is the next attempt. In a folder that was
+    deleted and is another process's by now, nothing is written: that ends the run.
 
     Args:
         folder: of the run.
@@ -83,7 +85,7 @@ class RunFiles:
             state: gives what the file holds.
         """
         path = self._folder / f"step_{step}.pth"
-        self.wait()
+        self._make_ready()
         if self._refused is not None:  # before the state, which says how good the best file is
             self._writing = self._thread.submit(self._write_best, *self._refused)
             self.wait()
@@ -120,7 +122,7 @@ class RunFiles:
 
         What the disk refuses is tried again before the next step's file, unless there is better.
         """
-        self.wait()
+        self._make_ready()
         if not self._writes:
             self.best = score
         elif self._refused is None or score > self._refused[0]:
@@ -136,6 +138,12 @@ class RunFiles:
         """Wait for the file being written, and end the thread."""
         self._thread.shutdown()
         self.wait()
+
+    def _make_ready(self) -> None:
+        """Wait for the file before, and make sure that the folder is not another run's by now."""
+        self.wait()
+        with suppress(OSError):  # what is to be written there meets it too, and tells
+            keep_folder(self._folder)
 
     @property
     def _kept(self) -> Path | None:

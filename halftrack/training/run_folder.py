@@ -14,12 +14,12 @@ from pathlib import Path
 
 from halftrack.errors import UserError
 
-__all__ = ["holds_run", "is_in_use", "own_folder"]
+__all__ = ["holds_run", "is_in_use", "keep_folder", "own_folder"]
 
 _LOCK = "run.lock"
-# Descriptors of the locks held; a forked worker closes its copies, else it would hold on to the
-# lock of a run that was killed.
-_held: set[int] = set()
+# Descriptors of the locks held, by folder; a forked worker closes its copies, else it would hold
+# on to the lock of a run that was killed.
+_held: dict[Path, int] = {}
 
 
 def holds_run(folder: Path) -> bool:
@@ -61,19 +61,44 @@ def own_folder(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder} is a file: choose a folder for the run")
     created = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / _LOCK
-    descriptor = _locked(lock)
-    _held.add(descriptor)
+    lock = folder.absolute() / _LOCK
+    _held[lock] = _locked(lock)
     try:
         yield
     finally:
         with suppress(OSError):  # a folder that is read-only by now
-            lock.unlink(missing_ok=True)
-        _held.discard(descriptor)
-        os.close(descriptor)
+            if _is_held(lock):
+                lock.unlink()
+        os.close(_held.pop(lock))
         with suppress(OSError):  # where something was written into it
             for each in created:
                 each.rmdir()
+
+
+def keep_folder(folder: Path) -> None:
+    """Take the lock of an owned folder again where its file has gone, as with the whole folder.
+
+    A folder that this process does not own is left alone.
+
+    Raises:
+        ValueError: if another process trains there by now; names it.
+        OSError: if the folder is away or cannot be written to.
+    """
+    lock = folder.absolute() / _LOCK
+    if lock in _held and not _is_held(lock):
+        descriptor = _locked(lock)
+        os.close(_held[lock])
+        _held[lock] = descriptor
+
+
+def _is_held(lock: Path) -> bool:
+    """False of a file that is gone or has another process's in its place."""
+    return _is_open(lock, _held[lock])
+
+
+def _is_open(lock: Path, descriptor: int) -> bool:
+    """Whether the file of that name is the one behind a descriptor."""
+    return lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat())
 
 
 def _locked(lock: Path) -> int:
@@ -92,7 +117,7 @@ def _locked(lock: Path) -> int:
             # Some network file systems know no locks; a run there is as safe as it was without.
             return descriptor
         # The former holder may have removed the file while this one waited to open it.
-        if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+        if _is_open(lock, descriptor):
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
             return descriptor
@@ -100,7 +125,7 @@ def _locked(lock: Path) -> int:
 
 
 def _forget_in_child() -> None:
-    for descriptor in _held:
+    for descriptor in _held.values():
         os.close(descriptor)
     _held.clear()
 

@@ -56,6 +56,7 @@ ALL_FIXED = FreeFields()
 _OTHERWISE = "choose another folder for this one (--out)"
 
 _PARTS = ("meta", "position", "log", "state_dict", "optimizer", "schedule", "loss_scale", "average")
+_COUNTS = ("epochs_finished", "steps", "skipped")
 
 
 def check_unused(out: Path) -> None:
@@ -89,7 +90,8 @@ def check_parts(path: Path, state: Mapping[str, Any]) -> None:
         ("meta.data", _part(meta, "data", {}), Mapping),
         *((f"meta.data.{name}", facts, Mapping) for name, facts in _items(meta, "data")),
         ("position", position, Mapping),
-        ("position.epochs_finished", _part(position, "epochs_finished"), int),
+        *((f"position.{name}", _part(position, name), int) for name in _COUNTS),
+        ("position.metrics", _part(position, "metrics"), Mapping),
         (
             "position.batches_done",
             _part(position, "batches_done", _part(position, "clips_done")),
@@ -164,7 +166,7 @@ def check_same_start(path: Path, meta: Mapping[str, Any], init: str | Path | Non
         return
     raise UserError(
         f"{path} is of a run that began with the weights {shown(was)}, not {shown(str(init))}: to "
-        f"go on with it leave them out; otherwise {_OTHERWISE}"
+        f"go on with it give --init {was}; otherwise {_OTHERWISE}"
     )
 
 

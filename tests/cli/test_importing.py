@@ -82,3 +82,10 @@ def test_a_training_is_given_the_text_and_the_start_weights(
         assert halftrack("train", tmp_path / "mine.py", "--data-root", tmp_path) == 2
         assert (given["recipe"].name, given["recipe"].text) == ("mine", OWN + init)
         assert given["init"] == expected
+    # Of a run that goes on the name is compared; the file is needed no more.
+    weights.unlink()
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "step_1.pth").touch()
+    assert halftrack("train", tmp_path / "mine.py", "--data-root", tmp_path, "--out", out) == 2
+    assert given["init"] == str(weights)

@@ -9,7 +9,8 @@ import torch
 
 from halftrack.recipes import load_recipe, override
 from halftrack.recipes.kinds.trained import TrainedRecipe
-from halftrack.recipes.resumed import holds_this_run
+from halftrack.recipes.resumed import held_run
+from halftrack.training import TrainingResult
 
 REID = "reid_tiny_sample"
 
@@ -25,8 +26,10 @@ def begun(tmp_path: Path) -> Path:
     settled = recipe().to_dict()
     settled["model"]["num_identities"] = 7  # the data tell it, and they are not read here
     meta = {"recipe": settled, "seed": 0, "init": str(tmp_path / "r50.pth")}
-    position = {"epochs_finished": 0, "batches_done": 3}
+    position = {"epochs_finished": 1, "batches_done": 3, "steps": 3, "skipped": 1}
+    position |= {"best": 0.5, "metrics": {"score": 0.5}}
     state = {part: {} for part in parts} | {"meta": meta, "position": position}
+    state["loss_scale"] = {"kind": "dynamic", "scale": 512.0}
     torch.save(state, tmp_path / "step_3.pth")
     return tmp_path
 
@@ -37,13 +40,22 @@ def asked(
     seed: int = 0,
     init: str | Path | None = None,
     must: str | None = None,
-) -> bool:
-    return holds_this_run(recipe(*settings), out, seed=seed, init=init, asked=must)
+) -> TrainingResult | None:
+    return held_run(recipe(*settings), out, seed=seed, init=init, asked=must)
 
 
 def test_a_run_goes_on_where_it_is_and_begins_where_it_is_not(begun: Path) -> None:
-    assert asked(begun)
-    assert asked(begun, must="--resume must")
+    so_far = TrainingResult(
+        steps=3,
+        skipped=1,
+        loss_scale=512.0,
+        metrics={"score": 0.5},
+        best=0.5,
+        checkpoint=begun / "step_3.pth",
+        epochs_finished=1,
+    )
+    assert asked(begun) == so_far
+    assert asked(begun, must="--resume must") == so_far
     assert not asked(begun / "elsewhere")
     with pytest.raises(FileNotFoundError, match=r"no step_\*\.pth in .*leave out --resume must"):
         asked(begun / "elsewhere", must="--resume must")
@@ -91,7 +103,9 @@ def test_first_weights_may_be_named_again_in_any_spelling_but_are_not_exchanged(
     monkeypatch.chdir(begun)
     assert asked(begun, init="r50.pth")
     assert asked(begun, init=begun / "r50.pth")
-    with pytest.raises(ValueError, match=r"began with the weights '.*r50\.pth', not 'none': to go"):
+    with pytest.raises(
+        ValueError, match=r"began with the weights '.*r50\.pth', not 'none': to .* --init .*r50"
+    ):
         asked(begun, init="none")
     state = torch.load(begun / "step_3.pth")
     del state["meta"]["init"]  # an earlier version's

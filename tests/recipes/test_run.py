@@ -40,6 +40,17 @@ def finished(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture
+def unfinished(finished: Path, tmp_path: Path) -> Path:
+    """A run whose last evaluation is missing."""
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    path, state, _ = newest_checkpoint(out)
+    state["position"]["epochs_finished"] = 0
+    torch.save(state, path)
+    return out
+
+
 @pytest.mark.parametrize("name", [SELSA, REID])
 @pytest.mark.parametrize(
     ("settings", "asked", "message"),
@@ -143,12 +154,23 @@ def test_the_output_is_opened_before_the_data_are_read(
         train(load_recipe(SELSA), data_root=tmp_path / "no data", out=tmp_path / "out")
 
 
-def test_changed_annotations_are_told_before_the_first_step(
-    finished: Path, videos: Path, tmp_path: Path
+def test_a_finished_run_is_left_as_it_is_without_its_data(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data_root, out = tmp_path / "data", tmp_path / "run"
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    result = train(short(), data_root=tmp_path / "no data", out=finished)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+    assert (result.checkpoint, result.epochs_finished) == (newest_checkpoint(finished)[0], 1)
+    assert "holds this run, and it is finished" in capsys.readouterr().out
+    with pytest.raises(DataError):  # other data may have to be learned from
+        train(short(), data_root=tmp_path / "no data", out=finished, data_changed=True)
+
+
+def test_changed_annotations_are_told_before_the_first_step(
+    unfinished: Path, videos: Path, tmp_path: Path
+) -> None:
+    data_root, out = tmp_path / "data", unfinished
     shutil.copytree(videos, data_root)
-    shutil.copytree(finished, out)
     truth = next((data_root / "MOT17/train").rglob("gt.txt"))
     rows = [line.split(",") for line in truth.read_text().splitlines()]
     for row in rows:
@@ -193,10 +215,9 @@ def test_every_task_tells_what_it_is_scored_on(
     assert facts[0] != facts[2]
 
 
-def test_a_data_set_may_be_moved(finished: Path, videos: Path, tmp_path: Path) -> None:
+def test_a_data_set_may_be_moved(unfinished: Path, videos: Path, tmp_path: Path) -> None:
     shutil.copytree(videos, tmp_path / "moved")
-    shutil.copytree(finished, tmp_path / "run")
-    train(short(), data_root=tmp_path / "moved", out=tmp_path / "run")
+    assert train(short(), data_root=tmp_path / "moved", out=unfinished).epochs_finished == 1
 
 
 def test_without_another_fault_the_data_are_asked_for(tmp_path: Path) -> None:

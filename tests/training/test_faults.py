@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import fcntl
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ import torch
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
 from halftrack.training.run_files import UnsavedWeightsError
+from halftrack.training.run_folder import own_folder
 from halftrack.training.same_run import FreeFields
 
 SET = {"videos": 4, "frames": 40, "annotations": "a1b2"}
@@ -235,6 +238,32 @@ def test_a_folder_that_is_gone_for_a_while_costs_the_files_of_that_time_alone(
     assert [row["step"] for row in rows if row["mode"] == "train"] == [3, 6, 8]
 
 
+def test_a_run_whose_folder_is_another_ones_by_now_ends_and_touches_nothing(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    other = {"run.lock": b"process 7 on elsewhere", "step_1.pth": b"1", "log.jsonl": b"{}\n"}
+
+    class Taken(tiny.TinySource):
+        def batches(self, **where: Any) -> Iterator[Any]:
+            for place, batch in enumerate(super().batches(**where)):
+                if (where["epoch"], place) == (0, 4):
+                    shutil.rmtree(out)
+                    out.mkdir()
+                    for name, content in other.items():
+                        (out / name).write_bytes(content)
+                    fcntl.flock(held := os.open(out / "run.lock", os.O_RDWR), fcntl.LOCK_EX)
+                    descriptors.append(held)
+                yield batch
+
+    descriptors: list[int] = []
+    seldom = dataclasses.replace(tiny.SHORT, checkpoint_every=None)  # none is being written then
+    with pytest.raises(ValueError, match="is in use by process 7 on elsewhere"), own_folder(out):
+        tiny.run(out, seldom, batches=Taken())
+    os.close(descriptors.pop())
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == other
+
+
 def test_an_error_and_a_signal_wait_for_the_file_being_written(
     tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,6 +331,41 @@ def test_a_real_disk_that_fills_up_keeps_the_checkpoint_it_has(
         assert read_checkpoint(kept / name)["position"]["steps"] == 1
 
 
+class HalfFull:
+    """Stands for a file on a disk that takes half of one more line."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def write(self, data: bytes) -> int:
+        if len(data) > 12:
+            return self.file.write(data[:5])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+def test_a_checkpoint_that_counts_half_a_line_has_the_other_half(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    from halftrack.training.log import RunLog
+
+    def opened() -> RunLog:
+        return RunLog(tmp_path / "log.jsonl", every=1, device=tiny.CPU, total_steps=3)
+
+    with opened() as log:
+        log.note(line=1)
+        log._file = HalfFull(log._file)  # type: ignore[assignment]
+        log.note(line=2, words="longer than what is left of the disk")
+        state = log.state_dict()
+    with opened() as log:
+        log.load_state_dict(state)
+        log.note(line=3)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["line"] for line in lines] == [1, 2, 3]
+
+
 def test_a_log_that_meets_a_full_disk_is_written_later_in_its_order(
     tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,14 +375,7 @@ def test_a_log_that_meets_a_full_disk_is_written_later_in_its_order(
     with log:
         log.note(line=1)
         good = log._file
-
-        class Full:
-            def write(self, data: bytes) -> int:
-                if len(data) > 12:  # half a line still fits
-                    return good.write(data[:5])
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        log._file = Full()  # type: ignore[assignment]
+        log._file = HalfFull(good)  # type: ignore[assignment]
         log.note(line=2)
         log.note(line=3)
         log._file = good

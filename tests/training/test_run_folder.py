@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from halftrack.training.run_folder import is_in_use, own_folder
+from halftrack.training.run_folder import is_in_use, keep_folder, own_folder
 
 HOLDER = """
 import os, sys, time
@@ -94,3 +95,36 @@ def test_a_process_of_another_machine_is_believed(tmp_path: Path) -> None:
     assert is_in_use(tmp_path)
     (tmp_path / "run.lock").write_text("process 1 on elsewhere")
     assert is_in_use(tmp_path)
+
+
+def test_a_folder_that_another_process_took_meanwhile_is_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with own_folder(out):
+        shutil.rmtree(out)
+        process, _ = holder(out)
+        try:
+            with pytest.raises(ValueError, match=rf"run is in use by process {process.pid} on "):
+                keep_folder(out)
+        finally:
+            process.kill()
+            process.wait()
+        words = (out / "run.lock").read_text()
+    assert (out / "run.lock").read_text() == words
+
+
+def test_a_lock_that_went_with_its_folder_is_taken_again(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with own_folder(out):
+        shutil.rmtree(out)
+        with pytest.raises(FileNotFoundError):
+            keep_folder(out)
+        out.mkdir()
+        keep_folder(out)
+        with pytest.raises(ValueError, match=f"in use by process {os.getpid()} "), own_folder(out):
+            pass
+    assert not (out / "run.lock").exists()
+
+
+def test_a_folder_that_is_not_owned_is_left_alone(tmp_path: Path) -> None:
+    keep_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
