@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from halftrack.precision.called_ops import Calls
 from halftrack.precision.dtypes import is_half, widen
 from halftrack.precision.errors import PrecisionError
 from halftrack.precision.histogram import Histogram, HistogramCounter
@@ -146,7 +147,7 @@ class RangeMeter(TorchDispatchMode):
 
     A value belongs to the innermost module whose ``forward`` runs or, backward, ran there; folded
     convolutions, which are not called, belong to their block. Half copies of weights are recognised
-    by their shape and left out.
+    by their shape and left out. ``calls.found`` names ops that a GPU may compute otherwise.
 
     Args:
         model: the model of the step; it has hooks only while the meter is entered.
@@ -165,6 +166,7 @@ class RangeMeter(TorchDispatchMode):
         self.scale_by(loss_scale)
         self._counter: HistogramCounter[tuple[str, str]] = HistogramCounter()
         self._running = RunningModules(model, self._mark)
+        self.calls = Calls()
         # The number of the first autograd node from which on the module beside it ran, ascending.
         self._nodes: list[int] = []
         self._owners: list[str] = []
@@ -202,11 +204,13 @@ class RangeMeter(TorchDispatchMode):
                 "together with LiveBytes: what they see first is hidden from it"
             )
         self._running.__enter__()
+        self.calls.__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *details: Any) -> None:
         super().__exit__(*details)  # type: ignore[no-untyped-call]
+        self.calls.__exit__(*details)
         self._running.__exit__(*details)
 
     @contextmanager
@@ -233,6 +237,7 @@ class RangeMeter(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func not in _SEEN:
+            self.calls.ops.add(func)
             return func(*args, **kwargs)
         backward = torch._C._current_graph_task_id() != -1
         if backward and self._running:  # recomputed activations, seen before

@@ -28,6 +28,7 @@ from halftrack.precision.autocast_lists import (
     RECURRENT,
     WIDEST,
 )
+from halftrack.precision.called_ops import noted
 from halftrack.precision.dtypes import HALF
 from halftrack.precision.tensor_cores import SCRATCH, TensorCores
 
@@ -211,9 +212,12 @@ _TRANSFORMS = [
 ]
 # What a GPU has one kernel for and a CPU composes or refuses, whether autocast is on or not.
 _FUSED: dict[str, Kernel] = {
-    "scaled_dot_product_attention": attention,
-    **recurrent.RECURRENT,
-    **{name: _transform(_overload(name)) for name in _TRANSFORMS},
+    name: noted(name, kernel)
+    for name, kernel in {
+        "scaled_dot_product_attention": attention,
+        **recurrent.RECURRENT,
+        **{name: _transform(_overload(name)) for name in _TRANSFORMS},
+    }.items()
 }
 _depth = 0
 _thread: int | None = None

@@ -125,6 +125,7 @@ def rehearse(
         steps=tuple(run.measured.steps),
         sampled=tuple(run.measured.sampled),
         ranges=run.measured.ranges,
+        called=run.measured.called,
         search=_Search(step, seen, model, optimizers),
     )
     if not memory:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 
 from halftrack.precision import Culprit, Islands, LossScaleAdvice, Precision, Ranges
+from halftrack.precision.called_ops import CalledOps
 from halftrack.rehearsing.memory import StepMemory
 
 __all__ = ["Findings", "RehearsedStep"]
@@ -74,7 +75,9 @@ class Findings:
 
     owner: ClassVar[str] = "run"
     """Word for what has the loss scale of its own."""
-    untold: ClassVar[tuple[str, ...]] = ("ranges", "precision", "fp32_islands", "memory", "steps")
+    untold: ClassVar[tuple[str, ...]] = (
+        *("ranges", "precision", "called", "fp32_islands", "memory", "steps"),
+    )
     """Fields that ``numbers`` tells in another form or not at all."""
 
     name: str
@@ -97,6 +100,8 @@ class Findings:
     """Numbers, from 1, of the steps whose ranges were measured."""
     ranges: Ranges = field(default_factory=Ranges, repr=False)
     """Ranges of all sampled steps together; gradients only of steps in which all were finite."""
+    called: CalledOps = field(default_factory=CalledOps)
+    """Ops of the measured steps that a GPU may compute otherwise; none are measured in tf32."""
     fp32_islands: Islands | None = None
     """The smallest set of fp32 islands; None if they were not searched."""
     islands_bytes: int | None = 0
@@ -157,6 +162,7 @@ class Findings:
         plain = {name: getattr(self, name) for name in names}
         return plain | {
             "precision": asdict(self.precision),
+            "called": asdict(self.called),
             "islands": self.fp32_islands and asdict(self.fp32_islands),
             "steps": [_finite(asdict(step)) for step in self.steps],
             "memory": [asdict(each) | {"on_a_gpu": each.on_a_gpu} for each in self.memory],

@@ -128,6 +128,7 @@ class Watch:
             steps=tuple(self._measured.steps),
             sampled=tuple(self._measured.sampled),
             ranges=self._measured.ranges,
+            called=self._measured.called,
             stopped=self._stopped,
             error=self._error,
             seconds=(self._end or time.perf_counter()) - self._start,

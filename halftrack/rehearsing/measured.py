@@ -17,6 +17,7 @@ from halftrack.precision import (
     Ranges,
     StepReport,
 )
+from halftrack.precision.called_ops import CalledOps
 from halftrack.precision.traced_pass import LossRaisedError
 from halftrack.rehearsing.findings import RehearsedStep
 
@@ -47,6 +48,7 @@ class MeasuredSteps:
         self.steps: list[RehearsedStep] = []
         self.sampled: list[int] = []
         self.ranges = Ranges()
+        self.called = CalledOps()
 
     def attempt(
         self,
@@ -117,6 +119,7 @@ class MeasuredSteps:
         if meter is None:
             return
         self.sampled.append(len(self.steps))
+        self.called += meter.calls.found
         seen = meter.ranges
         if step.skipped or any(each.nonfinite for each in seen.gradients.values()):
             # Infinite gradients tell nothing of another loss scale.

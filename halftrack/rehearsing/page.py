@@ -14,6 +14,7 @@ from halftrack.rehearsing.answers import all_numbers, answers, must_change, verd
 from halftrack.rehearsing.findings import Findings
 from halftrack.rehearsing.html import COLOURS, document, figure, paragraph, table
 from halftrack.rehearsing.memory import folded
+from halftrack.rehearsing.otherwise import told_otherwise
 from halftrack.rehearsing.rows import memory_rows, module_rows
 from halftrack.rehearsing.svg import curves, legend, octaves, stacked_bars
 
@@ -88,6 +89,8 @@ def _answers(findings: Findings) -> Iterator[str]:
     for answer in answers(findings):
         yield f"<div><h3>{escape(answer.question)}</h3>{paragraph(answer.words)}</div>"
     yield "</div>"
+    for line in told_otherwise(findings.called):
+        yield paragraph(line, kind="soft")
 
 
 def _ranges(findings: Findings) -> Iterator[str]:

@@ -14,6 +14,7 @@ from halftrack.errors import UserError
 from halftrack.precision import Islands
 from halftrack.rehearsing.answers import all_numbers, answers, must_change, verdict
 from halftrack.rehearsing.findings import Findings
+from halftrack.rehearsing.otherwise import told_otherwise
 from halftrack.rehearsing.page import save_page
 
 __all__ = ["Report"]
@@ -91,6 +92,8 @@ class Report(Findings):
         for answer in answers(self):
             yield f"\n{answer.question}"
             yield textwrap.fill(answer.words, _WIDTH)
+        for line in told_otherwise(self.called):
+            yield f"\n{textwrap.fill(line, _WIDTH)}"
         changes = self.must_change
         if not changes:
             yield f"\n{verdict(self)}"

@@ -178,6 +178,7 @@ def rehearse(
         steps=tuple(rehearsed.measured.steps),
         sampled=tuple(rehearsed.measured.sampled),
         ranges=rehearsed.measured.ranges,
+        called=rehearsed.measured.called,
         stopped=stopped,
         interrupted=interrupted,
     )
