@@ -77,6 +77,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "FOLDER").mkdir()
     first, *_ = sequences = sorted((folder / "DATA/MOT17/train").iterdir())
     shutil.copytree(first / "img1", folder / "video")
+    shutil.copy(first / "gt/gt.txt", folder)
     for sequence in sequences:
         rows = [line.split(",") for line in (sequence / "gt/gt.txt").read_text().split()]
         found = [",".join([*row[:6], "0.9"]) for row in rows if int(row[0]) > 9]
