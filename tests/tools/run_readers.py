@@ -40,7 +40,10 @@ _MODEL = nn.Linear(3, 2)
 _FACTS = {"an epoch": {"batches": 4}, "train": {"videos": 2, "names": "ab"}}
 _STATE: dict[str, Any] = {
     "meta": {"recipe": {"name": "tiny", "training": {"lr": 0.1}}, "seed": 0, "data": _FACTS},
-    "position": {"batches_done": 4, "epochs_finished": 1, "steps": 4},
+    "position": {
+        **dict.fromkeys(("batches_done", "epochs_finished", "steps", "skipped"), 4),
+        "metrics": {},
+    },
     **{part: {} for part in ("log", "optimizer", "schedule", "loss_scale", "average")},
 }
 _PICKLE_TOKENS = [
