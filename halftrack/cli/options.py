@@ -18,8 +18,10 @@ __all__ = [
     "Init",
     "NativeHalf",
     "PrecisionName",
+    "RangesEvery",
     "ReIDFile",
     "RecipeName",
+    "RehearsedSteps",
     "Samples",
     "Seed",
     "Settings",
@@ -76,6 +78,24 @@ Seed = Annotated[
         help="Seed of all random numbers.",
         metavar="N",
         parser=number(int, 0, 2**31 - 1),
+    ),
+]
+RehearsedSteps = Annotated[
+    int,
+    typer.Option(
+        "--steps",
+        metavar="N",
+        parser=number(int, 1, 1_000_000),
+        help="Take N training steps.",
+    ),
+]
+RangesEvery = Annotated[
+    int,
+    typer.Option(
+        "--every",
+        metavar="N",
+        parser=number(int, 1, 1_000_000),
+        help="Measure the ranges of all values every N steps.",
     ),
 ]
 Device = Annotated[

@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from halftrack.cli.checks import check_folder, check_name, check_output, number
+from halftrack.cli.checks import check_folder, check_name, check_output
 from halftrack.cli.console import console, progress_bar, tell
 from halftrack.cli.exits import BAD_VERDICT
-from halftrack.cli.options import ClassNames, Init, RecipeName, Samples, Seed, Settings, Trust
+from halftrack.cli.options import (
+    ClassNames,
+    Init,
+    RangesEvery,
+    RecipeName,
+    RehearsedSteps,
+    Samples,
+    Seed,
+    Settings,
+    Trust,
+)
 from halftrack.cli.recipe import find_recipe, start_weights, with_classes
 
 if TYPE_CHECKING:
@@ -41,22 +51,8 @@ def rehearse(
             "fp32.",
         ),
     ] = None,
-    steps: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            parser=number(int, 1, 1_000_000),
-            help="Take N training steps.",
-        ),
-    ] = 50,
-    every: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            parser=number(int, 1, 1_000_000),
-            help="Measure the ranges of all values every N steps.",
-        ),
-    ] = 10,
+    steps: RehearsedSteps = 50,
+    every: RangesEvery = 10,
     image: Annotated[
         str | None,
         typer.Option(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from halftrack.cli.checks import check_file, check_output, number
+from halftrack.cli.checks import check_file, check_output
 from halftrack.cli.console import tell
 from halftrack.cli.exits import BAD_VERDICT
+from halftrack.cli.options import RangesEvery, RehearsedSteps
 from halftrack.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,22 +36,8 @@ def run(
         bool,
         typer.Option("--module", "-m", help="SCRIPT is the name of a module, as for python -m."),
     ] = False,
-    steps: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            parser=number(int, 1, 1_000_000),
-            help="Take N training steps.",
-        ),
-    ] = 50,
-    every: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            parser=number(int, 1, 1_000_000),
-            help="Measure the ranges of all values every N steps.",
-        ),
-    ] = 10,
+    steps: RehearsedSteps = 50,
+    every: RangesEvery = 10,
     out: Annotated[
         Path | None,
         typer.Option(
