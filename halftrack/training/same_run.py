@@ -7,6 +7,7 @@ A field of a recipe on which no weight depends is marked where it is defined, wi
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,15 +84,18 @@ def check_parts(path: Path, state: Mapping[str, Any]) -> None:
     if missing:
         raise UserError(f"{path} is no checkpoint of a run, it has no {missing[0]!r}: move it away")
     meta, position = state["meta"], state["position"]
-    kinds = (
+    kinds: tuple[tuple[str, Any, type | tuple[type, ...]], ...] = (
         ("meta", meta, Mapping),
         ("meta.recipe", _part(meta, "recipe"), Mapping),
         ("meta.seed", _part(meta, "seed"), int),
+        ("meta.init", _part(meta, "init", ""), str),
         ("meta.data", _part(meta, "data", {}), Mapping),
         *((f"meta.data.{name}", facts, Mapping) for name, facts in _items(meta, "data")),
         ("position", position, Mapping),
         *((f"position.{name}", _part(position, name), int) for name in _COUNTS),
         ("position.metrics", _part(position, "metrics"), Mapping),
+        ("position.best", _part(position, "best", ""), (int, float, type(None))),
+        ("loss_scale", state["loss_scale"], Mapping),
         (
             "position.batches_done",
             _part(position, "batches_done", _part(position, "clips_done")),
@@ -166,7 +170,7 @@ def check_same_start(path: Path, meta: Mapping[str, Any], init: str | Path | Non
         return
     raise UserError(
         f"{path} is of a run that began with the weights {shown(was)}, not {shown(str(init))}: to "
-        f"go on with it give --init {was}; otherwise {_OTHERWISE}"
+        f"go on with it give --init {shlex.quote(was)}; otherwise {_OTHERWISE}"
     )
 
 

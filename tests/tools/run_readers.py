@@ -30,7 +30,14 @@ from halftrack.rehearsing.gpu import parse_memory
 from halftrack.studies.memory.step_sizes import parse_image
 from halftrack.training.bundle import ReplayBundle, read_bundle, seal_bundle, write_bundle
 from halftrack.training.checkpoint import read_checkpoint, write_checkpoint
-from halftrack.training.same_run import ALL_FIXED, check_parts, check_same_data, check_same_run
+from halftrack.training.result import TrainingResult
+from halftrack.training.same_run import (
+    ALL_FIXED,
+    check_parts,
+    check_same_data,
+    check_same_run,
+    check_same_start,
+)
 
 RECIPES = [
     load_recipe(f"{name}_tiny_sample")
@@ -43,6 +50,7 @@ _STATE: dict[str, Any] = {
     "position": {
         **dict.fromkeys(("batches_done", "epochs_finished", "steps", "skipped"), 4),
         "metrics": {},
+        "best": None,
     },
     **{part: {} for part in ("log", "optimizer", "schedule", "loss_scale", "average")},
 }
@@ -78,6 +86,8 @@ def read_state(state: Any, folder: Path) -> None:
     check_parts(path, found)
     check_same_run(path, found["meta"], recipe=_STATE["meta"]["recipe"], seed=0, free=ALL_FIXED)
     check_same_data(path, found, _FACTS, may_change=False)
+    check_same_start(path, found["meta"], "none")
+    TrainingResult.of_checkpoint(path, found)
 
 
 def _bundle() -> tuple[bytes, bytes, bytes]:
