@@ -288,8 +288,11 @@ def _overflowing(findings: Findings) -> tuple[str, ...]:
 
 
 def _hidden(findings: Findings) -> tuple[str, ...]:
-    """Modules whose results are not finite, in order, if neither loss nor gradient shows it."""
-    if _overflowing(findings) or findings.culprits:
+    """Modules whose results are not finite, in order, if no culprit of a forward pass tells it.
+
+    An overflow of a backward pass explains none of a forward one.
+    """
+    if _overflowing(findings) or any(each.direction != "backward" for each in findings.culprits):
         return ()
     return tuple(path for path, h in findings.ranges.activations.items() if h.nonfinite)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +54,7 @@ def test_a_weight_that_overflows_in_its_cast_is_told_by_all_answers() -> None:
     assert "infinite in" not in str(report)
 
 
-def of_mean(*layers: nn.Module) -> Report:
+def of_mean(*layers: nn.Module, scale: float | Literal["dynamic"] = 1.0) -> Report:
     """A step whose gradient is finite whatever its activations are; the first weight is huge."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 2), *layers)
@@ -63,7 +65,7 @@ def of_mean(*layers: nn.Module) -> Report:
         [torch.ones(8, 4)],
         model=model,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.01),
-        precision=Precision("fp16", 1.0),
+        precision=Precision("fp16", scale),
         steps=2,
         memory=False,
     )
@@ -84,6 +86,15 @@ def test_activations_that_are_not_finite_are_told_though_loss_and_gradients_are(
     report = of_mean(nn.Tanh())
     assert report.culprits == ()
     assert words(report)[0].startswith("Forward, 0 gave values that are not finite.")
+    assert report.must_change[0].startswith("0 gives values that are not finite, which no grad")
+
+
+def test_a_step_skipped_by_its_scale_does_not_hide_activations_that_are_not_finite() -> None:
+    last = nn.Tanh()
+    last.register_full_backward_pre_hook(lambda _, grads: tuple(grad * 2.0**4 for grad in grads))
+    report = of_mean(last, scale="dynamic")
+    assert [step.skipped for step in report.steps] == [True, False]
+    assert {culprit.direction for culprit in report.culprits} == {"backward"}
     assert report.must_change[0].startswith("0 gives values that are not finite, which no grad")
 
 
