@@ -8,12 +8,10 @@ from pathlib import Path
 
 from halftrack.bounds import shown
 from halftrack.cli.checks import check_file
-from halftrack.data.files import is_live
+from halftrack.data.files import PICTURE_ENDINGS, is_live
 from halftrack.errors import MissingFileError
 
 __all__ = ["find_videos"]
-
-_PICTURES = (".jpg", ".jpeg", ".png")
 
 
 def find_videos(words: Sequence[str]) -> list[str | Path | tuple[Path, ...]]:
@@ -28,22 +26,20 @@ def find_videos(words: Sequence[str]) -> list[str | Path | tuple[Path, ...]]:
     Raises:
         UserError: for a word that names nothing.
     """
-    videos: dict[str | Path, str | Path | tuple[Path, ...]] = {}
+    videos: dict[str | Path, str | Path | dict[Path, None]] = {}
     for word in words:
         if is_live(word):
             videos[word] = word
             continue
         for path in _paths(word):
-            if path.suffix.lower() not in _PICTURES or path.is_dir():
+            if path.suffix.lower() not in PICTURE_ENDINGS or path.is_dir():
                 videos[path.resolve()] = path
                 continue
-            before = videos.setdefault(path.parent.resolve(), ())
-            if isinstance(before, tuple) and path not in before:  # else the whole folder is there
-                videos[path.parent.resolve()] = (*before, path)
-    return [
-        video[0] if isinstance(video, tuple) and len(video) == 1 else video
-        for video in videos.values()
-    ]
+            before = videos.setdefault(path.parent.resolve(), {})
+            if isinstance(before, dict):  # else the whole folder is there
+                before[path] = None
+    found = [tuple(each) if isinstance(each, dict) else each for each in videos.values()]
+    return [each[0] if isinstance(each, tuple) and len(each) == 1 else each for each in found]
 
 
 def _paths(word: str) -> list[Path]:

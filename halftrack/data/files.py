@@ -10,6 +10,7 @@ from pathlib import Path
 from halftrack.data.problems import DataError
 
 __all__ = [
+    "PICTURE_ENDINGS",
     "count_clutter",
     "file_name",
     "is_clutter",
@@ -21,6 +22,9 @@ __all__ = [
     "shortened",
     "user_path",
 ]
+
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
+"""Endings of the pictures that a video's frames may be."""
 
 _WINDOWS = ("thumbs.db", "ehthumbs.db", "desktop.ini")
 _CLUTTER = frozenset(

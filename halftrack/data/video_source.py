@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from halftrack.data.annotated_image import load_annotated_image
-from halftrack.data.files import file_name, is_clutter
+from halftrack.data.files import PICTURE_ENDINGS, file_name, is_clutter
 from halftrack.data.images import load_image, prepare_image
 from halftrack.data.problems import DataError
 from halftrack.data.tables.seqinfo import SeqInfo, read_seqinfo
@@ -29,9 +29,8 @@ from halftrack.frames import Frame
 __all__ = ["SourceFrame", "VideoSource", "open_video"]
 
 _DEFAULT_RATE = 30.0
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _ALLOWED = (
-    f"allowed are a video file, a folder of {', '.join(_SUFFIXES)} frames and a MOT sequence "
+    f"allowed are a video file, a folder of {', '.join(PICTURE_ENDINGS)} frames and a MOT sequence "
     "folder (seqinfo.ini and the images beside it)"
 )
 
@@ -234,7 +233,7 @@ def _frame_files(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     files: list[Path] = []
     others: list[Path] = []
     for path in present:
-        is_frame = path.suffix.lower() in _SUFFIXES and not is_clutter(path.name)
+        is_frame = path.suffix.lower() in PICTURE_ENDINGS and not is_clutter(path.name)
         (files if is_frame else others).append(path)
     if not files:
         names = ", ".join(path.name for path in present[:5])
@@ -270,7 +269,7 @@ def _load_sequence(files: list[Path], info: SeqInfo) -> Generator[Picture]:
 
 
 def _read_file(path: Path) -> _Found:
-    if path.suffix.lower() in _SUFFIXES:  # FFmpeg takes a picture for a film too
+    if path.suffix.lower() in PICTURE_ENDINGS:  # FFmpeg takes a picture for a film too
         return _Found(name=file_name(path.stem), num_frames=1, pictures=lambda: _load([path]))
     facts = read_video_facts(path, _ALLOWED)
     return _Found(

@@ -6,7 +6,6 @@ a user names.
 
 from __future__ import annotations
 
-import itertools
 import re
 import sys
 from collections.abc import Generator
@@ -66,7 +65,7 @@ def _opened(address: str) -> av.container.InputContainer:
         kind, file = _CAMERAS.get(sys.platform, _OTHER_CAMERA)
         place, options, what = file.format(address), {}, f"camera {address}"
     else:
-        scheme = urlsplit(address).scheme
+        scheme = address.partition("://")[0].lower()
         if scheme not in _SCHEMES:
             allowed = ", ".join(_SCHEMES)
             raise DataError(address, f"{scheme}:// is no stream here; allowed are {allowed}")
@@ -93,7 +92,8 @@ def _frames(container: av.container.InputContainer, address: str) -> Generator[P
 
 
 def _chained(first: Picture, others: Generator[Picture]) -> Generator[Picture]:
-    yield from itertools.chain([first], others)
+    yield first
+    yield from others  # so that closing this closes the camera
 
 
 def _name(address: str) -> str:

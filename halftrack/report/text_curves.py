@@ -35,7 +35,7 @@ def text_curve(
     ]
     if not finite:
         return ["-".rjust(_LABEL), *[""] * (height - 1)]
-    columns, rows = 2 * (width - _LABEL - 1), 4 * height
+    columns, rows = 2 * max(1, width - _LABEL - 1), 4 * height
     low, high = (pick(value for _, value in finite) for pick in (min, max))
     cells = [[_BLANK] * (columns // 2) for _ in range(height)]
     dots = [

@@ -61,6 +61,7 @@ def test_a_stream_without_frames_is_an_error_with_its_address(address: str, name
         ("concat://a", "concat:// is no stream here"),
         ("97", "camera 97 cannot be opened"),
         ("street", "expected the number of a camera or http://"),
+        ("rtsp://[x", "the stream cannot be opened"),
     ],
 )
 def test_what_is_no_stream_says_what_is_allowed(given: str, message: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from halftrack.report.text_curves import text_curve
 
 BLANK = chr(0x2800)
@@ -35,6 +37,12 @@ def test_constant_and_single_values_are_drawn() -> None:
     for points in ([(5, 2.0)], [(5, 2.0), (9, 2.0)]):
         lines = text_curve(points, width=19, height=2)
         assert "".join(line[9:] for line in lines).strip(BLANK)
+
+
+@pytest.mark.parametrize("width", [5, 9, 10])
+def test_a_terminal_of_few_columns_shows_one(width: int) -> None:
+    lines = text_curve([(0, 1.0), (9, 2.0)], width=width, height=2)
+    assert [len(line) for line in lines] == [10, 10]
 
 
 def test_values_that_are_not_finite_are_left_out() -> None:
