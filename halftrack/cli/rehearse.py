@@ -144,12 +144,15 @@ def rehearse(
 def _tell_answers(found: Rehearsal) -> None:
     """Print the answers, the modules to look at and the memory."""
     from halftrack.rehearsing.answers import answers
+    from halftrack.rehearsing.otherwise import told_otherwise
     from halftrack.rehearsing.rows import memory_rows, module_rows
     from halftrack.report import render_table
 
     for answer in answers(found):
         console.print(f"\n[bold]{escape(answer.question)}[/]")
         console.print(answer.words, markup=False, highlight=False)
+    for line in told_otherwise(found.called):
+        console.print(f"\n{line}", markup=False, highlight=False)
     notable = [row for row in module_rows(found) if row["what to do"] != "-"]
     if notable:
         console.print(render_table(notable, title="Modules to look at"))
