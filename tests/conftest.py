@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,15 @@ def autograd_can_be_forked() -> None:
     """Tensors without values make torch believe in a GPU: a first backward pass after them starts
     a thread for it, and forked processes could take none."""
     torch.zeros(1, device="cpu", requires_grad=True).sum().backward()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and their processes inherit it.
+
+    Tests that send it to themselves need Python's own answer.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=dict.fromkeys(("cpu", choose_device(None).type)))
