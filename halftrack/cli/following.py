@@ -95,11 +95,11 @@ def report(
     with ExitStack() as stack:
         tools: list[exporters.Exporter] = []
         if tensorboard is not None:
-            tools.append(exporters.TensorBoard(tensorboard, first))
+            events = exporters.TensorBoard(tensorboard, first)
+            tools.append(stack.enter_context(closing(events)))
         if wandb is not None:
-            tools.append(exporters.WeightsAndBiases(wandb, first))
-        for tool in tools:
-            stack.enter_context(closing(tool))
+            project = exporters.WeightsAndBiases(wandb, first)
+            tools.append(stack.enter_context(closing(project)))
         if first.running and not once:
             tell(f"{page} is written again every {_REFRESH} s until the run ends")
         for each in [first] if once else follow(run, every=_REFRESH):

@@ -174,10 +174,13 @@ class DynamicLossScale:
             self.value = min(self.value * self._growth, self._bounds[1])
 
     def state_dict(self) -> dict[str, Any]:
-        """The scale, clean steps since it last changed, skipped steps in a row."""
+        """The scale, how it moves, clean steps since it last changed, skipped steps in a row."""
         return {
             "kind": "dynamic",
             "scale": self.value,
+            "growth_factor": self._growth,
+            "backoff_factor": self._backoff,
+            "growth_interval": self._interval,
             "clean_steps": self._clean_steps,
             "skips": self.consecutive_skips,
         }
@@ -193,12 +196,14 @@ class DynamicLossScale:
         """
         if "_growth_tracker" in state:
             self._clean_steps, self.consecutive_skips = int(state["_growth_tracker"]), 0
-            self._growth, self._backoff = state["growth_factor"], state["backoff_factor"]
-            self._interval = int(state["growth_interval"])
         else:
             _expect_kind(state, "dynamic")
             self._clean_steps = int(state["clean_steps"])
             self.consecutive_skips = int(state["skips"])
+        # Earlier versions did not write these three.
+        self._growth = float(state.get("growth_factor", self._growth))
+        self._backoff = float(state.get("backoff_factor", self._backoff))
+        self._interval = int(state.get("growth_interval", self._interval))
         given = float(state["scale"])
         low, high = self._bounds
         # The comparison also catches NaN, which min and max would let through.

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from halftrack.data.index import Booleans
+from halftrack.data.mot.records import MotRows
 from halftrack.data.mot.tables import read_truth
 from halftrack.data.tables.seqinfo import MOST_FRAMES
 from halftrack.errors import UserError
@@ -38,8 +40,7 @@ class ErrorPainter:
 
     def __init__(self, truth: Path, size: tuple[int, int], frame_rate: float) -> None:
         self._truth, _ = read_truth(truth, MOST_FRAMES, size, "MOT17")
-        self._scored = self._truth.flags & (self._truth.classes == 1)
-        if not self._scored.any():
+        if not _scored(self._truth).any():
             raise UserError(f"--show-errors {truth}: no row is a pedestrian with flag 1")
         self._finder = ErrorFinder()
         self._length = max(1, round(frame_rate))
@@ -51,7 +52,7 @@ class ErrorPainter:
     def paint(self, number: int, tracks: Tracks, picture: Image.Image) -> None:
         """Paint the errors of the next frame, counted from 1, into its picture."""
         rows = self._truth.in_frame(number)
-        scored = rows.flags & (rows.classes == 1)
+        scored = _scored(rows)
         errors = self._finder.step(
             rows.ids[scored],
             rows.boxes_xyxy[scored],
@@ -95,6 +96,12 @@ class ErrorPainter:
             if len(self._worst) > _MOMENTS:
                 heapq.heappop(self._worst)
         self._moment, self._errors, self._most = None, 0, 0
+
+
+def _scored(rows: MotRows) -> Booleans:
+    """Whether each row is of a pedestrian who has to be found."""
+    scored: Booleans = rows.flags & (rows.classes == 1)
+    return scored
 
 
 def _draw(picture: Image.Image, errors: FrameErrors) -> None:

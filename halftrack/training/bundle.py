@@ -97,7 +97,8 @@ def write_bundle(bundle: ReplayBundle, folder: Path) -> None:
 
 
 def _write_files(folder: Path, text: str, tensors: Mapping[str, Tensor]) -> None:
-    folder.mkdir(parents=True)
+    folder.parent.mkdir(exist_ok=True)  # not a run's that is away: it will come back
+    folder.mkdir()
     (folder / _JSON).write_text(text + "\n", encoding="utf-8")
     # Copies: the format refuses tensors that share memory.
     copies = {

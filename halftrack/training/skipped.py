@@ -23,6 +23,7 @@ from halftrack.training.compilation import eagerly
 from halftrack.training.learner import total_loss
 from halftrack.training.passes import Pass
 from halftrack.training.ranks import ALONE, Ranks
+from halftrack.training.run_folder import keep_folder
 
 __all__ = ["Explanation", "SkippedSteps", "explain"]
 
@@ -180,7 +181,11 @@ class SkippedSteps:
         epoch: int,
         step: int,
     ) -> str:
-        """Write a step's bundle; returns the end of the sentence that tells it."""
+        """Write a step's bundle; returns the end of the sentence that tells it.
+
+        Raises:
+            ValueError: if another process trains in the run's folder by now.
+        """
         bundle = ReplayBundle(
             recipe=self._recipe,
             precision=self._precision,
@@ -195,6 +200,7 @@ class SkippedSteps:
             versions=code_versions(),
         )
         try:
+            keep_folder(self._folder.parent)
             write_bundle(bundle, self._of(step))
         except (TypeError, OSError) as error:  # a run goes on without it, but not silently
             return f"; no replay bundle: {error}"

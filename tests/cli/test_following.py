@@ -147,6 +147,30 @@ def test_other_tools_are_closed_though_the_page_fails(
     assert told == ["begun", "begun", "closed", "closed"]
 
 
+def test_a_tool_is_closed_though_the_next_one_cannot_begin(
+    halftrack: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, finished: Path
+) -> None:
+    told: list[str] = []
+
+    class Tool:
+        def __init__(self, *_: object) -> None:
+            told.append("begun")
+
+        def close(self) -> None:
+            told.append("closed")
+
+    def unreachable(*_: object) -> None:
+        raise PermissionError("no such project")
+
+    exporters = "halftrack.studies.following.exporters"
+    monkeypatch.setattr(f"{exporters}.check_package", lambda *_: None)
+    monkeypatch.setattr(f"{exporters}.TensorBoard", Tool)
+    monkeypatch.setattr(f"{exporters}.WeightsAndBiases", unreachable)
+    command = ("report", finished, "--tensorboard", tmp_path / "events", "--wandb", "mine")
+    assert halftrack(*command) == 2
+    assert told == ["begun", "closed"]
+
+
 @pytest.mark.parametrize("command", ["watch RUN", "report RUN", "compare RUN RUN"])
 def test_a_run_is_followed_without_torch(command: str, finished: Path) -> None:
     words = ["halftrack", *(str(finished) if each == "RUN" else each for each in command.split())]

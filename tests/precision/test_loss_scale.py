@@ -185,5 +185,16 @@ def test_a_grad_scalers_factors_and_count_are_taken_over() -> None:
     assert scale.value == 1024.0
     scale.update(found_inf=False)
     assert scale.value == 4096.0
-    scale.update(found_inf=True)
-    assert scale.value == 1024.0
+    twin = DynamicLossScale()
+    twin.load_state_dict(scale.state_dict())  # as a run that is resumed
+    for each in (scale, twin):
+        each.update(found_inf=True)
+        assert each.value == 1024.0
+    assert vars(twin) == vars(scale)
+
+
+def test_a_state_of_an_earlier_version_moves_as_usual() -> None:
+    scale = DynamicLossScale(initial=64.0)
+    scale.load_state_dict({"kind": "dynamic", "scale": 8.0, "clean_steps": 1999, "skips": 0})
+    scale.update(found_inf=False)
+    assert scale.value == 16.0

@@ -136,6 +136,12 @@ def test_a_disk_that_is_full_leaves_nothing_of_a_bundle(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_runs_folder_that_is_away_is_not_made_anew(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_bundle(bundle(BATCHES[2]), tmp_path / "run/skipped/step_1")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["bundle.json", "tensors.safetensors", "checksum.txt"])
 def test_each_flipped_bit_of_a_bundle_is_found(name: str, tmp_path: Path) -> None:
     write_bundle(bundle(BATCHES[2]), tmp_path / "b")

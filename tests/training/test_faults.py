@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import torch
 
+from halftrack.precision import Precision
 from halftrack.training import read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
 from halftrack.training.run_files import UnsavedWeightsError
@@ -238,8 +239,9 @@ def test_a_folder_that_is_gone_for_a_while_costs_the_files_of_that_time_alone(
     assert [row["step"] for row in rows if row["mode"] == "train"] == [3, 6, 8]
 
 
+@pytest.mark.parametrize("skips", [False, True])
 def test_a_run_whose_folder_is_another_ones_by_now_ends_and_touches_nothing(
-    tiny: ModuleType, tmp_path: Path
+    tiny: ModuleType, tmp_path: Path, skips: bool
 ) -> None:
     out = tmp_path / "run"
     other = {"run.lock": b"process 7 on elsewhere", "step_1.pth": b"1", "log.jsonl": b"{}\n"}
@@ -256,10 +258,15 @@ def test_a_run_whose_folder_is_another_ones_by_now_ends_and_touches_nothing(
                     descriptors.append(held)
                 yield batch
 
+    class Steep(tiny.TinyModel):  # overflows at the scale that it starts with, and at many below
+        def forward(self, batch: Any) -> dict[str, torch.Tensor]:
+            return {name: loss * 2.0**20 for name, loss in super().forward(batch).items()}
+
     descriptors: list[int] = []
-    seldom = dataclasses.replace(tiny.SHORT, checkpoint_every=None)  # none is being written then
+    seldom = dataclasses.replace(tiny.SHORT, checkpoint_every=None, replay_bundles=9)
+    how = {"model": Steep(), "precision": Precision("fp16", "dynamic")} if skips else {}
     with pytest.raises(ValueError, match="is in use by process 7 on elsewhere"), own_folder(out):
-        tiny.run(out, seldom, batches=Taken())
+        tiny.run(out, seldom, batches=Taken(), **how)
     os.close(descriptors.pop())
     assert {path.name: path.read_bytes() for path in out.iterdir()} == other
 

@@ -16,7 +16,7 @@ from halftrack.training.same_run import EPOCH, batches_done
 __all__ = ["mmcv_state"]
 
 _SETTINGS = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
-# GradScaler's own, which mmcv leaves as they are; a static scale is set anew at each step.
+# GradScaler's own, for a state that has none: mmcv sets a static scale anew at each step.
 _SCALER = {"growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000}
 
 
@@ -93,5 +93,5 @@ def _scaler(state: Mapping[str, Any]) -> dict[str, Any] | None:
     """The state of torch's GradScaler, which mmcv keeps; None for a run without a loss scale."""
     if state["kind"] == "none":
         return None
-    tracker = state.get("clean_steps", 0)
-    return {"scale": float(state["scale"]), **_SCALER, "_growth_tracker": tracker}
+    moves = {name: state.get(name, usual) for name, usual in _SCALER.items()}
+    return {"scale": float(state["scale"]), **moves, "_growth_tracker": state.get("clean_steps", 0)}

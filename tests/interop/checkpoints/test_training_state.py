@@ -89,6 +89,20 @@ def test_rate_momentum_scale_and_place_come_back(
         assert back.loss_scale["_growth_tracker"] == clean
 
 
+def test_a_loss_scale_that_came_with_other_factors_leaves_with_them(tmp_path: Path) -> None:
+    recipe: Any = load_recipe("faster-rcnn_tiny_sample").for_training()
+    recipe = replace(recipe, precision=Precision("fp16", "dynamic"))
+    given = {"scale": 64.0, "growth_factor": 4.0, "backoff_factor": 0.25, "growth_interval": 9}
+    trained(recipe, tmp_path / "step_4.pth")
+    scale = recipe.precision.new_loss_scale()
+    scale.load_state_dict({**given, "_growth_tracker": 3})
+    state = read_checkpoint(tmp_path / "step_4.pth") | {"loss_scale": scale.state_dict()}
+    write_checkpoint(tmp_path / "step_4.pth", state)
+    exported(recipe, tmp_path / "step_4.pth", tmp_path / "theirs.pth")
+    back = read_continuation(tmp_path / "theirs.pth")
+    assert back.loss_scale == {**given, "_growth_tracker": 3}
+
+
 @pytest.mark.parametrize("name", ["siamese_rpn_tiny_sample", "faster-rcnn_tiny_sample"])
 def test_parameters_are_numbered_as_mmcv_numbers_them(name: str, tmp_path: Path) -> None:
     recipe: Any = load_recipe(name).for_training()
