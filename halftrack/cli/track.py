@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,10 @@ from halftrack.cli.videos import find_videos
 from halftrack.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from halftrack.data import VideoSource
+    from halftrack.recipes.opened import Video
     from halftrack.report.track_video import TrackedVideo
 
 __all__ = ["first_box", "track"]
@@ -142,9 +147,25 @@ def track(
     chosen.video_tracker(box)  # refuses a recipe that does not track, and a box it does not take
     if checkpoint is None and chosen.needs_checkpoint:
         raise UserError(f"--checkpoint is missing: {chosen.name} needs weights to track with")
+    from halftrack.recipes.opened import open_for
+
+    def opened(video: Video) -> VideoSource:
+        return open_for(chosen, video, init_box_xyxy=box, detections=detections)
+
+    # A camera or stream behind the first video waits for its turn: its frames do not wait.
+    sources = [
+        video if number and isinstance(video, str) else opened(video)
+        for number, video in enumerate(found)
+    ]
+    chosen.check_checkpoint(checkpoint)
+    from halftrack.recipes.run import choose_device, open_model  # here: torch
     from halftrack.report.track_video import track_video
 
-    for video in found:
+    @cache
+    def load() -> nn.Module:
+        return open_model(chosen, checkpoint, choose_device(device), trust=trust)
+
+    for video in sources:
         try:
             with progress_bar("tracking") as progress:
                 tracked = track_video(
@@ -152,10 +173,7 @@ def track(
                     video,
                     out,
                     init_box=box,
-                    detections=detections,
-                    checkpoint=checkpoint,
-                    device=device,
-                    trust=trust,
+                    load=load,
                     film=film,
                     show_errors=show_errors,
                     progress=progress,

@@ -7,12 +7,13 @@ else would tell.
 from __future__ import annotations
 
 import os
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from halftrack.data.image_header import orientation, read_bytes
-from halftrack.data.images import load_image
 from halftrack.data.problems import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["load_annotated_image", "require_size"]
 
@@ -25,6 +26,8 @@ def load_annotated_image(path: str | os.PathLike[str], size: Size, *, source: st
     Raises:
         DataError: if it cannot be decoded or has another size, see ``require_size``.
     """
+    from halftrack.data.images import load_image
+
     image = load_image(path)
     height, width = image.shape[-2:]
     require_size(path, (height, width), size, source=source)

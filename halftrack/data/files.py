@@ -82,7 +82,7 @@ def is_clutter(name: str) -> bool:
 
 def is_live(name: str) -> bool:
     """True for the number of a camera or the address of a stream, if no file has this name."""
-    return bool(re.fullmatch(r"[0-9]{1,3}|[a-z][a-z0-9+.-]*://.+", name)) and not (
+    return bool(re.fullmatch(r"[0-9]{1,3}|(?i:[a-z][a-z0-9+.-]*://.+)", name)) and not (
         os.path.lexists(name)
     )
 

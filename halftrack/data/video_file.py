@@ -6,20 +6,29 @@ import itertools
 import os
 import struct
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import av
-import torch
 from av.stream import Disposition
-from torch import Tensor
 
 from halftrack.data.image_header import MAX_PIXELS
 from halftrack.data.problems import DataError
 
-__all__ = ["Picture", "VideoFacts", "decode_video", "read_video_facts", "shown_picture"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "Picture",
+    "VideoFacts",
+    "decode_video",
+    "limit_pixels",
+    "read_video_facts",
+    "shown_picture",
+]
 
 # FFmpeg reads any text as a film of a terminal, and any .bin file as a picture of letters.
 _TEXT_ART = ("tty", "bin", "xbin", "adf", "idf")
@@ -39,14 +48,14 @@ class Picture(NamedTuple):
     """uint8 ``(3, height, width)`` RGB."""
     time: float | None = None
     """Seconds after the first frame; None where the source does not say."""
-    on_its_side: bool = False
-    """True where height and width as shown are width and height as stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFacts:
-    """The facts that a video file states of itself; they may be wrong."""
+    """The size of a video's frames, and what its file states of itself, which may be wrong."""
 
+    size: tuple[int, int]
+    """Height and width of the first frame, as it is shown."""
     frame_rate: float | None
     """Frames a second, on average where it varies."""
     num_frames: int | None
@@ -62,20 +71,19 @@ class VideoFacts:
 def read_video_facts(path: Path, allowed: str) -> VideoFacts:
     """The facts of a video file, of its first video stream that is no picture of a cover.
 
+    Its first frame is decoded, so that a wrong file shows at once.
+
     Args:
         path: the file.
         allowed: what is allowed instead, for errors.
 
     Raises:
-        DataError: if FFmpeg knows no video in it, or its frames are above ``MAX_PIXELS``.
+        DataError: if FFmpeg knows no video in it, the first frame cannot be decoded, or frames are
+            above ``MAX_PIXELS``.
     """
     with _opened(path, allowed) as container:
         stream = _stream(container, path, allowed)
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if width * height > MAX_PIXELS:
-            pixels = f"{width * height / 1e6:.0f} million pixels"
-            most = f"allowed are {MAX_PIXELS / 1e6:.0f} million"
-            raise DataError(str(path), f"frames are {width}x{height}, {pixels}; {most}")
+        limit_pixels(stream, str(path))
         rate = stream.average_rate or stream.guessed_rate
         notes = []
         aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -86,16 +94,18 @@ def read_video_facts(path: Path, allowed: str) -> VideoFacts:
             )
         if len(container.streams.video) > 1:
             notes.append(f"{path}: holds {len(container.streams.video)} video streams, one is used")
+        size, turned = _first_shown(path, allowed)
         varying = _varies(container, stream)
         if varying:
             notes.append(
                 f"{path}: frames are not evenly spaced; text, JSON and film keep their times"
             )
         return VideoFacts(
+            size=size,
             varying_rate=varying,
             frame_rate=None if rate is None else float(rate),
             num_frames=stream.frames or None,
-            pixel_aspect=aspect,
+            pixel_aspect=1 / aspect if turned else aspect,
             notes=tuple(notes),
         )
 
@@ -107,11 +117,27 @@ def decode_video(path: Path, allowed: str) -> Generator[Picture]:
         DataError: at the first frame that is damaged, and behind the last one if the file ends
             before the end that it states.
     """
+    with closing(_decoded(path, allowed)) as frames:
+        for frame, time in frames:
+            yield shown_picture(frame, time)
+
+
+def _first_shown(path: Path, allowed: str) -> tuple[tuple[int, int], bool]:
+    """Height and width of the first frame as shown, and whether it was stored on its side."""
+    with closing(_decoded(path, allowed)) as frames:
+        for frame, _ in frames:
+            turned = _on_its_side(_matrix(frame))
+            return (frame.width, frame.height) if turned else (frame.height, frame.width), turned
+    raise DataError(str(path), f"holds a video stream without a single frame; {allowed}")
+
+
+def _decoded(path: Path, allowed: str) -> Generator[tuple[av.VideoFrame, float | None]]:
+    """The frames as stored, each with its seconds after the first one."""
     clock = _Clock()
     with _opened(path, allowed) as container:
         stream = _stream(container, path, allowed)
         stream.thread_type = "AUTO"  # several frames at once; without it a core at most is used
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        limit_pixels(stream, str(path))
         if container.format.name == "avi":  # its packets have no time of showing
             clock.rate = stream.average_rate
         try:
@@ -121,7 +147,7 @@ def decode_video(path: Path, allowed: str) -> Generator[Picture]:
                 if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
                     raise DataError(str(path), _damaged(clock.frames, "it is incomplete"))
                 for frame in frames:
-                    yield shown_picture(frame, clock.time(frame))
+                    yield frame, clock.time(frame)
         except (av.error.FFmpegError, OSError) as error:
             reason = error.strerror or type(error).__name__
             raise DataError(str(path), _damaged(clock.frames, reason)) from None
@@ -200,6 +226,20 @@ def _stream(
     raise DataError(str(path), f"has no video stream but {others}; {allowed}")
 
 
+def limit_pixels(stream: av.video.stream.VideoStream, name: str) -> None:
+    """Refuse frames above ``MAX_PIXELS``, now and where a later one is larger.
+
+    Raises:
+        DataError: if they are, with the name of the file or stream.
+    """
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > MAX_PIXELS:
+        pixels = f"{width * height / 1e6:.0f} million pixels"
+        most = f"allowed are {MAX_PIXELS / 1e6:.0f} million"
+        raise DataError(name, f"frames are {width}x{height}, {pixels}; {most}")
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+
+
 def _damaged(index: int, reason: str) -> str:
     return (
         f"frame {index} cannot be decoded: {reason}. The file is damaged or cut short; "
@@ -243,24 +283,28 @@ def _stated_end(
 
 def shown_picture(frame: av.VideoFrame, time: float | None) -> Picture:
     """A decoded frame, turned and mirrored as players show it."""
+    import torch  # here: a file that is no video is told without it
+
     image = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+    a, b, c, d = matrix = _matrix(frame)
+    right, down = a, d
+    if _on_its_side(matrix):
+        image, right, down = image.transpose(-1, -2), c, b
+    flipped = [axis for axis, sign in ((-1, right), (-2, down)) if sign < 0]
+    return Picture((image.flip(flipped) if flipped else image).contiguous(), time)
+
+
+def _matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """The display matrix (a, b, c, d) of a frame: it shows (x, y) at (ax + cy, bx + dy)."""
     try:
         matrix = frame.side_data["DISPLAYMATRIX"]  # type: ignore[typeddict-item]
     except KeyError:
-        return Picture(image.contiguous(), time)
-    image, on_its_side = _shown(image, struct.unpack_from("=9i", bytes(matrix)))
-    return Picture(image.contiguous(), time, on_its_side)
+        return 1, 0, 0, 1
+    a, b, _, c, d, *_ = struct.unpack_from("=9i", bytes(matrix))
+    return a, b, c, d
 
 
-def _shown(image: Tensor, matrix: tuple[int, ...]) -> tuple[Tensor, bool]:
-    """Turned and mirrored as a display matrix says, which sends (x, y) to (ax + cy, bx + dy).
-
-    Of angles between quarter turns the nearest quarter turn is taken.
-    """
-    a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
-    on_its_side = abs(b) + abs(c) > abs(a) + abs(d)
-    right, down = (c, b) if on_its_side else (a, d)
-    if on_its_side:
-        image = image.transpose(-1, -2)
-    flipped = [axis for axis, sign in ((-1, right), (-2, down)) if sign < 0]
-    return (image.flip(flipped) if flipped else image), on_its_side
+def _on_its_side(matrix: tuple[int, int, int, int]) -> bool:
+    """Whether rows are shown as columns; between quarter turns the nearest one is taken."""
+    a, b, c, d = matrix
+    return abs(b) + abs(c) > abs(a) + abs(d)

@@ -13,18 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from torch import Tensor
-
-from halftrack.data.annotated_image import load_annotated_image
+from halftrack.data.annotated_image import load_annotated_image, require_size
 from halftrack.data.files import PICTURE_ENDINGS, file_name, is_clutter
-from halftrack.data.images import load_image, prepare_image
+from halftrack.data.image_header import header_of, orientation, read_bytes, read_header
 from halftrack.data.problems import DataError
 from halftrack.data.tables.seqinfo import SeqInfo, read_seqinfo
 from halftrack.data.video_file import Picture, decode_video, read_video_facts
-from halftrack.frames import Frame
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from halftrack.frames import Frame
 
 __all__ = ["SourceFrame", "VideoSource", "open_video"]
 
@@ -60,13 +61,15 @@ class VideoSource:
 
     name: str
     """Name of the file without its suffix, or of the folder; always fit to name a file."""
-    frame_rate: float
+    origin: str
+    """Absolute path of the file or folder, or a stream's address without what may be secret."""
+    frame_rate: float = _DEFAULT_RATE
     """Frames a second, the average where it varies; 30 where the source does not say."""
     size: tuple[int, int]
     """Height and width of the original frames."""
     num_frames: int | None
     """Exact for folders. Of a file what its container says, or None: good for progress only."""
-    image_scale: tuple[int, int] | None
+    image_scale: tuple[int, int] | None = None
     """Greatest long and short side at network size; None leaves frames at their original size."""
     pictures: Callable[[], Generator[Picture]]
     """Starts decoding at the first frame, one frame at a time."""
@@ -92,6 +95,10 @@ class VideoSource:
         return _ahead(self._frames(), self.ahead)
 
     def _frames(self) -> Generator[SourceFrame]:
+        import torch  # here: what is wrong with a video is told without it
+
+        from halftrack.data.images import prepare_image
+
         for index, picture in enumerate(self.pictures()):
             image = picture.image
             sample_id = f"{self.name}/{index:06d}"
@@ -130,8 +137,8 @@ def open_video(
     The frames of a folder come in natural order: ``img2.jpg`` before ``img10.jpg``. Files of other
     kinds and hidden ones are passed over, with a note. Frames are turned and mirrored as a viewer
     shows them: a video file by its display matrix, images by their EXIF orientation. The images of
-    a MOT sequence are taken as stored, as its ground truth counts them. Decodes the first frame, so
-    that a wrong path shows at once.
+    a MOT sequence are taken as stored, as its ground truth counts them. Decodes the first frame of
+    a file, or reads the header of the first image, so that a wrong path shows at once.
 
     Args:
         source: path of the file or folder. Any file FFmpeg decodes; of its video streams the first.
@@ -143,63 +150,48 @@ def open_video(
         DataError: if there is no such path, or nothing in it that can be decoded as a video.
     """
     if not isinstance(source, str | os.PathLike):
-        path, found = source[0], _read_images(list(source))
+        found = _read_images(list(source))
     elif (path := Path(source)).is_dir():
         found = _read_folder(path)
     elif path.exists():
         found = _read_file(path)
     else:
         raise DataError(str(path), f"no such file or folder; {_ALLOWED}")
-    start = found.pictures()
-    first = next(start, None)
-    start.close()
-    if first is None:
-        raise DataError(str(path), f"holds a video stream without a single frame; {_ALLOWED}")
-    return VideoSource(
-        name=found.name,
-        frame_rate=found.frame_rate,
-        size=(int(first.image.shape[1]), int(first.image.shape[2])),
-        num_frames=found.num_frames,
-        image_scale=image_scale,
-        pictures=found.pictures,
-        pixel_aspect=1 / found.pixel_aspect if first.on_its_side else found.pixel_aspect,
-        varying_rate=found.varying_rate,
-        notes=found.notes,
-    )
+    return replace(found, image_scale=image_scale)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Found:
-    """Whatever a path turned out to be."""
-
-    name: str
-    pictures: Callable[[], Generator[Picture]]
-    frame_rate: float = _DEFAULT_RATE
-    num_frames: int | None
-    pixel_aspect: Fraction = Fraction(1)
-    varying_rate: bool = False
-    notes: tuple[str, ...] = ()
-
-
-def _read_folder(folder: Path) -> _Found:
+def _read_folder(folder: Path) -> VideoSource:
     if (folder / "seqinfo.ini").exists():
         return _read_sequence(folder)
     files, notes = _frame_files(folder)
-    return _Found(
-        name=_folder_name(folder),
+    return replace(_of_images(files, folder, _folder_name(folder)), notes=notes)
+
+
+def _read_images(files: list[Path]) -> VideoSource:
+    files = sorted(files, key=_natural)
+    folder = files[0].parent
+    return _of_images(files, folder, _folder_name(folder))
+
+
+def _of_images(files: list[Path], origin: Path, name: str) -> VideoSource:
+    return VideoSource(
+        name=name,
+        origin=os.path.realpath(origin),
+        size=_upright_size(files[0]),
         num_frames=len(files),
-        notes=notes,
         pictures=lambda: _load(files),
     )
 
 
-def _read_images(files: list[Path]) -> _Found:
-    files = sorted(files, key=_natural)
-    name = _folder_name(files[0].parent)
-    return _Found(name=name, num_frames=len(files), pictures=lambda: _load(files))
+def _upright_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image as a viewer shows it."""
+    content = read_bytes(str(path))  # all of it: the orientation may stand behind the pixels
+    header = read_header(content, str(path))
+    turned = orientation(content) >= 5
+    return (header.width, header.height) if turned else (header.height, header.width)
 
 
-def _read_sequence(folder: Path) -> _Found:
+def _read_sequence(folder: Path) -> VideoSource:
     """A sequence of MOTChallenge, named by its folder as its results are when they are scored."""
     info = read_seqinfo(folder / "seqinfo.ini")
     images = folder / info.image_folder
@@ -209,9 +201,14 @@ def _read_sequence(folder: Path) -> _Found:
     length = info.num_frames
     if length is not None and length != len(files):
         raise DataError(str(images), f"holds {len(files)} frames, but seqLength is {length}")
-    return _Found(
+    first = header_of(files[0])
+    size = first.height, first.width
+    require_size(files[0], size, info.size or size, source="seqinfo.ini")
+    return VideoSource(
         name=_folder_name(folder),
+        origin=os.path.realpath(folder),
         frame_rate=info.frame_rate or _DEFAULT_RATE,
+        size=size,
         num_frames=len(files),
         notes=notes,
         pictures=lambda: _load_sequence(files, info),
@@ -254,12 +251,16 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def _load(files: list[Path]) -> Generator[Picture]:
     """Upright, as a viewer shows them."""
+    from halftrack.data.images import load_image
+
     for path in files:
         yield Picture(load_image(path, upright=True), None)
 
 
 def _load_sequence(files: list[Path], info: SeqInfo) -> Generator[Picture]:
     """As stored, since ground truth counts these pixels."""
+    from halftrack.data.images import load_image
+
     for index, path in enumerate(files):
         if info.size is None:
             image = load_image(path)
@@ -268,13 +269,15 @@ def _load_sequence(files: list[Path], info: SeqInfo) -> Generator[Picture]:
         yield Picture(image, None if info.frame_rate is None else index / info.frame_rate)
 
 
-def _read_file(path: Path) -> _Found:
+def _read_file(path: Path) -> VideoSource:
     if path.suffix.lower() in PICTURE_ENDINGS:  # FFmpeg takes a picture for a film too
-        return _Found(name=file_name(path.stem), num_frames=1, pictures=lambda: _load([path]))
+        return _of_images([path], path, file_name(path.stem))
     facts = read_video_facts(path, _ALLOWED)
-    return _Found(
+    return VideoSource(
         name=file_name(path.stem),
+        origin=os.path.realpath(path),
         frame_rate=facts.frame_rate or _DEFAULT_RATE,
+        size=facts.size,
         num_frames=facts.num_frames,
         pixel_aspect=facts.pixel_aspect,
         varying_rate=facts.varying_rate,

@@ -15,9 +15,9 @@ import av
 
 from halftrack.data import DataError, VideoSource
 from halftrack.data.files import file_name, is_live
-from halftrack.data.video_file import Picture, shown_picture
+from halftrack.data.video_file import Picture, limit_pixels, shown_picture
 
-__all__ = ["open_live"]
+__all__ = ["open_live", "shown_address"]
 
 _SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "srt", "tcp", "udp")
 # Without "file": a stream must not make anybody read a file of this machine.
@@ -35,21 +35,23 @@ def open_live(address: str) -> VideoSource:
         address: the number of a camera, from 0, or the address of a stream.
 
     Raises:
-        DataError: if it cannot be opened or has no picture.
+        DataError: if it cannot be opened, has no picture, or pictures above ``MAX_PIXELS``.
     """
+    told = shown_address(address)
     if not is_live(address):
-        raise DataError(address, f"expected the number of a camera or {'://, '.join(_SCHEMES)}://")
+        raise DataError(told, f"expected the number of a camera or {'://, '.join(_SCHEMES)}://")
     container = _opened(address)
     if not container.streams.video:
         container.close()
-        raise DataError(address, "has no video stream")
+        raise DataError(told, "has no video stream")
     rate = container.streams.video[0].average_rate
-    frames = _frames(container, address)
+    frames = _frames(container, told)
     first = next(frames, None)
     if first is None:
-        raise DataError(address, "ended before its first frame")
+        raise DataError(told, "ended before its first frame")
     return VideoSource(
-        name=_name(address),
+        name=_name(told),
+        origin=told,
         frame_rate=float(rate or _DEFAULT_RATE),
         size=(int(first.image.shape[1]), int(first.image.shape[2])),
         num_frames=None,
@@ -60,7 +62,21 @@ def open_live(address: str) -> VideoSource:
     )
 
 
+def shown_address(address: str) -> str:
+    """The address as it may be printed and written: without user and password.
+
+    They stand before an @, or behind a =, as in ``?user=me&password=secret``; there numbers up to
+    three digits are kept, which are channels of a camera.
+    """
+    scheme, separator, rest = address.partition("://")
+    # The last @: a password may hold one, and a slash too, although it should not.
+    user, at, place = rest.rpartition("@")
+    place = re.sub(r"=(?![0-9]{1,3}(?:[&#/]|$))[^&#/]*", "=...", place)
+    return f"{scheme}{separator}{'...' if user else ''}{at}{place}"
+
+
 def _opened(address: str) -> av.container.InputContainer:
+    told = shown_address(address)
     if address.isdecimal():
         kind, file = _CAMERAS.get(sys.platform, _OTHER_CAMERA)
         place, options, what = file.format(address), {}, f"camera {address}"
@@ -68,19 +84,21 @@ def _opened(address: str) -> av.container.InputContainer:
         scheme = address.partition("://")[0].lower()
         if scheme not in _SCHEMES:
             allowed = ", ".join(_SCHEMES)
-            raise DataError(address, f"{scheme}:// is no stream here; allowed are {allowed}")
+            raise DataError(told, f"{scheme}:// is no stream here; allowed are {allowed}")
         kind, place, what = None, address, "the stream"
         options = {"protocol_whitelist": _PROTOCOLS}
     try:
         return av.open(place, format=kind, options=options, timeout=_PATIENCE)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        told = getattr(error, "strerror", None) or error
-        raise DataError(address, f"{what} cannot be opened: {told}") from None
+        # Never the error's own text, which quotes the address.
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise DataError(told, f"{what} cannot be opened: {reason}") from None
 
 
-def _frames(container: av.container.InputContainer, address: str) -> Generator[Picture]:
+def _frames(container: av.container.InputContainer, told: str) -> Generator[Picture]:
     start: float | None = None
     with container:
+        limit_pixels(container.streams.video[0], told)
         try:
             for frame in container.decode(video=0):
                 start = frame.time if start is None else start
@@ -88,7 +106,7 @@ def _frames(container: av.container.InputContainer, address: str) -> Generator[P
                 yield shown_picture(frame, passed)
         except (av.error.FFmpegError, OSError) as error:
             reason = error.strerror or type(error).__name__
-            raise DataError(address, f"the stream broke off: {reason}") from None
+            raise DataError(told, f"the stream broke off: {reason}") from None
 
 
 def _chained(first: Picture, others: Generator[Picture]) -> Generator[Picture]:
@@ -96,9 +114,9 @@ def _chained(first: Picture, others: Generator[Picture]) -> Generator[Picture]:
     yield from others  # so that closing this closes the camera
 
 
-def _name(address: str) -> str:
-    if address.isdecimal():
-        return f"camera-{address}"
-    parts = urlsplit(address)
+def _name(told: str) -> str:
+    if told.isdecimal():
+        return f"camera-{told}"
+    parts = urlsplit(told)
     last = re.sub(r"\.\w+$", "", parts.path.rstrip("/").rpartition("/")[2])
     return file_name(last or parts.hostname or "stream")

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
+from torch import nn
 
 from halftrack.data import SourceFrame, VideoSource
 from halftrack.errors import UserError
 from halftrack.frames import Tracks
 from halftrack.recipes import Recipe, track
-from halftrack.recipes.stream import open_source
+from halftrack.recipes.opened import Video, open_for
 from halftrack.report.drawing import Trails, draw_tracks
 from halftrack.report.output_names import claim_name
-from halftrack.report.track_errors import ErrorPainter
 from halftrack.report.track_files import (
     BoxTextWriter,
     CsvWriter,
@@ -28,10 +30,10 @@ from halftrack.report.track_files import (
 )
 from halftrack.report.video import VideoWriter
 
-__all__ = ["TrackedVideo", "Video", "track_video"]
+if TYPE_CHECKING:
+    from halftrack.report.track_errors import ErrorPainter
 
-Video = str | Path | tuple[Path, ...]
-"""A file or folder, a camera's number or a stream's address, or the images of a video."""
+__all__ = ["TrackedVideo", "track_video"]
 
 _ENDINGS = (".txt", ".jsonl", ".csv", ".mp4")
 _TEXTS = {"mot": MotTextWriter, "sot": BoxTextWriter, "vid": VidTextWriter}
@@ -68,6 +70,7 @@ def track_video(
     checkpoint: str | Path | None = None,
     device: torch.device | str | None = None,
     trust: bool = False,
+    load: Callable[[], nn.Module] | None = None,
     film: bool = True,
     show_errors: Path | None = None,
     progress: Callable[[int, int | None], None] | None = None,
@@ -82,13 +85,15 @@ def track_video(
 
     Args:
         recipe: a recipe that tracks all objects, one of single-object tracking, or SELSA.
-        video: a video file, a folder of frames or a MOT sequence, a camera or stream, or images.
+        video: a video file, a folder of frames or a MOT sequence, a camera or stream, images, or
+            one of these as ``open_for`` opened it.
         out: a folder, which is made if it does not exist.
         init_box: xyxy of the object in the first frame (single-object tracking only).
         detections: boxes of another detector in this video, as ``det.txt`` has them.
         checkpoint: the weights; None for the files that a tracking recipe names.
         device: the device to compute on; None for the accelerator, if there is one.
         trust: unpickle any object in a weights file.
+        load: gives the model instead of ``checkpoint``, ``device`` and ``trust``, see ``track``.
         film: write the mp4 too.
         show_errors: the video's gt.txt: errors are painted into the film, and the ten worst moments
             are written as ``<name>_errors/<frame>.png``.
@@ -99,31 +104,34 @@ def track_video(
         ValueError, FileNotFoundError: if the recipe or its weights do not fit, or if a file would
             replace the video.
     """
-    source = open_source(video)
+    source = open_for(recipe, video, init_box_xyxy=init_box, detections=detections)
     painter = None
     if show_errors is not None:
+        from halftrack.report.track_errors import ErrorPainter  # here: it takes SciPy
+
         painter = ErrorPainter(show_errors, source.size, source.frame_rate)
-    place = video[0].parent if isinstance(video, tuple) else video
-    if Path(place).resolve() in [(out / f"{source.name}{end}").resolve() for end in _ENDINGS]:
-        raise UserError(f"{video} would be replaced by its own tracks: choose another --out")
+    if source.origin in [os.path.realpath(out / f"{source.name}{end}") for end in _ENDINGS]:
+        raise UserError(
+            f"{source.origin} would be replaced by its own tracks: choose another --out"
+        )
     notes: list[str] = []
     steps = track(
         recipe,
         source,
         init_box_xyxy=init_box,
-        detections=detections,
         checkpoint=checkpoint,
         device=device,
         trust=trust,
+        load=load,
         say=notes.append,
     )
     # Behind all that can be refused, so that a mistake leaves nothing; before the work, so that a
     # folder that cannot be written to is told at once.
     out.mkdir(parents=True, exist_ok=True)
-    name = claim_name(out, source.name, place, _ENDINGS)
+    name = claim_name(out, source.name, source.origin, _ENDINGS)
     if name != source.name:
         notes.append(f"{out} holds another video's {source.name}: files are called {name}")
-    with _Files(out / name, recipe, source, film=film, painter=painter) as files:
+    with _Files(out / name, recipe, source, film=film, painter=painter) as files, closing(steps):
         start = time.perf_counter()
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
             for each, tracks in steps:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from halftrack.data import DataError, open_video, video_source
+from halftrack.data import DataError, images, open_video
 from halftrack.data.images import prepare_frame
 
 SIZE = (96, 128)
@@ -235,10 +235,23 @@ def test_only_a_few_frames_are_held_however_long_the_video(
         return image
 
     write_images(tmp_path, [f"{number}.png" for number in range(100)], size=(8, 8))
-    monkeypatch.setattr(video_source, "load_image", load)
+    monkeypatch.setattr(images, "load_image", load)
     most = max(len(alive) for _ in open_video(tmp_path))
-    assert made == 101  # the first one is looked at before
+    assert made == 100
     assert most <= 4
+
+
+def test_a_wrong_image_shows_at_once_and_damage_when_it_is_decoded(tmp_path: Path) -> None:
+    write_images(tmp_path / "clip", ["1.png", "2.png"])
+    first = tmp_path / "clip/1.png"
+    content = first.read_bytes()
+    first.write_bytes(content[: len(content) // 2])
+    video = open_video(tmp_path / "clip")
+    with pytest.raises(DataError, match=r"1\.png: image cannot be decoded"):
+        next(iter(video))
+    first.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"1\.png: image is no image of a known kind"):
+        open_video(tmp_path / "clip")
 
 
 def test_leaving_early_stops_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +263,7 @@ def test_leaving_early_stops_decoding(tmp_path: Path, monkeypatch: pytest.Monkey
         return torch.zeros((3, 8, 8), dtype=torch.uint8)
 
     write_images(tmp_path, [f"{number}.png" for number in range(50)], size=(8, 8))
-    monkeypatch.setattr(video_source, "load_image", load)
+    monkeypatch.setattr(images, "load_image", load)
     for each in open_video(tmp_path):
         if each.frame.frame_index == 3:
             break
@@ -270,7 +283,7 @@ def test_as_many_frames_as_asked_for_are_decoded_ahead(
 
     write_images(tmp_path, [f"{number}.png" for number in range(20)], size=(8, 8))
     source = replace(open_video(tmp_path), ahead=ahead)
-    monkeypatch.setattr(video_source, "load_image", load)
+    monkeypatch.setattr(images, "load_image", load)
     frames = iter(source)
     assert next(frames).frame.frame_index == 0
     # The caller has not asked for a second one.
@@ -288,7 +301,9 @@ def test_images_of_a_folder_are_shown_upright(turned: int, tmp_path: Path) -> No
     stored = upright.transpose(quarter.get(turned, Image.Transpose.ROTATE_270))
     stored.save(tmp_path / "1.png", exif=exif.tobytes())
     for source in (tmp_path, tmp_path / "1.png"):
-        (only,) = open_video(source)
+        video = open_video(source)
+        assert video.size == SIZE
+        (only,) = video
         assert torch.equal(only.image, torch.from_numpy(square_frame(0)).permute(2, 0, 1))
 
 

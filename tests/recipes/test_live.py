@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from halftrack.data import DataError
-from halftrack.recipes.live import open_live
+from halftrack.data import DataError, video_file
+from halftrack.recipes.live import open_live, shown_address
 from halftrack.report import VideoWriter
 
 
@@ -46,6 +46,42 @@ def test_the_frames_of_a_stream_come_once_from_the_first_on(address: str) -> Non
     frames = list(source)
     assert [round(float(each.image.float().mean()) / 40) for each in frames] == [0, 1, 2, 3, 4]
     assert [each.time for each in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+
+
+def test_a_stream_of_frames_above_the_limit_is_refused(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_file, "MAX_PIXELS", 48 * 64 - 1)
+    with pytest.raises(DataError, match=r"street\.mp4: frames are 64x48, .*; allowed are"):
+        open_live(f"{address}/street.mp4")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("rtsp://me:secret@host:554/a/1?x=1", "rtsp://...@host:554/a/1?x=1"),
+        ("rtsp://me:se@cr/et@host/a", "rtsp://...@host/a"),
+        ("rtsp://me:s#e?c@host", "rtsp://...@host"),
+        ("http://host/a?user=me&pwd=1234&channel=12", "http://host/a?user=...&pwd=...&channel=12"),
+        ("rtsp://host/user=me_password=secret_stream=0.sdp", "rtsp://host/user=..."),
+        ("http://host/a.mp4", "http://host/a.mp4"),
+        ("12", "12"),
+    ],
+)
+def test_an_address_is_told_without_user_and_password(given: str, told: str) -> None:
+    assert shown_address(given) == told
+
+
+def test_a_password_stands_in_no_error_and_no_source(address: str) -> None:
+    scheme, _, host = address.partition("://")
+    source = open_live(f"{scheme}://me:secret@{host}/street.mp4?token=secret")
+    assert source.origin == f"{scheme}://...@{host}/street.mp4?token=..."
+    assert "secret" not in f"{source}"
+    for wrong in ("missing.mp4", "text.mp4"):
+        with pytest.raises(DataError) as told:
+            open_live(f"{scheme}://me:secret@{host}/{wrong}?token=secret")
+        assert "secret" not in str(told.value)
+        assert wrong in str(told.value)
 
 
 @pytest.mark.parametrize("name", ["missing.mp4", "text.mp4", "list.m3u8"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from mistake import set_up
 
 COMPUTING = ("torch", "torchvision", "scipy", "trackeval", "pycocotools", "matplotlib", "av")
 
@@ -99,3 +101,26 @@ def test_every_published_recipe_is_a_value_that_needs_no_torch() -> None:
 def test_a_mistake_in_a_recipe_is_told_without_torch(words: str) -> None:
     arguments = words.split()
     assert found_after(EACH_COMMAND.format(arguments=arguments, codes=(None, 0, 2))) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "empty --recipe tracktor_tiny_sample",
+        "text --recipe tracktor_tiny_sample",
+        "data --recipe tracktor_tiny_sample",
+        "frames --recipe tracktor_tiny_sample",
+        "frames empty --recipe selsa_tiny_sample --checkpoint pickle",
+        "97 --recipe siamese_rpn_tiny_sample --init-box 1,2,3,4 --checkpoint pickle",
+        "97 --recipe selsa_tiny_sample --checkpoint pickle",
+        "frames --recipe siamese_rpn_tiny_sample --init-box 900,9,9,9 --checkpoint pickle",
+        "frames --recipe tracktor_tiny_sample --detections text",
+    ],
+)
+def test_a_video_that_cannot_be_tracked_is_told_without_torch(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    loaded = found_after(EACH_COMMAND.format(arguments=["track", *words.split()], codes=(2,)))
+    assert loaded == ["av"]

@@ -13,7 +13,7 @@ ENDINGS = (".txt", ".mp4")
 
 
 def test_a_second_video_of_a_name_is_numbered_and_the_first_keeps_it(tmp_path: Path) -> None:
-    a, b, c = (tmp_path / folder / "clip.mp4" for folder in "abc")
+    a, b, c = (str(tmp_path / folder / "clip.mp4") for folder in "abc")
     for _ in range(2):  # a later run of the same videos finds its own files
         assert [claim_name(tmp_path, "clip", each, ENDINGS) for each in (a, b, c)] == [
             *("clip", "clip-2", "clip-3")

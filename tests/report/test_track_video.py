@@ -112,9 +112,7 @@ def test_pictures_of_a_folder_are_one_video_named_by_it(tmp_path: Path) -> None:
     assert (done.name, done.frames) == ("street", 2)
 
 
-def test_ctrl_c_ends_a_live_video_with_complete_files(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_ctrl_c_ends_a_live_video_with_complete_files(tmp_path: Path) -> None:
     write_film(tmp_path / "clip.mp4", [0, 40, 80, 120])
     source = open_video(tmp_path / "clip.mp4")
 
@@ -123,13 +121,11 @@ def test_ctrl_c_ends_a_live_video_with_complete_files(
             raise KeyboardInterrupt
 
     live = replace(source, live=True, num_frames=None)
-    monkeypatch.setattr(module, "open_source", lambda _: live)
-    done = track_video(RECIPE, "0", tmp_path / "live", progress=told)
+    done = track_video(RECIPE, live, tmp_path / "live", progress=told)
     assert done.frames == 2
     assert all(file.is_file() for file in done.files)
-    monkeypatch.setattr(module, "open_source", lambda _: source)
     with pytest.raises(KeyboardInterrupt):
-        track_video(RECIPE, tmp_path / "clip.mp4", tmp_path / "file", progress=told)
+        track_video(RECIPE, source, tmp_path / "file", progress=told)
     assert (tmp_path / "file" / "clip.mp4.partial").is_file()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -118,15 +117,26 @@ class VideoDetectionRecipe(BackboneRecipe):
         """The detections in each frame of a video; without ids, as nothing is followed."""
         if init_box_xyxy is not None:
             raise UserError(f"{self.name} finds its objects itself: leave out the first box")
-        from halftrack.recipes.scoring.on_video import DetectorOnVideo
 
-        return partial(DetectorOnVideo, self)
+        def tracker(model: nn.Module, device: torch.device, source: VideoSource) -> VideoTracker:
+            from halftrack.recipes.scoring.on_video import DetectorOnVideo
+
+            return DetectorOnVideo(self, model, device, source)
+
+        return tracker
 
     def video_source(self, source: VideoSource) -> VideoSource:
         """The video with its frames resized as test videos are; refuses a live one."""
-        from halftrack.recipes.scoring.on_video import whole_video
-
-        return whole_video(self, source)
+        if source.live:
+            raise UserError(
+                f"{self.name} looks at frames spread over a whole video, and {source.name} is "
+                "live: take a file or a folder"
+            )
+        return replace(
+            source,
+            image_scale=source.image_scale or self.data.image_scale,
+            ahead=max(source.ahead, self.data.test_batch),
+        )
 
     def check_data(
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None

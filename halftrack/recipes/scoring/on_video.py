@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,13 +11,12 @@ from torch import nn
 
 from halftrack.data import SourceFrame, VideoSource
 from halftrack.data.vid.frames import adaptive_stride
-from halftrack.errors import UserError
 from halftrack.frames import Frame, Tracks
 
 if TYPE_CHECKING:
     from halftrack.recipes.kinds.detection import VideoDetectionRecipe
 
-__all__ = ["DetectorOnVideo", "VideoTracker", "whole_video"]
+__all__ = ["DetectorOnVideo", "VideoTracker"]
 
 
 class VideoTracker(Protocol):
@@ -81,18 +79,3 @@ class DetectorOnVideo:
             if each.frame.frame_index in wanted
         }
         return [frames[index] for index in wanted if index in frames]
-
-
-def whole_video(recipe: VideoDetectionRecipe, source: VideoSource) -> VideoSource:
-    """The video with frames at network size, if it can be gone through twice.
-
-    Raises:
-        ValueError: for a live one.
-    """
-    if source.live:
-        raise UserError(
-            f"{recipe.name} looks at frames spread over a whole video, and {source.name} is live: "
-            "take a file or a folder"
-        )
-    scale = source.image_scale or recipe.data.image_scale
-    return replace(source, image_scale=scale, ahead=max(source.ahead, recipe.data.test_batch))
