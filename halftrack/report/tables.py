@@ -17,6 +17,8 @@ __all__ = ["Row", "published_row", "render_table", "write_csv"]
 
 Row = Mapping[str, object]
 
+_FOLDED = 23  # characters of a cell that may be folded: three columns fit a terminal of 80
+
 
 def published_row(
     recipe: Recipe, evaluation: Evaluation, *, memory_mb: float | None, checkpoint: Path | None
@@ -40,8 +42,9 @@ def published_row(
 def render_table(rows: Sequence[Row], *, title: str | None = None) -> RenderableType:
     """Make a table with a column for every key of the first row, for a terminal of any width.
 
-    Where it is too wide, one row is printed from top to bottom, and more rows as several tables
-    below each other, each of which begins with the first column.
+    Where it is too wide, long cells are folded. If that is not enough, one row is printed from top
+    to bottom, and more rows as several tables below each other, each of which begins with the first
+    column.
 
     Raises:
         ValueError: if there are no rows or their keys differ.
@@ -77,7 +80,7 @@ class _FittingTable:
     def _blocks(self, width: int) -> list[list[int]]:
         """Numbers of the columns that stand beside each other, the first in every block."""
         widths = [
-            max(cell_len(text) for text in (name, *cells)) + 3
+            min(max(cell_len(text) for text in (name, *cells)), _FOLDED) + 3
             for name, *cells in zip(self.columns, *self.rows, strict=True)
         ]
         blocks = [[0]]

@@ -79,6 +79,15 @@ def test_a_cell_wider_than_the_terminal_is_folded() -> None:
     assert max(len(line) for line in told.splitlines()) <= 40
 
 
+def test_two_columns_of_long_text_stay_beside_each_other_on_a_narrow_terminal() -> None:
+    console = Console(width=80, file=StringIO(), color_system=None)
+    console.print(render_table([{"setting": "s" * 40, "a": "x" * 60, "b": "y" * 60}] * 2))
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert told.count("┏") == 1
+    assert (told.count("x"), told.count("y")) == (120, 120)
+    assert max(len(line) for line in told.splitlines()) <= 80
+
+
 def test_rows_of_different_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="differ in columns"):
         write_csv(tmp_path / "t.csv", [{"a": 1}, {"b": 1}])

@@ -10,7 +10,7 @@ from halftrack.rehearsing.html import document, paragraph, table
 from halftrack.report.log_page import log_charts
 from halftrack.studies.following.comparison import last_row
 from halftrack.studies.following.run import FollowedRun
-from halftrack.studies.following.screen import state_words
+from halftrack.studies.following.screen import plain_number, state_words
 
 __all__ = ["run_page"]
 
@@ -60,7 +60,8 @@ def _skipped_row(row: Mapping[str, Any]) -> dict[str, object]:
     }
     return {
         "step": row.get("step"),
-        "loss scale": row.get("loss_scale"),
+        "loss scale": plain_number(row.get("loss_scale")),
         **told,
+        "fits at": plain_number(told["fits at"]),
         "samples": ", ".join(map(str, row.get("sample_ids") or ())),
     }

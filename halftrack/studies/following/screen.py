@@ -18,7 +18,7 @@ from halftrack.report.log_page import POWERS
 from halftrack.report.text_curves import text_curve
 from halftrack.studies.following.run import FollowedRun
 
-__all__ = ["Screen", "culprit_words", "line_words", "state_words"]
+__all__ = ["Screen", "culprit_words", "line_words", "plain_number", "state_words"]
 
 _CHART = 38  # characters that a chart needs at least
 _HEIGHTS = (2, 6)  # lines of a chart, at least and at most
@@ -28,7 +28,7 @@ _FORMS = {
     "loss": "loss {:.4f}",
     "lr": "lr {:.5g}",
     "grad_norm": "grad norm {:.3g}",
-    "loss_scale": "loss scale {:g}",
+    "loss_scale": "loss scale {:.10g}",
     "skipped": "{:g} skipped",
     "time": "{:.3f} s/step",
     "samples_per_second": "{:.1f} samples/s",
@@ -94,15 +94,20 @@ def line_words(run: FollowedRun, line: Line) -> str:
 def culprit_words(row: Mapping[str, Any]) -> str:
     """A skipped step, or the one that a run stopped at, with its culprit."""
     verb = "stopped the run" if row.get("mode") == "stop" else "skipped"
-    told = f"step {row.get('step')}: {verb} at loss scale {row.get('loss_scale')}"
+    told = f"step {row.get('step')}: {verb} at loss scale {plain_number(row.get('loss_scale'))}"
     culprit = row.get("culprit")
     if not isinstance(culprit, Mapping):
         return f"{told}, no culprit found"
     told += f": {culprit.get('direction') or ''} {culprit.get('operation')}".replace(":  ", ": ")
     told += f" in {culprit.get('where')}, {culprit.get('kind')}"
     if culprit.get("fits_at") is not None:
-        told += f", fits at loss scale {culprit['fits_at']:g}"
+        told += f", fits at loss scale {plain_number(culprit['fits_at'])}"
     return told
+
+
+def plain_number(value: object) -> str:
+    """A loss scale as people write it: no fraction of zeros, no exponent."""
+    return f"{value:.10g}" if isinstance(value, int | float) else str(value)
 
 
 def _numbers(values: Mapping[str, float]) -> list[str]:
@@ -111,8 +116,16 @@ def _numbers(values: Mapping[str, float]) -> list[str]:
 
 
 def _charts(run: FollowedRun, width: int, height: int) -> RenderableType:
-    """The usual curves, as many beside each other as the terminal is wide."""
-    panels = [(field, points) for field, logs in run.panels().items() for points in logs.values()]
+    """The usual curves, as many beside each other as the terminal is wide.
+
+    Of a value that never changed the lines above and below tell all.
+    """
+    panels = [
+        (field, points)
+        for field, logs in run.panels().items()
+        for points in logs.values()
+        if len({value for _, value in points if math.isfinite(value)}) > 1
+    ]
     across = max(1, min(len(panels), width // _CHART))
     down = max(1, math.ceil(len(panels) / across))
     across = math.ceil(len(panels) / down) or 1  # rows equally full

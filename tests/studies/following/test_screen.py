@@ -11,7 +11,13 @@ from logged import EVALUATED, META, SKIPPED, trained, write_run
 from rich.console import Console
 
 from halftrack.studies.following.run import FollowedRun, read_run
-from halftrack.studies.following.screen import Screen, culprit_words, line_words, state_words
+from halftrack.studies.following.screen import (
+    Screen,
+    culprit_words,
+    line_words,
+    plain_number,
+    state_words,
+)
 
 
 def drawn(run: FollowedRun, width: int, height: int) -> list[str]:
@@ -41,9 +47,30 @@ def test_it_fits_the_terminal_and_has_all_in_it(run: FollowedRun, width: int, he
             "0.500 s/step",
         ),
         *("8.0 samples/s", "data 25%", "900 MB", "1 skipped", "head.fc", "ap50 0.5"),
-        *("grad_norm", "data_share"),
     ):
         assert words in screen
+
+
+def test_curves_are_drawn_of_what_changed(tmp_path: Path) -> None:
+    def charts(*rows: dict[str, object]) -> set[str]:
+        lines = drawn(read_run(write_run(tmp_path / "run", META, *rows, running=True)), 200, 50)
+        return {"loss", "lr", "loss_scale", "ap50"} & {
+            word for each in lines for word in _title(each)
+        }
+
+    assert charts(trained(2)) == set()
+    assert charts(trained(2), trained(4), EVALUATED) == {"loss"}
+    assert charts(SKIPPED, trained(2), trained(4)) == {"loss", "loss_scale"}
+
+
+def _title(line: str) -> list[str]:
+    """Names of the charts that begin in a line of the screen."""
+    return line.split() if line.startswith(" " * 9) else []
+
+
+def test_a_large_loss_scale_has_no_exponent() -> None:
+    assert plain_number(2.0**31) == "2147483648"
+    assert plain_number(0.5) == "0.5"
 
 
 def test_a_run_without_lines_is_shown_too(tmp_path: Path) -> None:
@@ -74,7 +101,7 @@ def test_a_log_that_stands_still_is_told(tmp_path: Path) -> None:
 def test_a_line_of_the_log_becomes_a_line_of_text(run: FollowedRun) -> None:
     skipped, first, *_, evaluated = run.log.lines
     assert line_words(run, skipped) == (
-        "step 1: skipped at loss scale 65536.0: backward addmm in head.fc, overflow, "
+        "step 1: skipped at loss scale 65536: backward addmm in head.fc, overflow, "
         "fits at loss scale 16384"
     )
     assert line_words(run, first) == (
@@ -86,4 +113,4 @@ def test_a_line_of_the_log_becomes_a_line_of_text(run: FollowedRun) -> None:
 
 def test_a_step_without_culprit_and_the_last_of_a_stopped_run_are_told() -> None:
     stop = {"mode": "stop", "step": 9, "loss_scale": 1.0, "culprit": None}
-    assert culprit_words(stop) == "step 9: stopped the run at loss scale 1.0, no culprit found"
+    assert culprit_words(stop) == "step 9: stopped the run at loss scale 1, no culprit found"
