@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,7 +39,8 @@ from halftrack.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-    from halftrack.data import VideoSource
+    from halftrack.recipes import Recipe
+    from halftrack.recipes.kinds.recipe import Box
     from halftrack.recipes.opened import Video
     from halftrack.report.track_video import TrackedVideo
 
@@ -99,6 +101,14 @@ def track(
     film: Annotated[
         bool, typer.Option(help="Write the film with boxes, ids and trails, or leave it out.")
     ] = True,
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--show",
+            help="Show the film in a window while it is made; q, Escape or closing the window "
+            "stops, and what was tracked so far is kept.",
+        ),
+    ] = False,
     show_errors: Annotated[
         Path | None,
         typer.Option(
@@ -147,26 +157,22 @@ def track(
     chosen.video_tracker(box)  # refuses a recipe that does not track, and a box it does not take
     if checkpoint is None and chosen.needs_checkpoint:
         raise UserError(f"--checkpoint is missing: {chosen.name} needs weights to track with")
-    from halftrack.recipes.opened import open_for
+    with _stoppable():
+        sources = _opened(chosen, found, box, detections)
+        chosen.check_checkpoint(checkpoint)
+        window = None
+        if show:
+            from halftrack.report.window import Window
 
-    def opened(video: Video) -> VideoSource:
-        return open_for(chosen, video, init_box_xyxy=box, detections=detections)
+            window = Window("halftrack track")
+        from halftrack.recipes.run import choose_device, open_model  # here: torch
+        from halftrack.report.track_video import track_video
 
-    # A camera or stream behind the first video waits for its turn: its frames do not wait.
-    sources = [
-        video if number and isinstance(video, str) else opened(video)
-        for number, video in enumerate(found)
-    ]
-    chosen.check_checkpoint(checkpoint)
-    from halftrack.recipes.run import choose_device, open_model  # here: torch
-    from halftrack.report.track_video import track_video
+        @cache
+        def load() -> nn.Module:
+            return open_model(chosen, checkpoint, choose_device(device), trust=trust)
 
-    @cache
-    def load() -> nn.Module:
-        return open_model(chosen, checkpoint, choose_device(device), trust=trust)
-
-    for video in sources:
-        try:
+        for done, video in enumerate(sources, start=1):
             with progress_bar("tracking") as progress:
                 tracked = track_video(
                     chosen,
@@ -176,12 +182,41 @@ def track(
                     load=load,
                     film=film,
                     show_errors=show_errors,
+                    window=window,
                     progress=progress,
                 )
-        except KeyboardInterrupt as stopped:
-            tell("\n".join(["stopped", *getattr(stopped, "__notes__", [])]))
-            raise typer.Exit(130) from None
-        _tell_result(tracked, chosen.text_format)
+            _tell_result(tracked, chosen.text_format)
+            if window is not None and window.closed:
+                if done < len(sources):
+                    tell(f"not tracked: {len(sources) - done} more videos")
+                break
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C ends the program with a line and what its notes say of files."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        tell("\n".join(["stopped", *getattr(stopped, "__notes__", [])]))
+        raise typer.Exit(130) from None
+
+
+def _opened(
+    recipe: Recipe, found: Sequence[Video], box: Box | None, detections: Path | None
+) -> list[Video]:
+    """The videos, opened: whatever is wrong with one is told before the first is tracked.
+
+    A camera or stream behind the first waits for its turn, since its frames do not wait.
+    """
+    from halftrack.recipes.opened import open_for
+
+    return [
+        video
+        if number and isinstance(video, str)
+        else open_for(recipe, video, init_box_xyxy=box, detections=detections)
+        for number, video in enumerate(found)
+    ]
 
 
 def _tell_result(tracked: TrackedVideo, text_format: str) -> None:

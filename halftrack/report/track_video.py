@@ -32,6 +32,7 @@ from halftrack.report.video import VideoWriter
 
 if TYPE_CHECKING:
     from halftrack.report.track_errors import ErrorPainter
+    from halftrack.report.window import Window
 
 __all__ = ["TrackedVideo", "track_video"]
 
@@ -73,6 +74,7 @@ def track_video(
     load: Callable[[], nn.Module] | None = None,
     film: bool = True,
     show_errors: Path | None = None,
+    window: Window | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> TrackedVideo:
     """Track a video and write ``<name>`` as ``.txt``, ``.jsonl``, ``.csv`` and ``.mp4``.
@@ -80,8 +82,8 @@ def track_video(
     The text is that of the recipe's benchmark: MOTChallenge, LaSOT or ImageNet VID. Tracks of
     another video of this name are never replaced: the files are numbered, with a note. Film, JSON
     lines and table keep the times of the frames, and so does MOTChallenge's text (in its last
-    column) where frames are not evenly spaced. Ctrl-C ends a live video, whose files are then
-    complete.
+    column) where frames are not evenly spaced. Ctrl-C ends a live video, and closing the window any
+    video; its files are then complete.
 
     Args:
         recipe: a recipe that tracks all objects, one of single-object tracking, or SELSA.
@@ -97,6 +99,7 @@ def track_video(
         film: write the mp4 too.
         show_errors: the video's gt.txt: errors are painted into the film, and the ten worst moments
             are written as ``<name>_errors/<frame>.png``.
+        window: shows the film too, while it is made.
         progress: called after each frame with (frames done, frames in all or None).
 
     Raises:
@@ -131,13 +134,17 @@ def track_video(
     name = claim_name(out, source.name, source.origin, _ENDINGS)
     if name != source.name:
         notes.append(f"{out} holds another video's {source.name}: files are called {name}")
-    with _Files(out / name, recipe, source, film=film, painter=painter) as files, closing(steps):
+    written = _Files(out / name, recipe, source, film=film, painter=painter, window=window)
+    with written as files, closing(steps):
         start = time.perf_counter()
         with suppress(KeyboardInterrupt) if source.live else nullcontext():
             for each, tracks in steps:
                 files.write(each, tracks)
                 if progress is not None:
                     progress(files.frames, source.num_frames)
+                if window is not None and window.closed:
+                    notes.append(f"{source.name}: the window was closed at frame {files.frames}")
+                    break
         seconds = time.perf_counter() - start
     return TrackedVideo(
         name=name,
@@ -161,6 +168,7 @@ class _Files:
         *,
         film: bool,
         painter: ErrorPainter | None,
+        window: Window | None,
     ) -> None:
         names: Sequence[str] = getattr(recipe.data, "class_names", ())
         text, lines, table, mp4 = (stem.with_name(stem.name + ending) for ending in _ENDINGS)
@@ -175,6 +183,7 @@ class _Files:
         self._varying = source.varying_rate
         self._trails = Trails()
         self._painter = painter
+        self._window, self._aspect = window, source.pixel_aspect
         self._film = None
         if film:
             self._film = VideoWriter(
@@ -203,12 +212,14 @@ class _Files:
         self._text.write(self.frames, tracks, each.time if self._varying else None)
         for table in self._tables:
             table.write(self.frames, tracks, each.time)
-        if self._film is not None or self._painter is not None:
+        if any(each is not None for each in (self._film, self._painter, self._window)):
             picture = self._picture(each, tracks)
             if self._painter is not None:
                 self._painter.paint(self.frames, tracks, picture)
             if self._film is not None:
                 self._film.write(picture, each.time)
+            if self._window is not None:
+                self._window.show(picture, self._aspect)
         followed = tracks.ids >= 0
         self.ids.update(tracks.ids[followed].tolist())
         self.detections += int((~followed).sum())

@@ -171,3 +171,30 @@ def test_errors_are_listed_with_a_picture_of_each_moment(tmp_path: Path, film: b
     (line,) = done.worst
     assert line.startswith("1 errors in a second, most in frame 2: 1 missed, 0 false, 0 switched")
     assert Path(line.rpartition(": ")[2]).is_file()
+
+
+class ClosedAt:
+    """A window that its user closes at a frame."""
+
+    closed = False
+
+    def __init__(self, frame: int) -> None:
+        self.frame = frame
+        self.shown: list[tuple[int, int]] = []
+
+    def show(self, picture: Image.Image, pixel_aspect: Fraction) -> None:
+        self.shown.append(picture.size)
+        self.closed = len(self.shown) == self.frame
+
+
+@pytest.mark.parametrize("film", [True, False])
+def test_closing_the_window_ends_a_video_with_complete_files(tmp_path: Path, film: bool) -> None:
+    write_film(tmp_path / "clip.mp4", [0, 40, 80, 120])
+    window = ClosedAt(2)
+    done = track_video(RECIPE, tmp_path / "clip.mp4", tmp_path / "out", film=film, window=window)
+    assert window.shown == [(128, 96)] * 2
+    assert done.notes == ("clip: the window was closed at frame 2",)
+    assert lines(tmp_path / "out/clip.jsonl") == done.frames == 2
+    if film:
+        assert len(list(open_video(tmp_path / "out/clip.mp4"))) == 2
+    assert not list((tmp_path / "out").glob("*.partial"))
