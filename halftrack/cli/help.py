@@ -21,7 +21,7 @@ GROUPS = {
         "data_changed", "resume_from", "task", "full", "fields", "trials", "metric", "sampler",
         "cache_size"),
     "Output": ("out", "form", "half", "keys", "table", "once", "tensorboard", "wandb", "film",
-        "show_errors", "overwrite", "as_json"),
+        "show", "show_errors", "overwrite", "as_json"),
 }  # fmt: skip
 """Headings, and the parameters that stand beneath each."""
 

@@ -188,7 +188,7 @@ def track(
             _tell_result(tracked, chosen.text_format)
             if window is not None and window.closed:
                 if done < len(sources):
-                    tell(f"not tracked: {len(sources) - done} more videos")
+                    tell(f"videos left out: {len(sources) - done}")
                 break
 
 

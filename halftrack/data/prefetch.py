@@ -14,8 +14,9 @@ from typing import Protocol, TypeVar
 
 from halftrack.data.problems import DataError, OnBadSample, Problem, SkipLedger
 
-__all__ = ["passes", "read_ahead"]
+__all__ = ["ahead_of", "passes", "read_ahead"]
 
+ItemT = TypeVar("ItemT")
 Key = TypeVar("Key")
 Item = TypeVar("Item")
 
@@ -79,6 +80,21 @@ def _results(
             yield waiting.popleft().result
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def ahead_of(items: Generator[ItemT], count: int) -> Iterator[ItemT]:
+    """The same items; the next ``count`` are made in a thread meanwhile."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
+        waiting = deque(pool.submit(next, items, None) for _ in range(count))
+        try:
+            while (item := waiting.popleft().result()) is not None:
+                yield item
+                del item  # else it would outlive the wait for the next one
+                waiting.append(pool.submit(next, items, None))
+        finally:
+            for future in waiting:
+                future.cancel()
+            pool.submit(items.close).result()  # in the thread: it may be inside an item just now
 
 
 def passes(frames: Iterable[SizedT], most: int) -> Iterator[list[SizedT]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -110,16 +110,22 @@ def read_video_facts(path: Path, allowed: str) -> VideoFacts:
         )
 
 
-def decode_video(path: Path, allowed: str) -> Generator[Picture]:
-    """The frames of a video file, turned and mirrored as players show them.
+def decode_video(
+    path: Path, allowed: str, wanted: Collection[int] | None = None
+) -> Generator[Picture]:
+    """The frames of a video file, or those at some positions, as players show them.
+
+    Frames before a wanted one are decoded, but not turned into pictures, which takes longer.
 
     Raises:
         DataError: at the first frame that is damaged, and behind the last one if the file ends
             before the end that it states.
     """
+    stop = None if wanted is None else max(wanted, default=-1) + 1
     with closing(_decoded(path, allowed)) as frames:
-        for frame, time in frames:
-            yield shown_picture(frame, time)
+        for index, (frame, time) in enumerate(itertools.islice(frames, stop)):
+            if wanted is None or index in wanted:
+                yield shown_picture(frame, time)
 
 
 def _first_shown(path: Path, allowed: str) -> tuple[tuple[int, int], bool]:

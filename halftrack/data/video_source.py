@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from halftrack.data.annotated_image import load_annotated_image, require_size
 from halftrack.data.files import PICTURE_ENDINGS, file_name, is_clutter
 from halftrack.data.image_header import header_of, orientation, read_bytes, read_header
+from halftrack.data.prefetch import ahead_of
 from halftrack.data.problems import DataError
 from halftrack.data.tables.seqinfo import SeqInfo, read_seqinfo
 from halftrack.data.video_file import Picture, decode_video, read_video_facts
@@ -34,8 +33,6 @@ _ALLOWED = (
     f"allowed are a video file, a folder of {', '.join(PICTURE_ENDINGS)} frames and a MOT sequence "
     "folder (seqinfo.ini and the images beside it)"
 )
-
-ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +70,8 @@ class VideoSource:
     """Greatest long and short side at network size; None leaves frames at their original size."""
     pictures: Callable[[], Generator[Picture]]
     """Starts decoding at the first frame, one frame at a time."""
+    pictures_at: Callable[[Sequence[int]], Generator[Picture]] | None = None
+    """Decodes the frames at rising positions, passing over others; None for a live video."""
     pixel_aspect: Fraction = Fraction(1)
     """Width of a pixel over its height, where the source says that pixels are not square."""
     varying_rate: bool = False
@@ -92,14 +91,27 @@ class VideoSource:
         Raises:
             DataError: at a frame that cannot be decoded or is not of the first one's size.
         """
-        return _ahead(self._frames(), self.ahead)
+        return ahead_of(self._frames(enumerate(self.pictures())), self.ahead)
 
-    def _frames(self) -> Generator[SourceFrame]:
+    def at(self, positions: Collection[int]) -> Iterator[SourceFrame]:
+        """The frames at some positions, in order and each once; those beyond the end are missing.
+
+        Images between them are not read, and the frames of a film are decoded and no more.
+
+        Raises:
+            DataError: as of all frames.
+        """
+        assert self.pictures_at is not None, f"{self.name} is live"
+        rising = sorted(set(positions))
+        pictures = zip(rising, self.pictures_at(rising), strict=False)  # some lie beyond the end
+        return ahead_of(self._frames(pictures), self.ahead)
+
+    def _frames(self, pictures: Iterable[tuple[int, Picture]]) -> Generator[SourceFrame]:
         import torch  # here: what is wrong with a video is told without it
 
         from halftrack.data.images import prepare_image
 
-        for index, picture in enumerate(self.pictures()):
+        for index, picture in pictures:
             image = picture.image
             sample_id = f"{self.name}/{index:06d}"
             if image.shape[1:] != self.size:
@@ -180,6 +192,7 @@ def _of_images(files: list[Path], origin: Path, name: str) -> VideoSource:
         size=_upright_size(files[0]),
         num_frames=len(files),
         pictures=lambda: _load(files),
+        pictures_at=lambda wanted: _load([files[each] for each in wanted if each < len(files)]),
     )
 
 
@@ -211,7 +224,8 @@ def _read_sequence(folder: Path) -> VideoSource:
         size=size,
         num_frames=len(files),
         notes=notes,
-        pictures=lambda: _load_sequence(files, info),
+        pictures=lambda: _load_sequence(files, info, range(len(files))),
+        pictures_at=lambda wanted: _load_sequence(files, info, wanted),
     )
 
 
@@ -257,15 +271,17 @@ def _load(files: list[Path]) -> Generator[Picture]:
         yield Picture(load_image(path, upright=True), None)
 
 
-def _load_sequence(files: list[Path], info: SeqInfo) -> Generator[Picture]:
+def _load_sequence(files: list[Path], info: SeqInfo, wanted: Iterable[int]) -> Generator[Picture]:
     """As stored, since ground truth counts these pixels."""
     from halftrack.data.images import load_image
 
-    for index, path in enumerate(files):
+    for index in wanted:
+        if index >= len(files):
+            return
         if info.size is None:
-            image = load_image(path)
+            image = load_image(files[index])
         else:
-            image = load_annotated_image(path, info.size, source="seqinfo.ini")
+            image = load_annotated_image(files[index], info.size, source="seqinfo.ini")
         yield Picture(image, None if info.frame_rate is None else index / info.frame_rate)
 
 
@@ -283,22 +299,8 @@ def _read_file(path: Path) -> VideoSource:
         varying_rate=facts.varying_rate,
         notes=facts.notes,
         pictures=lambda: decode_video(path, _ALLOWED),
+        pictures_at=lambda wanted: decode_video(path, _ALLOWED, wanted),
     )
-
-
-def _ahead(items: Generator[ItemT], count: int) -> Iterator[ItemT]:
-    """The same items; the next ``count`` are made in a thread meanwhile."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode") as pool:
-        waiting = deque(pool.submit(next, items, None) for _ in range(count))
-        try:
-            while (item := waiting.popleft().result()) is not None:
-                yield item
-                del item  # else it would outlive the wait for the next one
-                waiting.append(pool.submit(next, items, None))
-        finally:
-            for future in waiting:
-                future.cancel()
-            pool.submit(items.close).result()  # in the thread: it may be inside an item just now
 
 
 def _by(size: tuple[int, ...]) -> str:

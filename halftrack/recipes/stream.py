@@ -72,7 +72,7 @@ def track(
     source = open_for(recipe, source, init_box_xyxy=init_box_xyxy, detections=detections)
     if not source.live:
         with closing(source.pictures()) as pictures:
-            next(pictures)  # damage is told before the weights are read
+            next(pictures, None)  # damage is told before the weights are read
     if load is None:
         load = partial(open_model, recipe, checkpoint, choose_device(device), trust=trust)
     model = load()

@@ -90,7 +90,7 @@ def test_closing_the_window_ends_all_videos(
     told = capsys.readouterr().out
     assert "street: the window was closed at frame 1" in told
     assert " detections in 1 frames, " in told
-    assert told.endswith("not tracked: 1 more videos\n")
+    assert told.endswith("videos left out: 1\n")
 
 
 def test_without_a_window_nothing_is_computed(

@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from halftrack.data import DataError, images, open_video
+from halftrack.data import DataError, images, open_video, video_file
 from halftrack.data.images import prepare_frame
+from halftrack.data.video_file import Picture
 
 SIZE = (96, 128)
 GROUND, SQUARE = (200, 30, 60), (30, 180, 90)
@@ -290,6 +291,61 @@ def test_as_many_frames_as_asked_for_are_decoded_ahead(
     assert all(decoded.acquire(timeout=60) for _ in range(ahead))
     assert next(frames).frame.frame_index == 1
     del frames
+
+
+@pytest.mark.parametrize("kind", ["film", "folder", "sequence", "image"])
+@pytest.mark.parametrize("positions", [(0, 5, 11), (11, 2, 2), (3, 400), (), (400,)])
+def test_some_frames_are_those_of_the_whole_video(
+    film: Path, tmp_path: Path, kind: str, positions: tuple[int, ...]
+) -> None:
+    place = film
+    if kind != "film":
+        place = tmp_path / "clip"
+        write_images(place / "img1", [f"{number}.png" for number in range(12)])
+    if kind == "sequence":
+        (place / "seqinfo.ini").write_text("[Sequence]\nimDir=img1\nframeRate=7\nseqLength=12\n")
+    elif kind != "film":
+        place = place / "img1" / ("3.png" if kind == "image" else "")
+    video = open_video(place, image_scale=(64, 40))
+    every = list(video)
+    some = list(video.at(positions))
+    assert [each.frame.frame_index for each in some] == [
+        index for index in sorted(set(positions)) if index < len(every)
+    ]
+    for each in some:
+        same = every[each.frame.frame_index]
+        assert torch.equal(each.image, same.image)
+        assert torch.equal(each.frame.image, same.frame.image)
+        assert (each.time, each.frame.sample_id) == (same.time, same.frame.sample_id)
+
+
+def test_images_between_those_asked_for_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def load(path: Path, *, upright: bool) -> Tensor:
+        read.append(path.name)
+        return torch.zeros((3, 8, 8), dtype=torch.uint8)
+
+    write_images(tmp_path, [f"{number}.png" for number in range(50)], size=(8, 8))
+    monkeypatch.setattr(images, "load_image", load)
+    assert len(list(open_video(tmp_path).at((0, 20, 49)))) == 3
+    assert read == ["0.png", "20.png", "49.png"]
+
+
+def test_frames_of_a_film_between_those_asked_for_become_no_pictures(
+    film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[float | None] = []
+
+    def shown(frame: av.VideoFrame, time: float | None) -> Picture:
+        made.append(time)
+        return Picture(torch.zeros((3, *SIZE), dtype=torch.uint8), time)
+
+    monkeypatch.setattr(video_file, "shown_picture", shown)
+    assert len(list(open_video(film).at((2, 7)))) == 2
+    assert made == pytest.approx([2 / 25, 7 / 25])
 
 
 @pytest.mark.parametrize("turned", [3, 6, 8])

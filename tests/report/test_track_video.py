@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from halftrack.data import VideoSource, open_video
 from halftrack.frames import Tracks
@@ -112,7 +113,9 @@ def test_pictures_of_a_folder_are_one_video_named_by_it(tmp_path: Path) -> None:
     assert (done.name, done.frames) == ("street", 2)
 
 
-def test_ctrl_c_ends_a_live_video_with_complete_files(tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_live_video_with_complete_files_and_its_notes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     write_film(tmp_path / "clip.mp4", [0, 40, 80, 120])
     source = open_video(tmp_path / "clip.mp4")
 
@@ -120,9 +123,19 @@ def test_ctrl_c_ends_a_live_video_with_complete_files(tmp_path: Path) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
+    def track(
+        _: object, source: VideoSource, *, say: Callable[[str], None], **how: object
+    ) -> Iterator[tuple[object, Tracks]]:
+        try:
+            for each in source:
+                yield each, NO_TRACKS
+        finally:
+            say("frames were dropped")
+
+    monkeypatch.setattr(module, "track", track)
     live = replace(source, live=True, num_frames=None)
     done = track_video(RECIPE, live, tmp_path / "live", progress=told)
-    assert done.frames == 2
+    assert (done.frames, done.notes) == (2, ("frames were dropped",))
     assert all(file.is_file() for file in done.files)
     with pytest.raises(KeyboardInterrupt):
         track_video(RECIPE, source, tmp_path / "file", progress=told)
@@ -160,6 +173,35 @@ def test_detections_are_counted_and_only_good_ones_drawn(
     first = next(iter(open_video(tmp_path / "out/clip.mp4"))).image
     assert first[:, 20:60, 8:52].max() > 100
     assert first[:, 24:60, 60:100].max() < 60
+
+
+@pytest.mark.parametrize("classes", [("car", "person"), ("car",)])
+def test_a_tracker_of_several_classes_names_them_in_film_and_table(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, classes: tuple[str, ...]
+) -> None:
+    write_film(tmp_path / "clip.mp4", [0])
+    found = Tracks(
+        ids=torch.tensor([7]),
+        boxes_xyxy=torch.tensor([[10.0, 20, 50, 60]]),
+        scores=torch.tensor([0.9]),
+        labels=torch.tensor([len(classes) - 1]),
+    )
+    named: list[object] = []
+
+    def draw(image: Tensor, tracks: Tracks, **how: object) -> Image.Image:
+        named.append(how["class_names"])
+        return Image.new("RGB", (128, 96))
+
+    def track(_: object, source: VideoSource, **how: object) -> Iterator[tuple[object, Tracks]]:
+        for each in source:
+            yield each, found
+
+    monkeypatch.setattr(module, "track", track)
+    monkeypatch.setattr(module, "draw_tracks", draw)
+    recipe = RECIPE.with_classes(classes, None)
+    track_video(recipe, tmp_path / "clip.mp4", tmp_path / "out")
+    assert named == [classes if len(classes) > 1 else None]  # one class alone needs no word
+    assert (tmp_path / "out/clip.csv").read_text().splitlines()[1].endswith(f",{classes[-1]}")
 
 
 @pytest.mark.parametrize("film", [True, False])

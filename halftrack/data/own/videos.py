@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -140,7 +138,7 @@ def _of_index(index: VideoIndex, stills: str = "stills") -> Iterator[OwnVideo]:
 def _of_sequence(sequence: MotSequence) -> OwnVideo:
     def images(positions: Sequence[int]) -> Iterator[Tensor]:
         if sequence.folder.is_file():  # a film: one frame after the other
-            return _decoded(sequence.folder, positions)
+            return (each.image for each in open_video(sequence.folder).at(positions))
         paths = (sequence.path(sequence.frame_numbers[position]) for position in positions)
         return map(load_image, paths)
 
@@ -158,12 +156,6 @@ def _of_sequence(sequence: MotSequence) -> OwnVideo:
         truth=truth,
         frame_rate=sequence.frame_rate,
     )
-
-
-def _decoded(film: Path, positions: Sequence[int]) -> Iterator[Tensor]:
-    wanted = set(positions)
-    pictures = islice(open_video(film).pictures(), max(wanted, default=-1) + 1)
-    return (each.image for place, each in enumerate(pictures) if place in wanted)
 
 
 def _of_target(sequence: SotSequence) -> OwnVideo:

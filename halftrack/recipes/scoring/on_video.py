@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -73,9 +72,5 @@ class DetectorOnVideo:
         """The reference frames; what a container says of its length may be too much."""
         length = source.num_frames or sum(1 for _ in source.pictures())
         wanted = adaptive_stride(length, num_references=self._references)
-        frames = {
-            each.frame.frame_index: each.frame
-            for each in islice(source, wanted[-1] + 1)
-            if each.frame.frame_index in wanted
-        }
+        frames = {each.frame.frame_index: each.frame for each in source.at(wanted)}
         return [frames[index] for index in wanted if index in frames]
