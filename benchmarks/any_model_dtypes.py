@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import torch
 from any_model_cases import Case
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from halftrack.precision import Precision
-from halftrack.rehearsing.gpu_dtypes import Dtypes, dtypes_by_module
+from halftrack.rehearsing.gpu_dtypes import Dtypes, dtypes_by_module, note_dtypes
 
 __all__ = ["dtypes_of_both"]
 
@@ -36,11 +34,8 @@ def dtypes_of_both(
 ) -> tuple[Dtypes, Dtypes]:
     """The dtypes of each module's results, by path: rehearsed, and on a GPU."""
     step = case.compared or case.step
-    rehearsed: Dtypes = {}
     noted, copied = Noted(), copy.deepcopy(model)  # some keep what they read in their first pass
-    for path, module in copied.named_modules():
-        if not isinstance(module, torch.jit.ScriptModule):
-            module.register_forward_hook(partial(saw, rehearsed, path))
+    rehearsed = note_dtypes(copied)
     with precision.arithmetic("cpu"), precision.autocast("cpu"), noted:
         step(copied, batch)
 
@@ -58,11 +53,6 @@ def dtypes_of_both(
     answered.end()
     scripted = [p for p, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
     return rehearsed, {path: gpu[path] for path in gpu if path not in scripted}
-
-
-def saw(found: Dtypes, path: str, module: nn.Module, given: Any, result: Any) -> None:
-    tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-    found.setdefault(path, []).extend(tensor.dtype for tensor in tensors)
 
 
 class Noted(TorchDispatchMode):

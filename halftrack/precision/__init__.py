@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     )
     from halftrack.precision.memory import LiveBytes
     from halftrack.precision.policy import Precision, fp32_island, remove_islands
-    from halftrack.precision.ranges import RangeMeter, Ranges
+    from halftrack.precision.range_meter import RangeMeter
+    from halftrack.precision.ranges import Ranges
     from halftrack.precision.rerun import find_culprit
     from halftrack.precision.shapes import ShapesOnly
     from halftrack.precision.step import NonFiniteGradientError, StepReport, optimizer_step
@@ -70,7 +71,7 @@ _FILES = {
     "Precision": "policy",
     "fp32_island": "policy",
     "remove_islands": "policy",
-    "RangeMeter": "ranges",
+    "RangeMeter": "range_meter",
     "Ranges": "ranges",
     "find_culprit": "rerun",
     "ShapesOnly": "shapes",

@@ -7,7 +7,7 @@ of them arose, on what it was made from, and on the loss scale.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from halftrack.precision.nonfinite import Direction, Kind
 from halftrack.precision.sites import OUTERMOST
 
-__all__ = ["Culprit"]
+__all__ = ["Culprit", "of_targets"]
 
 _HANDED_IN = ("batch", "parameter", "buffer")
 
@@ -130,3 +130,19 @@ class Culprit:
         if self.where == OUTERMOST:
             return "no loss scale helps; compute it within fp32_island"
         return f"no loss scale helps; keep {self.where} in fp32 (precision.keep_fp32)"
+
+
+def of_targets(found: Culprit, batch: Any) -> Culprit:
+    """The culprit, or the batch's targets where it knows that some cannot be learned.
+
+    ``faulty_targets()`` of a batch names samples whose box has no area or is not finite: the
+    logarithm of its size is not finite, wherever a loss takes it.
+    """
+    faulty: Callable[[], tuple[str, ...]] | None = getattr(batch, "faulty_targets", None)
+    samples = faulty() if faulty is not None else ()
+    too_large = found.kind == "overflow" and found.magnitude is not None
+    if not samples or too_large or found.operation in ("parameter", "buffer", "norm"):
+        return found
+    return dataclasses.replace(
+        found, operation="target", direction=None, kind="NaN", bad_samples=samples, fits_at=None
+    )

@@ -10,12 +10,15 @@ from typing import Any, TypeGuard, TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["HALF", "call_in_fp32", "is_half", "is_plain", "widen"]
+__all__ = ["FP16_OVERFLOWS", "HALF", "call_in_fp32", "is_half", "is_plain", "widen"]
 
 R = TypeVar("R")
 
 HALF = (torch.float16, torch.bfloat16)
 """The types that count as half precision."""
+FP16_OVERFLOWS = 65520.0
+"""The least magnitude that fp16 rounds to infinity: halfway from its largest number, 65504, to what
+would be the next."""
 
 _PLAIN = (Tensor, nn.Parameter)
 _accelerator = torch.accelerator.current_accelerator()

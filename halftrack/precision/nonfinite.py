@@ -48,20 +48,22 @@ class Event:
     """Path of the module that computed it, "" for the outermost; or the name of the tensor."""
     operation: str
     """Name of the op in the forward pass; or ``batch``, ``parameter``, ``buffer``, ``constant``."""
-    direction: Direction | None
-    """``forward``, ``backward``, or None for what was handed in."""
     kind: Kind
     """Kind of the non-finite value, as in ``Culprit.kind``."""
-    parents: tuple[Event, ...]
-    """The non-finite inputs."""
-    deliberate: bool
-    """True for an infinity from a constant, such as a mask: no fault unless it becomes NaN."""
     dtype: torch.dtype
     """The result's dtype."""
     samples: tuple[str, ...]
     """Samples that hold non-finite values, if the first dimension is the batch; else empty."""
-    magnitude: float | None
+    direction: Direction | None = None
+    """``forward``, ``backward``, or None for what was handed in."""
+    parents: tuple[Event, ...] = ()
+    """The non-finite inputs."""
+    deliberate: bool = False
+    """True for an infinity from a constant, such as a mask: no fault unless it becomes NaN."""
+    magnitude: float | None = None
     """Largest lost value, computed again in a wider type; None if that fails."""
+    node: int | None = None
+    """Sequence number of the autograd node that made it in the backward pass; None of all else."""
 
 
 class NonFiniteTrace(TorchDispatchMode):
@@ -175,6 +177,7 @@ class NonFiniteTrace(TorchDispatchMode):
     ) -> None:
         """Record one event for the non-finite results of an op."""
         direction: Direction = "backward" if site is None else "forward"
+        node = None if site is not None else torch._C._current_autograd_node()
         module, operation = self._sites.of_backward(name) if site is None else site
         parents = tuple(
             self._event_of(tensor, value)
@@ -204,14 +207,14 @@ class NonFiniteTrace(TorchDispatchMode):
             deliberate=deliberate,
             samples=self._samples(lost[0]),
             magnitude=magnitude,
+            node=None if node is None else node._sequence_nr(),
         )
         for each in lost:
             self._remember(each, event)
 
     def _event(self, tensor: Tensor, **fields: Any) -> Event:
         self._count += 1
-        nothing = {"direction": None, "parents": (), "deliberate": False, "magnitude": None}
-        return Event(number=self._count, dtype=tensor.dtype, **(nothing | fields))
+        return Event(number=self._count, dtype=tensor.dtype, **fields)
 
     def _remember(self, tensor: Tensor, event: Event) -> None:
         storage = tensor.untyped_storage()

@@ -1,8 +1,7 @@
-"""Search for the cause of a skipped step: it is run again under a trace."""
+"""Search for the cause of a step that is not finite: it is run again under a trace."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -35,7 +34,7 @@ def find_culprit(
     device: torch.device | str,
     parameters: Iterable[Tensor] | None = None,
 ) -> Culprit | None:
-    """Run a skipped step again and find why its gradients are not finite.
+    """Run a step again and find why its gradients, or its loss, are not finite.
 
     The model is left as it was: buffers, gradients, random numbers. It costs a few steps' time::
 
@@ -58,10 +57,11 @@ def find_culprit(
             optimizers'; all of the model's if left out.
 
     Returns:
-        The culprit, or None if the gradients are finite this time. If computing a loss ends with an
-        exception after a tensor was not finite, it is the ``raised`` of the culprit.
+        The culprit, or None if gradients and losses are finite this time. Of finite gradients and
+        a loss that is not, as of a step that was taken, it is the loss's. If computing a loss ends
+        with an exception after a tensor was not finite, it is the ``raised`` of the culprit.
     """
-    device, faulty = torch.device(device), list[TracedPass]()
+    device, bad = torch.device(device), list[TracedPass]()
     learned = list(model.parameters() if parameters is None else parameters)
     with _left_as_it_was(model, device):
         for batch in batches:
@@ -71,13 +71,12 @@ def find_culprit(
             try:
                 again.forward(batch, losses)
             except LossRaisedError as error:
-                return first_culprit(faulty) or error.culprit
+                return first_culprit(bad, error.culprit)
             if not again.backward():
-                faulty.append(again)
+                bad.append(again)
                 again.take_gradients()
-        found = first_culprit(faulty)
-        if found is not None:
-            return _of_targets(found, faulty[0].batch)
+            elif again.is_blind:
+                bad.append(again)
         deciding = {id(parameter) for parameter in learned}
         named = {
             name: parameter.grad
@@ -85,23 +84,7 @@ def find_culprit(
             if parameter.grad is not None and id(parameter) in deciding
         }
         samples = tuple(name for batch in batches for name in sample_names(batch))
-        return norm_overflow(named, loss_scale, samples)
-
-
-def _of_targets(found: Culprit, batch: Any) -> Culprit:
-    """The culprit, or the batch's targets where it knows that some cannot be learned.
-
-    ``faulty_targets()`` of a batch names samples whose box has no area or is not finite: the
-    logarithm of its size is not finite, wherever a loss takes it.
-    """
-    faulty: Callable[[], tuple[str, ...]] | None = getattr(batch, "faulty_targets", None)
-    samples = faulty() if faulty is not None else ()
-    too_large = found.kind == "overflow" and found.magnitude is not None
-    if not samples or too_large or found.operation in ("parameter", "buffer", "norm"):
-        return found
-    return dataclasses.replace(
-        found, operation="target", direction=None, kind="NaN", bad_samples=samples, fits_at=None
-    )
+        return first_culprit(bad, norm_overflow(named, loss_scale, samples))
 
 
 @contextmanager

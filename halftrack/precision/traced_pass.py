@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from halftrack.precision.batches import named_tensors, sample_names
-from halftrack.precision.culprit import Culprit
-from halftrack.precision.dtypes import widen
+from halftrack.precision.culprit import Culprit, of_targets
+from halftrack.precision.dtypes import FP16_OVERFLOWS, widen
 from halftrack.precision.losses import loss_terms
 from halftrack.precision.nonfinite import Event, NonFiniteTrace
 from halftrack.precision.ops import is_finite
@@ -32,8 +32,6 @@ __all__ = [
     "norm_overflow",
 ]
 
-# Halfway between 65504, the largest finite half, and what would be the next: it rounds to infinity.
-_HALF_LIMIT = 65520.0
 _LEAST_SCALE = 2.0**-24
 
 
@@ -100,19 +98,24 @@ class TracedPass:
         self._event = self._backward(list(self.terms.values()), self._loss_scale)
         return self._event is None
 
+    @property
+    def is_blind(self) -> bool:
+        """True if the gradients are finite and the loss is not: a step is taken all the same."""
+        return self._event is None and not all(map(is_finite, self.terms.values()))
+
     def culprit(self) -> Culprit | None:
         """The first fault, found by further backward passes; None if gradients and loss are finite.
 
         The gradients are left as they are.
         """
-        event = self._event
-        if event is None:  # a loss may be infinite and its gradient finite
-            event = self._trace.origin(self.terms.values())
-            return None if event is None else self._told(event)
+        event = self._event or self._trace.origin(self.terms.values())
+        if event is None:
+            return None
         with _gradients_put_back(self._parameters()):
             own = fitting_scale(event, self._loss_scale)
             fits_at = None if own is None else self._largest_scale(own)
-            return self._told(event, loss_term=self._blamed_term(event), fits_at=fits_at)
+            found = self._told(event, loss_term=self._blamed_term(event), fits_at=fits_at)
+        return of_targets(found, self.batch)
 
     def largest_scale(self, start: float) -> float | None:
         """The largest loss scale up to ``start`` at which the gradients are finite, by octaves.
@@ -199,8 +202,20 @@ def hand_in_weights(trace: NonFiniteTrace, model: nn.Module) -> None:
         trace.hand_in(buffer, name, "buffer", samples=())
 
 
-def first_culprit(passes: Sequence[TracedPass]) -> Culprit | None:
-    """The culprit of the first of a step's passes with one, at the scale that all of them fit."""
+def first_culprit(passes: Sequence[TracedPass], otherwise: Culprit | None) -> Culprit | None:
+    """The culprit of a step: of its gradients, else another one, else of a loss.
+
+    Args:
+        passes: those of the step whose gradients or loss are not finite, in order.
+        otherwise: the culprit where each gradient is finite, such as ``norm_overflow`` finds.
+    """
+    blind = [each for each in passes if each.is_blind]
+    faulty = [each for each in passes if not each.is_blind]
+    return _of_all(faulty) or otherwise or _of_all(blind)
+
+
+def _of_all(passes: Sequence[TracedPass]) -> Culprit | None:
+    """The culprit of the first of some passes with one, at the scale that all of them fit."""
     found: Culprit | None = None
     for each in passes:
         if found is None:
@@ -242,7 +257,7 @@ def fitting_scale(event: Event, loss_scale: float) -> float | None:
     """Largest power of two at which what overflowed at this scale does not, or None."""
     if event.direction != "backward" or event.kind != "overflow" or not event.magnitude:
         return None
-    limit = _HALF_LIMIT if event.dtype == torch.float16 else torch.finfo(event.dtype).max
+    limit = FP16_OVERFLOWS if event.dtype == torch.float16 else torch.finfo(event.dtype).max
     # Gradients grow with the scale: the largest power of two that stays below the limit.
     return float(2.0 ** (math.ceil(math.log2(limit / event.magnitude * loss_scale)) - 1))
 

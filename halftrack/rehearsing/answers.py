@@ -81,7 +81,7 @@ def _on_ranges(findings: Findings) -> Answer:
     words = [_forward(findings), *_backward(findings)]
     changes = tuple(
         f"{path or OUTERMOST} gives values that are not finite, which no gradient shows: look at "
-        "its weights, which may overflow in their cast to half, and at what it is given"
+        "its weights and at what it is given"
         for path in _hidden(findings)[:1]
     )
     advice, scale = findings.advice, findings.precision.loss_scale
@@ -276,7 +276,7 @@ def _on_memory(findings: Findings) -> Answer:
 def _overflowing(findings: Findings) -> tuple[str, ...]:
     """Modules that made an infinity of a finite value in the forward pass."""
     by_range = [path for path, h in findings.ranges.activations.items() if h.becomes_inf()]
-    # A weight that overflows in its cast is no activation: only the trace sees it.
+    # Of steps that were not measured only the trace knows.
     by_trace = [
         "" if culprit.where == OUTERMOST else culprit.where
         for culprit in findings.culprits

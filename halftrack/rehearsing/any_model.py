@@ -122,11 +122,8 @@ def rehearse(
     found = replace(
         found,
         notes=tuple(notes),
-        steps=tuple(run.measured.steps),
-        sampled=tuple(run.measured.sampled),
-        ranges=run.measured.ranges,
-        called=run.measured.called,
         search=_Search(step, seen, model, optimizers),
+        **run.measured.findings,
     )
     if not memory:
         found = replace(found, no_memory="It was not asked for (memory=False).")

@@ -15,15 +15,16 @@ from halftrack.precision import Precision, ShapesOnly
 from halftrack.rehearsing.planned import without_values
 from halftrack.rehearsing.trained_step import Step
 
-__all__ = ["dtypes_by_module"]
+__all__ = ["Dtypes", "dtypes_by_module", "note_dtypes"]
 
 Dtypes = dict[str, list[torch.dtype]]
+"""Dtypes of each module's results, by path, in the order of the calls."""
 
 
 def dtypes_by_module(
     step: Step, batch: Any, *, model: nn.Module, precision: Precision, device: str
 ) -> Dtypes:
-    """The dtypes of each module's results in a forward pass, by path, in the order of the calls.
+    """The dtypes of each module's results in a forward pass.
 
     The pass is taken on shapes alone. On the device ``cuda`` PyTorch's own autocast decides, and no
     GPU is needed; on ``cpu`` it is rehearsed.
@@ -40,23 +41,30 @@ def dtypes_by_module(
     """
     shapes = ShapesOnly()
     copied, _ = without_values(shapes, model, (), device=device)
-    found: Dtypes = {}
-
-    def saw(path: str, module: nn.Module, given: Any, result: Any) -> None:
-        tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        found.setdefault(path, []).extend(tensor.dtype for tensor in tensors)
+    found = note_dtypes(copied)
 
     def moved(value: Any) -> Any:
         return shapes.forget(value).to(device) if isinstance(value, Tensor) else value
 
     with shapes.making(), shapes, torch.device(device):
         emptied = tree_map(moved, batch)
-        for path, module in copied.named_modules():
-            if not isinstance(module, torch.jit.ScriptModule):
-                module.register_forward_hook(partial(saw, path))
         on_cpu = device == "cpu"
         with precision.autocast("cpu") if on_cpu else _autocast_on_a_gpu(precision.dtype):
             step(copied, emptied)
+    return found
+
+
+def note_dtypes(model: nn.Module) -> Dtypes:
+    """The dtypes of the results of each module that is called from now on; scripted ones aside."""
+    found: Dtypes = {}
+
+    def saw(path: str, module: nn.Module, given: Any, result: Any) -> None:
+        tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        found.setdefault(path, []).extend(tensor.dtype for tensor in tensors)
+
+    for path, module in model.named_modules():
+        if not isinstance(module, torch.jit.ScriptModule):
+            module.register_forward_hook(partial(saw, path))
     return found
 
 

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from halftrack.errors import UserError
 from halftrack.precision import Culprit, Precision, RangeMeter
 from halftrack.precision.batches import sample_names
-from halftrack.precision.nonfinite import NonFiniteTrace
+from halftrack.precision.nonfinite import Event, NonFiniteTrace
 from halftrack.precision.ops import is_finite
 from halftrack.precision.traced_pass import (
     culprit_of,
@@ -76,7 +76,7 @@ def watching(
     Half products, forward and backward, are computed as a GPU computes them; autocast is the
     loop's own. Steps of several optimizers without a backward pass between them are one step. The
     model is trained: nothing is put back. Samples are named by their position in what the model is
-    given, loss terms where the model returns them in a dict and a forward pass is at fault.
+    given, and loss terms where the model returns them in a dict and one alone leads to the fault.
     ``fits_at`` of a culprit is the scale that its own tensor fits; the step may need a smaller one.
 
     Args:
@@ -125,13 +125,10 @@ class Watch:
             planned_steps=len(self._measured.steps),
             no_memory=_NO_MEMORY,
             notes=tuple(self._notes),
-            steps=tuple(self._measured.steps),
-            sampled=tuple(self._measured.sampled),
-            ranges=self._measured.ranges,
-            called=self._measured.called,
             stopped=self._stopped,
             error=self._error,
             seconds=(self._end or time.perf_counter()) - self._start,
+            **self._measured.findings,
         )
 
     def __enter__(self) -> Self:
@@ -193,7 +190,10 @@ class Watch:
         """A step ended; one that follows no backward pass belongs to the step before."""
         culprit = self._culprit(optimizer) if skipped else self._bad or self._bad_loss
         gradients = [p.grad for p in learned_by([optimizer]) if p.grad is not None]
-        terms = {name: statistics.fmean(map(float, own)) for name, own in self._terms.items()}
+        terms = {
+            name: statistics.fmean(float(term.detach()) for term in own)
+            for name, own in self._terms.items()
+        }
         known = [loss for loss in self._losses if loss is not None]
         step = RehearsedStep(
             losses={"loss": sum(known), **terms} if len(known) == len(self._losses) else {},
@@ -254,7 +254,7 @@ class Watch:
         if event is None:
             return None
         suffer = [
-            n for n, own in self._terms.items() if any(trace.origin([t]) is event for t in own)
+            n for n, own in self._terms.items() if any(_suffers(t, event, trace) for t in own)
         ]
         return culprit_of(
             event,
@@ -272,10 +272,26 @@ def _terms_of(output: Any) -> dict[str, Tensor]:
     if not isinstance(output, Mapping):
         return {}
     return {
-        str(name): value.detach()
+        str(name): value
         for name, value in output.items()
         if isinstance(value, Tensor) and value.dim() == 0 and value.requires_grad and name != "loss"
     }
+
+
+def _suffers(term: Tensor, event: Event, trace: NonFiniteTrace) -> bool:
+    """True if a loss term is not finite by an event, or its backward pass ran through it."""
+    if event.direction != "backward":
+        return trace.origin([term]) is event
+    pending, seen = [term.grad_fn], set[Any]()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        if node._sequence_nr() == event.node:
+            return True
+        seen.add(node)
+        pending += [each for each, _ in node.next_functions]
+    return False
 
 
 def _norm(gradients: list[Tensor]) -> float:

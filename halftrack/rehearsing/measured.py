@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 from torch import nn
 
@@ -49,6 +50,16 @@ class MeasuredSteps:
         self.sampled: list[int] = []
         self.ranges = Ranges()
         self.called = CalledOps()
+
+    @property
+    def findings(self) -> dict[str, Any]:
+        """The fields of ``Findings`` that hold what was seen so far."""
+        return {
+            "steps": tuple(self.steps),
+            "sampled": tuple(self.sampled),
+            "ranges": self.ranges,
+            "called": self.called,
+        }
 
     def attempt(
         self,

@@ -68,7 +68,7 @@ class _Told:
         self._listener = listener
         self._in_scaler = self._moved = False
         self._scale = 1.0
-        self._unscaled: float | None = None
+        self._unscaled = list[float | None]()
 
     def scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def scale(scaler: Any, outputs: Any) -> Any:
@@ -77,7 +77,7 @@ class _Told:
                 self._listener.idle_scaler()
                 return made
             self._scale = scaler.get_scale()
-            self._unscaled = _sum(outputs)
+            self._unscaled.append(_sum(outputs))
             self._listener.scaled(self._scale)
             return made
 
@@ -88,7 +88,7 @@ class _Told:
             # A pass within another, such as a checkpoint's, is part of that one.
             if torch._C._current_graph_task_id() == -1:
                 self._listener.learned_from(self._loss(tensors))
-                self._unscaled = None
+                self._unscaled.clear()
             return original(tensors, *args, **kwargs)
 
         return backward
@@ -98,8 +98,9 @@ class _Told:
         total = _sum(tensors)
         if total is None:
             return None
-        if not math.isfinite(total) and self._unscaled is not None:
-            return self._unscaled  # a half loss may overflow by its scale, which is no harm
+        known = [loss for loss in self._unscaled if loss is not None]
+        if not math.isfinite(total) and known and len(known) == len(self._unscaled):
+            return sum(known)  # a half loss may overflow by its scale, which is no harm
         return total / (self._scale or 1.0)
 
     def step(self, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,6 +112,7 @@ class _Told:
                 result = original(scaler, optimizer, *args, **kwargs)
             finally:
                 self._in_scaler = False
+            self._unscaled.clear()  # of losses that nothing was learned from
             self._listener.ended(optimizer, loss_scale=scaler.get_scale(), skipped=not self._moved)
             return result
 

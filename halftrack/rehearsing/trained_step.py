@@ -14,7 +14,6 @@ from halftrack.errors import UserError
 from halftrack.precision import Precision, StepReport, optimizer_step
 from halftrack.precision.batches import sample_names
 from halftrack.precision.losses import loss_terms
-from halftrack.precision.ops import is_finite
 from halftrack.precision.traced_pass import TracedPass, first_culprit, norm_overflow
 from halftrack.rehearsing.measured import MeasuredSteps, Why
 
@@ -52,7 +51,7 @@ class TrainedSteps:
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._learned = [p for each in optimizers for g in each.param_groups for p in g["params"]]
         self._loss_scale = precision.new_loss_scale()
-        self._faulty, self._blind = list[TracedPass](), list[TracedPass]()
+        self._bad = list[TracedPass]()
         self._gradients: dict[str, Tensor] = {}
         self.measured = MeasuredSteps(model, precision, every=every)
 
@@ -78,7 +77,7 @@ class TrainedSteps:
             return self._mean_losses(batches, scale)
 
     def _mean_losses(self, batches: Sequence[Any], scale: float) -> dict[str, float]:
-        self._faulty, self._blind, means = [], [], dict[str, float]()
+        self._bad, means = [], dict[str, float]()
         aside: list[tuple[Tensor, Tensor]] = []
         for batch in batches:
             one = TracedPass(
@@ -95,10 +94,10 @@ class TrainedSteps:
                     "torch.no_grad(), detached, or read out with .item()?"
                 )
             if not one.backward():
-                self._faulty.append(one)
+                self._bad.append(one)
                 aside += one.take_gradients()
-            elif not all(map(is_finite, terms.values())):
-                self._blind.append(one)
+            elif one.is_blind:
+                self._bad.append(one)
             for name, term in terms.items():
                 means[name] = means.get(name, 0.0) + float(term.detach())
         for parameter, gradient in aside:  # the step is skipped because of them
@@ -122,14 +121,11 @@ class TrainedSteps:
         return optimizer_step(self._optimizers, self._loss_scale, max_grad_norm=self._max_grad_norm)
 
     def _why(self, batches: Sequence[Any], scale: float) -> Why:
-        culprit = first_culprit(self._faulty)
-        if culprit is None:
-            samples = tuple(name for batch in batches for name in sample_names(batch))
-            # The step has divided them by the scale.
-            culprit = norm_overflow(self._gradients, 1.0, samples)
-            culprit = culprit and replace(culprit, loss_scale=scale)
-        culprit = culprit or first_culprit(self._blind)
-        self._faulty, self._blind, self._gradients = [], [], {}
+        samples = tuple(name for batch in batches for name in sample_names(batch))
+        # The step has divided them by the scale.
+        of_norm = norm_overflow(self._gradients, 1.0, samples)
+        culprit = first_culprit(self._bad, of_norm and replace(of_norm, loss_scale=scale))
+        self._bad, self._gradients = [], {}
         return (str(culprit) if culprit else "no cause found", culprit)
 
 

@@ -483,12 +483,33 @@ def test_deliberate_infinities_that_do_no_harm_are_not_blamed() -> None:
     assert facts(found) == (THE_MODEL, "log", "forward", "overflow", "loss_box")
 
 
-def test_a_loss_that_is_infinite_with_finite_gradients_is_no_culprit() -> None:
+def test_a_loss_that_is_infinite_with_finite_gradients_is_named_where_nothing_else_is() -> None:
     def constant(model: Net, batch: Rows) -> Losses:
         losses = model.two_losses(batch)
         return losses | {"loss_box": losses["loss_box"] + torch.zeros(()).log()}
 
-    assert culprit_of(net(constant), precision=FP32) is None
+    found = culprit_of(net(constant), precision=FP32)
+    assert facts(found) == (THE_MODEL, "log", "forward", "overflow", "loss_box")
+
+    def overflowing(model: Net, batch: Rows) -> Losses:
+        losses = model.two_losses(batch)
+        return losses | {"loss_box": (losses["loss_box"] + 1e6).half()}
+
+    taken, faulty = rows(0), rows(1)
+    found = culprit_of(net(overflowing))
+    assert facts(found) == (THE_MODEL, "cast", "forward", "overflow", "loss_box")
+
+    def then_a_gradient(model: Net, batch: Rows) -> Losses:
+        return (huge_gradient if batch is faulty else overflowing)(model, batch)
+
+    model = net(then_a_gradient)
+    first, second = (
+        find_culprit(model, batches, model, precision=FP16, loss_scale=512.0, device="cpu")
+        for batches in ([faulty], [taken, faulty])
+    )
+    assert first is not None
+    assert first.direction == "backward"
+    assert second == first
 
 
 def test_the_model_and_the_random_numbers_are_left_as_they_were() -> None:
@@ -540,7 +561,11 @@ def test_a_bad_gradient_in_one_optimizer_of_two_is_explained() -> None:
 
 @pytest.mark.parametrize(("head", "skipped"), [("score", False), ("box", True)])
 def test_only_gradients_that_an_optimizer_takes_are_asked_for(head: str, skipped: bool) -> None:
-    model = net(log_of_zero)
+    def root_of_zero(model: Net, batch: Rows) -> Losses:
+        losses = model.two_losses(batch)
+        return losses | {"loss_box": losses["loss_box"] + (losses["loss_box"] * 0.0).sqrt()}
+
+    model = net(root_of_zero)
     optimizer = torch.optim.SGD(model.heads[head].parameters(), lr=0.1)
     sum(model(rows()).values()).backward()
     assert optimizer_step([optimizer], StaticLossScale(512.0)).skipped == skipped

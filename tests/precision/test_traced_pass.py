@@ -85,9 +85,9 @@ def test_a_batch_after_a_faulty_one_is_judged_by_its_own_gradients(
 ) -> None:
     faulty: list[Tensor] = []
 
-    def watched(passes: list[TracedPass]) -> Culprit | None:
+    def watched(passes: list[TracedPass], otherwise: Culprit | None) -> Culprit | None:
         faulty.extend(each.batch for each in passes)
-        return first_culprit(passes)
+        return first_culprit(passes, otherwise)
 
     monkeypatch.setattr("halftrack.precision.rerun.first_culprit", watched)
     model, small, large = Growing(), torch.ones(1, 4), torch.full((1, 4), 64.0)

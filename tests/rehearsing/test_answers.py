@@ -54,12 +54,18 @@ def test_a_weight_that_overflows_in_its_cast_is_told_by_all_answers() -> None:
     assert "infinite in" not in str(report)
 
 
-def of_mean(*layers: nn.Module, scale: float | Literal["dynamic"] = 1.0) -> Report:
-    """A step whose gradient is finite whatever its activations are; the first weight is huge."""
+def of_mean(
+    *layers: nn.Module,
+    weight: float = 1e6,
+    bias: float = 0.0,
+    scale: float | Literal["dynamic"] = 1.0,
+) -> Report:
+    """A step whose gradient is finite whatever its activations are."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 2), *layers)
     with torch.no_grad():
-        model[0].weight.fill_(1e6)
+        model[0].weight.fill_(weight)
+        model[0].bias.fill_(bias)
     return rehearse(
         lambda model, x: model(x).mean(),
         [torch.ones(8, 4)],
@@ -75,7 +81,7 @@ def test_a_loss_that_is_not_finite_is_told_though_its_gradient_is() -> None:
     report = of_mean()
     assert [step.skipped for step in report.steps] == [False, False]
     assert {(c.where, c.operation, c.magnitude) for c in report.culprits} == {("0", "cast", 1e6)}
-    cause = "steps 1, 2; step 1: forward cast in 0 reached 1e+06, float16 ends at 65504"
+    cause = "steps 1, 2; step 1: forward cast in 0 for loss reached 1e+06, float16 ends at 65504"
     assert report.must_change[0].startswith(f"the loss was not finite in {cause}")
     moved = "None of 2 steps was skipped. The weights moved though the loss was not finite, in"
     assert f"{moved} {cause}" in words(report)[1]
@@ -83,7 +89,11 @@ def test_a_loss_that_is_not_finite_is_told_though_its_gradient_is() -> None:
 
 
 def test_activations_that_are_not_finite_are_told_though_loss_and_gradients_are() -> None:
-    report = of_mean(nn.Tanh())
+    report = of_mean(nn.Tanh(), weight=-1e6)
+    assert report.culprits == ()
+    assert words(report)[0].startswith("Forward, 0 passed 65504, where fp16 ends")
+    assert "Precision(\"fp16\", keep_fp32=('0',)).keep_in_fp32(model)" in report.must_change
+    report = of_mean(nn.Tanh(), weight=1.0, bias=torch.inf)
     assert report.culprits == ()
     assert words(report)[0].startswith("Forward, 0 gave values that are not finite.")
     assert report.must_change[0].startswith("0 gives values that are not finite, which no grad")
@@ -92,7 +102,7 @@ def test_activations_that_are_not_finite_are_told_though_loss_and_gradients_are(
 def test_a_step_skipped_by_its_scale_does_not_hide_activations_that_are_not_finite() -> None:
     last = nn.Tanh()
     last.register_full_backward_pre_hook(lambda _, grads: tuple(grad * 2.0**4 for grad in grads))
-    report = of_mean(last, scale="dynamic")
+    report = of_mean(last, weight=1.0, bias=torch.inf, scale="dynamic")
     assert [step.skipped for step in report.steps] == [True, False]
     assert {culprit.direction for culprit in report.culprits} == {"backward"}
     assert report.must_change[0].startswith("0 gives values that are not finite, which no grad")

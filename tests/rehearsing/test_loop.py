@@ -144,6 +144,28 @@ def test_a_half_loss_that_only_its_scale_makes_infinite_is_no_fault() -> None:
     assert report.must_change == ()
 
 
+@pytest.mark.parametrize("order", [(1.0, 1e6), (1e6, 1.0)])
+def test_losses_that_are_scaled_apart_and_learned_from_together_are_added_up(
+    order: tuple[float, float],
+) -> None:
+    model = nn.Linear(4, 2)
+
+    def run() -> None:
+        optimizer, scaler = sgd(model), torch.amp.GradScaler("cpu", init_scale=256.0)
+        scaler.scale(torch.tensor(7.0))  # of nothing that is learned from
+        for factor in (1.0, *order):
+            with half():
+                loss = model(torch.ones(8, 4)).mean() + factor
+            if factor == order[0]:
+                kept = scaler.scale(loss)
+        (kept + scaler.scale(loss)).backward()
+        scaler.step(optimizer)
+
+    report = watched(model, run)
+    assert not report.steps[0].skipped
+    assert report.culprits[0].operation == "add"
+
+
 def test_an_overflow_backward_is_named() -> None:
     model = net()
     report = watched(model, lambda: loop(model, torch.amp.GradScaler("cpu", init_scale=2.0**26)))
@@ -468,6 +490,33 @@ def test_loss_terms_that_a_model_returns_are_told_and_blamed(accumulate: int) ->
     )
     assert skipped.culprit is not None
     assert skipped.culprit.loss_term == "loss_box"
+
+
+class Twofold(nn.Linear):
+    """Two losses of the same features, which are widened for both at once or for each."""
+
+    def forward(self, x: Tensor, at_once: bool) -> dict[str, Tensor]:
+        features = super().forward(x)
+        features = features.float() if at_once else features
+        return {"loss_sum": features.float().sum(), "loss_norm": 1e-6 * features.norm()}
+
+
+@pytest.mark.parametrize(("at_once", "term"), [(False, "loss_sum"), (True, None)])
+def test_the_only_loss_term_whose_backward_pass_meets_the_overflow_is_blamed(
+    at_once: bool, term: str | None
+) -> None:
+    model = Twofold(6, 4)
+
+    def run() -> None:
+        with half():
+            loss = sum(model(X, at_once).values())
+        torch.amp.GradScaler("cpu", init_scale=2.0**24).scale(loss).backward()
+        sgd(model).step()
+
+    (step,) = watched(model, run).steps
+    assert step.culprit is not None
+    assert (step.culprit.direction, step.culprit.operation) == ("backward", "cast")
+    assert step.culprit.loss_term == term
 
 
 def test_a_part_that_the_loop_calls_itself_is_given_the_batch() -> None:

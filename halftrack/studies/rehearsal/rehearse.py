@@ -175,12 +175,9 @@ def rehearse(
     found = replace(
         found,
         notes=tuple(notes),
-        steps=tuple(rehearsed.measured.steps),
-        sampled=tuple(rehearsed.measured.sampled),
-        ranges=rehearsed.measured.ranges,
-        called=rehearsed.measured.called,
         stopped=stopped,
         interrupted=interrupted,
+        **rehearsed.measured.findings,
     )
     if islands and not interrupted:
         say("looking for the smallest set of fp32 islands ...")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from halftrack.frames import batches_of
+from halftrack.models.reid import ReID
 from halftrack.precision import RangeMeter
 from halftrack.recipes import RECIPES, TrainedRecipe, load_recipe, override, train
 from halftrack.recipes.kinds import trained
@@ -216,6 +217,22 @@ def test_a_dynamic_scale_may_come_down_and_a_static_one_may_not(
     found = rehearsed(static, steps=1, init=init)
     fits = found.steps[0].culprit.fits_at
     assert must_change(found) == (f"--set precision.loss_scale={fits}",)
+
+
+def test_a_loss_that_is_not_finite_is_named_though_the_step_is_taken(
+    rehearsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = ReID.forward
+
+    def overflowing(self, batch):
+        losses = forward(self, batch)
+        return losses | {"loss_extra": (sum(losses.values()).detach() + 1e6).half()}
+
+    monkeypatch.setattr(ReID, "forward", overflowing)
+    (step,) = rehearsed(tiny("precision.loss_scale=128.0"), steps=1).steps
+    assert step.taken_blindly
+    assert step.culprit is not None
+    assert (step.culprit.operation, step.culprit.loss_term) == ("cast", "loss_extra")
 
 
 def test_a_step_that_no_scale_can_mend_ends_it_with_the_reason(
