@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from halftrack.data.index import Booleans
+from halftrack.data.mot.classes import CLASS_NAMES, class_numbers, names_beside
 from halftrack.data.mot.records import MotRows
 from halftrack.data.mot.tables import read_truth
 from halftrack.data.tables.seqinfo import MOST_FRAMES
@@ -28,20 +30,31 @@ class ErrorPainter:
     A moment is a second of the video; of each the frame with most errors is kept.
 
     Args:
-        truth: a gt.txt of MOTChallenge. Rows with flag 0 or of other classes than pedestrians may
-            be tracked or not.
+        truth: a gt.txt of MOTChallenge. Rows with flag 0 or of other classes may be tracked or not.
         size: height and width of the frames.
         frame_rate: frames a second.
+        classes: names of the classes that are tracked; all are taken for one.
 
     Raises:
         DataError: if the file is missing or malformed.
         UserError: if it has no object to find.
     """
 
-    def __init__(self, truth: Path, size: tuple[int, int], frame_rate: float) -> None:
-        self._truth, _ = read_truth(truth, MOST_FRAMES, size, "MOT17")
-        if not _scored(self._truth).any():
-            raise UserError(f"--show-errors {truth}: no row is a pedestrian with flag 1")
+    def __init__(
+        self,
+        truth: Path,
+        size: tuple[int, int],
+        frame_rate: float,
+        classes: Sequence[str] = ("pedestrian",),
+    ) -> None:
+        names = names_beside(truth)
+        self._numbers = class_numbers(classes, names)
+        last = max(len(CLASS_NAMES), len(names), *self._numbers)
+        self._truth, _ = read_truth(truth, MOST_FRAMES, size, "MOT17", last)
+        if not self._scored(self._truth).any():
+            raise UserError(
+                f"--show-errors {truth}: no row is of the class {' or '.join(classes)} with flag 1"
+            )
         self._finder = ErrorFinder()
         self._length = max(1, round(frame_rate))
         self._worst: list[tuple[int, int, str, Image.Image]] = []
@@ -52,7 +65,7 @@ class ErrorPainter:
     def paint(self, number: int, tracks: Tracks, picture: Image.Image) -> None:
         """Paint the errors of the next frame, counted from 1, into its picture."""
         rows = self._truth.in_frame(number)
-        scored = _scored(rows)
+        scored = self._scored(rows)
         errors = self._finder.step(
             rows.ids[scored],
             rows.boxes_xyxy[scored],
@@ -88,6 +101,11 @@ class ErrorPainter:
             lines.append(f"{count} errors in a second, most in {told}: {file}")
         return lines
 
+    def _scored(self, rows: MotRows) -> Booleans:
+        """``(n,)`` True for the rows that a tracker must find."""
+        scored: Booleans = rows.flags & np.isin(rows.classes, self._numbers)
+        return scored
+
     def _close(self) -> None:
         """End a moment; it is kept if it is among the worst so far and has an error."""
         if self._moment is not None and self._errors:
@@ -96,12 +114,6 @@ class ErrorPainter:
             if len(self._worst) > _MOMENTS:
                 heapq.heappop(self._worst)
         self._moment, self._errors, self._most = None, 0, 0
-
-
-def _scored(rows: MotRows) -> Booleans:
-    """Whether each row is of a pedestrian who has to be found."""
-    scored: Booleans = rows.flags & (rows.classes == 1)
-    return scored
 
 
 def _draw(picture: Image.Image, errors: FrameErrors) -> None:

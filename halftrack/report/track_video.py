@@ -112,7 +112,7 @@ def track_video(
     if show_errors is not None:
         from halftrack.report.track_errors import ErrorPainter  # here: it takes SciPy
 
-        painter = ErrorPainter(show_errors, source.size, source.frame_rate)
+        painter = ErrorPainter(show_errors, source.size, source.frame_rate, recipe.data.class_names)
     if source.origin in [os.path.realpath(out / f"{source.name}{end}") for end in _ENDINGS]:
         raise UserError(
             f"{source.origin} would be replaced by its own tracks: choose another --out"

@@ -50,7 +50,18 @@ def test_the_worst_seconds_are_listed_with_their_worst_frames(tmp_path: Path) ->
     assert len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.parametrize(("classes", "missed"), [(("car",), 1), (("bus", "car"), 2)])
+def test_other_classes_than_pedestrians_are_looked_for(
+    tmp_path: Path, classes: tuple[str, ...], missed: int
+) -> None:
+    (tmp_path / "gt.txt").write_text("1,1,10,10,20,40,1,2,1\n1,2,90,10,20,40,1,3,1\n")
+    (tmp_path / "labels.txt").write_text("person\ncar\nbus\n")
+    painter = ErrorPainter(tmp_path / "gt.txt", (64, 160), frame_rate=4, classes=classes)
+    painter.paint(1, tracks(), Image.new("RGB", (160, 64)))
+    assert f"frame 1: {missed} missed, 0 false" in painter.worst(tmp_path / "out")[0]
+
+
 def test_truth_without_an_object_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "gt.txt").write_text("1,1,10,10,20,40,0,1,1\n")
-    with pytest.raises(UserError, match=r"gt\.txt: no row is a pedestrian with flag 1"):
+    with pytest.raises(UserError, match=r"gt\.txt: no row is of the class pedestrian with flag 1"):
         ErrorPainter(tmp_path / "gt.txt", (64, 160), frame_rate=4)
