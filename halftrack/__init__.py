@@ -12,16 +12,18 @@ from halftrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from halftrack import testing as testing
-    from halftrack.recipes import evaluate, load_recipe, track, train
+    from halftrack.recipes import FrameTracker, evaluate, load_recipe, override, track, train
     from halftrack.rehearsing import plan, rehearse, watching
     from halftrack.training import load_weights
 
 __version__ = "0.1.0"
 __all__ = [
+    "FrameTracker",
     "__version__",
     "evaluate",
     "load_recipe",
     "load_weights",
+    "override",
     "plan",
     "rehearse",
     "track",
@@ -32,7 +34,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "recipes": ("evaluate", "load_recipe", "track", "train"),
+        "recipes": ("FrameTracker", "evaluate", "load_recipe", "override", "track", "train"),
         "rehearsing": ("plan", "rehearse", "watching"),
         "training": ("load_weights",),
     },

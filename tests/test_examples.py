@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+import importlib
 import inspect
 import runpy
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +18,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import halftrack
 import halftrack.precision
+import halftrack.synthetic
 from halftrack.precision import (
     DynamicLossScale,
     Histogram,
@@ -29,6 +34,7 @@ from halftrack.precision import (
     fp32_island,
     optimizer_step,
 )
+from halftrack.synthetic import SyntheticVideo
 
 
 class Net(nn.Module):
@@ -129,6 +135,33 @@ def test_an_island_computes_in_fp32() -> None:
 
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+Play = Callable[[str], tuple[dict[str, Any], str]]
+
+
+@pytest.fixture
+def play(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Play:
+    """Runs a script in an empty folder as ``python examples/NAME.py`` does; gives names, output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES[0].parent)
+    monkeypatch.delitem(sys.modules, "signals", raising=False)
+
+    def run_script(name: str) -> tuple[dict[str, Any], str]:
+        return runpy.run_path(str(EXAMPLES[0].parent / f"{name}.py")), capsys.readouterr().out
+
+    return run_script
+
+
+@pytest.fixture
+def less_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts film a single training video, of eight frames."""
+
+    class Short(SyntheticVideo):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**given | {"train_videos": 1, "frames": 8})
+
+    monkeypatch.setattr(halftrack.synthetic, "SyntheticVideo", Short)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -138,14 +171,66 @@ def test_example_scripts_are_read_at_a_glance(example: Path) -> None:
     assert len(text.splitlines()) <= 60
 
 
-def test_the_loop_of_ones_own_is_watched_and_mended(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = EXAMPLES[0].parent
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "signals", raising=False)
-    report = runpy.run_path(str(folder / "plain_loop.py"))["report"]
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_scripts_take_public_names_alone(example: Path) -> None:
+    for line in ast.walk(ast.parse(example.read_text())):
+        if isinstance(line, ast.ImportFrom) and str(line.module).startswith("halftrack"):
+            room = importlib.import_module(str(line.module))
+            assert str(room.__file__).endswith("__init__.py"), line.module
+            assert {each.name for each in line.names} <= set(room.__all__)
+
+
+def test_the_loop_of_ones_own_is_watched_and_mended(play: Play) -> None:
+    names, told = play("plain_loop")
+    report = names["report"]
     assert {culprit.where for culprit in report.culprits} == {"bands", "head"}
     assert any(culprit.bad_samples for culprit in report.culprits)
     assert "Precision(\"fp16\", keep_fp32=('bands',)).keep_in_fp32(model)" in report.must_change
-    assert "It survived 12 steps: nothing must change." in capsys.readouterr().out
+    assert "It survived 12 steps: nothing must change." in told
+
+
+@pytest.mark.usefixtures("less_video")
+def test_a_recipe_is_trained_scored_and_used_from_python(play: Play) -> None:
+    names, told = play("train_from_python")
+    assert names["evaluation"].frames == 8
+    assert f"8 steps, {names['result'].skipped} of them skipped, loss scale" in told
+    assert "\ncoco_ap50        0.0" in told
+    assert Path("runs/train_from_python/found.png").is_file()
+
+
+@pytest.mark.slow
+def test_what_is_trained_from_python_finds_its_objects(play: Play) -> None:
+    names, told = play("train_from_python")
+    assert names["evaluation"].flat()["coco_ap50"] > 0.8
+    assert len(names["found"]) > 0
+    assert f"{names['found'].scores[0]:.2f} at [" in told
+
+
+@pytest.mark.usefixtures("less_video")
+def test_a_tracker_is_handed_images_in_a_loop(play: Play) -> None:
+    names, _ = play("streaming_tracker")
+    assert len(names["pictures"]) == 8
+    assert Path("runs/streaming_tracker/tracks.gif").is_file()
+
+
+@pytest.mark.slow
+def test_a_tracker_in_a_loop_keeps_identities(play: Play) -> None:
+    names, told = play("streaming_tracker")
+    assert sum(len(path) == 24 for path in names["seen"].values()) >= 2
+    assert "object 0: frames 0 to 23, from" in told
+
+
+def test_a_model_of_ones_own_learns_in_half_precision_with_the_named_remedy(play: Play) -> None:
+    _, told = play("half_precision_model")
+    broken, mended = told.split("\n\n")[:2]
+    assert broken.count("skipped: forward mul in energy for loss reached") == 3
+    assert "no loss scale helps; keep energy in fp32" in broken
+    assert "the step fits at loss scale" in mended
+    assert float(mended.rpartition("loss ")[2].partition(" ")[0]) < 0.1
+
+
+def test_a_parity_study_names_the_first_layer_that_differs(play: Play) -> None:
+    _, told = play("parity_study")
+    answers = [line.rpartition(": ")[2] for line in told.splitlines()]
+    assert answers[:3] == ["none"] * 3
+    assert answers[3].startswith("bn1 first, by 0.9")

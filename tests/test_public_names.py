@@ -11,7 +11,10 @@ import pytest
 import halftrack
 
 NAMES = {
-    "halftrack": "__version__ evaluate load_recipe load_weights plan rehearse track train watching",
+    "halftrack": (
+        "FrameTracker __version__ evaluate load_recipe load_weights override plan rehearse track "
+        "train watching"
+    ),
     "halftrack.rehearsing": "Report ScriptRun StepPlan Watch plan rehearse run_script watching",
     "halftrack.precision": (
         "Culprit DynamicLossScale Histogram Islands Launches LiveBytes LossScale "
@@ -77,9 +80,10 @@ NAMES = {
         "Tracktor TracktorConfig UncorrelatedFramesError warp_boxes"
     ),
     "halftrack.recipes": (
-        "BackboneRecipe DetectionEvaluation Evaluation FrameDetectionRecipe RECIPES ReIDRecipe "
-        "Recipe Replay RetrievalEvaluation Sharing SingleObjectEvaluation SingleObjectRecipe "
-        "TrackingEvaluation TrackingRecipe TrainedRecipe TrainingSource VideoDetectionRecipe "
+        "BackboneRecipe DetectionEvaluation Evaluation FrameDetectionRecipe FrameTracker RECIPES "
+        "ReIDRecipe Recipe Replay RetrievalEvaluation Sharing SingleObjectEvaluation "
+        "SingleObjectRecipe TrackingEvaluation TrackingRecipe TrainedRecipe TrainingSource "
+        "VideoDetectionRecipe "
         "VideoTracker choose_device evaluate load_recipe open_model override prepare_model replay "
         "score_results spread_boxes track train"
     ),

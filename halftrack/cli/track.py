@@ -63,8 +63,8 @@ def track(
         typer.Option(
             "--recipe",
             metavar="RECIPE",
-            help="Name of a tracktor, siamese_rpn or selsa recipe (`halftrack recipes` lists "
-            "them), or a file, as in the other commands.",
+            help="Name of a tracktor, siamese_rpn, selsa or faster-rcnn recipe (`halftrack "
+            "recipes` lists them), or a file, as in the other commands.",
         ),
     ],
     init_box: Annotated[
@@ -128,7 +128,8 @@ def track(
 
     Writes VIDEO.txt (as MOTChallenge, LaSOT or ImageNet VID take it), VIDEO.jsonl, VIDEO.csv and
     VIDEO.mp4 (H.264) for each. Tracktor recipes track all people, or all objects of --classes;
-    siamese_rpn recipes track the one object in --init-box; selsa recipes detect in each frame.
+    siamese_rpn recipes track the one object in --init-box; selsa and faster-rcnn recipes detect in
+    each frame.
     Ctrl-C ends a camera or stream, and its files are complete.
     """
     source = find_recipe(recipe, precision, settings)
@@ -223,7 +224,7 @@ def _tell_result(tracked: TrackedVideo, text_format: str) -> None:
     """Notes, counts, speed and files of one video."""
     for line in tracked.notes:
         tell(line)
-    what = "detections" if text_format == "vid" else "tracks"
+    what = "detections" if text_format in ("vid", "det") else "tracks"
     speed = tracked.frames / max(tracked.seconds, 1e-9)
     tell(
         f"{tracked.name}: {tracked.tracks} {what} in {tracked.frames} frames, {speed:.1f} frames/s"

@@ -106,6 +106,15 @@ class VideoSource:
         pictures = zip(rising, self.pictures_at(rising), strict=False)  # some lie beyond the end
         return ahead_of(self._frames(pictures), self.ahead)
 
+    def at_test_size(self, image_scale: tuple[int, int], *, batch: int) -> VideoSource:
+        """The video for a model that takes ``batch`` frames at once, all decoded ahead.
+
+        Frames are resized to ``image_scale``, the greatest long and short side, unless the video
+        was opened with a size of its own.
+        """
+        scale = self.image_scale or image_scale
+        return replace(self, image_scale=scale, ahead=max(self.ahead, batch))
+
     def _frames(self, pictures: Iterable[tuple[int, Picture]]) -> Generator[SourceFrame]:
         import torch  # here: what is wrong with a video is told without it
 

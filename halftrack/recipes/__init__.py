@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from halftrack.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from halftrack.recipes.frame_tracker import FrameTracker
     from halftrack.recipes.kinds.backbone import BackboneRecipe
     from halftrack.recipes.kinds.detection import FrameDetectionRecipe, VideoDetectionRecipe
     from halftrack.recipes.kinds.multi_object import TrackingRecipe
@@ -41,6 +42,7 @@ __all__ = [
     "DetectionEvaluation",
     "Evaluation",
     "FrameDetectionRecipe",
+    "FrameTracker",
     "ReIDRecipe",
     "Recipe",
     "Replay",
@@ -70,6 +72,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "frame_tracker": ("FrameTracker",),
         "kinds.backbone": ("BackboneRecipe",),
         "kinds.detection": (
             "FrameDetectionRecipe",

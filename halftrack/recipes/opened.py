@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 
@@ -19,12 +19,24 @@ from halftrack.recipes.live import open_live
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from halftrack.recipes.given_images import GivenImage
     from halftrack.recipes.kinds.recipe import Box, Recipe
 
-__all__ = ["Video", "open_for"]
+__all__ = ["Video", "check_weights", "open_for"]
 
-Video = str | Path | Sequence[Path] | VideoSource
-"""A file or folder, a camera's number, a stream's address, a video's images, or one opened."""
+Video: TypeAlias = "str | Path | Sequence[Path] | VideoSource | Iterable[GivenImage]"
+"""A file or folder, a camera's number, a stream's address, a video's images as files or as they
+are, or one opened."""
+
+
+def check_weights(recipe: Recipe, checkpoint: str | Path | None) -> None:
+    """Make sure that there are weights to track with.
+
+    Raises:
+        ValueError: without a checkpoint, for a recipe that names no files.
+    """
+    if checkpoint is None and recipe.needs_checkpoint:
+        raise UserError(f"{recipe.name} needs weights to track with: give a checkpoint")
 
 
 def open_for(
@@ -45,18 +57,27 @@ def open_for(
     Raises:
         DataError: if the video or the detections cannot be read.
         ValueError: for a live video with a recipe that needs the whole of it, or with detections,
-            and for a box outside the first frame.
+            for a box outside the first frame, and for images that are none.
     """
-    if isinstance(video, VideoSource):
-        source = video
-    elif isinstance(video, str) and is_live(video):
-        source = open_live(video)
-    else:
-        source = open_video(video)
+    source = _opened(video)
     if init_box_xyxy is not None:
         _check_inside(init_box_xyxy, source.size)
     source = recipe.video_source(source)
     return source if detections is None else _with_detections(source, Path(detections))
+
+
+def _opened(video: Video) -> VideoSource:
+    if isinstance(video, VideoSource):
+        return video
+    if isinstance(video, str) and is_live(video):
+        return open_live(video)
+    if isinstance(video, str | Path):
+        return open_video(video)
+    if isinstance(video, Sequence) and video and isinstance(video[0], Path):
+        return open_video(cast("Sequence[Path]", video))
+    from halftrack.recipes.given_images import given_images
+
+    return given_images(cast("Iterable[GivenImage]", video))
 
 
 def _check_inside(box_xyxy: Box, size: tuple[int, int]) -> None:

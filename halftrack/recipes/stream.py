@@ -12,10 +12,9 @@ from torch import nn
 
 from halftrack.data import SourceFrame, VideoSource
 from halftrack.data.prefetch import passes
-from halftrack.errors import UserError
 from halftrack.frames import Tracks
-from halftrack.recipes.kinds.recipe import Recipe
-from halftrack.recipes.opened import Video, open_for
+from halftrack.recipes.kinds.recipe import Box, Recipe
+from halftrack.recipes.opened import Video, check_weights, open_for
 from halftrack.recipes.run import choose_device, open_model
 from halftrack.recipes.scoring.on_video import VideoTracker
 
@@ -26,7 +25,7 @@ def track(
     recipe: Recipe,
     source: Video,
     *,
-    init_box_xyxy: tuple[float, float, float, float] | None = None,
+    init_box_xyxy: Box | None = None,
     detections: str | Path | None = None,
     checkpoint: str | Path | None = None,
     device: torch.device | str | None = None,
@@ -36,16 +35,19 @@ def track(
 ) -> Generator[tuple[SourceFrame, Tracks]]:
     """Each frame of a video and the tracks seen in it; memory does not grow with its length.
 
-    A recipe of video detection gives its detections, as tracks whose ids are -1.
+    A detector gives its detections, as tracks whose ids are -1.
 
     With ``data.test_batch=N`` the detector sees N frames at once: the first of them is answered
     when all are there, so a live source, which should not wait, takes 1.
 
     Args:
-        recipe: a recipe that tracks all objects, one of single-object tracking, or SELSA.
+        recipe: a recipe that tracks all objects, one of single-object tracking, or a detector.
         source: a video file, a folder of frames, a MOT sequence, the images of a video, the number
             of a camera, the address of a stream, or what ``open_video`` made of it, which is
-            resized as the recipe says unless it was told a size of its own.
+            resized as the recipe says unless it was told a size of its own. Images may be files, or
+            pictures of Pillow, uint8 arrays ``(height, width, 3)`` or uint8 tensors ``(3, height,
+            width)``, RGB, all of one size. A generator of images is asked from a thread; a loop of
+            one's own hands them to ``FrameTracker``.
         init_box_xyxy: the one object in the first frame, in original pixels, for single-object
             tracking alone; it becomes the track with id 0.
         detections: a MOTChallenge det.txt of the video, ``frame,-1,left,top,width,height,score``:
@@ -67,8 +69,8 @@ def track(
     if detections is not None:
         recipe = recipe.beside_detections()
     new_tracker = recipe.video_tracker(init_box_xyxy)
-    if load is None and checkpoint is None and recipe.needs_checkpoint:
-        raise UserError(f"{recipe.name} needs weights to track with: give a checkpoint")
+    if load is None:
+        check_weights(recipe, checkpoint)
     source = open_for(recipe, source, init_box_xyxy=init_box_xyxy, detections=detections)
     if not source.live:
         with closing(source.pictures()) as pictures:

@@ -6,11 +6,10 @@ import colorsys
 from collections import deque
 from collections.abc import Sequence
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from halftrack.frames import Detections, Tracks
+from halftrack.recipes.given_images import GivenImage, image_tensor
 
 __all__ = ["Trails", "draw_detections", "draw_tracks"]
 
@@ -18,12 +17,13 @@ _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#00a0a0", "#
 
 
 def draw_detections(
-    image: Tensor, detections: Detections, *, class_names: Sequence[str], threshold: float = 0.5
+    image: GivenImage, detections: Detections, *, class_names: Sequence[str], threshold: float = 0.5
 ) -> Image.Image:
     """Draw a labelled box for every detection that scores at least ``threshold``.
 
     Args:
-        image: uint8 ``(3, height, width)`` RGB at original size, in whose pixels the boxes are.
+        image: a picture of Pillow, a uint8 array ``(height, width, 3)`` or a uint8 tensor ``(3,
+            height, width)``, RGB, at original size, in whose pixels the boxes are.
         detections: the detections of the frame.
         class_names: names of the classes, in the order of the labels.
         threshold: smallest score that is drawn.
@@ -91,7 +91,7 @@ class Trails:
 
 
 def draw_tracks(
-    image: Tensor,
+    image: GivenImage,
     tracks: Tracks,
     *,
     trails: Trails | None = None,
@@ -102,7 +102,8 @@ def draw_tracks(
     An id has the same colour in every frame and video. Lines and letters grow with the frame.
 
     Args:
-        image: uint8 ``(3, height, width)`` RGB at original size, in whose pixels the boxes are.
+        image: a picture of Pillow, a uint8 array ``(height, width, 3)`` or a uint8 tensor ``(3,
+            height, width)``, RGB, at original size, in whose pixels the boxes are.
         tracks: the tracks seen in the frame.
         trails: the last positions; only read here, so call ``trails.add(tracks)`` before.
         class_names: names of the classes, in the order of the labels; None leaves them out.
@@ -165,9 +166,5 @@ def _colour_of(track: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _picture(image: Tensor) -> Image.Image:
-    if image.dtype != torch.uint8 or image.dim() != 3 or image.shape[0] != 3:
-        raise ValueError(
-            f"expected a uint8 (3, height, width) image, got {image.dtype} {tuple(image.shape)}"
-        )
-    return Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
+def _picture(image: GivenImage) -> Image.Image:
+    return Image.fromarray(image_tensor(image).permute(1, 2, 0).numpy())

@@ -142,8 +142,9 @@ class MotTextWriter(_TextWriter):
     """Writer of MOTChallenge rows, ``frame,id,left,top,width,height,score,-1,-1,-1``.
 
     A time, where one is given, stands in the last column, which scores of boxes ignore.
-    Ids count from 0 in trackers and from 1 in the file. Left and top are x1 and y1 unchanged, as in
-    MMTracking 0.14. A frame without tracks has no row; a box without width or height is written.
+    Ids count from 0 in trackers and from 1 in the file; -1, of detections, stays, as in a
+    ``det.txt``. Left and top are x1 and y1 unchanged, as in MMTracking 0.14. A frame without tracks
+    has no row; a box without width or height is written.
 
     Args:
         path: the file, which is replaced if it exists; its folder must exist.
@@ -155,7 +156,7 @@ class MotTextWriter(_TextWriter):
         )
         last = "-1" if time is None else f"{time:.4f}"
         return "".join(
-            f"{frame_number},{track + 1},{x1:.3f},{y1:.3f},{x2 - x1:.3f},{y2 - y1:.3f},"
+            f"{frame_number},{track + (track >= 0)},{x1:.3f},{y1:.3f},{x2 - x1:.3f},{y2 - y1:.3f},"
             f"{score:.3f},-1,-1,{last}\n"
             for track, (x1, y1, x2, y2), score in rows
         )

@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 __all__ = ["TrackedVideo", "track_video"]
 
 _ENDINGS = (".txt", ".jsonl", ".csv", ".mp4")
-_TEXTS = {"mot": MotTextWriter, "sot": BoxTextWriter, "vid": VidTextWriter}
+_TEXTS = {
+    "mot": MotTextWriter,
+    "det": MotTextWriter,
+    "sot": BoxTextWriter,
+    "vid": VidTextWriter,
+}
 _LEAST_SCORE = 0.5  # of a detection that the film shows; the other files have all of them
 
 

@@ -101,5 +101,5 @@ def test_a_box_turned_inside_out_does_not_stop_the_film() -> None:
 
 
 def test_other_images_are_refused() -> None:
-    with pytest.raises(ValueError, match="expected a uint8"):
+    with pytest.raises(ValueError, match="a uint8 array"):
         draw_tracks(black((64, 64)).float(), tracks_at({}))

@@ -38,6 +38,12 @@ def test_mot_rows_have_ids_from_1_on_and_corners_as_they_are(tmp_path: Path) -> 
     ]
 
 
+def test_mot_rows_of_detections_have_no_id(tmp_path: Path) -> None:
+    with MotTextWriter(tmp_path / "det.txt") as file:
+        file.write(1, some_tracks(-1))
+    assert (tmp_path / "det.txt").read_text().startswith("1,-1,10.100,19.250,39.900,69.750,0.900")
+
+
 def test_mot_text_is_what_the_evaluation_reads(tmp_path: Path) -> None:
     with MotTextWriter(tmp_path / "02.txt") as file:
         file.write(1, some_tracks(0, 2049))

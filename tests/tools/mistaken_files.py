@@ -126,7 +126,7 @@ FILES = {
     "a video nowhere": row("track no.mp4 --recipe MOT", "VIDEO no.mp4", _NO_FILE),
     "a device as video": row("track /dev/zero --recipe MOT", "VIDEO /dev/zero", "a device"),
     "no recipe to track": row("track frames", "Missing option '--recipe'"),
-    "a recipe that does not track": row("track frames --recipe DET", "does not track"),
+    "a recipe that does not track": row("track frames --recipe REID", "does not track"),
     "detections nowhere": row("track frames --recipe MOT --detections no", "--detections no"),
     "detections for SELSA": row("track frames --recipe VID --detections text", "tracktor_ recipes"),
     "detections of two": row("track frames empty --recipe MOT --detections text", "of one video"),

@@ -83,15 +83,15 @@ class ImportedConfig:
         Raises:
             ConfigError: for a value that a recipe does not take; names its key, file and line.
         """
-        from halftrack.recipes.kinds.settings import FieldError, with_values
+        from halftrack.recipes.kinds.settings import FieldError, override
 
         base = self.base()
         differing = self.differing(base)
         try:
-            recipe = with_values(base, differing)
+            recipe = override(base, differing)
             if differing or self.name != base.name:
                 words = f"{base.name} as {self.config.path.name} changes it"
-                recipe = with_values(recipe, {"name": self.name, "summary": words})
+                recipe = override(recipe, {"name": self.name, "summary": words})
         except FieldError as error:
             key = self._key_of(error.field, str(error))
             place = Place(str(self.config.path)) if key is None else key.place

@@ -31,29 +31,55 @@ if TYPE_CHECKING:
     from halftrack.recipes.scoring.on_video import VideoTracker
     from halftrack.training import Batch
 
-__all__ = ["FrameDetectionRecipe", "VideoDetectionRecipe"]
+__all__ = ["DetectionRecipe", "FrameDetectionRecipe", "VideoDetectionRecipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoDetectionRecipe(BackboneRecipe):
+class DetectionRecipe(BackboneRecipe):
+    """A recipe whose model is a detector."""
+
+    any_image_size: ClassVar[bool] = True
+    measured: ClassVar[tuple[str, ...]] = DETECTION_SCORES
+    model: SelsaConfig | FasterRCNNConfig
+    data: VidDataConfig | MotDetectionConfig
+
+    def check_before_data(self) -> None:
+        """As of any recipe; and the model must tell apart as many classes as the data name."""
+        super().check_before_data()
+        check_classes(self.model.roi_head.num_classes, self.data.class_names)
+
+    def video_tracker(
+        self, init_box_xyxy: Box | None
+    ) -> Callable[[nn.Module, torch.device, VideoSource], VideoTracker]:
+        """The detections in each frame of a video; without ids, as nothing is followed."""
+        if init_box_xyxy is not None:
+            raise UserError(f"{self.name} finds its objects itself: leave out the first box")
+
+        def tracker(model: nn.Module, device: torch.device, source: VideoSource) -> VideoTracker:
+            from halftrack.recipes.scoring.on_video import DetectorOnVideo
+
+            return DetectorOnVideo(self, model, device, source)
+
+        return tracker
+
+    def video_source(self, source: VideoSource) -> VideoSource:
+        """The video with its frames resized as test data are, if no size was asked for."""
+        return source.at_test_size(self.data.image_scale, batch=self.data.test_batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoDetectionRecipe(DetectionRecipe):
     """SELSA on ImageNet VID."""
 
     method: ClassVar[str] = "SELSA"
     text_format: ClassVar[str] = "vid"
     backbone_path: ClassVar[str] = "detector.backbone"
     batch_types: ClassVar[tuple[type, ...]] = (Clip, ClipBatch, Frame)
-    any_image_size: ClassVar[bool] = True
-    measured: ClassVar[tuple[str, ...]] = DETECTION_SCORES
     synthetic_layout: ClassVar[Layout | None] = "vid"
     model: SelsaConfig
     """Architecture and its loss, sampling and test settings."""
     data: VidDataConfig
     """The data sets' configuration: what is read and how it is sampled."""
-
-    def check_before_data(self) -> None:
-        """As of any recipe; and the model must tell apart as many classes as the data name."""
-        super().check_before_data()
-        check_classes(self.model.roi_head.num_classes, self.data.class_names)
 
     def use_of(self, data: OwnData) -> Use | None:
         """Trains on a tree in ImageNet's layout; one without training videos is scored on."""
@@ -111,32 +137,14 @@ class VideoDetectionRecipe(BackboneRecipe):
 
         return video_scorer(self, data_root, device, progress)
 
-    def video_tracker(
-        self, init_box_xyxy: Box | None
-    ) -> Callable[[nn.Module, torch.device, VideoSource], VideoTracker]:
-        """The detections in each frame of a video; without ids, as nothing is followed."""
-        if init_box_xyxy is not None:
-            raise UserError(f"{self.name} finds its objects itself: leave out the first box")
-
-        def tracker(model: nn.Module, device: torch.device, source: VideoSource) -> VideoTracker:
-            from halftrack.recipes.scoring.on_video import DetectorOnVideo
-
-            return DetectorOnVideo(self, model, device, source)
-
-        return tracker
-
     def video_source(self, source: VideoSource) -> VideoSource:
-        """The video with its frames resized as test videos are; refuses a live one."""
+        """As of any detector; refuses a live one."""
         if source.live:
             raise UserError(
                 f"{self.name} looks at frames spread over a whole video, and {source.name} is "
                 "live: take a file or a folder"
             )
-        return replace(
-            source,
-            image_scale=source.image_scale or self.data.image_scale,
-            ahead=max(source.ahead, self.data.test_batch),
-        )
+        return super().video_source(source)
 
     def check_data(
         self, data_root: str | Path, *, decode: bool = False, progress: Progress | None = None
@@ -204,24 +212,18 @@ class VideoDetectionRecipe(BackboneRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrameDetectionRecipe(BackboneRecipe):
+class FrameDetectionRecipe(DetectionRecipe):
     """Faster R-CNN on the frames of MOTChallenge sequences: Tracktor's detector."""
 
     method: ClassVar[str] = "Faster R-CNN FPN"
+    text_format: ClassVar[str] = "det"
     batch_types: ClassVar[tuple[type, ...]] = (FrameBatch, Frame)
     batch_size_field: ClassVar[str] = "data.images_per_batch"
-    any_image_size: ClassVar[bool] = True
-    measured: ClassVar[tuple[str, ...]] = DETECTION_SCORES
     synthetic_layout: ClassVar[Layout | None] = "mot"
     model: FasterRCNNConfig
     """Architecture and its loss, sampling and test settings."""
     data: MotDetectionConfig
     """The data set's configuration: what is read and how it is augmented."""
-
-    def check_before_data(self) -> None:
-        """As of any recipe; and the model must tell apart as many classes as the data name."""
-        super().check_before_data()
-        check_classes(self.model.roi_head.num_classes, self.data.class_names)
 
     def use_of(self, data: OwnData) -> Use | None:
         """Trains on sequences in MOTChallenge's layout."""
@@ -277,9 +279,8 @@ class FrameDetectionRecipe(BackboneRecipe):
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width, in pixels, of the largest image that it trains on."""
-        data = self.data
-        limits = [round(side * data.ratio_range[1]) for side in sorted(data.image_scale)]
-        height, width = (min(pair) for pair in zip(data.crop_size, limits, strict=True))
+        limits = [round(side * self.data.ratio_range[1]) for side in sorted(self.data.image_scale)]
+        height, width = (min(pair) for pair in zip(self.data.crop_size, limits, strict=True))
         return height, width
 
     def image_fields(self, size: tuple[int, int]) -> list[str]:

@@ -205,15 +205,8 @@ class TrackingRecipe(Recipe):
         return dataclasses.replace(self, data=dataclasses.replace(self.data, public=False))
 
     def video_source(self, source: VideoSource) -> VideoSource:
-        """The video with its frames resized as the test sequences are, if no size was asked for.
-
-        A whole pass of frames is decoded ahead.
-        """
-        return dataclasses.replace(
-            source,
-            image_scale=source.image_scale or self.data.image_scale,
-            ahead=max(source.ahead, self.data.test_batch),
-        )
+        """The video with its frames resized as the test sequences are, if no size was asked for."""
+        return source.at_test_size(self.data.image_scale, batch=self.data.test_batch)
 
     def new_tracker(self, model: nn.Module) -> Tracktor:
         """The state machine around a model of this recipe, on the model's device."""

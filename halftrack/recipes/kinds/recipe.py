@@ -61,7 +61,8 @@ class Recipe(ABC):
     needs_checkpoint: ClassVar[bool] = True
     """True if a checkpoint must be given to score or track; else the recipe names its files."""
     text_format: ClassVar[str] = "mot"
-    """Kind of benchmark whose text ``track`` writes: ``mot``, ``sot`` (LaSOT) or ``vid``."""
+    """Kind of text that ``track`` writes: ``mot``, ``sot`` (LaSOT), ``vid``, or a MOTChallenge
+    ``det`` of boxes that have no ids."""
 
     @abstractmethod
     def build_model(self, *, seed: int = 0) -> nn.Module:

@@ -31,7 +31,6 @@ __all__ = [
     "override",
     "plain",
     "with_a_scale",
-    "with_values",
 ]
 
 RecipeT = TypeVar("RecipeT")
@@ -52,43 +51,39 @@ class FieldError(UserError):
         return type(self), (self.field, str(self))
 
 
-def override(recipe: RecipeT, assignments: Sequence[str]) -> RecipeT:
-    """Set fields from ``path=value`` texts, e.g. ``training.lr=0.02``.
+def override(recipe: RecipeT, changes: Sequence[str] | Mapping[str, Any]) -> RecipeT:
+    """The recipe with other values in some of its fields, each named by its dotted path.
 
-    Values are Python literals (numbers, True, None, tuples); anything else is taken as text. A
-    tuple needs no brackets: ``data.training_sets=vid,det``, ``precision.keep_fp32=neck``.
+    In Python ``{"training.lr": 0.02}``; groups may be given as plain values. Or texts, as
+    ``--set`` takes them, ``["training.lr=0.02"]``: values are Python literals (numbers, True,
+    None, tuples), and anything else is taken as text. There a tuple needs no brackets:
+    ``data.training_sets=vid,det``, ``precision.keep_fp32=neck``.
 
     Raises:
         ValueError: for a field that does not exist (its new name or else the nearest field is
             named) or a value of the wrong type.
     """
     values = dataclasses.asdict(recipe)  # type: ignore[call-overload]
+    if isinstance(changes, Mapping):
+        for path, value in changes.items():
+            group, last = _place_of(values, path)
+            group[last] = plain(value)
+    else:
+        _assign_texts(values, [changes] if isinstance(changes, str) else changes)
+    made: RecipeT = _made(type(recipe), values)
+    return made
+
+
+def _assign_texts(values: dict[str, Any], assignments: Sequence[str]) -> None:
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator:
             raise UserError(f"--set {shown(assignment)}: expected FIELD=VALUE")
         if not _is_text(assignment):
             raise UserError(f"--set {shown(assignment)}: expected UTF-8 text without NUL")
-        _assign(values, path.strip(), text.strip())
-    made: RecipeT = _made(type(recipe), values)
-    return made
-
-
-def with_values(recipe: RecipeT, fields: Mapping[str, Any]) -> RecipeT:
-    """Set fields, each by its dotted path, to values; groups may be given as plain values.
-
-    Raises:
-        FieldError: for a value that a field does not take.
-    """
-    values = dataclasses.asdict(recipe)  # type: ignore[call-overload]
-    for path, value in fields.items():
-        *parents, last = path.split(".")
-        place = values
-        for part in parents:
-            place = place[part]
-        place[last] = plain(value)
-    made: RecipeT = _made(type(recipe), values)
-    return made
+        group, last = _place_of(values, path.strip())
+        is_tuple = isinstance(group[last], tuple)
+        group[last] = _items(text.strip()) if is_tuple else _literal(text.strip())
 
 
 def _made(kind: Any, values: Mapping[str, Any]) -> Any:
@@ -126,7 +121,8 @@ def _is_text(text: str) -> bool:
     return not any(0xD800 <= ord(letter) <= 0xDFFF or letter == "\0" for letter in text)
 
 
-def _assign(values: dict[str, Any], path: str, text: str) -> None:
+def _place_of(values: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """The group that holds a field, and the field's name in it."""
     *parents, last = path.split(".", _DEEPEST)
     place: Any = values
     for part in parents:
@@ -137,7 +133,7 @@ def _assign(values: dict[str, Any], path: str, text: str) -> None:
             raise UserError(f"recipe field {path!r} is now called {now_called(path)}")
         near = difflib.get_close_matches(path[:_LONGEST], known, n=3, cutoff=0.0)
         raise UserError(f"no recipe field {shown(path)}; the nearest are {', '.join(near)}")
-    place[last] = _items(text) if isinstance(place[last], tuple) else _literal(text)
+    return place, last
 
 
 def _literal(text: str) -> Any:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,13 +23,16 @@ from halftrack.recipes.scoring.evaluation import DetectionEvaluation
 from halftrack.recipes.scoring.scorer import Scorer, Skips, Stopwatch
 
 if TYPE_CHECKING:
-    from halftrack.recipes.kinds.detection import FrameDetectionRecipe, VideoDetectionRecipe
+    from halftrack.recipes.kinds.detection import (
+        DetectionRecipe,
+        FrameDetectionRecipe,
+        VideoDetectionRecipe,
+    )
 
 __all__ = ["frame_scorer", "video_scorer"]
 
 _Pass = tuple[list[Frame], list[FrameTruth]]
 _Passes = Callable[[nn.Module, Stopwatch, int], Iterator[_Pass]]
-_Recipe: TypeAlias = "VideoDetectionRecipe | FrameDetectionRecipe"
 
 
 def video_scorer(
@@ -99,7 +102,7 @@ class _Found:
 
 
 def _scorer(
-    recipe: _Recipe,
+    recipe: DetectionRecipe,
     device: torch.device,
     videos: TestVideos | MotSequences,
     passes_of: _Passes,

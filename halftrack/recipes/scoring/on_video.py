@@ -1,4 +1,4 @@
-"""Models on any video: what runs one asks of them, and SELSA's detections in each frame."""
+"""Models on any video: what runs one asks of them, and detections in each frame as tracks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from halftrack.data.vid.frames import adaptive_stride
 from halftrack.frames import Frame, Tracks
 
 if TYPE_CHECKING:
-    from halftrack.recipes.kinds.detection import VideoDetectionRecipe
+    from halftrack.recipes.kinds.detection import DetectionRecipe
 
 __all__ = ["DetectorOnVideo", "VideoTracker"]
 
@@ -32,22 +32,23 @@ class VideoTracker(Protocol):
 
 
 class DetectorOnVideo:
-    """SELSA over a video's frames, with references spread over all of it; ids are -1.
+    """A detector over a video's frames; ids are -1.
 
-    The references are read when the first frame is asked for: the video is gone through twice.
+    SELSA takes references that are spread over all of it, and read when the first frame is asked
+    for: the video is gone through twice.
     """
 
     def __init__(
         self,
-        recipe: VideoDetectionRecipe,
+        recipe: DetectionRecipe,
         model: nn.Module,
         device: torch.device,
         source: VideoSource,
     ) -> None:
         self.batch = recipe.data.test_batch
-        self._references = recipe.data.test_references
+        self._references = recipe.test_references
         self._model, self._device = model, device
-        self._source: VideoSource | None = source
+        self._source = source if self._references else None
 
     def steps(self, frames: Sequence[SourceFrame]) -> Iterator[Tracks]:
         """The detections in each of the next frames, as tracks without ids."""

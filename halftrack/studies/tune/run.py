@@ -19,8 +19,7 @@ import torch
 from halftrack.data import Progress
 from halftrack.errors import naming_file
 from halftrack.interop import nearest_listed, recipe_text
-from halftrack.recipes import Evaluation, Recipe, choose_device, open_model
-from halftrack.recipes.kinds.settings import with_values
+from halftrack.recipes import Evaluation, Recipe, choose_device, open_model, override
 from halftrack.report.tables import write_csv
 from halftrack.report.trial_curves import draw_trials
 from halftrack.studies.tune.plan import TRIALS, SearchPlan
@@ -62,7 +61,7 @@ class Tuned:
     def tuned(self) -> Recipe:
         """The recipe with the best settings."""
         return replace(
-            with_values(self.recipe, self.best.settings),
+            override(self.recipe, self.best.settings),
             name=f"{self.recipe.name}_tuned",
             text="",
         )
@@ -201,7 +200,7 @@ def _try(
         start = time.perf_counter()
         scores = _known(file.trials, settings)
         if scores is None:
-            scores = score(with_values(plan.recipe, settings)).flat()
+            scores = score(override(plan.recipe, settings)).flat()
         seconds = round(time.perf_counter() - start, 3)
         number = len(file.trials)
         file.add(Trial(number=number, settings=settings, scores=scores, seconds=seconds))

@@ -425,7 +425,7 @@ def test_what_is_not_trained_or_does_not_track_says_so(data_root: Path, tmp_path
     with pytest.raises(ValueError, match="is put together from trained parts, faster"):
         train(load_recipe("tracktor_tiny_sample"), data_root=data_root, out=tmp_path)
     with pytest.raises(ValueError, match="does not track"):
-        halftrack.track(load_recipe("faster-rcnn_tiny_sample"), data_root)
+        halftrack.track(load_recipe("reid_tiny_sample"), data_root)
     with pytest.raises(ValueError, match="result files are of a tracker"):
         score_results(load_recipe("reid_tiny_sample"), tmp_path, data_root=data_root)
 

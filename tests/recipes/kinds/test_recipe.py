@@ -46,9 +46,9 @@ def test_values_of_another_kind_or_version_are_an_error(
         Recipe.from_dict(load_recipe("selsa_tiny_sample").to_dict() | change)
 
 
-def test_a_detector_of_frames_says_which_recipes_track() -> None:
+def test_a_recipe_that_does_not_track_says_which_do() -> None:
     with pytest.raises(ValueError, match=r"does not track: .*; take a tracktor_ recipe"):
-        load_recipe("faster-rcnn_tiny_sample").video_tracker(None)
+        load_recipe("reid_tiny_sample").video_tracker(None)
 
 
 @pytest.mark.parametrize(

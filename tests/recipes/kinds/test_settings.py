@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from halftrack.errors import UserError
+from halftrack.precision import Precision
 from halftrack.recipes import RECIPES, load_recipe, override
 from halftrack.recipes.kinds.renamed import field_paths
 
@@ -174,6 +175,29 @@ def test_a_text_that_sets_nothing_is_a_users_error_in_a_line(text: str) -> None:
     with pytest.raises(UserError) as caught:
         override(load_recipe("selsa_tiny_sample"), [text])
     assert len(str(caught.value)) < 600
+
+
+def test_values_and_texts_give_the_same_recipe() -> None:
+    recipe = load_recipe("selsa_tiny_sample")
+    values = {"training.lr": 0.5, "data.image_scale": (96, 64), "precision.keep_fp32": ("neck",)}
+    texts = ["training.lr=0.5", "data.image_scale=96,64", "precision.keep_fp32=neck"]
+    assert override(recipe, values) == override(recipe, texts) != recipe
+    assert override(recipe, "training.lr=0.5") == override(recipe, {"training.lr": 0.5})
+    assert override(recipe, {"precision": Precision("fp16", 8.0)}).precision.loss_scale == 8.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"training.lrr": 0.5}, "no recipe field 'training.lrr'; the nearest are training.lr"),
+        ({"data.image_scale.side": 3}, "no recipe field 'data.image_scale.side'"),
+        ({"training.lr": "fast"}, "training.lr='fast': expected"),
+        ({"training": {"epochs": 1}}, "training.lr is missing"),
+    ],
+)
+def test_a_value_that_no_field_takes_is_a_users_error(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        override(load_recipe("selsa_tiny_sample"), changes)
 
 
 TINY = [load_recipe(f"{name}_tiny_sample") for name in ("selsa", "siamese_rpn", "reid", "tracktor")]

@@ -1,0 +1,89 @@
+"""Images that a caller holds already, as a video: arrays, tensors or pictures of Pillow."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from typing import TypeAlias, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from halftrack.data import VideoSource
+from halftrack.data.video_file import Picture
+from halftrack.errors import UserError
+
+__all__ = ["GivenImage", "given_images", "image_tensor"]
+
+GivenImage: TypeAlias = "Image.Image | NDArray[np.uint8] | Tensor"
+"""A picture of Pillow, a uint8 array ``(height, width, 3)`` or a uint8 tensor ``(3, height,
+width)``; RGB, 0 to 255."""
+
+_NAME = "images"
+
+
+def image_tensor(image: GivenImage) -> Tensor:
+    """A copy of an image as uint8 RGB ``(3, height, width)``, on the CPU.
+
+    Raises:
+        ValueError: for another type, dtype or shape; names it and says what is allowed.
+    """
+    if isinstance(image, Image.Image):
+        image = np.asarray(image.convert("RGB"))
+    shape, dtype = tuple(getattr(image, "shape", ())), getattr(image, "dtype", None)
+    if isinstance(image, Tensor) and dtype == torch.uint8 and len(shape) == 3 and shape[0] == 3:
+        return image.detach().to("cpu", copy=True)
+    if isinstance(image, np.ndarray) and dtype == np.uint8 and len(shape) == 3 and shape[2] == 3:
+        # A copy: cameras fill the same buffer again, and trackers look at the frame before.
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    told = f"a {type(image).__name__}"
+    if dtype is not None:
+        told += f" of {str(dtype).removeprefix('torch.')} {shape}"
+    raise UserError(
+        f"an image is {told}; expected a picture of Pillow, a uint8 array (height, width, 3) or a "
+        "uint8 tensor (3, height, width), RGB, 0 to 255 (a single image goes into a list)"
+    )
+
+
+def given_images(images: Iterable[GivenImage]) -> VideoSource:
+    """The images as a video named ``images``, at 30 frames a second.
+
+    Those of a list or array can be gone through again; others come once, as a camera's.
+
+    Raises:
+        ValueError: if there is none, or the first is none that ``image_tensor`` takes.
+    """
+    if hasattr(images, "__getitem__"):
+        return _source(cast("Sequence[GivenImage]", images))
+    coming = iter(images)
+    first = list(islice(coming, 1))
+    return replace(
+        _source(first),
+        num_frames=None,
+        pictures=lambda: _pictures(chain(first, coming)),
+        pictures_at=None,
+        live=True,
+    )
+
+
+def _source(images: Sequence[GivenImage]) -> VideoSource:
+    if not len(images):  # of an array too
+        raise UserError("there is no image to look at: the images given are empty")
+    height, width = image_tensor(images[0]).shape[1:]
+    return VideoSource(
+        name=_NAME,
+        origin=_NAME,
+        size=(height, width),
+        num_frames=len(images),
+        pictures=lambda: _pictures(images),
+        pictures_at=lambda wanted: _pictures([images[i] for i in wanted if i < len(images)]),
+    )
+
+
+def _pictures(images: Iterable[GivenImage]) -> Generator[Picture]:
+    for image in images:
+        yield Picture(image_tensor(image))
