@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image
 from torch import nn
 
@@ -72,10 +71,7 @@ def track_video(
     out: Path,
     *,
     init_box: tuple[float, float, float, float] | None = None,
-    detections: Path | None = None,
     checkpoint: str | Path | None = None,
-    device: torch.device | str | None = None,
-    trust: bool = False,
     load: Callable[[], nn.Module] | None = None,
     film: bool = True,
     show_errors: Path | None = None,
@@ -93,14 +89,11 @@ def track_video(
     Args:
         recipe: a recipe that tracks all objects, one of single-object tracking, or SELSA.
         video: a video file, a folder of frames or a MOT sequence, a camera or stream, images, or
-            one of these as ``open_for`` opened it.
+            one of these as ``open_for`` opened it, with another detector's boxes perhaps.
         out: a folder, which is made if it does not exist.
         init_box: xyxy of the object in the first frame (single-object tracking only).
-        detections: boxes of another detector in this video, as ``det.txt`` has them.
         checkpoint: the weights; None for the files that a tracking recipe names.
-        device: the device to compute on; None for the accelerator, if there is one.
-        trust: unpickle any object in a weights file.
-        load: gives the model instead of ``checkpoint``, ``device`` and ``trust``, see ``track``.
+        load: gives the model instead of ``checkpoint``, see ``track``.
         film: write the mp4 too.
         show_errors: the video's gt.txt: errors are painted into the film, and the ten worst moments
             are written as ``<name>_errors/<frame>.png``.
@@ -112,7 +105,7 @@ def track_video(
         ValueError, FileNotFoundError: if the recipe or its weights do not fit, or if a file would
             replace the video.
     """
-    source = open_for(recipe, video, init_box_xyxy=init_box, detections=detections)
+    source = open_for(recipe, video, init_box_xyxy=init_box)
     painter = None
     if show_errors is not None:
         from halftrack.report.track_errors import ErrorPainter  # here: it takes SciPy
@@ -128,8 +121,6 @@ def track_video(
         source,
         init_box_xyxy=init_box,
         checkpoint=checkpoint,
-        device=device,
-        trust=trust,
         load=load,
         say=notes.append,
     )
