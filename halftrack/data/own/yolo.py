@@ -12,6 +12,7 @@ from halftrack.data.files import is_clutter, read_lines, shortened
 from halftrack.data.image_header import header_of
 from halftrack.data.index import VideoIndex
 from halftrack.data.own.layouts import IMAGE_ENDINGS
+from halftrack.data.own.yaml_names import MOST_CLASSES, yaml_names
 from halftrack.data.parsed_video import ParsedVideo, assemble_index
 from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.progress import Progress
@@ -20,7 +21,6 @@ from halftrack.errors import UserError
 __all__ = ["read_yolo"]
 
 _NAME_FILES = ("classes.txt", "obj.names", "labels.txt", "_darknet.labels")
-_MOST_CLASSES = 10_000
 _EXPECTED = "expected class, x and y of the centre, width, height in shares of the image"
 # A share beyond the image by so much is a rounded one.
 _ROUNDED = 0.01
@@ -133,8 +133,8 @@ def _box(
     if not re.fullmatch(r"[0-9]{1,6}(\.0*)?", words[0]):
         raise UserError(f"class {shortened(words[0])}; {_EXPECTED}")
     label = int(float(words[0]))
-    if label >= (num_classes or _MOST_CLASSES):
-        allowed = f"0 to {num_classes - 1} have a name" if num_classes else f"most {_MOST_CLASSES}"
+    if label >= (num_classes or MOST_CLASSES):
+        allowed = f"0 to {num_classes - 1} have a name" if num_classes else f"most {MOST_CLASSES}"
         raise UserError(f"class {label}, {allowed}")
     try:
         values = [float(word.replace("_", "?")) for word in words[1:]]
@@ -158,32 +158,20 @@ def _class_names(root: Path) -> list[str]:
     """Names of the classes in the order of their numbers; empty where no file tells them."""
     for folder in (root, *_below(root, "labels"), root.parent):
         for name in _NAME_FILES:
-            if (folder / name).is_file():
-                return [line for _, line in read_lines(folder / name, what="list of classes")]
+            if (file := folder / name).is_file():
+                listed = read_lines(file, what="list of classes")
+                return _told_apart(file, [line for _, line in listed])
         for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
-            if names := _yaml_names(file):
-                return names
+            if names := yaml_names(file):
+                return _told_apart(file, names)
     return []
 
 
-def _yaml_names(file: Path) -> list[str]:
-    """The entry ``names`` of a YAML file: a list in brackets, or a line each, numbered or not."""
-    lines = [line for _, line in read_lines(file, what="data set's YAML file")]
-    start = next((place for place, line in enumerate(lines) if line.startswith("names:")), None)
-    if start is None:
-        return []
-    told = " ".join([lines[start].removeprefix("names:"), *lines[start + 1 :]]).strip()
-    if told[:1] in "[{":
-        inside = re.split(r"[\]}]", told[1:])[0]
-        return [_unquoted(entry.split(":", 1)[-1]) for entry in inside.split(",") if entry.strip()]
-    names = []
-    for line in lines[start + 1 :]:
-        entry = re.fullmatch(r"(?:-|[0-9]+:)\s*(.+)", line)
-        if entry is None:
-            break
-        names.append(_unquoted(entry[1]))
+def _told_apart(file: Path, names: list[str]) -> list[str]:
+    """The names, each of one class: boxes are counted, and files written, by it."""
+    places: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if (first := places.setdefault(name, number)) != number:
+            told = f"{shortened(name)} is the name of the classes {first} and {number}"
+            raise DataError(str(file), f"{told}; name each class once")
     return names
-
-
-def _unquoted(text: str) -> str:
-    return re.split(r"\s+#", text.strip())[0].strip().strip("'\"")

@@ -28,8 +28,7 @@ def test_boxes_and_polygons_become_pixels(tmp_path: Path) -> None:
     ("file", "content", "names"),
     [
         ("data.yaml", b"names: ['van', tram]\n", ["van", "tram"]),
-        ("data.yaml", b"names:\n- van\n- tram\nval: x\n", ["van", "tram"]),
-        ("data.yaml", b"names: {0: van, 1: tram}\n", ["van", "tram"]),
+        ("data.yml", b"names:\n  1: tram\n  0: van\nval: x\n", ["van", "tram"]),
         ("classes.txt", b"van\ntram\n", ["van", "tram"]),
         ("data.yaml", b"train: images\n", ["0", "1"]),
     ],
@@ -39,6 +38,23 @@ def test_names_of_classes(file: str, content: bytes, names: list[str], tmp_path:
     del tree["data.yaml"]
     change_tree(tmp_path, {}, tree | {file: content})
     assert [name for name, _ in read_yolo(tmp_path).classes] == names
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("data.yaml", b"names: [van, van]\n", "'van' is the name of the classes 0 and 1"),
+        ("classes.txt", b"van\ntram\n\nvan\n", "'van' is the name of the classes 0 and 2"),
+        ("data.yaml", b"names: [van\n", "line 1: names has no closing ]"),
+    ],
+)
+def test_names_that_cannot_be_meant_are_a_problem(
+    file: str, content: bytes, told: str, tmp_path: Path
+) -> None:
+    change_tree(tmp_path, {}, own_trees.yolo() | {file: content})
+    (problem,) = read_yolo(tmp_path).problems
+    assert problem.file == str(tmp_path / file)
+    assert told in problem.reason
 
 
 @pytest.mark.parametrize(
