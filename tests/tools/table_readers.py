@@ -15,6 +15,7 @@ from halftrack.data.mot.crops.listed import listed_crops
 from halftrack.data.mot.tables import read_detections, read_truth
 from halftrack.data.sot import read_sot
 from halftrack.data.sot.folders import listed_sequences
+from halftrack.data.sot.folders import read_infos as read_listed
 from halftrack.data.tables.seqinfo import MOST_FRAMES, read_seqinfo
 from halftrack.data.tables.target_text import read_boxes, read_flags, read_names
 from halftrack.evaluation import SequenceTruth, read_results, score_tracks, write_results
@@ -142,7 +143,8 @@ def read_crop_list(content: bytes, folder: Path) -> None:
 
 def read_infos(content: bytes, folder: Path) -> None:
     (folder / "infos.txt").write_bytes(content)
-    assert listed_sequences(folder / "infos.txt", folder, (), []) == ()
+    file = folder / "infos.txt"
+    assert listed_sequences(file, folder, read_listed(file), (), []) == ()
 
 
 def read_benchmark(content: bytes, folder: Path) -> None:

@@ -18,14 +18,14 @@ from halftrack.data.sot.config import SotBenchmark, SotSplit
 from halftrack.data.sot.folders import (
     ATTRIBUTES,
     UAV_STARTS,
+    Asked,
     by_number,
     count_images,
-    folders_of,
     lasot_test_names,
-    listed_folders,
     listed_sequences,
     named_once,
     read_attributes,
+    read_infos,
     text_files,
 )
 from halftrack.data.sot.sequences import SotSequence, trackable_sequence
@@ -34,7 +34,6 @@ from halftrack.errors import UserError
 
 __all__ = ["find_sot", "read_sot"]
 
-Problems = list[Problem] | None
 # The number of the first image, where it is not 1. The videos are longer than the sequences.
 _OTB_STARTS = {"BlurCar1": 247, "BlurCar3": 3, "BlurCar4": 18, "David": 300, "Tiger1": 6}
 # OTB's initOmit: the first boxes of Tiger1 are written but not used.
@@ -85,7 +84,8 @@ def read_sot(
         )
     base = find_sot(data_root, benchmark, split)
     flags = None if attributes is None else Path(attributes).expanduser()
-    sequences = named_once(_sequences(base, layout, split, flags, infos, problems), problems)
+    asked = Asked(split, flags, problems)
+    sequences = named_once(_sequences(base, layout, asked, infos), problems)
     if not sequences and not problems:
         others = ", ".join(repr(other) for other in layout.splits if other != split)
         hint = f"; other splits are {others}" if others else ""
@@ -94,21 +94,19 @@ def read_sot(
 
 
 def _sequences(
-    base: Path,
-    layout: _Layout,
-    split: str,
-    flags: Path | None,
-    infos: str | Path | None,
-    problems: Problems,
+    base: Path, layout: _Layout, asked: Asked, infos: str | Path | None
 ) -> Iterable[SotSequence]:
     """The sequences of a split, of a list, or of a CocoVID file."""
     if infos is None:
-        return layout.read(base, split, flags, problems)
+        return layout.read(base, asked)
     file = user_path(infos)
     if file.suffix == ".json":
-        return read_json(file, base, problems)
-    part = "all" if layout is _LAYOUTS["LaSOT"] else split
-    return listed_sequences(file, base, layout.read(base, part, flags, problems), problems)
+        return read_json(file, base, asked.problems)
+    listed = read_infos(file)
+    split = "all" if layout is _LAYOUTS["LaSOT"] else asked.split
+    named = frozenset(base / annotation for annotation in listed)
+    found = layout.read(base, asked._replace(split=split, named=named))
+    return listed_sequences(file, base, listed, found, asked.problems)
 
 
 def find_sot(data_root: str | Path, benchmark: SotBenchmark, split: SotSplit) -> Path:
@@ -122,26 +120,24 @@ def find_sot(data_root: str | Path, benchmark: SotBenchmark, split: SotSplit) ->
     raise DataError(str(root), f"no {benchmark} here: looked for {looked}")
 
 
-def _read_lasot(
-    base: Path, split: str, attributes: Path | None, problems: Problems
-) -> Iterator[SotSequence]:
-    listing, listed = (base, []) if split == "all" else lasot_test_names(base)
+def _read_lasot(base: Path, asked: Asked) -> Iterator[SotSequence]:
+    listing, listed = (base, []) if asked.split == "all" else lasot_test_names(base)
     found: dict[str, Path] = {}
-    for folder in folders_of(base, "*/*/groundtruth.txt"):
+    for folder in asked.folders(base, "*/*/groundtruth.txt"):
         other = found.setdefault(folder.name, folder)
-        with noting(problems):
+        with noting(asked.problems):
             if other != folder:
                 raise DataError(str(folder), f"{other} has the same name; results could not tell")
-    names = listed if split == "test" else sorted(found.keys() - set(listed))
+    names = listed if asked.split == "test" else sorted(found.keys() - set(listed))
     missing = [name for name in names if name not in found]
-    with noting(problems):
+    with noting(asked.problems):
         if missing:
             count = f"{len(missing)} of its {len(listed)} sequences"
             first = f"are not here, {missing[0]} the first"
             raise DataError(str(listing), f"{count} {first}")
     for name in (each for each in names if each in found):
-        with noting(problems):
-            flags = None if attributes is None else attributes / f"{name}.txt"
+        with noting(asked.problems):
+            flags = None if asked.attributes is None else asked.attributes / f"{name}.txt"
             yield _lasot_sequence(found[name], flags)
 
 
@@ -163,15 +159,15 @@ def _lasot_sequence(folder: Path, attributes: Path | None) -> SotSequence:
     )
 
 
-def _read_otb(
-    base: Path, _split: str, _attributes: Path | None, problems: Problems
-) -> Iterator[SotSequence]:
-    for folder in folders_of(base, "*/groundtruth_rect*.txt"):
+def _read_otb(base: Path, asked: Asked) -> Iterator[SotSequence]:
+    for folder in asked.folders(base, "*/groundtruth_rect*.txt"):
         video = folder.name
         files = sorted(path.name for path in folder.glob("groundtruth_rect*.txt"))
         for file in _OTB_TARGETS.get(video, files):
+            if not asked.wants(folder / file):
+                continue
             number = file.removeprefix("groundtruth_rect").removesuffix(".txt").lstrip(".")
-            with noting(problems):
+            with noting(asked.problems):
                 yield trackable_sequence(
                     f"{video}-{number}" if number else video,
                     folder,
@@ -183,12 +179,10 @@ def _read_otb(
                 )
 
 
-def _read_uav(
-    base: Path, _split: str, attributes: Path | None, problems: Problems
-) -> Iterator[SotSequence]:
-    for file in text_files(base / "anno/UAV123"):
-        with noting(problems):
-            yield _uav_sequence(base / "data_seq/UAV123", file, attributes)
+def _read_uav(base: Path, asked: Asked) -> Iterator[SotSequence]:
+    for file in filter(asked.wants, text_files(base / "anno/UAV123")):
+        with noting(asked.problems):
+            yield _uav_sequence(base / "data_seq/UAV123", file, asked.attributes)
 
 
 def _uav_sequence(videos: Path, file: Path, attributes: Path | None) -> SotSequence:
@@ -215,14 +209,12 @@ def _uav_sequence(videos: Path, file: Path, attributes: Path | None) -> SotSeque
     )
 
 
-def _read_trackingnet(
-    base: Path, split: str, _attributes: Path | None, problems: Problems
-) -> Iterator[SotSequence]:
-    for part in sorted(base.glob("TEST" if split == "test" else "TRAIN_*"), key=by_number):
-        for file in text_files(part / "anno"):
+def _read_trackingnet(base: Path, asked: Asked) -> Iterator[SotSequence]:
+    for part in sorted(base.glob("TEST" if asked.split == "test" else "TRAIN_*"), key=by_number):
+        for file in filter(asked.wants, text_files(part / "anno")):
             folder = part / "frames" / file.stem
-            with noting(problems):
-                frames = count_images(folder, 0) if split == "test" else None
+            with noting(asked.problems):
+                frames = count_images(folder, 0) if asked.split == "test" else None
                 yield trackable_sequence(
                     file.stem,
                     folder,
@@ -234,13 +226,11 @@ def _read_trackingnet(
                 )
 
 
-def _read_got10k(
-    base: Path, split: str, _attributes: Path | None, problems: Problems
-) -> Iterator[SotSequence]:
-    for folder in listed_folders(base / split):
+def _read_got10k(base: Path, asked: Asked) -> Iterator[SotSequence]:
+    for folder in asked.listed(base / asked.split):
         absence = folder / "absence.label"
-        with noting(problems):
-            frames = count_images(folder, 1) if split == "test" else None
+        with noting(asked.problems):
+            frames = count_images(folder, 1) if asked.split == "test" else None
             file = folder / "groundtruth.txt"
             boxes_xyxy = read_boxes(file)
             told = len(boxes_xyxy) if frames is None else frames
@@ -256,11 +246,9 @@ def _read_got10k(
             )
 
 
-def _read_vot(
-    base: Path, _split: str, _attributes: Path | None, problems: Problems
-) -> Iterator[SotSequence]:
-    for folder in listed_folders(base):
-        with noting(problems):
+def _read_vot(base: Path, asked: Asked) -> Iterator[SotSequence]:
+    for folder in asked.listed(base):
+        with noting(asked.problems):
             file = folder / "groundtruth.txt"
             yield trackable_sequence(
                 folder.name,
@@ -278,8 +266,7 @@ class _Layout:
     sign: str
     """Pattern of what such a folder holds."""
     splits: tuple[str, ...]
-    read: Callable[[Path, str, Path | None, Problems], Iterator[SotSequence]]
-    """From folder, split, folder of attributes, and where problems are noted."""
+    read: Callable[[Path, Asked], Iterator[SotSequence]]
 
 
 _LAYOUTS = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from halftrack.data.files import is_clutter, leads_below, shortened
 from halftrack.data.problems import DataError, Problem, noting
@@ -15,6 +15,7 @@ from halftrack.data.tables.target_text import read_flags, read_lines, read_names
 __all__ = [
     "ATTRIBUTES",
     "UAV_STARTS",
+    "Asked",
     "by_number",
     "count_images",
     "folders_of",
@@ -23,6 +24,7 @@ __all__ = [
     "listed_sequences",
     "named_once",
     "read_attributes",
+    "read_infos",
     "text_files",
 ]
 
@@ -70,6 +72,32 @@ class _Named(Protocol):
 
 
 SequenceT = TypeVar("SequenceT", bound=_Named)
+
+
+class Asked(NamedTuple):
+    """The sequences that are asked for, and where problems are noted."""
+
+    split: str
+    """``train``, ``val``, ``test``, or LaSOT's ``all``."""
+    attributes: Path | None
+    """Folder of their flags."""
+    problems: list[Problem] | None
+    named: frozenset[Path] | None = None
+    """Files of their boxes; None for all of the split."""
+
+    def wants(self, annotation: Path) -> bool:
+        """True for a file of boxes whose sequence is asked for."""
+        return self.named is None or annotation in self.named
+
+    def folders(self, base: Path, pattern: str) -> list[Path]:
+        """The folders that hold these files, without a look at others."""
+        if self.named is None:
+            return folders_of(base, pattern)
+        return sorted({file.parent for file in self.named if file.is_file()})
+
+    def listed(self, base: Path) -> list[Path]:
+        """Those of ``listed_folders`` whose boxes these are."""
+        return [each for each in listed_folders(base) if self.wants(each / "groundtruth.txt")]
 
 
 def named_once(
@@ -128,26 +156,31 @@ def lasot_test_names(base: Path) -> tuple[Path, list[str]]:
     found = next((each for each in infos if each.is_file()), None)
     if file.exists() or found is None:
         return file, read_names(file)
-    return found, [Path(annotation).parent.name for annotation, _ in _read_infos(found)]
+    return found, [Path(annotation).parent.name for annotation in read_infos(found)]
 
 
 def listed_sequences(
-    file: Path, base: Path, sequences: Iterable[SotSequence], problems: list[Problem] | None
+    file: Path,
+    base: Path,
+    listed: Mapping[str, range],
+    sequences: Iterable[SotSequence],
+    problems: list[Problem] | None,
 ) -> tuple[SotSequence, ...]:
     """The sequences that a list of MMTracking's names, in its order.
 
     Args:
         file: ``lasot_test_infos.txt`` or one of its sisters.
         base: the benchmark's folder, which the list's paths are below.
+        listed: its content, as ``read_infos`` gives it.
         sequences: those to choose from.
         problems: told of lines that lead nowhere; None raises the first.
 
     Raises:
-        DataError: if the list is missing or a line is malformed or there twice.
+        DataError: for a line that leads nowhere, where ``problems`` is None.
     """
     found = {each.annotation: each for each in sequences}
     kept = []
-    for annotation, numbers in _read_infos(file):
+    for annotation, numbers in listed.items():
         with noting(problems):
             sequence = found.get(base / annotation)
             if sequence is None:
@@ -160,8 +193,12 @@ def listed_sequences(
     return tuple(kept)
 
 
-def _read_infos(file: Path) -> list[tuple[str, range]]:
-    """Annotation and image numbers of each line ``<images>,<annotation>,<first>,<last>``."""
+def read_infos(file: Path) -> dict[str, range]:
+    """The images' numbers by annotation, of lines ``<images>,<annotation>,<first>,<last>``.
+
+    Raises:
+        DataError: if the list is missing or a line is malformed or there twice.
+    """
     found: dict[str, range] = {}
     for number, line in enumerate(read_lines(file), start=1):
         if number == 1 and line.startswith(_HEADING):
@@ -177,7 +214,7 @@ def _read_infos(file: Path) -> list[tuple[str, range]]:
                 f"line {number}, {shortened(annotation)}: is there before; list it once",
             )
         found[annotation] = range(first, last + 1)
-    return list(found.items())
+    return found
 
 
 def folders_of(base: Path, pattern: str) -> list[Path]:

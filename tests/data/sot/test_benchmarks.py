@@ -14,7 +14,8 @@ import pytest
 import small_trees as trees
 
 from halftrack.data import DataError, Problem
-from halftrack.data.sot import read_sot
+from halftrack.data.sot import benchmarks, read_sot
+from halftrack.data.tables.target_text import read_boxes
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -119,17 +120,30 @@ def test_lasots_list_may_be_that_of_mmtracking_s_converter(lasot: Path) -> None:
             ["test/GOT-10k_Test_000002,test/GOT-10k_Test_000002/groundtruth.txt,1,6"],
         ),
         (trees.vot, "VOT2018", ["bag/color,bag/groundtruth.txt,1,6"]),
+        (trees.lasot, "LaSOT", ["dog/dog-2/img,dog/dog-2/groundtruth.txt,1,6"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_list_of_mmtracking_chooses_among_the_sequences(
-    tree: Callable[[], trees.Tree], benchmark: Any, lines: list[str], tmp_path: Path
+    tree: Callable[[], trees.Tree],
+    benchmark: Any,
+    lines: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trees.change_tree(tmp_path, {}, tree())
     heading = "The format of each line in this txt is (video_path,annotation_path,start,end)"
     infos = write(tmp_path / "infos.txt", heading, *lines)
+    read = []
+
+    def reading(file: Path, **how: Any) -> Any:
+        read.append(file)
+        return read_boxes(file, **how)
+
+    monkeypatch.setattr(benchmarks, "read_boxes", reading)
     chosen = read_sot(tmp_path, benchmark, infos=infos)
-    assert len(chosen) == len(lines) < len(read_sot(tmp_path, benchmark))
+    assert sorted(read) == sorted(each.annotation for each in chosen)  # and nothing else
+    assert len(chosen) == len(lines) <= len(read_sot(tmp_path, benchmark))
     for sequence, line in zip(chosen, lines, strict=True):
         _, annotation, first, last = line.split(",")
         assert str(sequence.annotation).endswith(annotation)
