@@ -10,14 +10,16 @@ import random
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+import torchvision  # noqa: F401 - its kernels are called below the wrappers, which warn
 from torch import Tensor
-from torchvision.io import ImageReadMode
 
 from halftrack.data.annotated_image import require_size
-from halftrack.data.images import load_image
+from halftrack.data.image_header import read_bytes, read_header
+from halftrack.data.images import decode_image, load_image
 from halftrack.data.mot.config import ReIDDataConfig
 from halftrack.data.mot.crops.read import read_crops
 from halftrack.data.mot.crops.records import Crops
@@ -32,7 +34,6 @@ __all__ = ["CropBatches", "crops_in_order", "prepare_crop"]
 # mot2reid writes its crops with OpenCV's default quality. Held in memory as such JPEG files they
 # have the pixels that the published model saw, and ten times as many fit.
 _JPEG_QUALITY = 95
-_PNG_LEVEL = 1  # the fastest
 
 
 class CropBatches(OrderedBatches[CropBatch, CropBatch]):
@@ -185,7 +186,7 @@ def crops_in_order(
 
     def load(place: tuple[int, int]) -> list[tuple[int, Tensor]]:
         cut = _cut(crops, place, frames[place])
-        return [(crop, prepare_crop(_decode(file), size=size, flipped=False)) for crop, file in cut]
+        return [(crop, prepare_crop(file.decode(), size=size, flipped=False)) for crop, file in cut]
 
     ledger = SkipLedger() if skipped is None else skipped
     waiting: list[tuple[int, Tensor]] = []
@@ -200,8 +201,19 @@ def crops_in_order(
         yield _pairs(crops, waiting)
 
 
+class _File(NamedTuple):
+    """An image file in memory, and its name for errors."""
+
+    content: bytearray
+    name: str
+
+    def decode(self) -> Tensor:
+        """uint8 ``(3, height, width)`` pixels."""
+        return decode_image(self.content, read_header(self.content, self.name), self.name)
+
+
 class _Cutter:
-    """Cuts crops and keeps them as JPEG files in memory, the least recently used dropped first.
+    """Keeps crops as image files in memory, the least recently used dropped first.
 
     Decoding a whole frame for one crop is what costs: the first use of a frame cuts all its crops.
     """
@@ -210,54 +222,48 @@ class _Cutter:
         self._crops = crops
         self._cache_bytes = cache_bytes
         self._frames = crops.by_frame()
-        self._held: OrderedDict[int, Tensor] = OrderedDict()
+        self._held: OrderedDict[int, _File] = OrderedDict()
         self._held_bytes = 0
 
     def crop(self, crop: int) -> Tensor:
         """uint8 ``(3, height, width)`` pixels of a crop."""
         if crop in self._held:
             self._held.move_to_end(crop)
-            return _decode(self._held[crop])
+            return self._held[crop].decode()
         crops = self._crops
         place = (int(crops.sequence[crop]), int(crops.frame_numbers[crop]))
         # Without a cache the other crops of the frame would be cut for nothing.
         files = dict(_cut(crops, place, self._frames[place] if self._cache_bytes else [crop]))
         for number, file in files.items():
             self._hold(number, file)
-        return _decode(files[crop])
+        return files[crop].decode()
 
-    def _hold(self, crop: int, file: Tensor) -> None:
-        if crop in self._held or file.numel() > self._cache_bytes:
+    def _hold(self, crop: int, file: _File) -> None:
+        if crop in self._held or len(file.content) > self._cache_bytes:
             return
         self._held[crop] = file
-        self._held_bytes += file.numel()
+        self._held_bytes += len(file.content)
         while self._held_bytes > self._cache_bytes:
-            self._held_bytes -= self._held.popitem(last=False)[1].numel()
+            self._held_bytes -= len(self._held.popitem(last=False)[1].content)
 
 
-def _cut(crops: Crops, place: tuple[int, int], numbers: Sequence[int]) -> list[tuple[int, Tensor]]:
-    """Some crops of one image as JPEG or PNG files, each with its number."""
+def _cut(crops: Crops, place: tuple[int, int], numbers: Sequence[int]) -> list[tuple[int, _File]]:
+    """Some crops of one image as files, each with its number."""
     position, frame_number = place
     sequence = crops.sequences[position]
     path = sequence.path(frame_number)
+    if crops.edges_xyxy is None:  # a file of its own, whose pixels are the crop
+        return [(number, _File(read_bytes(path), path)) for number in numbers]
     image = load_image(path)
-    if crops.edges_xyxy is None:  # PNG, for JPEG would change its pixels a second time
-        file = torch.ops.image.encode_png(image, _PNG_LEVEL)
-        return [(number, file) for number in numbers]
     height, width = image.shape[-2:]
     require_size(path, (height, width), sequence.size, source=sequence.size_source)
     files = []
     for number in numbers:
         x1, y1, x2, y2 = crops.edges_xyxy[number].tolist()
         cut = image[:, y1 : y2 + 1, x1 : x2 + 1].contiguous()
-        files.append((number, torch.ops.image.encode_jpeg(cut, _JPEG_QUALITY)))
+        encoded = torch.ops.image.encode_jpeg(cut, _JPEG_QUALITY)
+        files.append((number, _File(bytearray(encoded.numpy()), path)))
     return files
-
-
-def _decode(file: Tensor) -> Tensor:
-    # The kernel below torchvision's Python wrapper, as in load_image.
-    image: Tensor = torch.ops.image.decode_image(file, ImageReadMode.RGB.value, False)
-    return image
 
 
 def _pairs(crops: Crops, pairs: Sequence[tuple[int, Tensor]]) -> CropBatch:

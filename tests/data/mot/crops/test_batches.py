@@ -55,7 +55,9 @@ def test_neither_workers_nor_the_cache_change_a_crop(films: Path, config: ReIDDa
     small._cutter._cache_bytes = 4000
     assert drawn(small) == alone
     assert 0 < small._cutter._held_bytes <= 4000
-    assert small._cutter._held_bytes == sum(f.numel() for f in small._cutter._held.values())
+    assert small._cutter._held_bytes == sum(
+        len(file.content) for file in small._cutter._held.values()
+    )
     assert drawn(batches, places=range(4, len(batches))) == alone[4:]
 
 

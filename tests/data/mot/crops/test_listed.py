@@ -58,6 +58,9 @@ def test_a_crop_is_its_file_to_the_last_bit(fake: Path) -> None:
         batch = batches.sample(seed=1, epoch=0, index=0)
         assert batch.images.shape == (4, 3, *SIZE)
         assert set(batch.sample_ids) <= {crops.sample_id(n) for n in range(len(crops))}
+        for number, held in batches._cutter._held.items():  # no second encoding
+            file = fake / f"MOT17/reid/imgs/{crops.sample_id(number)}.jpg"
+            assert held.content == file.read_bytes()
     with Image.open(fake / f"MOT17/reid/imgs/{crops.sample_id(0)}.jpg") as image:
         pixels = np.asarray(image.convert("RGB"))
     size = (pixels.shape[0], pixels.shape[1])
