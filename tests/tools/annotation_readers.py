@@ -75,6 +75,7 @@ PEOPLE: dict[str, Any] = {
 }
 TARGETS: dict[str, Any] = {
     **TREE,
+    "videos": [{"id": 1, "name": "a"}],
     "images": [
         image | {"file_name": f"a/img/{n + 1:08d}.jpg", "video_id": 1, "frame_id": n}
         for n, image in enumerate(TREE["images"])
