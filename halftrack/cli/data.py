@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -234,4 +235,4 @@ def split(
     for name, names in (("train", parts.train), ("validation", parts.val)):
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         tell(f"  {name}: {len(names)}, {shown}")
-    tell(f"see which recipes use it: halftrack data check {out}")
+    tell(f"see which recipes use it: halftrack data check {shlex.quote(str(out))}")

@@ -17,6 +17,7 @@ from halftrack.errors import MissingFileError, UserError
 from halftrack.recipes.names import find_entry
 
 if TYPE_CHECKING:
+    from halftrack.data.check import DataReport
     from halftrack.data.own.layouts import OwnData
 
 __all__ = ["OwnPath", "check_own", "is_path", "own_data"]
@@ -76,14 +77,27 @@ def own_data(path: str) -> tuple[OwnData, ...]:
     return recognise(path)
 
 
-def _no_use(data: OwnData) -> Iterator[str]:
-    """A command for each data set that a split takes: of JSON files each is one."""
+def _no_use(data: OwnData, report: DataReport) -> Iterator[str]:
+    """A command for each data set that a split takes, and why it does not take others."""
+    from halftrack.data.own.divisible import split_refusal
     from halftrack.data.own.json_images import json_files
 
-    yield "no recipe reads it as it is; make parts to train and to validate on:"
+    commands, refused = [], []
     for place in json_files(data) if data.kind == "coco" else (data.place,):
+        read = (each.counts for each in report.sets if each.name == place.name)
+        counts = next(read, {}) if data.kind == "coco" else report.sets[0].counts
+        if (reason := split_refusal(data, counts)) is not None:
+            refused.append(f"  {place.name}: {reason}")
+            continue
         parts = f"{place.name.removesuffix('.json')}_parts"
-        yield f"  halftrack data split {shlex.quote(str(place))} --out {shlex.quote(parts)}"
+        words = ("halftrack", "data", "split", str(place), "--out", parts)
+        commands.append(f"  {shlex.join(words)}")
+    if commands:
+        yield "no recipe reads it as it is; make parts to train and to validate on:"
+        yield from commands
+    if refused:
+        yield "no recipe reads it as it is, and parts cannot be made of it:"
+        yield from refused
 
 
 def check_own(path: str, *, decode: bool) -> None:
@@ -101,7 +115,8 @@ def check_own(path: str, *, decode: bool) -> None:
             tell(line)
         problems |= not report.ok
         uses = list(lines_on_uses(data, report))
-        for line in ("use it with", *uses) if uses else _no_use(data):
+        heading = "use it with" if report.ok else "without these problems, use it with"
+        for line in (heading, *uses) if uses else _no_use(data, report):
             tell(line)
     if problems:
         raise typer.Exit(BAD_VERDICT)

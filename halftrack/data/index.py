@@ -6,7 +6,7 @@ Workers share them. Boxes are xyxy in original pixels without +1, as the referen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,12 @@ class VideoIndex:
             "boxes of which nothing is inside their image": self.vanishing_boxes,
             "objects to be ignored": self.flagged_objects,
         }
+
+    def relabelled(self, classes: Classes) -> VideoIndex:
+        """The same with its classes in another order, or among others."""
+        places = {each: place for place, each in enumerate(classes)}
+        labels = np.array([places[each] for each in self.classes], dtype=np.int64)[self.labels]
+        return replace(self, classes=classes, labels=labels)
 
     @property
     def num_videos(self) -> int:

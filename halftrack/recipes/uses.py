@@ -9,7 +9,7 @@ from typing import Any
 
 from halftrack.data.check.report import DataReport
 from halftrack.data.own.layouts import OwnData
-from halftrack.data.own.settings import Use, asks_for_classes
+from halftrack.data.own.settings import Use
 from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.names import RECIPES, load_recipe
 
@@ -25,27 +25,26 @@ def lines_on_uses(data: OwnData, report: DataReport) -> Iterator[str]:
         data: as recognised.
         report: the findings of a look at them.
     """
-    classes = asks_for_classes(data, report)
     methods: dict[str, list[tuple[Recipe, Use]]] = {}
     for name in RECIPES:
         recipe = load_recipe(name)
-        use = recipe.use_of(data)
+        use = recipe.use_of(data, report)
         if use is not None:
             methods.setdefault(recipe.method, []).append((recipe, use))
     for method, usable in methods.items():
         usable.sort(key=lambda pair: ("tiny" not in pair[0].name, len(_changes(*pair))))
         yield f"  {method}:"
         for recipe, use in usable[:2]:
-            yield f"    {_command(recipe, use, data, classes=classes)}"
+            yield f"    {_command(recipe, use, data)}"
         if len(usable) > 2:
             yield f"    and {len(usable) - 2} more, such as {usable[-1][0].name}"
 
 
-def _command(recipe: Recipe, use: Use, data: OwnData, *, classes: bool) -> str:
+def _command(recipe: Recipe, use: Use, data: OwnData) -> str:
     """The command as a shell takes it, with the fields that differ from the recipe's own."""
     words = ["halftrack", use.command, recipe.name, "--data-root", shlex.quote(str(data.root))]
-    if classes:
-        words.append("--classes from-data")
+    if use.classes is not None:
+        words.append(f"--classes {shlex.quote(use.classes)}")
     for path, value in _changes(recipe, use).items():
         words.append(f"--set {shlex.quote(f'{path}={_text(value)}')}")
     if use.command == "eval":

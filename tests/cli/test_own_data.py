@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import own_trees
 import pytest
-from small_trees import change_tree
+import small_trees as trees
+import torch
+import typer
+from small_trees import Tree, change_tree
 
-from halftrack.cli.recipe import with_classes
+from halftrack.cli.app import app
+from halftrack.cli.recipe import choose_recipe, find_recipe, with_classes
 from halftrack.recipes import load_recipe, override
 
 
@@ -72,6 +78,84 @@ def test_the_split_that_is_told_runs_for_each_json_file(
     assert [command[-1] for command in commands] == ["own_parts", "stills_parts"]
     for command in commands:
         assert halftrack(*command[1:]) == 0
+
+
+def only(tree: Callable[[], Tree], *without: str) -> Tree:
+    """A tree without the files whose path holds one of these words."""
+    return {path: told for path, told in tree().items() if not any(w in path for w in without)}
+
+
+LAYOUTS: dict[str, Tree] = {
+    "VID": trees.vid(),
+    "VID to train on": only(trees.vid, "/val"),
+    "VID to test on": only(trees.vid, "/train", "Lists", "ImageSets"),
+    "VID of one's own": own_trees.own_vid(),
+    "one video": only(own_trees.own_vid, "/b/", "/val"),
+    "VID and DET": trees.vid() | trees.det(),
+    "DET alone": only(trees.det, "/VID/"),
+    "DET without its list": only(trees.det, "Lists"),
+    "MOT15": trees.mot("MOT15"),
+    "MOT17 to train on": only(partial(trees.mot, "MOT17"), "/test/"),
+    "MOT17's test sequences": only(partial(trees.mot, "MOT17"), "/train/"),
+    "MOT20": trees.mot("MOT20"),
+    "MOT17 without truth": only(partial(trees.mot, "MOT17"), "gt.txt"),
+    "CocoVID of MOT17": trees.cocovid_mot(),
+    "sequences": own_trees.sequences(),
+    "one sequence": only(own_trees.sequences, "-04-"),
+    "LaSOT": trees.lasot(),
+    "LaSOT by MMTracking's lists": trees.lasot_infos(),
+    "LaSOT to test on": only(trees.lasot, "-2"),
+    "LaSOT without its list": only(trees.lasot, "testing_set"),
+    "one target": only(trees.lasot, "testing_set", "dog", "-2"),
+    "OTB100": only(trees.otb, "coco"),
+    "UAV123": only(trees.uav, "coco"),
+    "TrackingNet": only(trees.trackingnet, "coco"),
+    "TrackingNet to train on": only(trees.trackingnet, "coco", "TEST"),
+    "GOT-10k": only(trees.got10k, "coco"),
+    "GOT-10k to validate on": only(trees.got10k, "coco", "/test/"),
+    "VOT2018 beside COCO": trees.vot(),
+    "COCO and CocoVID of one's own": own_trees.coco(),
+    "YOLO": own_trees.yolo(),
+    "one image": only(own_trees.yolo, "001", "002"),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_command_that_is_told_runs(
+    name: str,
+    halftrack,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = tmp_path / "my data"
+    change_tree(root, {}, LAYOUTS[name])
+    monkeypatch.chdir(tmp_path)
+    well = halftrack("data", "check", root) == 0
+    told = capsys.readouterr().out.splitlines()
+    commands = [shlex.split(line) for line in told if line.strip().startswith("halftrack ")]
+    assert commands or any("parts cannot be made of it" in line for line in told)
+    for _, *words in commands:
+        if words[0] == "data":
+            assert halftrack(*words) == 0, capsys.readouterr().err
+            assert halftrack("data", "check", words[-1]) == 0
+        elif well:
+            _open_data(words)
+
+
+def _open_data(words: list[str]) -> None:
+    """Parse a command, and open its data as it does, without a step and without weights."""
+    command = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    given = command.make_context(words[0], words[1:]).params
+    recipe = choose_recipe(
+        find_recipe(given["recipe"], None, given["settings"]), None, given["settings"]
+    )
+    recipe = with_classes(recipe, given["classes"], given["data_root"])
+    if words[0] == "train":
+        recipe = recipe.for_training()
+        recipe.check_before_data()
+        recipe.settled(given["data_root"]).training_source(given["data_root"]).close()
+    recipe.scorer(given["data_root"], torch.device("cpu"))
 
 
 def test_classes_are_named_or_of_the_data(tmp_path: Path) -> None:

@@ -16,6 +16,20 @@ from halftrack.data.own.contents import look_at
 from halftrack.data.own.layouts import recognise
 from halftrack.recipes.uses import lines_on_uses
 
+
+def crowd() -> Tree:
+    """MOT17 with ten people in frames enough for a ReID model to learn from."""
+    tree = trees.mot("MOT17")
+    for name in ("02", "04"):
+        folder = f"MOT17/train/MOT17-{name}-FRCNN"
+        tree |= trees.images(f"{folder}/img1", "{:06d}.jpg", range(1, 21))
+        rows = [(n, k, 3 + 10 * k, 5, 12, 24, 1, 1, 0.8) for k in range(5) for n in range(1, 21)]
+        tree[f"{folder}/gt/gt.txt"] = trees.lines(*rows)
+        told = tree[f"{folder}/seqinfo.ini"] or b""
+        tree[f"{folder}/seqinfo.ini"] = told.replace(b"seqLength=6", b"seqLength=20")
+    return tree
+
+
 CASES: dict[str, tuple[Callable[[], Tree], list[str]]] = {
     "VID": (
         trees.vid,
@@ -30,9 +44,16 @@ CASES: dict[str, tuple[Callable[[], Tree], list[str]]] = {
         [
             "train faster-rcnn_tiny_sample --data-root ROOT --set data.training_split=half-train",
             "train faster-rcnn_r50_fpn_4e_mot17-half --data-root ROOT\n",
-            "train reid_tiny_sample --data-root ROOT --set data.split=half-train",
             "--detector DETECTOR.pth --reid REID.pth",
         ],
+    ),
+    "MOT with a crowd": (
+        crowd,
+        ["train reid_tiny_sample --data-root ROOT --set data.split=half-train"],
+    ),
+    "VID without a training part": (
+        lambda: {path: told for path, told in trees.vid().items() if "train" not in path},
+        ["eval selsa_tiny_sample --data-root ROOT --classes car,dog --checkpoint FILE\n"],
     ),
     "MOT15": (
         partial(trees.mot, "MOT15"),
@@ -57,6 +78,16 @@ def test_commands_hold_the_settings_that_the_data_need(name: str, tmp_path: Path
     lines = "".join(f"{line}\n" for data in found for line in lines_on_uses(data, look_at(data)))
     lines = lines.replace(str(tmp_path), "ROOT")
     assert [each for each in told if each not in lines] == [], lines
+
+
+def test_nobody_is_told_to_learn_from_fewer_individuals_than_a_batch_asks_for(
+    tmp_path: Path,
+) -> None:
+    change_tree(tmp_path, {}, trees.mot("MOT17"))
+    (found,) = recognise(tmp_path)
+    report = look_at(found)
+    assert report.sets[0].counts["individuals for ReID"] == 0
+    assert not any("train re" in line for line in lines_on_uses(found, report))
 
 
 @pytest.mark.parametrize("name", ["YOLO", "LaSOT without its list"])

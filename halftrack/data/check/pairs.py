@@ -107,12 +107,11 @@ def check_sot(
     if not sequences:
         return SetReport(name=name, problems=tuple(problems))
     problems += (*untrackable(sequences), *partly_published(sequences))
-    sizes = {each.name: each.size() for each in sequences}
     frames = [(each, frame_index) for each in sequences for frame_index in range(len(each))]
     images = look_at_images(
         frames,
         lambda frame: frame[0].path(frame[1]),
-        size=lambda frame: sizes[frame[0].name],
+        size=lambda frame: frame[0].size,
         source=FIRST_IMAGE,
         decode=decode,
         threads=threads,
@@ -129,7 +128,7 @@ def check_sot(
     return SetReport(
         name=name,
         counts=counts,
-        sizes=Counter(size for each, _ in frames if (size := sizes[each.name]) is not None),
+        sizes=Counter(each.size for each, _ in frames if each.size is not None),
         left_out=images.passed_over,
         odd=odd_counts(sequences),
         odd_images=tuple(images.odd),

@@ -22,6 +22,7 @@ from halftrack.data.mot.records import LeftOutRows, MotRows, MotSequence, learne
 from halftrack.data.mot.scoring import nothing_to_detect, unscorable
 from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
+from halftrack.data.tables.once import reading_once
 
 __all__ = ["check_mot", "sequences_report"]
 
@@ -30,12 +31,22 @@ def check_mot(
     data_root: str | Path,
     config: MotDetectionConfig | ReIDDataConfig,
     *,
+    learned: bool = True,
     tracked: bool,
     decode: bool,
     threads: int,
     progress: Progress | None,
 ) -> tuple[SetReport, ...]:
-    """The sequences of each split; of ReID, the crops cut from them; arguments as for ``check``.
+    """The sequences of each split; of ReID, the crops cut from them.
+
+    Args:
+        data_root: as for ``check``, like all but ``learned``.
+        config: which sets, classes and rules.
+        learned: False where nothing is trained on, and ground truth may be missing.
+        tracked: as for ``check``.
+        decode: likewise.
+        threads: likewise.
+        progress: likewise.
 
     Raises:
         DataError: if the benchmark is not there.
@@ -45,8 +56,11 @@ def check_mot(
     parts: tuple[tuple[MotSplit, str], ...] = (("train", ""),)
     if isinstance(config, MotDetectionConfig):
         parts = _parts(config)
-    report_of = partial(_check_split, tracked=tracked, decode=decode, threads=threads)
-    return tuple(report_of(data_root, config, *part, progress=progress) for part in parts)
+    report_of = partial(
+        _check_split, learned=learned, tracked=tracked, decode=decode, threads=threads
+    )
+    with reading_once():
+        return tuple(report_of(data_root, config, *part, progress=progress) for part in parts)
 
 
 def _parts(config: MotDetectionConfig) -> tuple[tuple[MotSplit, str], ...]:
@@ -61,6 +75,7 @@ def _check_split(
     split: MotSplit,
     json: str,
     *,
+    learned: bool,
     tracked: bool,
     decode: bool,
     threads: int,
@@ -70,7 +85,8 @@ def _check_split(
     public: bool | Path = False
     if isinstance(config, MotDetectionConfig):
         trained_on, tested_on = _parts(config)[0], _parts(config)[-1]
-        learned_from, tested = (split, json) == trained_on, (split, json) == tested_on
+        learned_from = learned and (split, json) == trained_on
+        tested = (split, json) == tested_on
         public = tested and config.public_source
     problems: list[Problem] = []
     sequences = read_mot(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,18 +28,29 @@ def check_vid(
     data_root: str | Path,
     config: VidDataConfig,
     *,
+    read: Mapping[str, VideoIndex] | None = None,
     decode: bool,
     processes: int,
     threads: int,
     progress: Progress | None,
 ) -> tuple[SetReport, ...]:
-    """Read the annotations of each set and look for its images; arguments as for ``check``.
+    """Read the annotations of each set and look for its images.
+
+    Args:
+        data_root: as for ``check``, like all but ``read``.
+        config: which sets, classes and rules.
+        read: records of sets that are read already, by the name of their report.
+        decode: as for ``check``.
+        processes: likewise.
+        threads: likewise.
+        progress: likewise.
 
     Raises:
         DataError: if there is none of the sets. One alone that is missing is a problem of its
             report: the others are looked at all the same.
     """
     report_of = partial(index_report, decode=decode, threads=threads, progress=progress)
+    read = {} if read is None else read
     reports: list[SetReport] = []
     trained: list[VideoIndex] = []
     missing: list[Problem] = []
@@ -47,9 +58,10 @@ def check_vid(
         name = f"train {alone.training_sets[0]}"
         problems: list[Problem] = []
         with noting(problems):
-            (index,) = read_training_indexes(
-                alone, data_root, processes=processes, progress=progress
-            )
+            if (index := read.get(name)) is None:
+                (index,) = read_training_indexes(
+                    alone, data_root, processes=processes, progress=progress
+                )
             trained.append(index)
             stills = name == "train det"
             reports.append(report_of(name, index, min_size=config.min_size, stills=stills))
@@ -59,7 +71,8 @@ def check_vid(
         reports[0] = _with(reports[0], nothing_to_learn(trained, config))
     problems = []
     with noting(problems):
-        index = read_test_index(config, data_root, processes=processes, progress=progress)
+        if (index := read.get("val vid")) is None:
+            index = read_test_index(config, data_root, processes=processes, progress=progress)
         reports.append(_with(report_of("val vid", index), nothing_to_score(index)))
     reports += [SetReport(name="val vid", problems=(problem,)) for problem in problems]
     missing += problems

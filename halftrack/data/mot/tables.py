@@ -15,6 +15,7 @@ from halftrack.data.mot.config import Benchmark
 from halftrack.data.mot.records import MotRows
 from halftrack.data.problems import DataError
 from halftrack.data.tables.box_columns import first_wrong_box, looks_like_corners, odd_boxes
+from halftrack.data.tables.once import kept_once
 
 __all__ = ["has_area", "read_detections", "read_truth"]
 
@@ -90,6 +91,7 @@ class _Table:
         raise DataError(str(self.file), f"line {row + 1}, {shortened(self.lines[row])}: {reason}")
 
 
+@kept_once
 def read_truth(
     file: Path,
     num_frames: int,
@@ -149,6 +151,7 @@ def read_truth(
     return rows, odd
 
 
+@kept_once
 def read_detections(
     file: Path, num_frames: int, size: tuple[int, int]
 ) -> tuple[MotRows, dict[str, int]]:

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
-from halftrack.data.check.data_sets import check
 from halftrack.data.check.pairs import check_sot
 from halftrack.data.check.report import DataReport, SetReport
-from halftrack.data.check.sequences import sequences_report
-from halftrack.data.check.videos import index_report
+from halftrack.data.check.sequences import check_mot, sequences_report
+from halftrack.data.check.videos import check_vid, index_report
 from halftrack.data.mot.classes import class_numbers
-from halftrack.data.mot.config import MotDetectionConfig
+from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig
+from halftrack.data.mot.crops.read import read_crops
 from halftrack.data.mot.mot_challenge import lacking, read_sequence
 from halftrack.data.mot.records import odd_counts
 from halftrack.data.own.films import read_films
 from halftrack.data.own.json_images import json_files, read_json
 from halftrack.data.own.layouts import OwnData, sequence_folders
-from halftrack.data.own.settings import mot_classes, mot_splits, truth_classes, vid_config
+from halftrack.data.own.settings import (
+    INDIVIDUALS,
+    mot_classes,
+    mot_splits,
+    reid_split,
+    truth_classes,
+    vid_config,
+)
 from halftrack.data.own.yolo import read_yolo
-from halftrack.data.problems import Problem, noting
+from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.progress import Progress
+from halftrack.data.tables.once import reading_once
 
 __all__ = ["look_at"]
 
@@ -41,7 +50,7 @@ def look_at(
     """
     problems: list[Problem] = []
     reports: list[SetReport] = []
-    with noting(problems):
+    with noting(problems), reading_once():
         reports = _LOOKS[data.kind](data, decode=decode, threads=threads, progress=progress)
     if problems:
         reports.append(SetReport(name=str(data), problems=tuple(problems)))
@@ -51,9 +60,18 @@ def look_at(
 def _vid(
     data: OwnData, *, decode: bool, threads: int, progress: Progress | None
 ) -> list[SetReport]:
-    config = vid_config(data, progress=progress)
-    report = check(data.root, config, decode=decode, threads=threads, progress=progress)
-    return list(report.sets)
+    config, read = vid_config(data, progress=progress)
+    names = [f"train {name}" for name in config.training_sets] or ["val vid"]
+    reports = check_vid(
+        data.root,
+        config,
+        read=dict(zip(names, read, strict=True)),
+        decode=decode,
+        processes=0,
+        threads=threads,
+        progress=progress,
+    )
+    return list(reports)
 
 
 def _mot(
@@ -67,10 +85,33 @@ def _mot(
     )
     if classes := mot_classes(config, data.root):
         config = replace(config, classes=classes)
-    report = check(
-        data.root, config, tracked=True, decode=decode, threads=threads, progress=progress
+    first, *others = check_mot(
+        data.root,
+        config,
+        learned="train" in data.parts,
+        tracked=True,
+        decode=decode,
+        threads=threads,
+        progress=progress,
     )
-    return list(report.sets)
+    if "train" in data.parts:
+        counts = first.counts | {INDIVIDUALS: _individuals(data, config.classes)}
+        first = replace(first, counts=counts)
+    return [first, *others]
+
+
+def _individuals(data: OwnData, classes: tuple[str, ...]) -> int:
+    """Individuals that a ReID model can learn from; 0 where it could not be validated."""
+    config = ReIDDataConfig(
+        benchmark=data.benchmark,  # type: ignore[arg-type]
+        split=reid_split(data),
+        classes=classes,
+    )
+    with suppress(DataError):
+        crops = read_crops(config, data.root)
+        read_crops(config, data.root, validation=True)
+        return crops.num_identities
+    return 0
 
 
 def _sot(

@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from halftrack.data.check.report import DataReport
-from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig
+from halftrack.data.index import VideoIndex
+from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig, ReIDSplit
 from halftrack.data.mot.mot_challenge import find_split, read_mot
 from halftrack.data.mot.records import MotSequence
 from halftrack.data.own.layouts import OwnData
@@ -21,19 +22,27 @@ from halftrack.data.tables.coco_records import Notes, load_tables
 from halftrack.data.vid.config import VidDataConfig
 from halftrack.data.vid.imagenet_lists import find_list
 from halftrack.data.vid.imagenet_vid import read_imagenet_vid
-from halftrack.data.vid.indexes import found_classes
+from halftrack.data.vid.indexes import read_classless
 
 __all__ = [
+    "INDIVIDUALS",
     "Use",
-    "asks_for_classes",
-    "json_settings",
+    "mot_asked",
     "mot_classes",
     "mot_splits",
     "mot_use",
+    "reid_split",
     "truth_classes",
     "vid_config",
     "vid_settings",
+    "vid_use",
 ]
+
+
+INDIVIDUALS = "individuals for ReID"
+"""Count, in a report, of those that a ReID model can learn from, if it can be validated."""
+
+_FROM_DATA = "from-data"  # of --classes: those of the training data
 
 
 class Use(NamedTuple):
@@ -43,6 +52,8 @@ class Use(NamedTuple):
     """The command of halftrack's."""
     fields: Mapping[str, Any]
     """Values of the recipe's fields, by dotted path."""
+    classes: str | None = None
+    """Value of ``--classes``; None where the recipe's own are those of the data."""
 
 
 def vid_settings(data: OwnData) -> dict[str, Any]:
@@ -54,28 +65,34 @@ def vid_settings(data: OwnData) -> dict[str, Any]:
     return {"training_sets": tuple(sets), "key_frames": key_frames}
 
 
-def vid_config(data: OwnData, *, progress: Progress | None = None) -> VidDataConfig:
+def vid_config(
+    data: OwnData, *, progress: Progress | None = None
+) -> tuple[VidDataConfig, tuple[VideoIndex, ...]]:
     """The configuration that reads a tree in ImageNet's layout as it is, with all its classes.
 
     Args:
         data: of the kind ``vid``.
         progress: told (videos read, videos in all) while annotations are parsed for their classes.
 
+    Returns:
+        The configuration, and what was read for its classes: the training sets, or, where there is
+        none, the validation set.
+
     Raises:
         DataError: if lists are missing or malformed, or no object has a class.
     """
     config = VidDataConfig(**vid_settings(data))
     if config.training_sets:
-        classes = found_classes(config, data.root, progress=progress)
+        read = read_classless(config, data.root, progress=progress)
     else:
-        index = read_imagenet_vid(data.root, "val", classes=None, progress=progress)
-        classes = tuple(sorted(index.classes))
+        read = (read_imagenet_vid(data.root, "val", classes=None, progress=progress),)
+    classes = tuple(sorted({each for index in read for each in index.classes}))
     if not classes:
         raise DataError(str(data.place), "no object with a class in its annotations")
-    return replace(config, classes=classes)
+    return replace(config, classes=classes), tuple(each.relabelled(classes) for each in read)
 
 
-def json_settings(data: OwnData) -> dict[str, Any] | None:
+def _json_settings(data: OwnData) -> dict[str, Any] | None:
     """Fields of ``VidDataConfig`` that read the parts of a split CocoVID or COCO file.
 
     Returns:
@@ -92,6 +109,23 @@ def json_settings(data: OwnData) -> dict[str, Any] | None:
     }
 
 
+def vid_use(data: OwnData, report: DataReport, own: Iterable[str]) -> Use | None:
+    """The use of a tree in ImageNet's layout by a recipe of these classes.
+
+    One without training videos is scored on.
+    """
+    settings: dict[str, Any] | None = None
+    if data.kind == "vid" and "val" in data.parts:
+        settings = vid_settings(data)
+    elif data.kind == "coco":
+        settings = _json_settings(data)
+    if settings is None:
+        return None
+    if not settings["training_sets"]:
+        return Use("eval", {}, _classes_beyond(report, own))
+    return Use("train", {f"data.{name}": value for name, value in settings.items()}, _FROM_DATA)
+
+
 def mot_splits(data: OwnData) -> tuple[str, str]:
     """The splits to train and to test on, of a tree in MOTChallenge's layout.
 
@@ -104,24 +138,41 @@ def mot_splits(data: OwnData) -> tuple[str, str]:
     return ("half-train", "half-val") if "train" in data.parts else ("test", "test")
 
 
-def mot_use(command: Literal["train", "eval"], data: OwnData) -> Use | None:
+def reid_split(data: OwnData) -> ReIDSplit:
+    """The split of people to learn from and to compare: halves where no sequence is left."""
+    return "whole-train" if mot_splits(data)[0] == "train" else "half-train"
+
+
+def mot_use(command: Literal["train", "eval"], data: OwnData, report: DataReport) -> Use | None:
     """The use of a tree in MOTChallenge's layout by a recipe of detection or tracking."""
     if data.kind != "mot" or (command == "train" and "train" not in data.parts):
         return None
     splits = dict(zip(("data.training_split", "data.test_split"), mot_splits(data), strict=True))
-    return Use(command, {"data.benchmark": data.benchmark, **splits})
+    fields = {"data.benchmark": data.benchmark, **splits}
+    return Use(command, fields, mot_asked(data, report))
 
 
-def asks_for_classes(data: OwnData, report: DataReport) -> bool:
-    """True for data whose classes need not be those of a recipe as it is.
+def mot_asked(data: OwnData, report: DataReport) -> str | None:
+    """The value of ``--classes`` for a tree in MOTChallenge's layout; None for people alone."""
+    if "train" in data.parts and _named_classes(report) - {"pedestrian"}:
+        return _FROM_DATA
+    return _classes_beyond(report, ("pedestrian",))
+
+
+def _classes_beyond(report: DataReport, own: Iterable[str]) -> str | None:
+    """The value of ``--classes`` that names all classes of some data; None if a recipe has them.
 
     Args:
-        data: as recognised.
-        report: the findings of a look at them, with their classes.
+        report: the findings of a look at the data.
+        own: the recipe's classes.
     """
-    if data.kind != "mot" or "train" not in data.parts:
-        return data.kind in ("vid", "coco")
-    return any(each.boxes_per_class.keys() - {"pedestrian"} for each in report.sets)
+    found = _named_classes(report)
+    return ",".join(sorted(found)) if found - set(own) else None
+
+
+def _named_classes(report: DataReport) -> set[str]:
+    """The classes that a report counts boxes of."""
+    return {name for each in report.sets for name in each.boxes_per_class}
 
 
 def mot_classes(

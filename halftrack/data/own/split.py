@@ -13,18 +13,24 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
-from halftrack.bounds import shown
-from halftrack.data.files import file_name, is_clutter
+from halftrack.data.files import is_clutter
+from halftrack.data.own.divisible import (
+    ANNOTATED,
+    IMAGES,
+    annotated_sequences,
+    annotated_videos,
+    require_two,
+    targets,
+    told_films,
+)
 from halftrack.data.own.json_images import image_root, json_files
-from halftrack.data.own.layouts import OwnData, sequence_folders
+from halftrack.data.own.layouts import OwnData
 from halftrack.data.own.unpacked import add_seqinfo, tables_of, unpack_film, write_json
 from halftrack.data.own.yolo import read_yolo
 from halftrack.data.problems import DataError
 from halftrack.data.progress import Progress
-from halftrack.data.sot.folders import folders_of
 from halftrack.data.tables.coco_records import Notes, Record, load_tables
 from halftrack.data.vid.imagenet_lists import find_list
 from halftrack.errors import UserError
@@ -33,8 +39,6 @@ __all__ = ["Split", "split_data"]
 
 # Frames of a video that training learns from, spread over it, as in ImageNet VID's list.
 _KEY_FRAMES = 15
-# MOT17 holds a video three times, once for each public detector.
-_COPY = re.compile(r"-(DPM|FRCNN|SDP)$")
 _STILLS_LIST = "DET_train_30classes.txt"
 # A hidden folder, which every reader passes over.
 _UNFINISHED = ".unfinished"
@@ -89,32 +93,14 @@ def split_data(
 Splitter = Callable[[OwnData, Path, float, int, Progress | None], Split]
 
 
-def _chosen(names: Sequence[str], share: float, seed: int, what: str = "videos") -> Split:
+def _chosen(names: Iterable[str], share: float, seed: int, what: str = "videos") -> Split:
     """A seeded choice of names, whatever the order in which they were found."""
     ordered = sorted(names)
-    if len(ordered) < 2:
-        raise UserError(f"there are {len(ordered)} {what}: a split by whole videos takes two")
+    require_two(len(ordered), what)
     shuffled = random.Random(seed).sample(ordered, len(ordered))
     count = min(max(round(share * len(ordered)), 1), len(ordered) - 1)
     val = set(shuffled[:count])
     return Split(tuple(name for name in ordered if name not in val), tuple(sorted(val)))
-
-
-def _once(paths: Iterable[Path], named: Callable[[Path], str]) -> dict[str, Path]:
-    """The paths by the names that they have in the parts, where a name stands once.
-
-    Raises:
-        UserError: if two have one name.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        other = found.setdefault(named(path), path)
-        if other is not path:
-            raise UserError(
-                f"{other} and {path} would both be called {shown(named(path))} in the parts: "
-                "rename one of the two"
-            )
-    return found
 
 
 def _link(place: Path, source: Path) -> None:
@@ -129,11 +115,8 @@ def _lines(file: Path, lines: Sequence[str]) -> None:
 
 def _vid(data: OwnData, out: Path, share: float, seed: int, _: Progress | None) -> Split:
     annotations, root = data.place / "Annotations/VID", out / "ILSVRC"
-    folders = _once(
-        folders_of(annotations, "**/*.xml"),
-        lambda folder: file_name(folder.relative_to(annotations).as_posix()),
-    )
-    chosen = _chosen(list(folders), share, seed)
+    folders = annotated_videos(data)
+    chosen = _chosen(folders, share, seed)
     keys: list[str] = []
     numbered = True
     for part, names in (("train", chosen.train), ("val", chosen.val)):
@@ -170,10 +153,8 @@ def _spread(length: int) -> list[int]:
 
 
 def _sequences(data: OwnData, out: Path, share: float, seed: int, _: Progress | None) -> Split:
-    folders: dict[str, list[Path]] = {}
-    for name, folder in _once(_annotated(data), attrgetter("name")).items():
-        folders.setdefault(_COPY.sub("", name), []).append(folder)
-    chosen = _chosen(list(folders), share, seed, "sequences with ground truth")
+    folders = annotated_sequences(data)
+    chosen = _chosen(folders, share, seed, ANNOTATED)
     for part, names in (("train", chosen.train), ("test", chosen.val)):
         for source in (each for name in names for each in folders[name]):
             place = out / data.benchmark / part / source.name
@@ -187,26 +168,9 @@ def _sequences(data: OwnData, out: Path, share: float, seed: int, _: Progress | 
     return chosen
 
 
-def _annotated(data: OwnData) -> list[Path]:
-    """The folders of sequences with ground truth."""
-    if data.kind == "sequences":
-        folders = sequence_folders(data)
-    else:
-        folders = [
-            folder for part in data.parts for folder in sorted((data.place / part).iterdir())
-        ]
-    return [
-        folder
-        for folder in folders
-        if not is_clutter(folder.name) and (folder / "gt/gt.txt").is_file()
-    ]
-
-
 def _films(data: OwnData, out: Path, share: float, seed: int, progress: Progress | None) -> Split:
-    found = [data.place / name for name in data.parts]
-    told = [film for film in found if film.with_suffix(".txt").is_file()]
-    films = _once(told, lambda film: file_name(film.stem))
-    chosen = _chosen(list(films), share, seed)
+    films = told_films(data)
+    chosen = _chosen(films, share, seed)
     parts = [("train", name) for name in chosen.train] + [("test", name) for name in chosen.val]
     for done, (part, name) in enumerate(parts, start=1):
         unpack_film(films[name], out / "MOT17" / part / name)
@@ -216,10 +180,8 @@ def _films(data: OwnData, out: Path, share: float, seed: int, progress: Progress
 
 
 def _sot(data: OwnData, out: Path, share: float, seed: int, _: Progress | None) -> Split:
-    if data.benchmark != "LaSOT":
-        raise UserError(f"{data.benchmark} has parts of its own; a split is for LaSOT's layout")
-    folders = _once(folders_of(data.place, "*/*/groundtruth.txt"), attrgetter("name"))
-    chosen = _chosen(list(folders), share, seed, "sequences")
+    folders = targets(data)
+    chosen = _chosen(folders, share, seed, "sequences")
     for name, folder in folders.items():
         _link(out / "LaSOTBenchmark" / folder.parent.name / name, folder)
     _lines(out / "LaSOTBenchmark/testing_set.txt", chosen.val)
@@ -236,8 +198,11 @@ def _coco(data: OwnData, out: Path, share: float, seed: int, _: Progress | None)
 
 
 def _yolo(data: OwnData, out: Path, share: float, seed: int, progress: Progress | None) -> Split:
-    tables = tables_of(read_yolo(data.place, progress=progress))
-    return _split_tables(tables, data.place, out, share, seed)
+    index = read_yolo(data.place, progress=progress)
+    for problem in index.problems:  # in the JSON that is written nothing would tell of them
+        more = f"; {len(index.problems)} problems: see `halftrack data check`"
+        raise DataError(problem.file, problem.reason + more)
+    return _split_tables(tables_of(index), data.place, out, share, seed)
 
 
 def _split_tables(
@@ -254,7 +219,7 @@ def _split_tables(
     by_name = videos or len(names) > 1
     if not by_name:
         names = {str(image.get("file_name")) for image in tables["images"]}
-    chosen = _chosen(list(names), share, seed, "videos or images")
+    chosen = _chosen(names, share, seed, IMAGES)
     for part, kept in (("train", set(chosen.train)), ("val", set(chosen.val))):
         own = [
             image

@@ -20,7 +20,7 @@ from halftrack.data.own.settings import vid_config
 from halftrack.data.own.yolo import read_yolo
 from halftrack.data.sot.benchmarks import read_sot
 from halftrack.data.sot.sequences import SotSequence
-from halftrack.data.vid.indexes import read_test_index, read_training_indexes
+from halftrack.data.vid.indexes import read_test_index
 from halftrack.data.video_source import open_video
 from halftrack.frames import Tracks
 
@@ -61,10 +61,10 @@ def own_videos(data: OwnData) -> list[OwnVideo]:
 
 
 def _vid(data: OwnData) -> Iterator[OwnVideo]:
-    config = vid_config(data)
-    for index in read_training_indexes(config, data.root):
+    config, read = vid_config(data)
+    for index in read:
         yield from _of_index(index)
-    if "val" in data.parts:
+    if config.training_sets and "val" in data.parts:
         yield from _of_index(read_test_index(config, data.root))
 
 

@@ -258,7 +258,7 @@ def read_lasot_objects(
     sizes: list[Integers] = [np.empty((0, 2), dtype=np.int64)]
     left_out: Counter[str] = Counter()
     for sequence in sequences:
-        size = sequence.size() or (0, 0)
+        size = sequence.size or (0, 0)
         boxes_xyxy, kinds = _shown(sequence, size)
         left_out.update({kind: int(rows.sum()) for kind, rows in kinds.items()})
         seen = np.flatnonzero(~np.any(list(kinds.values()), axis=0))

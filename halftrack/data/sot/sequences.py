@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,14 @@ class SotSequence:
         """Path of a frame's image; frames count from 0, whatever the files' numbers are."""
         return str(self.folder / self.image_name.format(self.numbers[frame_index]))
 
+    @cached_property
     def size(self) -> tuple[int, int] | None:
         """Height and width of the first image, which all have; None if its header does not tell."""
-        return _stored_size(self.path(0))
+        try:
+            header = header_of(self.path(0))
+        except DataError:
+            return None
+        return header.height, header.width
 
     def refuse_corners(self, file: str | os.PathLike[str], boxes_xyxy: Doubles) -> None:
         """Make sure that a tracker's file for this sequence does not hold x1, y1, x2, y2.
@@ -73,7 +79,7 @@ class SotSequence:
         Raises:
             DataError: if the values show that they are corners.
         """
-        _refuse_corners(file, self.path(0), boxes_xyxy, first_xyxy=self.first_box_xyxy)
+        _refuse_corners(file, self, boxes_xyxy, first_xyxy=self.first_box_xyxy)
 
     def truth(self) -> Doubles:
         """The box ``(n, 4)`` of every frame, to score with.
@@ -131,11 +137,8 @@ def trackable_sequence(
     if told not in (1, len(numbers)) or (frames is None and not cut and after.is_file()):
         images = len(numbers) if frames is not None else f"more than {told}"
         raise DataError(str(folder), f"{told} boxes for {images} images; expected one an image")
-    _refuse_corners(folder, folder / image_name.format(start), boxes_xyxy)
     first = boxes_xyxy[0]
-    if not (first[2:] > first[:2]).all():
-        raise DataError(str(folder), f"no tracker can start from the first box, {first.tolist()}")
-    return SotSequence(
+    sequence = SotSequence(
         name=name,
         folder=folder,
         annotation=annotation,
@@ -146,6 +149,10 @@ def trackable_sequence(
         absent=np.zeros(len(numbers), dtype=np.bool_) if absent is None else absent,
         attributes=attributes,
     )
+    _refuse_corners(folder, sequence, boxes_xyxy)
+    if not (first[2:] > first[:2]).all():
+        raise DataError(str(folder), f"no tracker can start from the first box, {first.tolist()}")
+    return sequence
 
 
 def odd_counts(sequences: Iterable[SotSequence]) -> dict[str, int]:
@@ -161,14 +168,14 @@ def odd_counts(sequences: Iterable[SotSequence]) -> dict[str, int]:
             boxes = sequence.first_box_xyxy[None]
         else:
             boxes = boxes[~sequence.absent & ~np.isnan(boxes).any(axis=1)]
-        if (size := sequence.size()) is not None:
-            total.update(odd_boxes(_columns(boxes), size))
+        if sequence.size is not None:
+            total.update(odd_boxes(_columns(boxes), sequence.size))
     return {kind: count for kind, count in total.items() if count}
 
 
 def _refuse_corners(
     file: str | os.PathLike[str],
-    image: str | os.PathLike[str],
+    sequence: SotSequence,
     boxes_xyxy: Doubles,
     *,
     first_xyxy: Doubles | None = None,
@@ -181,7 +188,7 @@ def _refuse_corners(
     columns = columns[(columns[:, 2:] > 0).all(axis=1)]
     if not (columns[:, 2:] > columns[:, :2]).all() or len(columns) == 0:
         return
-    size = _stored_size(image)
+    size = sequence.size
     if size is None:  # Told when the image is read: an annotation is not at fault for it.
         return
     row = looks_like_corners(columns, size)
@@ -200,11 +207,3 @@ def _columns(boxes_xyxy: Doubles) -> Doubles:
     """Left, top, width and height ``(n, 4)``, as they stand in a file."""
     corners = boxes_xyxy[:, :2]
     return np.concatenate([corners, boxes_xyxy[:, 2:] - corners], axis=1)
-
-
-def _stored_size(image: str | os.PathLike[str]) -> tuple[int, int] | None:
-    try:
-        header = header_of(image)
-    except DataError:
-        return None
-    return header.height, header.width

@@ -45,7 +45,7 @@ class TestTarget:
         Raises:
             DataError: if an image cannot be used, or has another size than the first.
         """
-        size = self.record.size()
+        size = self.record.size
 
         def load(frame_index: int) -> Tensor:
             path = self.record.path(frame_index)
@@ -121,7 +121,7 @@ def untrackable(sequences: Sequence[SotSequence]) -> tuple[Problem, ...]:
     """
     problems = []
     for each in sequences:
-        size = each.size()
+        size = each.size
         if size is None:
             continue
         fault = start_box_fault(torch.from_numpy(each.first_box_xyxy.astype(np.float32)), size)

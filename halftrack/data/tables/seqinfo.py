@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from halftrack.data.files import read_content, shortened
 from halftrack.data.problems import DataError
+from halftrack.data.tables.once import kept_once
 
 __all__ = ["FASTEST", "MOST_FRAMES", "SLOWEST", "SeqInfo", "read_seqinfo"]
 
@@ -46,6 +47,7 @@ class SeqInfo:
     """Ending of the images' names, with its dot."""
 
 
+@kept_once
 def read_seqinfo(file: Path) -> SeqInfo:
     """Read a ``seqinfo.ini``, in whatever encoding an editor left it.
 

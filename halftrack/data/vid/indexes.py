@@ -15,6 +15,7 @@ __all__ = [
     "find_test_set",
     "find_training_sets",
     "found_classes",
+    "read_classless",
     "read_json_index",
     "read_test_index",
     "read_training_indexes",
@@ -76,10 +77,18 @@ def found_classes(
     Raises:
         DataError: if the tree or a list is missing or malformed.
     """
-    found: set[tuple[str, str]] = set()
-    for place in range(len(config.training_sets)):
-        found.update(_training_index(config, place, data_root, None, 0, progress).classes)
-    return tuple(sorted(found))
+    indexes = read_classless(config, data_root, progress=progress)
+    return tuple(sorted({each for index in indexes for each in index.classes}))
+
+
+def read_classless(
+    config: VidDataConfig, data_root: str | Path, *, progress: Progress | None = None
+) -> tuple[VideoIndex, ...]:
+    """The records of each training set with all classes that it has; as for ``found_classes``."""
+    return tuple(
+        _training_index(config, place, data_root, None, 0, progress)
+        for place in range(len(config.training_sets))
+    )
 
 
 def _training_index(

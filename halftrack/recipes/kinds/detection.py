@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from halftrack.data.mot.config import MotDetectionConfig
 from halftrack.data.vid.config import IMAGENET_VID_CLASSES, VidDataConfig
@@ -81,19 +81,11 @@ class VideoDetectionRecipe(DetectionRecipe):
     data: VidDataConfig
     """The data sets' configuration: what is read and how it is sampled."""
 
-    def use_of(self, data: OwnData) -> Use | None:
+    def use_of(self, data: OwnData, report: DataReport) -> Use | None:
         """Trains on a tree in ImageNet's layout; one without training videos is scored on."""
-        from halftrack.data.own.settings import Use, json_settings, vid_settings
+        from halftrack.data.own.settings import vid_use
 
-        settings: dict[str, Any] | None = None
-        if data.kind == "vid" and "val" in data.parts:
-            settings = vid_settings(data)
-        elif data.kind == "coco":
-            settings = json_settings(data)
-        if settings is None:
-            return None
-        fields = {f"data.{name}": value for name, value in settings.items()}
-        return Use("train" if settings["training_sets"] else "eval", fields)
+        return vid_use(data, report, self.data.class_names)
 
     def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
         """Classes by their name, as the annotations or ImageNet have it."""
@@ -225,11 +217,11 @@ class FrameDetectionRecipe(DetectionRecipe):
     data: MotDetectionConfig
     """The data set's configuration: what is read and how it is augmented."""
 
-    def use_of(self, data: OwnData) -> Use | None:
+    def use_of(self, data: OwnData, report: DataReport) -> Use | None:
         """Trains on sequences in MOTChallenge's layout."""
         from halftrack.data.own.settings import mot_use
 
-        return mot_use("train", data)
+        return mot_use("train", data, report)
 
     def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
         """Classes by their name in MOTChallenge or in the data, or by their number."""

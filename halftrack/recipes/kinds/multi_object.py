@@ -133,11 +133,11 @@ class TrackingRecipe(Recipe):
             reid_checkpoint=reid or self.reid_checkpoint,
         )
 
-    def use_of(self, data: OwnData) -> Use | None:
+    def use_of(self, data: OwnData, report: DataReport) -> Use | None:
         """Tracks in sequences of MOTChallenge's layout and scores the tracks."""
         from halftrack.data.own.settings import mot_use
 
-        return mot_use("eval", data)
+        return mot_use("eval", data, report)
 
     def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
         """Classes that the detector tells apart; a track is of the class that it is likest."""

@@ -172,8 +172,8 @@ class Recipe(ABC):
         """
         raise UserError(f"the data of {self.name} cannot be checked: {self.summary}")
 
-    def use_of(self, data: OwnData) -> Use | None:
-        """The command and the settings with which it reads a user's data; None if it cannot."""
+    def use_of(self, data: OwnData, report: DataReport) -> Use | None:
+        """The command and settings to use a user's data, looked at, with; None if it cannot."""
         return None
 
     def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:

@@ -67,14 +67,15 @@ class ReIDRecipe(BackboneRecipe):
             recipe = self._with_identities(count)
         return super(ReIDRecipe, recipe).load_model(checkpoint, seed=seed, trust=trust)
 
-    def use_of(self, data: OwnData) -> Use | None:
-        """Trains on crops of the training sequences, of half of each where nothing else is left."""
-        from halftrack.data.own.settings import Use, mot_splits
+    def use_of(self, data: OwnData, report: DataReport) -> Use | None:
+        """Trains on crops of the training sequences, where there are individuals enough."""
+        from halftrack.data.own.settings import INDIVIDUALS, Use, mot_asked, reid_split
 
-        if data.kind != "mot" or "train" not in data.parts:
+        found = max((each.counts.get(INDIVIDUALS, 0) for each in report.sets), default=0)
+        if found < self.data.identities_per_batch:
             return None
-        split = "whole-train" if mot_splits(data)[0] == "train" else "half-train"
-        return Use("train", {"data.benchmark": data.benchmark, "data.split": split})
+        fields = {"data.benchmark": data.benchmark, "data.split": reid_split(data)}
+        return Use("train", fields, mot_asked(data, report))
 
     def with_classes(self, names: Sequence[str], data_root: str | Path | None = None) -> Self:
         """Individuals of these classes."""

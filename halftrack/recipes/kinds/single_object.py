@@ -65,7 +65,7 @@ class SingleObjectRecipe(BackboneRecipe):
     rule: OpeRule = "mmtracking"
     """Rule of the one-pass evaluation; the published numbers follow MMTracking's."""
 
-    def use_of(self, data: OwnData) -> Use | None:
+    def use_of(self, data: OwnData, report: DataReport) -> Use | None:
         """Trains on pairs of LaSOT's layout; other benchmarks are tracked in and scored."""
         if data.kind != "sot" or not data.parts:
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,58 @@ def test_a_json_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(coco_records, "read_content", counting)
     assert look_at(found).ok
     assert parsed == ["own.json", "stills.json"]
+
+
+READ_ONCE: dict[str, tuple[Callable[[], Tree], set[str]]] = {
+    "VID": (trees.vid, {"xml", "JPEG"}),
+    "VID to test on alone": (
+        lambda: {path: told for path, told in trees.vid().items() if "train" not in path},
+        {"xml", "JPEG"},
+    ),
+    "DET": (trees.det, {"xml", "JPEG"}),
+    "MOT17": (lambda: trees.mot("MOT17"), {"txt", "ini", "jpg"}),
+    "sequences": (own_trees.sequences, {"txt", "ini", "jpg"}),
+}
+
+
+@pytest.mark.parametrize("name", READ_ONCE)
+def test_each_file_is_opened_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, endings = READ_ONCE[name]
+    opened = opens(tree(), tmp_path, monkeypatch)
+    told = {path: count for path, count in opened.items() if path.rpartition(".")[2] in endings}
+    assert {path.rpartition(".")[2] for path in told} == endings
+    assert {path: count for path, count in told.items() if count > 1} == {}
+
+
+def test_the_first_image_of_a_target_is_looked_at_for_its_size_and_as_all_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = opens(trees.lasot(), tmp_path, monkeypatch)
+    images = {path: count for path, count in opened.items() if path.endswith(".jpg")}
+    assert {path.endswith("00000001.jpg"): count for path, count in images.items()} == {
+        True: 2,
+        False: 1,
+    }
+
+
+def opens(tree: Tree, root: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often a look at a tree opens each of its files."""
+    change_tree(root, {}, tree)
+    (found,) = recognise(root)
+    opened: Counter[str] = Counter()
+    real = builtins.open
+
+    def counting(file: Any, *args: Any, **how: Any) -> Any:
+        opened[str(file)] += 1
+        return real(file, *args, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builtins, "open", counting)
+        report = look_at(found)
+    assert report.ok, report.lines()
+    return Counter({path: count for path, count in opened.items() if str(root) in path})
 
 
 def test_images_are_found_beside_what_systems_leave(tmp_path: Path) -> None:

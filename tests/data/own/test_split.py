@@ -60,6 +60,15 @@ def test_the_parts_are_read_and_the_source_is_as_it_was(name: str, tmp_path: Pat
     assert any(command in line for line in lines_on_uses(parts, report))
 
 
+def test_boxes_that_cannot_be_read_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    tree = own_trees.yolo() | {"labels/train/002.txt": b"1 0.5 0.5 0.2 0.2\nvan 0.5 0.5 0.2 0.2\n"}
+    change_tree(tmp_path / "source", {}, tree)
+    (found,) = recognise(tmp_path / "source")
+    with pytest.raises(UserError, match=r"002.txt: line 2.*'van'.*1 problems: see .halftrack data"):
+        split_data(found, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_films_become_sequences_of_images(tmp_path: Path) -> None:
     source, out = tmp_path / "films", tmp_path / "out"
     source.mkdir()
@@ -190,6 +199,6 @@ def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
     one = {path: told for path, told in own_trees.sequences().items() if "-02-" in path}
     change_tree(tmp_path / "one", {}, one)
     (found,) = recognise(tmp_path / "one")
-    with pytest.raises(UserError, match="there are 1 sequences with ground truth"):
+    with pytest.raises(UserError, match="takes two sequences with ground truth, here: 1"):
         split_data(found, tmp_path / "out")
     assert not (tmp_path / "out").exists()
