@@ -16,11 +16,11 @@ from halftrack.data import SkipLedger
 from halftrack.precision import Precision
 from halftrack.recipes import Evaluation, TrainedRecipe, evaluate, override, replay, train
 from halftrack.rehearsing.answers import answers
-from halftrack.report import published_row, read_log
+from halftrack.report import published_row
 from halftrack.studies.memory.plan import plan_memory
 from halftrack.studies.parity import run_parity
 from halftrack.studies.rehearsal.rehearse import rehearse
-from halftrack.training import TrainingConfig
+from halftrack.training import TrainingConfig, read_log
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,8 @@ NAMES = {
     ),
     "halftrack.training": (
         "Batch BatchSource Learner LoadReport Phase Ramp StepSchedule TrainingConfig "
-        "TrainingResult WeightAverage load_weights read_checkpoint total_loss train"
+        "TrainingResult WeightAverage load_weights read_checkpoint read_log total_loss "
+        "train"
     ),
     "halftrack.tracking": (
         "CameraMotion Detector EccMotion Embedder SiameseConfig SiameseModel SiameseTracker "
@@ -93,7 +94,7 @@ NAMES = {
     ),
     "halftrack.report": (
         "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "
-        "plot_curves plot_ope_curves published_row read_log render_table write_csv"
+        "plot_curves plot_ope_curves published_row render_table write_csv"
     ),
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from halftrack.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from halftrack.report.curves import plot_curves, read_log
+    from halftrack.report.curves import plot_curves
     from halftrack.report.drawing import Trails, draw_detections, draw_tracks
     from halftrack.report.ope_curves import plot_ope_curves
     from halftrack.report.tables import published_row, render_table, write_csv
@@ -25,7 +25,6 @@ __all__ = [
     "plot_curves",
     "plot_ope_curves",
     "published_row",
-    "read_log",
     "render_table",
     "write_csv",
 ]
@@ -33,10 +32,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "curves": (
-            "plot_curves",
-            "read_log",
-        ),
+        "curves": ("plot_curves",),
         "drawing": (
             "Trails",
             "draw_detections",

@@ -1,8 +1,7 @@
-"""Training logs: reading them and drawing their curves."""
+"""Curves of training logs in one picture."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,27 +10,9 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from halftrack.errors import UserError
+from halftrack.training.log_file import read_log
 
-__all__ = ["plot_curves", "read_log"]
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read all records of a ``log.jsonl``.
-
-    Raises:
-        ValueError: if a line is not a JSON object; names file and line.
-    """
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON: {error.msg}") from error
-        if not isinstance(record, dict):
-            raise UserError(f"{path}, line {number}: expected an object, got {line[:40]!r}")
-        records.append(record)
-    return records
+__all__ = ["plot_curves"]
 
 
 def plot_curves(path: Path, runs: Mapping[str, Path | Sequence[Path]]) -> None:

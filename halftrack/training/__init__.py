@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from halftrack.training.checkpoint import read_checkpoint
     from halftrack.training.config import Phase, Ramp, TrainingConfig
     from halftrack.training.learner import Learner, StepSchedule, WeightAverage, total_loss
+    from halftrack.training.log_file import read_log
     from halftrack.training.loop import train
     from halftrack.training.run import TrainingResult
     from halftrack.training.weights import LoadReport, load_weights
@@ -28,6 +29,7 @@ __all__ = [
     "WeightAverage",
     "load_weights",
     "read_checkpoint",
+    "read_log",
     "total_loss",
     "train",
 ]
@@ -51,6 +53,7 @@ __getattr__, __dir__ = lazy_names(
             "WeightAverage",
             "total_loss",
         ),
+        "log_file": ("read_log",),
         "loop": ("train",),
         "run": ("TrainingResult",),
         "weights": (

@@ -18,8 +18,8 @@ import torch
 
 from halftrack.cli.processes import command, own_rank, start_processes
 from halftrack.errors import UserError
-from halftrack.report import read_log
 from halftrack.synthetic import SyntheticVideo, write_synthetic
+from halftrack.training import read_log
 from halftrack.training.checkpoint import newest_checkpoint
 
 

@@ -19,7 +19,6 @@ from halftrack.report import (
     draw_detections,
     plot_curves,
     published_row,
-    read_log,
     render_table,
     write_csv,
 )
@@ -122,12 +121,6 @@ def test_logs_of_one_label_share_its_colour_and_one_line_of_the_legend(
     for panel in panels:
         assert [line.get_color() for line in panel.lines] == ["C0", "C0", "C1"]
     assert [text.get_text() for text in panels[0].get_legend().get_texts()] == ["fp32", "fp16"]
-
-
-def test_a_broken_log_names_file_and_line(tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text('{"mode": "train"}\n{"mode": \n')
-    with pytest.raises(ValueError, match=r"log.jsonl, line 2: not JSON"):
-        read_log(tmp_path / "log.jsonl")
 
 
 def test_boxes_above_the_threshold_are_drawn() -> None:

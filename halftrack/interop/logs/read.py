@@ -5,7 +5,6 @@ All three name their fields alike, as mmcv's text logger does; the text of ``.lo
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from halftrack.bounds import shown
 from halftrack.errors import MissingFileError, UserError
+from halftrack.training.log_file import json_rows
 
 __all__ = ["Line", "TrainingLog", "read_log_so_far", "read_training_log"]
 
@@ -98,7 +97,7 @@ def read_log_so_far(path: Path) -> TrainingLog:
     if not file.is_file():
         raise MissingFileError(f"there is no log {file}")
     text = file.read_text(encoding="utf-8", errors="replace")
-    rows = tuple(_json_rows(file, text) if text.lstrip()[:1] == "{" else _text_rows(text))
+    rows = tuple(json_rows(file, text) if text.lstrip()[:1] == "{" else _text_rows(text))
     numbers = [row for row in rows if row.get("mode") in _NUMBERS]
     return TrainingLog(file=file, lines=tuple(_with_steps(numbers)), records=rows)
 
@@ -112,22 +111,6 @@ def _log_in(folder: Path) -> Path:
     if not theirs:
         raise MissingFileError(f"there is no log.jsonl, *.log.json or *.log in {folder}")
     return theirs[-1]
-
-
-def _json_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:
-    lines = text.splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            if 1 < number == len(lines) and not text.endswith("\n"):
-                return  # a run is writing this line at this moment
-            raise UserError(f"{file}, line {number}: not JSON: {shown(line)}") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{file}, line {number}: expected an object, got {shown(line)}")
-        yield row
 
 
 def _text_rows(text: str) -> Iterator[dict[str, Any]]:

@@ -21,13 +21,13 @@ from halftrack.rehearsing import measured
 from halftrack.rehearsing.answers import answers, must_change
 from halftrack.rehearsing.page import page, write_page
 from halftrack.rehearsing.rows import module_rows
-from halftrack.report.curves import read_log
 from halftrack.studies.rehearsal import rehearse as rehearse_module
 from halftrack.studies.rehearsal import rehearsed_run
 from halftrack.studies.rehearsal.rehearsable import rehearsable
 from halftrack.studies.rehearsal.rehearse import rehearse
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 from halftrack.training import learner
+from halftrack.training.log_file import read_log
 
 TINY = "reid_tiny_sample"
 PLANTED = "backbone.layer2.0.conv1"

@@ -1,0 +1,51 @@
+"""Reads a run's ``log.jsonl``: a JSON object a line, the last of which may be half written.
+
+Imports no torch, for those who follow a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from halftrack.bounds import shown
+from halftrack.errors import UserError
+
+__all__ = ["json_rows", "read_log"]
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Read all records of a ``log.jsonl``.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if a line is not a JSON object; names file and line.
+    """
+    return list(json_rows(path, path.read_text(encoding="utf-8", errors="replace")))
+
+
+def json_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:
+    """The records of a log, MMTracking's ``.log.json`` too.
+
+    Args:
+        file: the log, for errors.
+        text: its content.
+
+    Raises:
+        ValueError: if a line is not a JSON object; names file and line.
+    """
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            if number == len(lines) and not text.endswith("\n"):
+                return  # a run is writing this line at this moment, or ended within it
+            raise UserError(f"{file}, line {number}: not JSON: {shown(line)}") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{file}, line {number}: expected an object, got {shown(line)}")
+        yield row

@@ -1,0 +1,36 @@
+"""A log's records are read as they were written, and a half one at its end is not there yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from halftrack.training import read_log
+
+LINES = '{"mode": "meta"}\n{"mode": "train", "step": 1}\n'
+
+
+@pytest.mark.parametrize("cut", range(1, 20))
+def test_a_log_that_ends_within_a_line_has_those_before(tmp_path: Path, cut: int) -> None:
+    (tmp_path / "log.jsonl").write_text(LINES + '{"mode": "train", "s'[:cut])
+    assert read_log(tmp_path / "log.jsonl") == [{"mode": "meta"}, {"mode": "train", "step": 1}]
+
+
+def test_half_a_first_line_is_no_record(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text(LINES[:9])
+    assert read_log(tmp_path / "log.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LINES + '{"mode": \n', r"log\.jsonl, line 3: not JSON: "),
+        ('{"mode": \n' + LINES, r"log\.jsonl, line 1: not JSON: "),
+        (LINES + "7\n", r"log\.jsonl, line 3: expected an object, got '7'"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "log.jsonl").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_log(tmp_path / "log.jsonl")
