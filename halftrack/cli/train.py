@@ -19,7 +19,6 @@ from halftrack.cli.console import tell
 from halftrack.cli.exits import BAD_VERDICT, end_interrupted
 from halftrack.cli.options import (
     ClassNames,
-    DataRoot,
     Device,
     Gpus,
     Init,
@@ -39,7 +38,14 @@ __all__ = ["replay", "train"]
 
 def train(
     recipe: RecipeName,
-    data_root: DataRoot,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder that contains the data sets (ILSVRC/, MOT17/, ...) as downloaded. Only a "
+            "finished run needs none.",
+        ),
+    ] = None,
     classes: ClassNames = None,
     out: Annotated[
         Path | None,
@@ -97,7 +103,6 @@ def train(
     Ctrl-C saves a checkpoint first; the same command continues from it.
     """
     source = find_recipe(recipe, precision, settings)
-    check_folder("--data-root", data_root)
     check_output(out)
     check_device(device)
     if resume_from is not None and init is not None:
@@ -107,14 +112,19 @@ def train(
         )
     check_weights("--resume-from", resume_from)
     chosen = choose_trained(source, precision, settings)
-    chosen = with_classes(chosen, classes, data_root)
     seeded = f"_seed{seed}" if seed else ""
     out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"
+    begins = not holds_run(out)
+    chosen = with_classes(chosen, classes, data_root)
     if resume_from is None:
         # A run that goes on has its weights: only their name is compared.
-        init = (init or source.init) if holds_run(out) else start_weights(source, init)
-    chosen.find_training_data(data_root)
-    chosen.find_test_data(data_root)
+        init = start_weights(source, init) if begins else (init or source.init)
+    if begins:  # one that is there may be finished, and then needs no data
+        if data_root is None:
+            raise UserError("Missing option '--data-root': name the folder of the data sets")
+        check_folder("--data-root", data_root)
+        chosen.find_training_data(data_root)
+        chosen.find_test_data(data_root)
     if gpus is not None:
         from halftrack.training.ranks import Ranks
 

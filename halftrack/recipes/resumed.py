@@ -7,8 +7,8 @@ from pathlib import Path
 from halftrack.errors import MissingFileError
 from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
-from halftrack.training.checkpoint import newest_checkpoint
-from halftrack.training.result import TrainingResult
+from halftrack.training.checkpoint import NewestCheckpoint, newest_checkpoint
+from halftrack.training.ranks import ALONE, Ranks
 from halftrack.training.run_folder import holds_run
 from halftrack.training.same_run import (
     check_parts,
@@ -22,9 +22,15 @@ __all__ = ["held_run"]
 
 
 def held_run(
-    recipe: TrainedRecipe, out: Path, *, seed: int, init: str | Path | None, asked: str | None
-) -> TrainingResult | None:
-    """Result so far of the run of this recipe that a folder holds; None where it holds no run.
+    recipe: TrainedRecipe,
+    out: Path,
+    *,
+    seed: int,
+    init: str | Path | None,
+    asked: str | None,
+    ranks: Ranks = ALONE,
+) -> NewestCheckpoint | None:
+    """Newest checkpoint of the run of this recipe that a folder holds; None if it holds no run.
 
     That it is the same run is checked as far as that is known without the data.
 
@@ -34,18 +40,20 @@ def held_run(
         seed: of the run.
         init: the weights that the run is to begin with; None where they were left out.
         asked: the option that asks for a run to go on with; None if one may begin there.
+        ranks: the processes that share the run.
 
     Raises:
         FileNotFoundError: if a run is asked for and there is none, or none of its files is intact.
         ValueError: if it is a run of another recipe, seed or first weights; names what differs.
     """
-    if not holds_run(out):
+    if not ranks.of_first(holds_run(out)):
         if asked is not None:
             raise MissingFileError(
                 f"nothing to resume: no step_*.pth in {out}; to begin a run there leave out {asked}"
             )
         return None
-    path, state, _ = newest_checkpoint(out)
+    newest = newest_checkpoint(out, ranks)
+    path, state, _ = newest
     check_parts(path, state)
     values, ample = recipe.to_dict(), dict(leaves(recipe.without_data().to_dict()))
     refuse_old_names(state["meta"]["recipe"], str(path), present=set(field_paths(values)))
@@ -54,4 +62,4 @@ def held_run(
     free = free._replace(always=free.always | open_fields)
     check_same_run(path, state["meta"], recipe=values, seed=seed, free=free)
     check_same_start(path, state["meta"], init)
-    return TrainingResult.of_checkpoint(path, state)
+    return newest

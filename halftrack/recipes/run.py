@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from halftrack.recipes.scoring.evaluation import Evaluation
 from halftrack.recipes.scoring.scorer import Scorer, left_out
 from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
+from halftrack.training.checkpoint import NewestCheckpoint
 from halftrack.training.compilation import check_compilation, compiled
 from halftrack.training.continuation import Continuation
 from halftrack.training.optimiser import apply_phases
@@ -95,7 +96,7 @@ def prepare_model(
 def train(
     recipe: Recipe,
     *,
-    data_root: str | Path,
+    data_root: str | Path | None,
     out: str | Path,
     seed: int = 0,
     init: str | Path | None = None,
@@ -115,7 +116,7 @@ def train(
 
     Args:
         recipe: what is trained.
-        data_root: the folder that holds the data sets as downloaded.
+        data_root: the folder that holds the data sets as downloaded; a finished run needs none.
         out: the folder of the run.
         seed: the origin of all randomness.
         init: a checkpoint to start from, or the word ``none``; without it the recipe decides.
@@ -141,23 +142,21 @@ def train(
     if start is not None and init is not None:
         raise UserError(f"a run that goes on from {start.file} has its weights: leave out init")
     check_compilation(trained.training, trained.precision, device)
-    with together(device) as ranks, own_folder(out) if ranks.is_first else nullcontext():
+    with together(device) as ranks, ExitStack() as stack:
         ranks.share(trained.training.accumulate, of="training.accumulate")
+        ranks.first_does(lambda: stack.enter_context(own_folder(out)))
         asked = "--data-changed" if data_changed else "--resume must" if resume == "must" else None
         first_weights = init if start is None else start.file
-        held = ranks.of_first(
-            held_run(trained, out, seed=seed, init=first_weights, asked=asked)
-            if ranks.is_first
-            else None
-        )
-        if held and held.epochs_finished >= trained.training.epochs and not data_changed:
-            ranks.say(held.nothing_left())
-            return held
-        goes_on = held is not None
-        if goes_on:
-            start = None
+        held = held_run(trained, out, seed=seed, init=first_weights, asked=asked, ranks=ranks)
+        if held is not None:
+            start, result = None, TrainingResult.of_checkpoint(held.path, held.state)
+            if result.epochs_finished >= trained.training.epochs and not data_changed:
+                ranks.say(result.nothing_left())
+                return result
+        if data_root is None:
+            raise UserError(f"the run in {out} is not finished and needs its data: --data-root")
         # The checkpoint, or the other program's run, has the weights.
-        init = "none" if goes_on or start is not None else init
+        init = "none" if held is not None or start is not None else init
         _check_model(trained, init=init, trust=trust, start=start)
         return _train(
             trained,
@@ -166,7 +165,7 @@ def train(
             seed=seed,
             init=init,
             device=device,
-            goes_on=goes_on,
+            held=held,
             data_changed=data_changed,
             trust=trust,
             start=start,
@@ -182,7 +181,7 @@ def _train(
     seed: int,
     init: str | Path | None,
     device: torch.device,
-    goes_on: bool,
+    held: NewestCheckpoint | None,
     data_changed: bool,
     trust: bool,
     start: Continuation | None,
@@ -231,7 +230,7 @@ def _train(
         free=free_fields(trained),
         init=trained.start_weights if init is None else str(init if start is None else start.file),
         data=facts,
-        resume=goes_on,
+        resume=held or False,
         data_changed=data_changed,
         start=start,
         ranks=ranks,

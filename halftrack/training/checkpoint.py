@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from halftrack.training.integrity import check_intact, is_safetensors, seal
 from halftrack.training.ranks import ALONE, Ranks
 
 __all__ = [
+    "NewestCheckpoint",
     "clear_partial",
     "code_versions",
     "newest_checkpoint",
@@ -215,10 +216,19 @@ def _unsafe(error: pickle.UnpicklingError) -> str:
     return f"it holds more than tensors and plain values, or is no checkpoint ({refused})"
 
 
-def newest_checkpoint(
-    folder: Path, ranks: Ranks = ALONE
-) -> tuple[Path, dict[str, Any], dict[Path, str]]:
-    """The newest intact step checkpoint of a run, and why each torn one was passed over.
+class NewestCheckpoint(NamedTuple):
+    """The newest intact step checkpoint of a run, read."""
+
+    path: Path
+    """The file."""
+    state: dict[str, Any]
+    """Everything in it."""
+    torn: dict[Path, str]
+    """Newer files that were passed over, and why each."""
+
+
+def newest_checkpoint(folder: Path, ranks: Ranks = ALONE) -> NewestCheckpoint:
+    """Read the newest intact step checkpoint in a run's folder.
 
     Of several processes the first one chooses: a network disk may show one machine a file some time
     before it lists it on another.
@@ -226,17 +236,25 @@ def newest_checkpoint(
     Raises:
         FileNotFoundError: if the folder holds none.
     """
+    found: list[NewestCheckpoint] = []
+
+    def choose() -> Path:
+        found.append(_newest(folder))
+        return found[0].path
+
+    path = ranks.first_does(choose)
+    return found[0] if found else NewestCheckpoint(path, read_checkpoint(path), {})
+
+
+def _newest(folder: Path) -> NewestCheckpoint:
     torn: dict[Path, str] = {}
-    if not ranks.is_first:
-        path = ranks.of_first(folder)
-        return path, read_checkpoint(path), torn
     for path in sorted(folder.glob("step_*.pth"), key=_step_of, reverse=True):
         try:
             state = read_checkpoint(path)
         except ValueError as error:
             torn[path] = str(error)
         else:
-            return ranks.of_first(path), state, torn
+            return NewestCheckpoint(path, state, torn)
     best = folder / "best.pth"
     use = f"; {best} has weights alone: begin with them elsewhere (--init)" if best.exists() else ""
     details = "".join(f"\n  {line}" for line in torn.values())

@@ -105,7 +105,7 @@ class Continuation:
             ValueError: as ``fill``.
         """
         lines = self.fill(run.learner, run.config)
-        run.epochs_finished = self.epochs_finished
+        run.result.epochs_finished = self.epochs_finished
         run.batches_done = self.epochs_finished * run.batches_per_epoch
         run.result.steps = run.learner.schedule.taken_steps
         return lines

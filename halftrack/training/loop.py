@@ -21,6 +21,7 @@ from torch import nn
 from halftrack.frames import batches_of
 from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.training.batches import BatchSource
+from halftrack.training.checkpoint import NewestCheckpoint
 from halftrack.training.compilation import check_compilation
 from halftrack.training.config import TrainingConfig
 from halftrack.training.continuation import Continuation
@@ -50,7 +51,7 @@ def train(
     free: FreeFields = ALL_FIXED,
     init: str = "none",
     data: DataFacts | None = None,
-    resume: bool = False,
+    resume: bool | NewestCheckpoint = False,
     data_changed: bool = False,
     start: Continuation | None = None,
     ranks: Ranks = ALONE,
@@ -74,7 +75,8 @@ def train(
         free: fields among them that a resume may change.
         init: the file or the word that the weights came from, for the log.
         data: what is learned from, by data set; a resume must bring the same.
-        resume: continue the run in ``out`` from its newest intact checkpoint.
+        resume: continue the run in ``out`` from its newest intact checkpoint, or from this one,
+            which is then emptied.
         data_changed: resume with other data too, from the start of the epoch.
         start: another program's run that this one goes on from.
         ranks: processes that share every step; the first one alone writes.
@@ -92,10 +94,10 @@ def train(
     run = Run(
         learner, config=config, out=out, seed=seed, recipe=recipe, free=free, init=init, data=data
     )
-    result = run.result
     with run, _signals() as received:
         run.begin(resume=resume, data_changed=data_changed, start=start)
-        for epoch in range(run.epochs_finished, config.epochs):
+        result = run.result
+        for epoch in range(result.epochs_finished, config.epochs):
             learner.begin_epoch(epoch)
             for step in _steps(batches, run, seed=seed, epoch=epoch, device=device):
                 for batch, drawn in step:

@@ -7,7 +7,7 @@ torchrun, or whoever starts the processes, says it in torch's environment variab
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -114,6 +114,28 @@ class Ranks:
         dist.broadcast_object_list(values, src=0, group=self.told)
         return values[0]
 
+    def first_does(self, act: Callable[[], ValueT]) -> ValueT:
+        """Let the first process do something, and tell all of them its answer, or its error.
+
+        Args:
+            act: called by the first process alone.
+
+        Raises:
+            Exception: what the first process met.
+        """
+        if self.size == 1:
+            return act()
+        told: list[ValueT | Exception] = []
+        if self.is_first:
+            try:
+                told = [act()]
+            except Exception as error:  # the others wait for an answer
+                told = [error]
+        (answer,) = self.of_first(told)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     def greatest(self, value: float, device: torch.device) -> float:
         """The greatest of what the processes have, each step's one small message.
 
@@ -146,12 +168,23 @@ class Ranks:
 
     @contextmanager
     def first_goes_first(self) -> Iterator[None]:
-        """A block that the others enter when the first process has left it, as to read a cache."""
+        """A block that the others enter when the first process has left it, as to read a cache.
+
+        Raises:
+            Exception: what the first process met in it, in all of them.
+        """
         if not self.is_first:
-            self.of_first(None)
-        yield
-        if self.is_first:
-            self.of_first(None)
+            met: Exception | None = self.of_first(None)
+            if met is not None:
+                raise met
+            yield
+            return
+        try:
+            yield
+        except Exception as error:
+            self.of_first(error)
+            raise
+        self.of_first(None)
 
 
 ALONE = Ranks()
@@ -199,7 +232,8 @@ def together(device: torch.device) -> Iterator[Ranks]:
         )
         yield Ranks(rank, size, dist.new_group(backend="gloo", timeout=_TOLD_TIMEOUT))
     except RuntimeError as error:
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+        is_gloos = type(error) is RuntimeError and "gloo" in str(error)
+        if not isinstance(error, dist.DistError) and not is_gloos:
             raise
         raise LostProcessError(
             f"another of {size} processes has ended or is silent, this one cannot go on: its own "

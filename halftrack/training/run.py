@@ -11,7 +11,7 @@ from torch import nn
 from halftrack.errors import UserError
 from halftrack.precision import NonFiniteGradientError, StepReport
 from halftrack.training.batches import Batch
-from halftrack.training.checkpoint import code_versions, newest_checkpoint
+from halftrack.training.checkpoint import NewestCheckpoint, code_versions, newest_checkpoint
 from halftrack.training.compilation import Compilations
 from halftrack.training.config import TrainingConfig
 from halftrack.training.continuation import Continuation
@@ -64,7 +64,7 @@ class Run:
         self.learner, self.config, ranks = learner, config, learner.ranks
         self._compilations = Compilations(learner.model)
         self._out, self._seed = out, seed
-        out.mkdir(parents=True, exist_ok=True)
+        ranks.first_does(lambda: out.mkdir(parents=True, exist_ok=True))
         self._recipe, self._free, self._init = dict(recipe or {}), free, init
         self.skips = SkippedSteps(
             learner.model,
@@ -78,7 +78,6 @@ class Run:
         self.batches_per_epoch = learner.steps_per_epoch * config.accumulate
         self._data = {EPOCH: {"batches": self.batches_per_epoch}, **(data or {})}
         self.batches_done = 0
-        self.epochs_finished = 0
         self.result = TrainingResult()
         self.log = new_log(
             ranks,
@@ -87,9 +86,7 @@ class Run:
             device=learner.device,
             total_steps=learner.steps_per_epoch * config.epochs,
         )
-        self.files = RunFiles(
-            out, config, say=self.log.say, sync=self.log.sync, writes=ranks.is_first
-        )
+        self.files = RunFiles(out, config, say=self.log.say, sync=self.log.sync, ranks=ranks)
 
     def __enter__(self) -> Self:
         self.log.__enter__()
@@ -99,17 +96,20 @@ class Run:
         try:
             self.files.close()
             self.result.checkpoint, self.result.best = self.files.newest, self.files.best
-            self.result.epochs_finished = self.epochs_finished
         finally:
             self.log.__exit__(*error)
 
     def begin(
-        self, *, resume: bool, data_changed: bool = False, start: Continuation | None = None
+        self,
+        *,
+        resume: bool | NewestCheckpoint,
+        data_changed: bool = False,
+        start: Continuation | None = None,
     ) -> None:
         """Start afresh, or take the newest intact checkpoint of the folder over.
 
         Args:
-            resume: go on from the checkpoint.
+            resume: go on from the checkpoint, which may have been read already.
             data_changed: with other data too, from the start of the epoch.
             start: another program's run that a new one goes on from.
 
@@ -118,32 +118,17 @@ class Run:
             ValueError: the checkpoint is of another recipe, seed or other data, or the folder
                 already holds a run.
         """
-        learner = self.learner
+        learner, ranks = self.learner, self.learner.ranks
         self.files.clear_partial()
         computes = computation(learner.model, self.config, learner.precision, learner.device)
-        if (ranks := learner.ranks).size > 1:
+        if ranks.size > 1:
             share = ranks.share(self.config.accumulate, of="training.accumulate")
             computes += f"; {ranks.size} processes, {share} of a step's batches each"
-        if resume:
-            path, state, torn = newest_checkpoint(self._out, ranks)
-            for reason in torn.values():
-                self.log.say(f"passed over: {reason}")
-            changes = check_same_data(path, state, self._data, may_change=data_changed)
-            self._restore(path, state)
-            for damaged in torn:  # under its name it would count among the files to keep
-                damaged.rename(f"{damaged}.torn")
-            if self.epochs_finished >= self.config.epochs:
-                self.log.say(TrainingResult.of_checkpoint(path, state).nothing_left())
-                return
-            if "data" not in state["meta"]:
-                self.log.say("that file is of an earlier version and does not name its data")
-            self.log.say(f"resumed from {path} at step {self.result.steps}; {computes}")
-            if changes:
-                self._restart_epoch(state, changes)
-            elif data_changed:
-                self.log.say("the data are those of the checkpoint: nothing is done anew")
+        if resume is not False:
+            newest = newest_checkpoint(self._out, ranks) if resume is True else resume
+            self._go_on(newest, computes, data_changed=data_changed)
             return
-        check_unused(self._out)
+        ranks.first_does(lambda: check_unused(self._out))
         self.skips.forget()
         self.log.load_state_dict({"position": 0, "losses": [], "skipped": 0})
         continued = start.begin(self) if start is not None else []
@@ -161,6 +146,26 @@ class Run:
         for line in (computes, self.config.lr_rule, *continued):
             self.log.say(line)
 
+    def _go_on(self, newest: NewestCheckpoint, computes: str, *, data_changed: bool) -> None:
+        path, state, torn = newest
+        for reason in torn.values():
+            self.log.say(f"passed over: {reason}")
+        changes = check_same_data(path, state, self._data, may_change=data_changed)
+        self._restore(path, state)
+        for damaged in torn:  # under its name it would count among the files to keep
+            damaged.rename(f"{damaged}.torn")
+        if self.result.epochs_finished >= self.config.epochs:
+            self.log.say(self.result.nothing_left())
+            return
+        if "data" not in state["meta"]:
+            self.log.say("that file is of an earlier version and does not name its data")
+        self.log.say(f"resumed from {path} at step {self.result.steps}; {computes}")
+        if changes:
+            self._restart_epoch(state, changes)
+        elif data_changed:
+            self.log.say("the data are those of the checkpoint: nothing is done anew")
+        state.clear()  # or whoever read it would hold it in memory as long as the run
+
     def save(self) -> None:
         """Begin to write a checkpoint; see ``RunFiles.save``."""
         self.files.save(self.result.steps, self._state)
@@ -168,11 +173,11 @@ class Run:
     def finish_epoch(self, evaluate: Callable[[nn.Module], dict[str, float]] | None) -> None:
         """Save, evaluate where that is due, and save the score with it."""
         self.save()
-        self._compilations.tell(self.log.say, epoch=self.epochs_finished)
-        epoch = self.epochs_finished + 1
+        self._compilations.tell(self.log.say, epoch=self.result.epochs_finished)
+        epoch = self.result.epochs_finished + 1
         if evaluate and (epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs):
             self.evaluate(evaluate)
-        self.epochs_finished = epoch
+        self.result.epochs_finished = epoch
         if epoch == self.config.epochs:
             self.files.save_last(self.result.steps, self._state)
 
@@ -188,7 +193,7 @@ class Run:
                     f"measured are {sorted(metrics)}"
                 )
             # A NaN score is never the best: nothing compares greater than it ever after.
-            best = self.files.best
+            best = self.learner.ranks.of_first(self.files.best)
             if score == score and (best is None or score > best):
                 meta = self._meta() | {"metrics": metrics}
                 self.files.save_best(score, {"meta": meta, "state_dict": model.state_dict()})
@@ -196,12 +201,14 @@ class Run:
         self.result.metrics = metrics
         self.log.note(
             mode="val",
-            epoch=self.epochs_finished + 1,
+            epoch=self.result.epochs_finished + 1,
             iter=self.learner.steps_per_epoch,
             step=self.result.steps,
             **metrics,
         )
-        self.log.say(f"epoch {self.epochs_finished + 1}: {self.config.best_metric} {score:.4f}")
+        self.log.say(
+            f"epoch {self.result.epochs_finished + 1}: {self.config.best_metric} {score:.4f}"
+        )
 
     def stop(self, signal_number: int) -> TrainingResult:
         """Save and end early, as a signal asked for."""
@@ -244,7 +251,7 @@ class Run:
             "seed": self._seed,
             "init": self._init,
             "versions": code_versions(),
-            "epoch": self.epochs_finished,
+            "epoch": self.result.epochs_finished,
             "iter": self.result.steps,
             "data": self._data,
         }
@@ -256,7 +263,7 @@ class Run:
             "log": self.log.state_dict(),
             "position": {
                 "batches_done": self.batches_done,
-                "epochs_finished": self.epochs_finished,
+                "epochs_finished": self.result.epochs_finished,
                 "steps": self.result.steps,
                 "skipped": self.result.skipped,
                 "best": self.files.best,
@@ -265,7 +272,7 @@ class Run:
         }
 
     def _restore(self, path: Path, state: Mapping[str, Any]) -> None:
-        meta, position = state["meta"], state["position"]
+        meta = state["meta"]
         check_same_run(path, meta, recipe=self._recipe, seed=self._seed, free=self._free)
         self._init = meta.get("init", "not recorded")
         try:
@@ -276,12 +283,9 @@ class Run:
             reason = str(error).partition("\n")[0]
             raise UserError(f"{path} does not fit this run: {reason}") from error
         self.log.load_state_dict(state["log"])
-        self.batches_done = batches_done(position)
-        self.epochs_finished = position["epochs_finished"]
-        self.result.steps, self.result.skipped = position["steps"], position["skipped"]
-        self.files.best, self.files.newest = position["best"], path
-        self.result.loss_scale = self.learner.loss_scale.value
-        self.result.metrics = position["metrics"]
+        self.batches_done = batches_done(state["position"])
+        self.result = TrainingResult.of_checkpoint(path, state)
+        self.files.best, self.files.newest = self.result.best, path
         before = meta["recipe"].get("training", {}).get("best_metric", self.config.best_metric)
         if before != self.config.best_metric:
             self.files.best = None
@@ -294,8 +298,8 @@ class Run:
             self.files.best = None
             self.log.say("the best so far was on other validation data: it counts no more")
         was = state["meta"].get("data", {}).get(EPOCH, {}).get("batches")
-        complete = was is not None and self.batches_done == (self.epochs_finished + 1) * was
-        begun = self.epochs_finished + complete
+        complete = was is not None and self.batches_done == (self.result.epochs_finished + 1) * was
+        begun = self.result.epochs_finished + complete
         self.batches_done = begun * self.batches_per_epoch
         # Milestones are counted in steps of the new length.
         taken = {"taken_steps": begun * length}

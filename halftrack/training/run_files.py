@@ -18,6 +18,7 @@ from torch import Tensor
 from halftrack.errors import reason_of
 from halftrack.training.checkpoint import clear_partial, prune, write_checkpoint
 from halftrack.training.config import TrainingConfig
+from halftrack.training.ranks import ALONE, Ranks
 from halftrack.training.run_folder import keep_folder
 
 __all__ = ["RunFiles", "UnsavedWeightsError"]
@@ -41,7 +42,7 @@ class RunFiles:
         config: says after how many minutes a checkpoint is due, and how many stay.
         say: told once what cannot be written, and when it can be again; called by the thread.
         sync: brings to the disk what a file relies on; called by the thread before each.
-        writes: False of a process that shares a run with the one that writes.
+        ranks: the processes that share the run; the first one alone writes.
         clock: seconds.
     """
 
@@ -52,10 +53,10 @@ class RunFiles:
         *,
         say: Callable[[str], None],
         sync: Callable[[], None] = lambda: None,
-        writes: bool = True,
+        ranks: Ranks = ALONE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._config, self._writes = folder, config, writes
+        self._folder, self._config, self._ranks = folder, config, ranks
         self._best_path = folder / "best.pth"
         self._say, self._sync = say, sync
         self.clock = clock
@@ -72,7 +73,7 @@ class RunFiles:
 
     def clear_partial(self) -> None:
         """Delete what a killed process has left half written."""
-        if self._writes:
+        if self._ranks.is_first:
             clear_partial(self._folder)
 
     def save(self, step: int, state: State) -> None:
@@ -91,7 +92,7 @@ class RunFiles:
             self.wait()
         held = state()  # of processes that share a run, each tells the first what it has
         self.due_at = self._due_at()
-        if self._writes:
+        if self._ranks.is_first:
             self._writing = self._thread.submit(self._write_step, path, _snapshot(held))
         else:
             self.newest = path
@@ -104,6 +105,9 @@ class RunFiles:
                 is in its place.
         """
         self.save(step, state)
+        self._ranks.first_does(lambda: self._check_saved(step))
+
+    def _check_saved(self, step: int) -> None:
         self.wait()
         path = self._folder / f"step_{step}.pth"
         if self.newest != path:
@@ -123,7 +127,7 @@ class RunFiles:
         What the disk refuses is tried again before the next step's file, unless there is better.
         """
         self._make_ready()
-        if not self._writes:
+        if not self._ranks.is_first:
             self.best = score
         elif self._refused is None or score > self._refused[0]:
             self._writing = self._thread.submit(self._write_best, score, _snapshot(held))
@@ -141,6 +145,9 @@ class RunFiles:
 
     def _make_ready(self) -> None:
         """Wait for the file before, and make sure that the folder is not another run's by now."""
+        self._ranks.first_does(self._keep_folder)
+
+    def _keep_folder(self) -> None:
         self.wait()
         with suppress(OSError):  # what is to be written there meets it too, and tells
             keep_folder(self._folder)
@@ -160,7 +167,11 @@ class RunFiles:
 
     def _due_at(self) -> float:
         minutes = self._config.checkpoint_minutes
-        return self.clock() + 60 * minutes if self._writes and minutes is not None else math.inf
+        return (
+            self.clock() + 60 * minutes
+            if self._ranks.is_first and minutes is not None
+            else math.inf
+        )
 
     def _write_step(self, path: Path, held: Mapping[str, Any]) -> None:
         if self._written(path, held, kind="step"):

@@ -160,11 +160,12 @@ class SkippedSteps:
             parts = ranks.gathered_by_first(
                 [(batch.to("cpu"), seed) for batch, seed in step_batches]
             )
-            if ranks.is_first:
-                whole = [each for part in parts for each in part]
-                said += self._keep(
+            whole = [each for part in parts for each in part]
+            said += ranks.first_does(
+                lambda: self._keep(
                     whole, culprit=first, loss_scale=loss_scale, epoch=epoch, step=step
                 )
+            )
         everything = tuple(name for _, part in told for name in part)
         return Explanation(first, said, everything, by_rank=found if ranks.size > 1 else {})
 

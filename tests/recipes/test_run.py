@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ import torch
 from halftrack.data import DataError
 from halftrack.recipes import load_recipe, override, train
 from halftrack.synthetic import SyntheticVideo, write_synthetic
+from halftrack.training import checkpoint, read_checkpoint
 from halftrack.training.checkpoint import newest_checkpoint
 from halftrack.training.continuation import Continuation
 from halftrack.training.run_folder import own_folder
@@ -158,12 +160,29 @@ def test_a_finished_run_is_left_as_it_is_without_its_data(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
-    result = train(short(), data_root=tmp_path / "no data", out=finished)
+    result = train(short(), data_root=None, out=finished)
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
     assert (result.checkpoint, result.epochs_finished) == (newest_checkpoint(finished)[0], 1)
     assert "holds this run, and it is finished" in capsys.readouterr().out
     with pytest.raises(DataError):  # other data may have to be learned from
         train(short(), data_root=tmp_path / "no data", out=finished, data_changed=True)
+
+
+def test_a_run_that_goes_on_needs_its_data_and_reads_its_checkpoint_once(
+    unfinished: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"is not finished and needs its data: .*--data-root"):
+        train(short(), data_root=None, out=unfinished)
+    read: list[str] = []
+
+    def counted(path: Path, **how: Any) -> dict[str, Any]:
+        read.append(path.name)
+        return read_checkpoint(path, **how)
+
+    newest = newest_checkpoint(unfinished)[0].name
+    monkeypatch.setattr(checkpoint, "read_checkpoint", counted)
+    assert train(short(), data_root=videos, out=unfinished).epochs_finished == 1
+    assert read == [newest]
 
 
 def test_changed_annotations_are_told_before_the_first_step(

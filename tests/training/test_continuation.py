@@ -81,7 +81,7 @@ def test_rate_momentum_scale_and_place_are_theirs(tiny: ModuleType, begun: Any) 
         assert (learner.optimizer.state[parameter]["momentum_buffer"] == 0.5).all()
     assert learner.loss_scale.value == 128
     assert learner.loss_scale.state_dict()["clean_steps"] == 17
-    assert (run.epochs_finished, run.batches_done, run.result.steps) == (1, 8, 4)
+    assert (run.result.epochs_finished, run.batches_done, run.result.steps) == (1, 8, 4)
     assert learner.schedule.taken_steps == 4
     assert lines[0].startswith("goes on from theirs.pth after epoch 1, with its learning rate 0.05")
     assert "its rate without warm-up and decay is 0.5; this recipe's is 0.0125 for 2" in lines[-1]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,8 @@ from halftrack.layers import one_thread
 from halftrack.precision import Culprit, Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import TrainingConfig, read_checkpoint, train
+from halftrack.training import TrainingConfig, read_checkpoint, run_files, skipped, train
+from halftrack.training.checkpoint import write_checkpoint
 from halftrack.training.config import Phase
 from halftrack.training.ranks import together
 
@@ -338,6 +341,60 @@ def test_the_first_processs_clock_decides_for_all_when_to_save(
         f"step_{step}.pth" for step in range(1, 5)
     ]
     assert {each.checkpoint for each in results} == {tmp_path / "step_4.pth"}
+
+
+def endings(tiny: ModuleType, out: Path, **given: Any) -> list[tuple[str, str]]:
+    """The error, by its type and words, that each of two processes ends with."""
+
+    def run() -> tuple[str, str]:
+        try:
+            with together(CPU) as ranks:
+                tiny.run(out, dataclasses.replace(tiny.SHORT, accumulate=2), ranks=ranks, **given)
+        except Exception as error:
+            return type(error).__name__, str(error)
+        return "none", ""
+
+    return in_processes(2, run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("refused", "message"),
+    [
+        ("step_8.pth", "the weights of the last step, 8, could"),
+        ("best.pth", "the best weights, of"),
+    ],
+)
+def test_weights_that_the_first_process_cannot_save_end_all_alike(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, message: str
+) -> None:
+    def write(path: Path, state: Any) -> None:
+        if path.name == refused:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write_checkpoint(path, state)
+
+    monkeypatch.setattr(run_files, "write_checkpoint", write)
+    first, second = endings(tiny, tmp_path)
+    assert first == second
+    assert first[0] == "UnsavedWeightsError"
+    assert message in first[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("writer", [run_files, skipped])
+def test_a_folder_that_is_another_runs_by_now_ends_all_processes_alike(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: ModuleType
+) -> None:
+    class Steep(tiny.TinyModel):
+        def forward(self, batch: Any) -> dict[str, Tensor]:
+            return {name: loss * 2.0**20 for name, loss in super().forward(batch).items()}
+
+    def taken(folder: Path) -> None:
+        raise UserError(f"{folder} is in use by process 7")
+
+    monkeypatch.setattr(writer, "keep_folder", taken)
+    ends = endings(tiny, tmp_path, model=Steep(), precision=FP16)
+    assert ends == [("UserError", f"{tmp_path} is in use by process 7")] * 2
 
 
 def test_synced_norms_are_alike_in_all_processes(tiny: ModuleType, tmp_path: Path) -> None:

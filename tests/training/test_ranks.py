@@ -4,6 +4,7 @@ environment."""
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -63,6 +64,30 @@ def test_processes_tell_each_other() -> None:
     first, second = in_processes(2, told)
     assert first == ([0, 1], [{"rank": 0}, {"rank": 1}], 0, 1.0, rows, 0)
     assert second == ([0, 1], [], 0, 1.0, rows, 1)
+
+
+def test_what_the_first_process_does_all_know_the_answer_or_the_error_of() -> None:
+    def told() -> list[object]:
+        done: list[int] = []
+        answers: list[object] = []
+
+        def fail(error: Exception) -> None:
+            raise error
+
+        with together(CPU) as ranks:
+            answers.append(ranks.first_does(lambda: done.append(ranks.rank) or "done"))
+            for error in (UserError("in use"), OSError(28, "no space left", "a file")):
+                with pytest.raises(type(error)) as met:
+                    ranks.first_does(partial(fail, error))
+                answers.append(str(met.value))
+            with pytest.raises(UserError, match="no data"), ranks.first_goes_first():
+                fail(UserError("no data"))
+            return [*answers, done]
+
+    words = ["done", "in use", "[Errno 28] no space left: 'a file'"]
+    assert in_processes(2, told) == [[*words, [0]], [*words, []]]
+    with pytest.raises(UserError, match="alone"):
+        ALONE.first_does(lambda: (_ for _ in ()).throw(UserError("alone")))
 
 
 def test_the_end_of_another_process_is_told() -> None:

@@ -18,6 +18,7 @@ import torch
 
 from halftrack.training import read_checkpoint, run_files
 from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training.ranks import Ranks
 from halftrack.training.run_files import RunFiles, UnsavedWeightsError
 
 Make = Callable[..., RunFiles]
@@ -29,7 +30,7 @@ def make(tiny: ModuleType, tmp_path: Path) -> Iterator[Make]:
     made: list[RunFiles] = []
 
     def files(**how: Any) -> RunFiles:
-        given = {name: how.pop(name) for name in ("say", "sync", "writes", "clock") if name in how}
+        given = {name: how.pop(name) for name in ("say", "sync", "ranks", "clock") if name in how}
         config = dataclasses.replace(tiny.SHORT, **how)
         made.append(RunFiles(tmp_path, config, **{"say": print} | given))
         return made[-1]
@@ -310,8 +311,12 @@ def test_a_checkpoint_is_due_so_many_minutes_after_the_last_was_begun(make: Make
 def test_a_process_that_does_not_write_knows_the_file_and_tells_its_state(
     tmp_path: Path, make: Make
 ) -> None:
+    class Second(Ranks):
+        def first_does(self, act: Callable[[], Any]) -> Any:
+            """The first process has met no error."""
+
     asked: list[int] = []
-    files = make(writes=False, checkpoint_minutes=1.0)
+    files = make(ranks=Second(1, 2), checkpoint_minutes=1.0)
     assert files.due_at == math.inf  # the one that writes tells it to all
     files.save_last(5, lambda: asked.append(5) or {})
     files.save_best(0.5, {})
