@@ -15,6 +15,7 @@ import typer
 from halftrack.bounds import shown
 from halftrack.errors import MissingFileError, UserError, reason_of
 from halftrack.training.integrity import check_kind
+from halftrack.training.run_folder import holds_run
 
 __all__ = [
     "check_arguments",
@@ -24,6 +25,7 @@ __all__ = [
     "check_name",
     "check_new_file",
     "check_output",
+    "check_run_folder",
     "check_weights",
     "number",
     "one_of",
@@ -127,6 +129,15 @@ def check_output(folder: Path | None, option: str = "--out") -> None:
             raise UserError(f"{option} {folder}: {there} is a file, expected a folder")
         if not os.access(there, os.W_OK | os.X_OK):
             raise UserError(f"{option} {folder}: no permission to write to {there}")
+
+
+def check_run_folder(folder: Path) -> bool:
+    """True of an ``--out`` that holds a run; refuse one without that cannot be written to."""
+    with _naming("--out", folder):
+        if holds_run(folder):
+            return True
+    check_output(folder)
+    return False
 
 
 def check_new_file(option: str, file: Path | None) -> None:

@@ -10,7 +10,7 @@ import typer
 from halftrack.cli.checks import (
     check_device,
     check_folder,
-    check_output,
+    check_run_folder,
     check_weights,
     number,
     one_of,
@@ -31,7 +31,6 @@ from halftrack.cli.options import (
 from halftrack.cli.processes import start_processes
 from halftrack.cli.recipe import choose_trained, find_recipe, start_weights, with_classes
 from halftrack.errors import UserError
-from halftrack.training.run_folder import holds_run
 
 __all__ = ["replay", "train"]
 
@@ -103,7 +102,6 @@ def train(
     Ctrl-C saves a checkpoint first; the same command continues from it.
     """
     source = find_recipe(recipe, precision, settings)
-    check_output(out)
     check_device(device)
     if resume_from is not None and init is not None:
         raise UserError(
@@ -114,7 +112,7 @@ def train(
     chosen = choose_trained(source, precision, settings)
     seeded = f"_seed{seed}" if seed else ""
     out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"
-    begins = not holds_run(out)
+    begins = not check_run_folder(out)
     chosen = with_classes(chosen, classes, data_root)
     if resume_from is None:
         # A run that goes on has its weights: only their name is compared.

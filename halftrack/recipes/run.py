@@ -26,7 +26,7 @@ from halftrack.training.compilation import check_compilation, compiled
 from halftrack.training.continuation import Continuation
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.ranks import Ranks, own_device, together
-from halftrack.training.run_folder import own_folder
+from halftrack.training.run_folder import try_to_own
 from halftrack.training.same_run import SCORED, free_fields
 
 __all__ = [
@@ -144,7 +144,7 @@ def train(
     check_compilation(trained.training, trained.precision, device)
     with together(device) as ranks, ExitStack() as stack:
         ranks.share(trained.training.accumulate, of="training.accumulate")
-        ranks.first_does(lambda: stack.enter_context(own_folder(out)))
+        refused = ranks.first_does(lambda: try_to_own(out, until=stack))
         asked = "--data-changed" if data_changed else "--resume must" if resume == "must" else None
         first_weights = init if start is None else start.file
         held = held_run(trained, out, seed=seed, init=first_weights, asked=asked, ranks=ranks)
@@ -153,6 +153,8 @@ def train(
             if result.epochs_finished >= trained.training.epochs and not data_changed:
                 ranks.say(result.nothing_left())
                 return result
+        if refused is not None:
+            raise refused
         if data_root is None:
             raise UserError(f"the run in {out} is not finished and needs its data: --data-root")
         # The checkpoint, or the other program's run, has the weights.

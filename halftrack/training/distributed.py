@@ -225,7 +225,7 @@ class SharedLog(RunLog):
             return super()._opened()
         descriptor, name = tempfile.mkstemp()
         Path(name).unlink()  # it lives as long as it is open
-        return FileIO(descriptor, "w")
+        return FileIO(descriptor, "w+")
 
     def _follow_path(self) -> None:
         if self._ranks.is_first:

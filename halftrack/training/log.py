@@ -108,7 +108,7 @@ class RunLog:
 
     def _opened(self) -> FileIO:
         # Unbuffered: what a full disk has not taken stays in ``_unwritten``, in its order.
-        return self._path.open("ab", buffering=0)
+        return self._path.open("a+b", buffering=0)
 
     def sync(self) -> None:
         """Bring the lines written so far to the disk, where it takes them."""
@@ -129,11 +129,13 @@ class RunLog:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Cut the file back to the checkpoint and take the unfinished window over."""
         position, size = int(state["position"]), os.fstat(self._file.fileno()).st_size
-        if size < position:
+        if size < position:  # as after a power cut, which may have left half a line
             self.say(f"{self._path} is shorter than its checkpoint says: earlier lines are lost")
+            self._file.seek(0)
+            position = self._file.readall().rfind(_NEWLINE) + 1
         else:
-            self._file.truncate(position)
             self._unwritten = state.get("unwritten", "").encode()  # a file may end within a line
+        self._file.truncate(position)
         self._file.seek(0, os.SEEK_END)  # truncate leaves the position past the new end
         self._losses = [
             {name: torch.tensor(value, device=self._device) for name, value in row.items()}
@@ -154,8 +156,12 @@ class RunLog:
         )
 
     def note(self, **fields: Any) -> None:
-        """Write one record as it is."""
-        self._write(json.dumps(_finite(fields), allow_nan=False).encode() + _NEWLINE)
+        """Write one record; JSON has no NaN or infinity: they become "nan", "inf" and "-inf"."""
+        finite = {
+            name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in fields.items()
+        }
+        self._write(json.dumps(finite, allow_nan=False).encode() + _NEWLINE)
 
     def _write(self, line: bytes) -> None:
         """Append to the file; what a full disk does not take is tried again with the next line."""
@@ -310,11 +316,3 @@ class RunLog:
 def _without_waiting(speed: float, share: float) -> str:
     """The samples a second of steps that never wait for data."""
     return f"{speed / (1 - share):.1f}" if share < 1 else "more"
-
-
-def _finite(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN or infinity: they become the strings "nan", "inf" and "-inf"."""
-    return {
-        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in fields.items()
-    }

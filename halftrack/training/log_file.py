@@ -1,4 +1,4 @@
-"""Reads a run's ``log.jsonl``: a JSON object a line, the last of which may be half written.
+"""Reads ``log.jsonl``: a JSON object a line, of which the last may be half written.
 
 Imports no torch, for those who follow a run.
 """
@@ -43,7 +43,7 @@ def json_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            if number == len(lines) and not text.endswith("\n"):
+            if 1 < number == len(lines) and not text.endswith("\n"):
                 return  # a run is writing this line at this moment, or ended within it
             raise UserError(f"{file}, line {number}: not JSON: {shown(line)}") from error
         if not isinstance(row, dict):

@@ -10,6 +10,7 @@ from torch import nn
 from halftrack.precision import Precision
 from halftrack.training.compilation import compiled
 from halftrack.training.config import TrainingConfig
+from halftrack.training.ranks import ALONE, Ranks
 
 __all__ = ["computation", "placed"]
 
@@ -36,7 +37,11 @@ def placed(
 
 
 def computation(
-    model: nn.Module, config: TrainingConfig, precision: Precision, device: torch.device
+    model: nn.Module,
+    config: TrainingConfig,
+    precision: Precision,
+    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> str:
     """A line that says how a run of a placed model computes."""
     tf32 = "on" if precision.name == "tf32" else "off"
@@ -45,6 +50,9 @@ def computation(
     if getattr(model, "backbone_channels_last", False):
         layout += ", the backbone channels last"
     mode = "" if config.compile == "none" else f"; compiled ({config.compile})"
+    if ranks.size > 1:
+        share = ranks.share(config.accumulate, of="training.accumulate")
+        mode += f"; {ranks.size} processes, {share} of a step's batches each"
     return f"computes on {device} in {precision.in_words(device)}; TF32 {tf32}; {layout}{mode}"
 
 

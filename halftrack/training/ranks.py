@@ -125,16 +125,17 @@ class Ranks:
         """
         if self.size == 1:
             return act()
-        told: list[ValueT | Exception] = []
+        answer: list[ValueT] = []
+        met: Exception | None = None
         if self.is_first:
             try:
-                told = [act()]
+                answer.append(act())
             except Exception as error:  # the others wait for an answer
-                told = [error]
-        (answer,) = self.of_first(told)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+                met = error
+        answer, met = self.of_first((answer, met))
+        if met is not None:
+            raise met
+        return answer[0]
 
     def greatest(self, value: float, device: torch.device) -> float:
         """The greatest of what the processes have, each step's one small message.

@@ -120,10 +120,7 @@ class Run:
         """
         learner, ranks = self.learner, self.learner.ranks
         self.files.clear_partial()
-        computes = computation(learner.model, self.config, learner.precision, learner.device)
-        if ranks.size > 1:
-            share = ranks.share(self.config.accumulate, of="training.accumulate")
-            computes += f"; {ranks.size} processes, {share} of a step's batches each"
+        computes = computation(learner.model, self.config, learner.precision, learner.device, ranks)
         if resume is not False:
             newest = newest_checkpoint(self._out, ranks) if resume is True else resume
             self._go_on(newest, computes, data_changed=data_changed)
@@ -147,6 +144,7 @@ class Run:
             self.log.say(line)
 
     def _go_on(self, newest: NewestCheckpoint, computes: str, *, data_changed: bool) -> None:
+        """Take a checkpoint over, and empty it."""
         path, state, torn = newest
         for reason in torn.values():
             self.log.say(f"passed over: {reason}")
@@ -288,15 +286,19 @@ class Run:
         self.files.best, self.files.newest = self.result.best, path
         before = meta["recipe"].get("training", {}).get("best_metric", self.config.best_metric)
         if before != self.config.best_metric:
-            self.files.best = None
-            self.log.say(f"the best so far was by {before}: it counts no more")
+            self._forget_best(f"was by {before}")
+        if self.files.best is not None and not self.learner.ranks.of_first(self.files.has_best):
+            self._forget_best("was in best.pth, which is gone")
+
+    def _forget_best(self, why: str) -> None:
+        self.files.best = None
+        self.log.say(f"the best so far {why}: it counts no more")
 
     def _restart_epoch(self, state: Mapping[str, Any], changes: Sequence[str]) -> None:
         """Go on with other data at the start of the epoch, which may be of another length."""
         learner, length = self.learner, self.learner.steps_per_epoch
         if any(line.startswith(SCORED) for line in changes):
-            self.files.best = None
-            self.log.say("the best so far was on other validation data: it counts no more")
+            self._forget_best("was on other validation data")
         was = state["meta"].get("data", {}).get(EPOCH, {}).get("batches")
         complete = was is not None and self.batches_done == (self.result.epochs_finished + 1) * was
         begun = self.result.epochs_finished + complete

@@ -67,7 +67,7 @@ class RunFiles:
         self._failing: dict[str, str] = {}  # what cannot be written of late, and why
         self._refused: tuple[float, Mapping[str, Any]] | None = None  # the best, not yet written
         self.newest: Path | None = None
-        """The newest step checkpoint that is whole on the disk."""
+        """The newest step checkpoint that is whole on the disk; others are told the last."""
         self.best: float | None = None
         """The score of ``best.pth`` on the disk; None without one."""
 
@@ -94,8 +94,6 @@ class RunFiles:
         self.due_at = self._due_at()
         if self._ranks.is_first:
             self._writing = self._thread.submit(self._write_step, path, _snapshot(held))
-        else:
-            self.newest = path
 
     def save_last(self, step: int, state: State) -> None:
         """Write the checkpoint that a run ends with, and wait until it is on the disk.
@@ -105,9 +103,10 @@ class RunFiles:
                 is in its place.
         """
         self.save(step, state)
-        self._ranks.first_does(lambda: self._check_saved(step))
+        self.newest, self.best = self._ranks.first_does(lambda: self._saved(step))
 
-    def _check_saved(self, step: int) -> None:
+    def _saved(self, step: int) -> tuple[Path, float | None]:
+        """The last checkpoint, and how good the best one is, when both are on the disk."""
         self.wait()
         path = self._folder / f"step_{step}.pth"
         if self.newest != path:
@@ -120,6 +119,7 @@ class RunFiles:
                 f"the best weights, of score {self._refused[0]:g}, could not be saved in "
                 f"{self._best_path}: {self._failing['best']}; {path} has those of the last step"
             )
+        return path, self.best
 
     def save_best(self, score: float, held: Mapping[str, Any]) -> None:
         """Begin to write ``best.pth``, which has this score and holds this.
@@ -127,9 +127,7 @@ class RunFiles:
         What the disk refuses is tried again before the next step's file, unless there is better.
         """
         self._make_ready()
-        if not self._ranks.is_first:
-            self.best = score
-        elif self._refused is None or score > self._refused[0]:
+        if self._ranks.is_first and (self._refused is None or score > self._refused[0]):
             self._writing = self._thread.submit(self._write_best, score, _snapshot(held))
 
     def wait(self) -> None:
@@ -153,6 +151,11 @@ class RunFiles:
             keep_folder(self._folder)
 
     @property
+    def has_best(self) -> bool:
+        """True while ``best.pth`` is there."""
+        return self._best_path.exists()
+
+    @property
     def _kept(self) -> Path | None:
         """The newest step checkpoint that is still there."""
         return self.newest if self.newest is not None and self.newest.exists() else None
@@ -161,8 +164,10 @@ class RunFiles:
         """Words for what there is in the place of the last weights."""
         if self._kept is not None:
             return f"{self._kept} is kept: once that is mended, the same command goes on"
-        if self.best is not None and self._best_path.exists():
+        if self.best is not None and self.has_best:
             return f"{self._best_path} is kept, with the weights of score {self.best:g}"
+        if not self._folder.exists():
+            return f"{self._folder} is gone: if it was moved, go on in its new place (--out)"
         return "there is no other checkpoint: they are lost"
 
     def _due_at(self) -> float:

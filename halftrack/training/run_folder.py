@@ -9,12 +9,12 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from halftrack.errors import UserError
 
-__all__ = ["holds_run", "is_in_use", "keep_folder", "own_folder"]
+__all__ = ["holds_run", "is_in_use", "keep_folder", "own_folder", "try_to_own"]
 
 _LOCK = "run.lock"
 # Descriptors of the locks held, by folder; a forked worker closes its copies, else it would hold
@@ -57,6 +57,8 @@ def own_folder(folder: Path) -> Iterator[None]:
         ValueError: if another process trains there; names it.
         OSError: if the folder cannot be created or written to.
     """
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(f"{folder} is a link to nowhere: choose a folder for the run")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: choose a folder for the run")
     created = [each for each in (folder, *folder.parents) if not each.exists()]
@@ -73,6 +75,22 @@ def own_folder(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # where something was written into it
             for each in created:
                 each.rmdir()
+
+
+def try_to_own(folder: Path, *, until: ExitStack) -> OSError | None:
+    """Own a folder until a stack is left; where a run lies and nothing can be written, say why not.
+
+    Raises:
+        ValueError: if another process trains there; names it.
+        OSError: if the folder holds no run and cannot be created or written to.
+    """
+    try:
+        until.enter_context(own_folder(folder))
+    except OSError as error:
+        if not holds_run(folder):
+            raise
+        return error
+    return None
 
 
 def keep_folder(folder: Path) -> None:

@@ -5,6 +5,7 @@ None of this runs in a step that is taken.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -205,7 +206,7 @@ class SkippedSteps:
             write_bundle(bundle, self._of(step))
         except (TypeError, OSError) as error:  # a run goes on without it, but not silently
             return f"; no replay bundle: {error}"
-        return f"; see it again: halftrack replay {self._of(step)}"
+        return f"; see it again: halftrack replay {shlex.quote(str(self._of(step)))}"
 
     def forget(self) -> None:
         """Delete the bundles that an earlier run left in the folder."""

@@ -16,6 +16,7 @@ from halftrack.cli.checks import (
     check_name,
     check_new_file,
     check_output,
+    check_run_folder,
     number,
 )
 from halftrack.errors import MissingFileError, UserError
@@ -57,6 +58,10 @@ def test_a_folder_without_permission_is_refused(
         check_output(tmp_path / "run")
     with pytest.raises(ValueError, match="no permission to write"):
         check_new_file("--out", tmp_path / "plan.json")
+    with pytest.raises(ValueError, match=f"--out .*: no permission to write to {tmp_path}"):
+        check_run_folder(tmp_path)
+    (tmp_path / "step_3.pth").touch()
+    assert check_run_folder(tmp_path)  # it may be finished
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -14,7 +16,7 @@ import torch
 from halftrack.data import DataError
 from halftrack.recipes import load_recipe, override, train
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import checkpoint, read_checkpoint
+from halftrack.training import checkpoint, read_checkpoint, run_folder
 from halftrack.training.checkpoint import newest_checkpoint
 from halftrack.training.continuation import Continuation
 from halftrack.training.run_folder import own_folder
@@ -166,6 +168,18 @@ def test_a_finished_run_is_left_as_it_is_without_its_data(
     assert "holds this run, and it is finished" in capsys.readouterr().out
     with pytest.raises(DataError):  # other data may have to be learned from
         train(short(), data_root=tmp_path / "no data", out=finished, data_changed=True)
+
+
+def test_only_a_finished_run_may_lie_where_nothing_can_be_written(
+    finished: Path, unfinished: Path, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(path: Path, *_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(run_folder.os, "open", read_only)
+    assert train(short(), data_root=None, out=finished).epochs_finished == 1
+    with pytest.raises(OSError, match=r"Read-only.*run\.lock"):
+        train(short(), data_root=videos, out=unfinished)
 
 
 def test_a_run_that_goes_on_needs_its_data_and_reads_its_checkpoint_once(

@@ -22,7 +22,7 @@ import pytest
 import torch
 
 from halftrack.precision import Precision
-from halftrack.training import read_checkpoint
+from halftrack.training import read_checkpoint, read_log
 from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
 from halftrack.training.run_files import UnsavedWeightsError
 from halftrack.training.run_folder import own_folder
@@ -271,6 +271,56 @@ def test_a_run_whose_folder_is_another_ones_by_now_ends_and_touches_nothing(
     assert {path.name: path.read_bytes() for path in out.iterdir()} == other
 
 
+def test_a_folder_that_is_moved_for_good_is_told_at_the_end_and_goes_on_where_it_is(
+    tiny: ModuleType, tmp_path: Path
+) -> None:
+    out, away = tmp_path / "run", tmp_path / "away"
+
+    class Moving(tiny.TinySource):
+        def batches(self, **where: Any) -> Iterator[Any]:
+            for place, batch in enumerate(super().batches(**where)):
+                if (where["epoch"], place) == (1, 0):
+                    out.rename(away)
+                yield batch
+
+    with pytest.raises(UnsavedWeightsError, match=r"run is gone: if it was moved, go on in its"):
+        tiny.run(out, batches=Moving())
+    assert not out.exists()
+    assert tiny.run(away, resume=True)[1].checkpoint == away / "step_8.pth"
+    tiny.run(tmp_path / "whole")
+    ends = [read_checkpoint(tmp_path / each / "step_8.pth") for each in ("away", "whole")]
+    assert all(torch.equal(v, ends[1]["state_dict"][k]) for k, v in ends[0]["state_dict"].items())
+
+
+def test_a_best_that_is_gone_counts_no_more(tiny: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(13))
+    (tmp_path / "best.pth").unlink()
+    worse = {"evaluate": lambda _: {"score": -9.0}}
+    assert tiny.run(tmp_path, resume=True, **worse)[1].best == -9.0
+    assert read_checkpoint(tmp_path / "best.pth")["meta"]["metrics"] == {"score": -9.0}
+
+
+@pytest.mark.parametrize("moment", [1, 4, 6])  # of a first step, a later one, the best
+def test_a_kill_after_a_files_rename_costs_nothing(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    renamed: list[Path] = []
+
+    def killed(folder: Path) -> None:  # before the folder is on the disk
+        renamed.append(folder)
+        if len(renamed) == moment:
+            raise tiny.Killed
+
+    monkeypatch.setattr("halftrack.training.checkpoint._sync_folder", killed)
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path / "killed")
+    for name in ("killed", "whole"):
+        tiny.run(tmp_path / name, resume=name == "killed")
+    ends = [read_checkpoint(tmp_path / each / "step_8.pth") for each in ("killed", "whole")]
+    assert all(torch.equal(v, ends[1]["state_dict"][k]) for k, v in ends[0]["state_dict"].items())
+
+
 def test_an_error_and_a_signal_wait_for_the_file_being_written(
     tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +386,20 @@ def test_a_real_disk_that_fills_up_keeps_the_checkpoint_it_has(
     assert saved == ([] if files == 0 else ["step_1.pth"])
     for name in saved:
         assert read_checkpoint(kept / name)["position"]["steps"] == 1
+
+
+def test_a_log_that_was_cut_within_a_line_goes_on_with_whole_ones(
+    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = dataclasses.replace(tiny.SHORT, log_every=1)
+    stopped(tiny, tmp_path, 9, config=config)
+    log = tmp_path / "log.jsonl"
+    kept = log.read_bytes().splitlines(keepends=True)[:3]
+    log.write_bytes(b"".join(kept)[:-40])
+    tiny.run(tmp_path, config, data={"VID": SET}, resume=True)
+    steps = [row["step"] for row in read_log(log) if row["mode"] == "train"]
+    assert steps == [1, 5, 6, 7, 8]
+    assert "earlier lines are lost" in " ".join(capfd.readouterr().err.split())
 
 
 class HalfFull:

@@ -17,15 +17,11 @@ def test_a_log_that_ends_within_a_line_has_those_before(tmp_path: Path, cut: int
     assert read_log(tmp_path / "log.jsonl") == [{"mode": "meta"}, {"mode": "train", "step": 1}]
 
 
-def test_half_a_first_line_is_no_record(tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text(LINES[:9])
-    assert read_log(tmp_path / "log.jsonl") == []
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (LINES + '{"mode": \n', r"log\.jsonl, line 3: not JSON: "),
+        (LINES[:9], r"log\.jsonl, line 1: not JSON: "),
         ('{"mode": \n' + LINES, r"log\.jsonl, line 1: not JSON: "),
         (LINES + "7\n", r"log\.jsonl, line 3: expected an object, got '7'"),
     ],

@@ -13,6 +13,7 @@ from halftrack.precision import Precision
 from halftrack.recipes import load_recipe
 from halftrack.training import TrainingConfig
 from halftrack.training.placement import computation, placed
+from halftrack.training.ranks import Ranks
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -49,6 +50,11 @@ def test_the_line_tells_of_a_backbone_that_computes_otherwise() -> None:
     assert computation(placed_so, config(channels_last=True), Precision(), CPU).endswith(
         "; channels last"
     )
+
+
+def test_the_line_tells_how_many_processes_share_a_step() -> None:
+    told = computation(nn.Conv2d(3, 4, 3), config(accumulate=8), Precision(), CPU, Ranks(1, 4))
+    assert told.endswith("; channels first; 4 processes, 2 of a step's batches each")
 
 
 @pytest.mark.parametrize("name", ["fp32", "fp16"])

@@ -76,6 +76,7 @@ def test_what_the_first_process_does_all_know_the_answer_or_the_error_of() -> No
 
         with together(CPU) as ranks:
             answers.append(ranks.first_does(lambda: done.append(ranks.rank) or "done"))
+            answers.append(type(ranks.first_does(lambda: KeyError("an answer"))).__name__)
             for error in (UserError("in use"), OSError(28, "no space left", "a file")):
                 with pytest.raises(type(error)) as met:
                     ranks.first_does(partial(fail, error))
@@ -84,7 +85,7 @@ def test_what_the_first_process_does_all_know_the_answer_or_the_error_of() -> No
                 fail(UserError("no data"))
             return [*answers, done]
 
-    words = ["done", "in use", "[Errno 28] no space left: 'a file'"]
+    words = ["done", "KeyError", "in use", "[Errno 28] no space left: 'a file'"]
     assert in_processes(2, told) == [[*words, [0]], [*words, []]]
     with pytest.raises(UserError, match="alone"):
         ALONE.first_does(lambda: (_ for _ in ()).throw(UserError("alone")))

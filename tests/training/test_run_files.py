@@ -311,18 +311,20 @@ def test_a_checkpoint_is_due_so_many_minutes_after_the_last_was_begun(make: Make
 def test_a_process_that_does_not_write_knows_the_file_and_tells_its_state(
     tmp_path: Path, make: Make
 ) -> None:
+    last = tmp_path / "step_5.pth"
+
     class Second(Ranks):
         def first_does(self, act: Callable[[], Any]) -> Any:
-            """The first process has met no error."""
+            return last, 0.5  # what the first process has
 
     asked: list[int] = []
     files = make(ranks=Second(1, 2), checkpoint_minutes=1.0)
     assert files.due_at == math.inf  # the one that writes tells it to all
-    files.save_last(5, lambda: asked.append(5) or {})
     files.save_best(0.5, {})
+    files.save_last(5, lambda: asked.append(5) or {})
     (tmp_path / "step_9.pth.partial").touch()
     files.clear_partial()
-    assert (files.newest, files.best) == (tmp_path / "step_5.pth", 0.5)
+    assert (files.newest, files.best) == (last, 0.5)
     assert asked == [5]
     assert names(tmp_path) == ["step_9.pth.partial"]
 

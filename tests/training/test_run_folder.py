@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from halftrack.training.run_folder import is_in_use, keep_folder, own_folder
+from halftrack.errors import UserError
+from halftrack.training.run_folder import is_in_use, keep_folder, own_folder, try_to_own
 
 HOLDER = """
 import os, sys, time
@@ -62,6 +65,34 @@ def test_a_folder_made_for_nothing_goes_again(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), own_folder(tmp_path / "runs/a"):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_followed_to_a_folder_and_refused_to_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with own_folder(tmp_path / "link"), pytest.raises(ValueError, match="is in use by process"):
+        own_folder(tmp_path / "real").__enter__()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match="nowhere is a link to nowhere: choose"):
+        own_folder(tmp_path / "nowhere").__enter__()
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_and_refused_where_it_holds_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(path: Path, *_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    held = tmp_path / "held"
+    held.mkdir()
+    (held / "step_3.pth").touch()
+    monkeypatch.setattr(os, "open", read_only)
+    with ExitStack() as stack:
+        with pytest.raises(OSError, match=r"Read-only.*run\.lock"):
+            try_to_own(tmp_path, until=stack)
+        refused = try_to_own(held, until=stack)
+    assert refused is not None
+    assert refused.errno == errno.EROFS
 
 
 def test_what_was_written_stays_without_the_lock(tmp_path: Path) -> None:

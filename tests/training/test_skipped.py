@@ -229,6 +229,14 @@ def test_a_batch_that_cannot_be_kept_is_said_and_stops_no_run(
     assert not list(tmp_path.glob("skipped/*"))
 
 
+def test_the_command_of_a_replay_can_be_copied_whatever_the_folders_name(
+    tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "my run; no 1"
+    tiny.run(out, model=large(tiny), precision=FP16)
+    assert f"halftrack replay '{out}/skipped/step_1'" in capfd.readouterr().err
+
+
 def test_a_new_run_forgets_the_bundles_of_an_earlier_one(tiny: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "skipped/step_99").mkdir(parents=True)
     tiny.run(tmp_path)
