@@ -57,7 +57,7 @@ check: .venv/developing
 # The pages of docs/ and benchmarks/ as a site; a warning, as of a link that leads nowhere, is an error.
 docs: .venv/documenting
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
-	@echo "written to build/docs/index.html"
+	@echo "written to build/docs/index.html; with the search: $(PYTHON) -m http.server -d build/docs"
 
 clean:
 	rm -rf .venv runs build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -18,6 +18,11 @@ ELSEWHERE = (
     *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
     *(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("benchmarks/*.md"))),
 )
+_COMMANDS = re.compile(
+    r'(<div class="highlight)("><pre><span></span><code>)'
+    r"((?:halftrack|torchrun|srun|make|pip) .*?)(?=</code>)",
+    re.DOTALL,
+)
 _LINK = re.compile(r"\[([^]]*)\]\(\s*([^)#\s]*)(#[^)\s]*)?\s*\)")
 
 
@@ -47,5 +52,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
-    """Write one colon before an example of a docstring, which begins by two in the source."""
-    return html.replace("::</p>", ":</p>")
+    """Let commands wrap, and write one colon before an example of a docstring, which has two."""
+    return _COMMANDS.sub(_wrapping, html).replace("::</p>", ":</p>")
+
+
+def _wrapping(block: re.Match[str]) -> str:
+    """A block whose words site.css keeps whole: a browser breaks after any hyphen."""
+    words = re.sub(r"\S+", r"<span>\g<0></span>", block[3])
+    return f"{block[1]} command{block[2]}{words}"

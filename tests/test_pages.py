@@ -51,7 +51,8 @@ VERDICTS = ("data", "parity", "rehearse", "plan")
 """Commands whose answer may be bad, with exit code 3, on small data and after short trainings."""
 SLOW = {
     *("README.md", "docs/distributed.md", "docs/from_mmtracking.md", "docs/mot.md"),
-    *("docs/own_data.md", "docs/recipes.md", "docs/rehearse.md", "docs/sot.md", "docs/vid.md"),
+    *("docs/numerics.md", "docs/own_data.md", "docs/recipes.md", "docs/rehearse.md"),
+    *("docs/sot.md", "docs/vid.md"),
 }
 """Pages that train, track or plan."""
 FOUND = {page: list(pieces(page)) for page in PAGES}

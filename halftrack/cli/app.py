@@ -43,7 +43,8 @@ app = typer.Typer(
     quickstart`, which needs no data and no GPU.
     """,
     epilog="Exit codes: 0 done; 1 the run failed; 2 a mistake in arguments, files or data; 3 done, "
-    "but the answer is bad; 130 or 143 stopped by Ctrl-C or SIGTERM.",
+    "but the answer is bad; 4 the last or best weights of a run could not be saved; 130 or 143 "
+    "stopped by Ctrl-C or SIGTERM.",
 )
 app.command(cls=Command)(recipes.recipes)
 app.command(cls=Command)(recipes.show)
