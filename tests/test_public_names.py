@@ -86,7 +86,7 @@ NAMES = {
         "SingleObjectRecipe TrackingEvaluation TrackingRecipe TrainedRecipe TrainingSource "
         "VideoDetectionRecipe "
         "VideoTracker choose_device evaluate load_recipe open_model override prepare_model replay "
-        "score_results spread_boxes track train"
+        "samples_scorer score_results spread_boxes track train"
     ),
     "halftrack.interop": (
         "Config ConfigError ImportedConfig RecipeFile import_config nearest_listed "

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         score_results,
         train,
     )
+    from halftrack.recipes.scoring.detection import samples_scorer
     from halftrack.recipes.scoring.evaluation import (
         DetectionEvaluation,
         Evaluation,
@@ -63,6 +64,7 @@ __all__ = [
     "override",
     "prepare_model",
     "replay",
+    "samples_scorer",
     "score_results",
     "spread_boxes",
     "track",
@@ -105,6 +107,7 @@ __getattr__, __dir__ = lazy_names(
             "score_results",
             "train",
         ),
+        "scoring.detection": ("samples_scorer",),
         "scoring.evaluation": (
             "DetectionEvaluation",
             "Evaluation",

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from halftrack.data import DataError, Problem, Progress
+from halftrack.data import DataError, OrderedBatches, Problem, Progress, SkipLedger
 from halftrack.data.mot import MotRows, MotSequence, MotSequences, learned_rows
 from halftrack.data.mot.scoring import nothing_to_detect
 from halftrack.data.prefetch import passes
@@ -21,6 +21,7 @@ from halftrack.evaluation import FrameDetections, score_detections
 from halftrack.frames import Detections, Frame, FrameTruth
 from halftrack.recipes.scoring.evaluation import DetectionEvaluation
 from halftrack.recipes.scoring.scorer import Scorer, Skips, Stopwatch
+from halftrack.training.same_run import DataFacts
 
 if TYPE_CHECKING:
     from halftrack.recipes.kinds.detection import (
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         VideoDetectionRecipe,
     )
 
-__all__ = ["frame_scorer", "video_scorer"]
+__all__ = ["frame_scorer", "samples_scorer", "video_scorer"]
 
 _Pass = tuple[list[Frame], list[FrameTruth]]
 _Passes = Callable[[nn.Module, Stopwatch, int], Iterator[_Pass]]
@@ -52,7 +53,7 @@ def video_scorer(
         for each in passes(video.frames(), recipe.data.test_batch):
             yield each, [video.truth(frame.frame_index) for frame in each]
 
-    return _scorer(recipe, device, videos, passes_of, progress)
+    return _scorer(recipe, device, _Videos.of(videos), passes_of, progress)
 
 
 def frame_scorer(
@@ -78,7 +79,42 @@ def frame_scorer(
             inside = [rows[sequence.name].in_frame(number) for number in numbers]
             yield frames, [_truth(sequence.record, each) for each in inside]
 
-    return _scorer(recipe, device, sequences, passes_of, progress)
+    return _scorer(recipe, device, _Videos.of(sequences), passes_of, progress)
+
+
+def samples_scorer(
+    recipe: FrameDetectionRecipe,
+    samples: OrderedBatches[Frame, Any],
+    device: torch.device,
+    progress: Progress | None = None,
+) -> Scorer[_Found, DetectionEvaluation]:
+    """Scorer that detects in samples which are kept from training, for data of one's own.
+
+    Args:
+        recipe: whose model is scored, in its precision; its data name the classes.
+        samples: a source of single frames with their boxes. Whatever ``sample`` draws, it draws as
+            in the first epoch of seed 0, and nothing may be mirrored.
+        device: the device of the model.
+        progress: told (samples done, samples in all).
+
+    Raises:
+        ValueError: when a model is scored, for labels that are not of the recipe's classes and
+            boxes that are not finite.
+    """
+
+    def passes_of(_: nn.Module, __: Stopwatch, number: int) -> Iterator[_Pass]:
+        frame = samples.sample(seed=0, epoch=0, index=number)
+        assert not frame.flipped, f"{frame.sample_id} is mirrored"
+        truth = FrameTruth(
+            video=frame.sample_id,
+            boxes_xyxy=frame.boxes_xyxy.double().numpy() / (frame.scale_xy * 2),
+            labels=frame.labels.numpy(),
+            track_ids=np.arange(len(frame.labels)),
+        )
+        yield [frame], [truth]
+
+    videos = _Videos([1] * samples.num_samples, samples.facts(), samples.skipped)
+    return _scorer(recipe, device, videos, passes_of, progress)
 
 
 def _truth(sequence: MotSequence, rows: MotRows) -> FrameTruth:
@@ -89,6 +125,19 @@ def _truth(sequence: MotSequence, rows: MotRows) -> FrameTruth:
         track_ids=rows.ids,
         ignored=np.zeros(len(rows), dtype=np.bool_),
     )
+
+
+@dataclass(frozen=True)
+class _Videos:
+    """What a scorer knows of its data before it reads them."""
+
+    lengths: list[int]
+    facts: DataFacts
+    skipped: SkipLedger
+
+    @classmethod
+    def of(cls, videos: TestVideos | MotSequences) -> _Videos:
+        return cls([len(video) for video in videos], videos.facts(), videos.skipped)
 
 
 @dataclass(frozen=True)
@@ -104,7 +153,7 @@ class _Found:
 def _scorer(
     recipe: DetectionRecipe,
     device: torch.device,
-    videos: TestVideos | MotSequences,
+    videos: _Videos,
     passes_of: _Passes,
     progress: Progress | None,
 ) -> Scorer[_Found, DetectionEvaluation]:
@@ -140,10 +189,10 @@ def _scorer(
         return _evaluation(found, recipe.data.class_names, skips)
 
     return Scorer(
-        lengths=[len(video) for video in videos],
+        lengths=videos.lengths,
         find=find,
         conclude=conclude,
-        facts=videos.facts(),
+        facts=videos.facts,
     )
 
 
