@@ -12,6 +12,7 @@ from halftrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from halftrack import testing as testing
+    from halftrack.interop import recipe_of
     from halftrack.recipes import FrameTracker, evaluate, load_recipe, override, track, train
     from halftrack.rehearsing import plan, rehearse, watching
     from halftrack.training import load_weights
@@ -25,6 +26,7 @@ __all__ = [
     "load_weights",
     "override",
     "plan",
+    "recipe_of",
     "rehearse",
     "track",
     "train",
@@ -34,6 +36,7 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "interop": ("recipe_of",),
         "recipes": ("FrameTracker", "evaluate", "load_recipe", "override", "track", "train"),
         "rehearsing": ("plan", "rehearse", "watching"),
         "training": ("load_weights",),

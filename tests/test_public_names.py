@@ -12,8 +12,8 @@ import halftrack
 
 NAMES = {
     "halftrack": (
-        "FrameTracker __version__ evaluate load_recipe load_weights override plan rehearse track "
-        "train watching"
+        "FrameTracker __version__ evaluate load_recipe load_weights override plan recipe_of "
+        "rehearse track train watching"
     ),
     "halftrack.rehearsing": "Report ScriptRun StepPlan Watch plan rehearse run_script watching",
     "halftrack.precision": (
@@ -37,8 +37,8 @@ NAMES = {
         "roi_align_pyramid"
     ),
     "halftrack.models": (
-        "FasterRCNN FasterRCNNConfig MatchingConfig RPNConfig ReID ReIDConfig RoIHeadConfig SELSA "
-        "SelsaConfig SiamRPN SiamRPNConfig"
+        "FasterRCNN FasterRCNNConfig MatchingConfig Objects RPNConfig ReID ReIDConfig "
+        "RoIHeadConfig SELSA Samples SelsaConfig SiamRPN SiamRPNConfig assign_objects sample_boxes"
     ),
     "halftrack.data": (
         "Classes DataError OrderedBatches PrintedProgress Problem Progress SkipLedger SourceFrame "
@@ -90,7 +90,7 @@ NAMES = {
     ),
     "halftrack.interop": (
         "Config ConfigError ImportedConfig RecipeFile import_config nearest_listed "
-        "open_recipe_file read_config recipe_text"
+        "open_recipe_file read_config recipe_of recipe_text"
     ),
     "halftrack.report": (
         "JsonLinesWriter MotTextWriter TrackWriter Trails VideoWriter draw_detections draw_tracks "

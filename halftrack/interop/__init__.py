@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from halftrack.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from halftrack.interop.checkpoints.export import recipe_of
     from halftrack.interop.configs.files import Config, read_config
     from halftrack.interop.configs.sections import ConfigError
     from halftrack.interop.mapping.imported import ImportedConfig, import_config
@@ -22,12 +23,14 @@ __all__ = [
     "nearest_listed",
     "open_recipe_file",
     "read_config",
+    "recipe_of",
     "recipe_text",
 ]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "checkpoints.export": ("recipe_of",),
         "configs.files": (
             "Config",
             "read_config",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         SelsaConfig,
     )
     from halftrack.models.faster_rcnn import FasterRCNN
+    from halftrack.models.matching import Objects, Samples, assign_objects, sample_boxes
     from halftrack.models.reid import ReID
     from halftrack.models.selsa import SELSA
     from halftrack.models.siamrpn import SiamRPN
@@ -25,13 +26,17 @@ __all__ = [
     "FasterRCNN",
     "FasterRCNNConfig",
     "MatchingConfig",
+    "Objects",
     "RPNConfig",
     "ReID",
     "ReIDConfig",
     "RoIHeadConfig",
+    "Samples",
     "SelsaConfig",
     "SiamRPN",
     "SiamRPNConfig",
+    "assign_objects",
+    "sample_boxes",
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -45,6 +50,7 @@ __getattr__, __dir__ = lazy_names(
             "SelsaConfig",
         ),
         "faster_rcnn": ("FasterRCNN",),
+        "matching": ("Objects", "Samples", "assign_objects", "sample_boxes"),
         "reid": ("ReID",),
         "selsa": ("SELSA",),
         "siamrpn": ("SiamRPN",),

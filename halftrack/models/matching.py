@@ -86,6 +86,8 @@ def assign_objects(
 ) -> Tensor:
     """int64 ``(b, n)``: the object of each box among all images', BACKGROUND or NEITHER.
 
+    These are -1, to learn as background, and -2, to learn nothing of.
+
     Args:
         boxes_xyxy: ``(b, n, 4)``, or ``(n, 4)`` where all images have the same.
         objects: of the images.

@@ -11,6 +11,7 @@ from halftrack.data.images import prepare_image
 from halftrack.frames import Tracks
 from halftrack.recipes.given_images import GivenImage, given_images, image_tensor
 from halftrack.recipes.kinds.recipe import Box, Recipe
+from halftrack.recipes.names import load_recipe
 from halftrack.recipes.opened import check_weights, open_for
 from halftrack.recipes.run import choose_device, open_model
 from halftrack.recipes.scoring.on_video import VideoTracker
@@ -33,7 +34,7 @@ class FrameTracker:
 
     Args:
         recipe: a recipe that tracks all objects, one of single-object tracking, or a detector of
-            single frames, whose detections are tracks with the id -1.
+            single frames, whose detections are tracks with the id -1; or its name.
         checkpoint: the weights; None for the files that a tracking recipe names.
         init_box_xyxy: the one object in the first image, in its pixels, for single-object tracking
             alone; it becomes the track with id 0.
@@ -47,19 +48,19 @@ class FrameTracker:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: Recipe | str,
         *,
         checkpoint: str | Path | None = None,
         init_box_xyxy: Box | None = None,
         device: torch.device | str | None = None,
         trust: bool = False,
     ) -> None:
-        self.recipe = recipe
+        self.recipe = load_recipe(recipe)
         """The recipe, which says in which precision is computed."""
         self.reset(init_box_xyxy=init_box_xyxy)
-        check_weights(recipe, checkpoint)
+        check_weights(self.recipe, checkpoint)
         self._device = choose_device(device)
-        self._model = open_model(recipe, checkpoint, self._device, trust=trust)
+        self._model = open_model(self.recipe, checkpoint, self._device, trust=trust)
 
     def reset(self, *, init_box_xyxy: Box | None = None) -> None:
         """Forget all tracks: the next image begins another video.

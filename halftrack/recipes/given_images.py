@@ -57,6 +57,10 @@ def given_images(images: Iterable[GivenImage]) -> VideoSource:
     Raises:
         ValueError: if there is none, or the first is none that ``image_tensor`` takes.
     """
+    if not isinstance(images, Iterable):
+        raise UserError(
+            f"a {type(images).__name__} is no list of images: put a single one into [ ]"
+        )
     if hasattr(images, "__getitem__"):
         return _source(cast("Sequence[GivenImage]", images))
     coming = iter(images)

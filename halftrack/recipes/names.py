@@ -282,13 +282,13 @@ _LONGEST = 100  # characters of a name that is compared with those there are
 _OTHER_NAMES = {"siamese_rpn_r50_fp16_1x_lasot": "siamese_rpn_r50_fp16_20e_lasot"}
 
 
-def load_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+def load_recipe(name: str | Recipe) -> Recipe:
+    """The recipe of that name; what is a recipe already, as it is.
 
     Raises:
         UserError: if there is none; gives the three nearest names.
     """
-    return find_entry(name).build()
+    return find_entry(name).build() if isinstance(name, str) else name
 
 
 def find_entry(name: str) -> RecipeEntry:

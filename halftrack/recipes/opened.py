@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Video", "check_weights", "open_for"]
 
-Video: TypeAlias = "str | Path | Sequence[Path] | VideoSource | Iterable[GivenImage]"
+Video: TypeAlias = "str | Path | Sequence[str | Path] | VideoSource | Iterable[GivenImage]"
 """A file or folder, a camera's number, a stream's address, a video's images as files or as they
 are, or one opened."""
 
@@ -73,8 +73,8 @@ def _opened(video: Video) -> VideoSource:
         return open_live(video)
     if isinstance(video, str | Path):
         return open_video(video)
-    if isinstance(video, Sequence) and video and isinstance(video[0], Path):
-        return open_video(cast("Sequence[Path]", video))
+    if isinstance(video, Sequence) and video and isinstance(video[0], str | Path):
+        return open_video([Path(str(each)) for each in video])
     from halftrack.recipes.given_images import given_images
 
     return given_images(cast("Iterable[GivenImage]", video))

@@ -16,6 +16,7 @@ from halftrack.data import PrintedProgress, Progress, SkipLedger
 from halftrack.errors import UserError
 from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.kinds.trained import TrainedRecipe
+from halftrack.recipes.names import load_recipe
 from halftrack.recipes.resumed import held_run
 from halftrack.recipes.scoring.evaluation import Evaluation
 from halftrack.recipes.scoring.scorer import Scorer, left_out
@@ -94,7 +95,7 @@ def prepare_model(
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe | str,
     *,
     data_root: str | Path | None,
     out: str | Path,
@@ -115,7 +116,7 @@ def train(
     before the first step. The folder is this process's until the run ends.
 
     Args:
-        recipe: what is trained.
+        recipe: what is trained, or its name.
         data_root: the folder that holds the data sets as downloaded; a finished run needs none.
         out: the folder of the run.
         seed: the origin of all randomness.
@@ -135,7 +136,7 @@ def train(
         FileNotFoundError: nothing to resume where there must be something.
         ValueError: a recipe that is not trained, or a folder that holds another run or is in use.
     """
-    trained, out = recipe.for_training(), Path(out)
+    trained, out = load_recipe(recipe).for_training(), Path(out)
     device = own_device(choose_device(device))
     if resume not in ("auto", "must"):
         raise UserError(f"resume={shown(resume)}: expected 'auto' or 'must'")
@@ -258,7 +259,7 @@ def _check_model(
 
 
 def evaluate(
-    recipe: Recipe,
+    recipe: Recipe | str,
     *,
     data_root: str | Path,
     checkpoint: str | Path | None,
@@ -270,13 +271,13 @@ def evaluate(
     """Score a checkpoint, or with ``None`` the untrained model, on the validation videos.
 
     A tracker without a checkpoint takes its parts from the files its recipe names. Several
-    processes share the videos, and each gets the scores of all.
+    processes share the videos, and each gets the scores of all. ``recipe`` may be a name.
 
     Raises:
         DataError: if the data are not there or not readable.
         ValueError, FileNotFoundError: if the checkpoint is missing or does not fit.
     """
-    device = own_device(choose_device(device))
+    recipe, device = load_recipe(recipe), own_device(choose_device(device))
     with together(device) as ranks:
         model = open_model(recipe, checkpoint, device, seed=seed, trust=trust)
         with ranks.first_goes_first():

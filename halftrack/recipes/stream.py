@@ -14,6 +14,7 @@ from halftrack.data import SourceFrame, VideoSource
 from halftrack.data.prefetch import passes
 from halftrack.frames import Tracks
 from halftrack.recipes.kinds.recipe import Box, Recipe
+from halftrack.recipes.names import load_recipe
 from halftrack.recipes.opened import Video, check_weights, open_for
 from halftrack.recipes.run import choose_device, open_model
 from halftrack.recipes.scoring.on_video import VideoTracker
@@ -22,7 +23,7 @@ __all__ = ["track"]
 
 
 def track(
-    recipe: Recipe,
+    recipe: Recipe | str,
     source: Video,
     *,
     init_box_xyxy: Box | None = None,
@@ -41,7 +42,8 @@ def track(
     when all are there, so a live source, which should not wait, takes 1.
 
     Args:
-        recipe: a recipe that tracks all objects, one of single-object tracking, or a detector.
+        recipe: a recipe that tracks all objects, one of single-object tracking, or a detector;
+            or its name.
         source: a video file, a folder of frames, a MOT sequence, the images of a video, the number
             of a camera, the address of a stream, or what ``open_video`` made of it, which is
             resized as the recipe says unless it was told a size of its own. Images may be files, or
@@ -66,6 +68,7 @@ def track(
         ValueError, FileNotFoundError: a recipe that does not track, a first box that is missing or
             not wanted or outside the first frame, weights that are not there.
     """
+    recipe = load_recipe(recipe)
     if detections is not None:
         recipe = recipe.beside_detections()
     new_tracker = recipe.video_tracker(init_box_xyxy)

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from halftrack.errors import UserError
 from halftrack.precision import Islands, NonFiniteGradientError, Precision
 from halftrack.precision.traced_pass import LossRaisedError
-from halftrack.rehearsing.feeding import steps_of
+from halftrack.rehearsing.feeding import optimizers_of, steps_of
 from halftrack.rehearsing.islands import islands_of_step
 from halftrack.rehearsing.memory import StepMemory
 from halftrack.rehearsing.planned import peak_of_step
@@ -83,7 +83,7 @@ def rehearse(
     """
     start = time.perf_counter()
     chosen = rehearsed_precision(precision)
-    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+    optimizers = optimizers_of(step, optimizer)
     for name, value in (("steps", steps), ("accumulate", accumulate)):
         if value < 1:
             raise UserError(f"{name}={value}: expected at least 1")

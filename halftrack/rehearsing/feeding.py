@@ -1,16 +1,37 @@
-"""Batches for a number of steps, from any iterable, from its start again where it ends."""
+"""Arguments of a rehearsal: its optimizers, and batches from any iterable, again where it ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
+from torch import nn
+from torch.optim import Optimizer
+
 from halftrack.errors import UserError
 
-__all__ = ["steps_of"]
+__all__ = ["optimizers_of", "steps_of"]
 
 _NONE = object()
+
+
+def optimizers_of(step: object, optimizer: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:
+    """The optimizers that a step moves the model by, as a list.
+
+    Raises:
+        UserError: for a step that is the model itself, and what is no optimizer.
+    """
+    if isinstance(step, nn.Module):
+        raise UserError(
+            f"step is a {type(step).__name__}; expected a function that takes the model and a "
+            "batch and returns the loss"
+        )
+    given = list(optimizer) if isinstance(optimizer, Iterable) else [optimizer]
+    for each in given:
+        if not isinstance(each, Optimizer):
+            raise UserError(f"optimizer is a {type(each).__name__}; expected one of torch.optim")
+    return given
 
 
 def steps_of(batches: Iterable[Any], *, steps: int, accumulate: int) -> Iterator[list[Any]]:

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from halftrack.errors import UserError
 from halftrack.precision import LiveBytes, Precision, ShapesOnly, optimizer_step
 from halftrack.precision.losses import loss_terms
+from halftrack.rehearsing.feeding import optimizers_of
 from halftrack.rehearsing.gpu import CONTEXT, parse_memory
 from halftrack.rehearsing.memory import StepMemory, shown_size
 from halftrack.rehearsing.snapshot import Snapshot, learned_by, random_numbers_kept
@@ -88,7 +89,7 @@ def plan(
         UserError: if the step reads values that are not there; names op and line, and says what to
             pass.
     """
-    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+    optimizers = optimizers_of(step, optimizer)
     peaks = (
         peak_of_step(
             step,

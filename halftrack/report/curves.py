@@ -15,15 +15,15 @@ from halftrack.training.log_file import read_log
 __all__ = ["plot_curves"]
 
 
-def plot_curves(path: Path, runs: Mapping[str, Path | Sequence[Path]]) -> None:
+def plot_curves(path: str | Path, runs: Mapping[str, str | Path | Sequence[str | Path]]) -> None:
     """Draw loss, gradient norm and loss scale of runs into one PNG, with skipped steps marked.
 
     Args:
         path: the picture to write.
-        runs: by label, the ``log.jsonl`` of a run, or those of several runs in one colour.
+        runs: by label, the ``log.jsonl`` or folder of a run, or those of several in one colour.
     """
     logs = {
-        label: [read_log(log) for log in ([given] if isinstance(given, Path) else given)]
+        label: [read_log(log) for log in ([given] if isinstance(given, str | Path) else given)]
         for label, given in runs.items()
     }
     figure = Figure(figsize=(11, 3.4), layout="constrained")

@@ -16,13 +16,18 @@ from halftrack.errors import UserError
 __all__ = ["json_rows", "read_log"]
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read all records of a ``log.jsonl``.
+def read_log(path: str | Path) -> list[dict[str, Any]]:
+    """Read all records of a ``log.jsonl``, in order: one of a run, then of steps and evaluations.
+
+    Args:
+        path: the file, or the folder of the run.
 
     Raises:
         OSError: if it cannot be read.
         ValueError: if a line is not a JSON object; names file and line.
     """
+    path = Path(path)
+    path = path / "log.jsonl" if path.is_dir() else path
     return list(json_rows(path, path.read_text(encoding="utf-8", errors="replace")))
 
 

@@ -61,7 +61,7 @@ def test_what_cannot_be_tracked_is_refused_before_the_loop(tmp_path: Path) -> No
     with pytest.raises(ValueError, match="finds its objects itself: leave out the first box"):
         FrameTracker(recipe_of(DETECTOR), init_box_xyxy=(0, 0, 9, 9))
     with pytest.raises(ValueError, match="does not track"):
-        FrameTracker(load_recipe("reid_tiny_sample"))
+        FrameTracker("reid_tiny_sample")
     recipe = recipe_of(ONE)
     tracker = FrameTracker(
         recipe, checkpoint=weights(recipe, tmp_path), init_box_xyxy=(200, 0, 240, 9)

@@ -57,5 +57,7 @@ def test_a_list_is_gone_through_again_and_a_generator_once() -> None:
 def test_a_single_image_and_none_at_all_are_refused() -> None:
     with pytest.raises(ValueError, match="a single image goes into a list"):
         given_images(PIXELS)
+    with pytest.raises(ValueError, match="a Image is no list of images: put a single one into"):
+        given_images(Image.fromarray(PIXELS))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no image to look at"):
         given_images([])

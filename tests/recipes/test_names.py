@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from halftrack.recipes import RECIPES, load_recipe
+from halftrack.recipes import RECIPES, load_recipe, override
 from halftrack.recipes.names import find_entry
 
 
@@ -19,6 +19,11 @@ def test_an_entry_is_imported_as_the_recipe_that_it_lists(name: str) -> None:
 def test_a_former_name_is_found() -> None:
     former = find_entry("siamese_rpn_r50_fp16_1x_lasot")
     assert former is RECIPES["siamese_rpn_r50_fp16_20e_lasot"]
+
+
+def test_a_recipe_is_taken_as_it_is() -> None:
+    changed = override(load_recipe("reid_tiny_sample"), {"training.lr": 0.5})
+    assert load_recipe(changed) is changed
 
 
 def test_an_unknown_name_is_an_error_with_the_three_nearest() -> None:

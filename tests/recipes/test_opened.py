@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_video_comes_at_the_size_its_recipe_takes_however_it_is_given(folder: Path) -> None:
     images = sorted(folder.iterdir())
-    for given in (folder, str(folder), images, open_video(folder)):
+    for given in (folder, str(folder), images, [*map(str, images)], open_video(folder)):
         source = open_for(TRACKTOR, given)
         assert (source.name, source.size, source.num_frames) == ("street", (48, 64), 3)
         assert source.image_scale == TRACKTOR.data.image_scale

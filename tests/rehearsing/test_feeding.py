@@ -1,13 +1,26 @@
-"""Batches are read as often as steps need them."""
+"""Arguments are checked, and batches are read as often as steps need them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 import pytest
+import torch
 
 from halftrack.errors import UserError
-from halftrack.rehearsing.feeding import steps_of
+from halftrack.rehearsing.feeding import optimizers_of, steps_of
+
+
+def test_optimizers_are_listed_and_anything_else_is_named() -> None:
+    model = torch.nn.Linear(1, 1)
+    one, other = (torch.optim.SGD(model.parameters()) for _ in range(2))
+    assert optimizers_of(print, one) == [one]
+    assert optimizers_of(print, (one, other)) == [one, other]
+    with pytest.raises(UserError, match="step is a Linear; expected a function that takes the mo"):
+        optimizers_of(model, one)
+    for wrong in (0.1, [model]):
+        with pytest.raises(UserError, match=r"optimizer is a \w+; expected one of torch.optim"):
+            optimizers_of(print, wrong)  # type: ignore[arg-type]
 
 
 class Loader:

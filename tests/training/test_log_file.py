@@ -17,6 +17,14 @@ def test_a_log_that_ends_within_a_line_has_those_before(tmp_path: Path, cut: int
     assert read_log(tmp_path / "log.jsonl") == [{"mode": "meta"}, {"mode": "train", "step": 1}]
 
 
+def test_a_run_is_named_by_its_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text(LINES)
+    for given in (tmp_path, str(tmp_path), str(tmp_path / "log.jsonl")):
+        assert len(read_log(given)) == 2
+    with pytest.raises(FileNotFoundError, match=r"log\.jsonl"):
+        read_log(tmp_path / "other/log.jsonl")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

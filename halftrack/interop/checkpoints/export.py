@@ -46,13 +46,13 @@ def weights_file(run: Path) -> Path:
     return best if best.is_file() else newest_checkpoint(run)[0]
 
 
-def recipe_of(file: Path) -> Recipe:
-    """The recipe that a checkpoint of ours was trained with.
+def recipe_of(file: str | Path) -> Recipe:
+    """The recipe that a checkpoint of ours was trained with, the classes of its data too.
 
     Raises:
         ValueError: if the file does not say, or its recipe is of another version.
     """
-    meta = read_checkpoint(file).get("meta")
+    meta = read_checkpoint(Path(file)).get("meta")
     values = meta.get("recipe") if isinstance(meta, dict) else None
     if isinstance(values, str):  # of a safetensors file, whose metadata is text
         try:

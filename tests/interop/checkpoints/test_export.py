@@ -91,7 +91,7 @@ def test_what_is_exported_comes_back(
     assert report.missing == report.unexpected == report.mismatched == ()
     for key, value in again.state_dict().items():
         assert torch.equal(value, model.state_dict()[key]), key
-    assert recipe_of(tmp_path / "a") == recipe
+    assert recipe_of(tmp_path / "a") == recipe_of(str(tmp_path / "a")) == recipe
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
 
 
