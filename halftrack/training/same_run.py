@@ -151,7 +151,10 @@ def check_same_run(
     ]
     if told:
         more = f", and {len(told) - 3} more" if len(told) > 3 else ""
-        raise UserError(f"{path} is of another recipe: {'; '.join(told[:3])}{more}: {_OTHERWISE}")
+        raise UserError(
+            f"{path} is of another recipe: {'; '.join(told[:3])}{more}: {_OTHERWISE}; --init FILE "
+            "starts it from weights of that run"
+        )
 
 
 def check_same_start(path: Path, meta: Mapping[str, Any], init: str | Path | None) -> None:

@@ -47,12 +47,13 @@ def weights_file(run: Path) -> Path:
 
 
 def recipe_of(file: str | Path) -> Recipe:
-    """The recipe that a checkpoint of ours was trained with, the classes of its data too.
+    """The recipe that a checkpoint of ours, or the run in a folder, was trained with.
 
     Raises:
         ValueError: if the file does not say, or its recipe is of another version.
     """
-    meta = read_checkpoint(Path(file)).get("meta")
+    file = Path(file)
+    meta = read_checkpoint(weights_file(file) if file.is_dir() else file).get("meta")
     values = meta.get("recipe") if isinstance(meta, dict) else None
     if isinstance(values, str):  # of a safetensors file, whose metadata is text
         try:

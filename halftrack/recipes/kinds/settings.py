@@ -63,6 +63,8 @@ def override(recipe: RecipeT, changes: Sequence[str] | Mapping[str, Any]) -> Rec
         ValueError: for a field that does not exist (its new name or else the nearest field is
             named) or a value of the wrong type.
     """
+    if isinstance(recipe, str):
+        raise UserError(f"{shown(recipe)} is a name; expected the recipe, load_recipe({recipe!r})")
     values = dataclasses.asdict(recipe)  # type: ignore[call-overload]
     if isinstance(changes, Mapping):
         for path, value in changes.items():

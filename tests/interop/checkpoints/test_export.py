@@ -120,6 +120,10 @@ def test_of_a_run_the_best_is_taken_and_else_the_newest(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "best.pth", {})
     assert weights_file(tmp_path) == tmp_path / "best.pth"
     assert weights_file(tmp_path / "step_9.pth") == tmp_path / "step_9.pth"
+    write_checkpoint(
+        tmp_path / "best.pth", {"meta": {"recipe": load_recipe("reid_tiny_sample").to_dict()}}
+    )
+    assert recipe_of(tmp_path) == load_recipe("reid_tiny_sample")
     with pytest.raises(FileNotFoundError, match="no run or checkpoint nowhere"):
         weights_file(Path("nowhere"))
 

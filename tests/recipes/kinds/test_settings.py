@@ -186,6 +186,11 @@ def test_values_and_texts_give_the_same_recipe() -> None:
     assert override(recipe, {"precision": Precision("fp16", 8.0)}).precision.loss_scale == 8.0
 
 
+def test_a_name_is_no_recipe_to_change() -> None:
+    with pytest.raises(UserError, match=r"expected the recipe, load_recipe\('reid_tiny_sample'\)"):
+        override("reid_tiny_sample", {"training.lr": 0.5})
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
