@@ -16,6 +16,7 @@ from halftrack.precision import fp32_island
 __all__ = ["pyramid_levels", "roi_align", "roi_align_pyramid"]
 
 _FINEST = 56  # px: rois below twice this side are read from the finest map
+_WIDE_ROIS = 512  # rois of a half map that are held in fp32 at a time
 
 
 def roi_align(
@@ -25,6 +26,7 @@ def roi_align(
 
     Bilinear weights need the fraction of a coordinate, of which half precision leaves nothing
     beyond 1024 px; the result is cast back, so what is kept for the backward pass stays half.
+    Half maps are read for 512 rois at a time, which bounds what is held in fp32, gradients too.
 
     Args:
         features_bchw: the feature map.
@@ -84,8 +86,15 @@ def _pool(
     *,
     broken: bool,
 ) -> Tensor:
-    pooled = _pool_wide(features_bchw, rois, stride, size, sampling_ratio, broken)
-    return pooled.to(features_bchw.dtype)
+    dtype = features_bchw.dtype
+    if dtype == torch.float32 or len(rois) <= _WIDE_ROIS:
+        return _pool_wide(features_bchw, rois, stride, size, sampling_ratio, broken).to(dtype)
+    wide = features_bchw.float()
+    parts = [
+        _pool_wide(wide, part, stride, size, sampling_ratio, broken).to(dtype)
+        for part in rois.split(_WIDE_ROIS)
+    ]
+    return torch.cat(parts)
 
 
 @fp32_island

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from halftrack.layers import roi_align, roi_align_pyramid
+from halftrack.precision import LiveBytes
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -31,3 +32,27 @@ def test_a_roi_that_is_not_finite_keeps_its_row_in_a_pyramid() -> None:
     )
     pooled = roi_align_pyramid(maps, rois, strides=(4, 8), size=7, sampling_ratio=0)
     assert pooled.isnan().flatten(1).all(dim=1).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_many_rois_of_a_half_map_are_read_as_alone_and_few_are_held_in_fp32(
+    dtype: torch.dtype,
+) -> None:
+    source = torch.Generator().manual_seed(0)
+    features = torch.rand(2, 8, 12, 16, generator=source).to(dtype).requires_grad_()
+    corners = torch.rand(1500, 2, generator=source) * 80
+    sides = torch.rand(1500, 2, generator=source) * 40 + 2
+    rois = torch.cat([(torch.arange(1500) % 2)[:, None], corners, corners + sides], dim=1)
+    with LiveBytes(torch.nn.Identity()) as meter:
+        pooled = roi_align(features, rois, stride=8)
+        pooled.backward(torch.ones_like(pooled))
+    assert pooled.dtype == dtype
+    assert torch.equal(pooled, torch.cat([roi_align(features, r[None], stride=8) for r in rois]))
+    # The features, and their gradient, in half; and a third of one of them in fp32.
+    assert meter.peak < pooled.nbytes * 2.9
+    assert features.grad is not None
+    wide = features.detach().float().requires_grad_()
+    roi_align(wide, rois, stride=8).sum().backward()
+    # Summed over the parts in fp32, and rounded once.
+    rounding = torch.finfo(dtype).eps
+    torch.testing.assert_close(features.grad.float(), wide.grad, rtol=rounding, atol=0.0)
