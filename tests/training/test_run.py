@@ -65,13 +65,14 @@ def test_stopping_again_and_again_changes_nothing(
     assert timeless(tmp_path) == timeless(unbroken)
 
 
+@pytest.mark.parametrize("left", [1000, 0])
 def test_a_torn_newest_checkpoint_is_reported_and_the_one_before_used(
-    tiny: ModuleType, tmp_path: Path, unbroken: Path, capfd: pytest.CaptureFixture[str]
+    tiny: ModuleType, tmp_path: Path, unbroken: Path, capfd: pytest.CaptureFixture[str], left: int
 ) -> None:
     with pytest.raises(tiny.Killed):
         tiny.run(tmp_path, batches=tiny.DyingSource(9))
     torn, _, _ = newest_checkpoint(tmp_path)
-    torn.write_bytes(torn.read_bytes()[:1000])
+    torn.write_bytes(torn.read_bytes()[:left])
     tiny.run(tmp_path, resume=True)
     assert "passed over" in capfd.readouterr().err
     ends = [read_checkpoint(out / "step_8.pth")["state_dict"] for out in (tmp_path, unbroken)]
@@ -87,6 +88,32 @@ def test_a_torn_file_takes_no_place_of_those_to_keep(tiny: ModuleType, tmp_path:
         tiny.run(tmp_path, config, batches=tiny.DyingSource(5), resume=True)
     names = {path.name for path in tmp_path.glob("step_*")}
     assert names == {"step_4.pth", "step_5.pth.torn", "step_6.pth"}
+
+
+def test_a_run_that_goes_on_may_keep_fewer_checkpoints(
+    tiny: ModuleType, tmp_path: Path, unbroken: Path
+) -> None:
+    many, few = (dataclasses.replace(tiny.SHORT, keep_checkpoints=count) for count in (4, 1))
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, many, batches=tiny.DyingSource(9))
+    assert len(list(tmp_path.glob("step_*"))) == 4
+    tiny.run(tmp_path, few, resume=True)
+    assert [path.name for path in tmp_path.glob("step_*")] == ["step_8.pth"]
+    ends = [read_checkpoint(out / "step_8.pth")["state_dict"] for out in (tmp_path, unbroken)]
+    assert same(*ends)
+
+
+def test_a_checkpoint_that_was_read_before_is_taken_over_and_let_go(
+    tiny: ModuleType, tmp_path: Path, unbroken: Path
+) -> None:
+    with pytest.raises(tiny.Killed):
+        tiny.run(tmp_path, batches=tiny.DyingSource(9))
+    newest = newest_checkpoint(tmp_path)
+    newest.path.unlink()
+    tiny.run(tmp_path, resume=newest)
+    assert newest.state == {}
+    ends = [read_checkpoint(out / "step_8.pth")["state_dict"] for out in (tmp_path, unbroken)]
+    assert same(*ends)
 
 
 @pytest.mark.parametrize("name", ["best.pth", "step_1.pth"])
