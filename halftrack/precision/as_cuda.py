@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.amp import autocast_mode
 
-__all__ = ["cuda_means_cpu"]
+__all__ = ["autocast_on_a_gpu", "cuda_means_cpu"]
 
 _OTHER = {"cpu": "cuda", "cuda": "cpu"}
 
@@ -87,6 +87,21 @@ def cuda_means_cpu(left: Callable[[], None]) -> Iterator[None]:
         _set("cuda", of_cuda)
         kind.__init__, kind.__enter__, kind.__exit__ = make, enter, leave
         autocast_mode._cast = cast
+
+
+@contextmanager
+def autocast_on_a_gpu(dtype: torch.dtype) -> Iterator[None]:
+    """CUDA autocast as a region would switch it on if there were a GPU, for tensors without values.
+
+    Args:
+        dtype: a half.
+    """
+    before = _state("cuda")
+    _set("cuda", (True, dtype))
+    try:
+        yield
+    finally:
+        _set("cuda", before)
 
 
 def _state(device: str) -> State:

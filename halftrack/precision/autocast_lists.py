@@ -171,6 +171,8 @@ CUDA_ONLY = {
     "_cudnn_rnn": "cuDNN's kernel behind lstm, gru and rnn",
     "_thnn_fused_lstm_cell": "CUDA kernel within lstm_cell",
     "_thnn_fused_gru_cell": "CUDA kernel within gru_cell",
+    "cudnn_convolution": "cuDNN's kernel behind convolution",
+    "cudnn_convolution_transpose": "cuDNN's kernel behind conv_transpose",
     "_scaled_dot_product_flash_attention": "CUDA kernel behind scaled_dot_product_attention",
 }
 """Listed ops that have no CPU kernel to rehearse."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +19,10 @@ from torch import Tensor
 
 from halftrack.precision import recurrent
 from halftrack.precision.as_cuda import cuda_means_cpu
+from halftrack.precision.asked_casts import asked_kernel
 from halftrack.precision.attention import attention
 from halftrack.precision.autocast_lists import (
+    CUDA_ONLY,
     FP32,
     FP32_SET_DTYPE,
     LOWER_PRECISION,
@@ -179,9 +181,14 @@ def _transform(op: Any) -> Kernel:
     return kernel
 
 
-def _overload(name: str) -> Any:
+def _op(full_name: str) -> Any:
+    space, _, name = full_name.partition("::")
     base, _, overload = name.partition(".")
-    return getattr(getattr(_aten, base), overload or "default")
+    return getattr(getattr(getattr(torch.ops, space), base), overload or "default")
+
+
+def _overload(name: str) -> Any:
+    return _op(f"aten::{name}")
 
 
 def _kernels() -> dict[str, Kernel]:
@@ -194,15 +201,17 @@ def _kernels() -> dict[str, Kernel]:
     for name, with_dtype in NORMS.items():
         kernels[name] = _norm(_overload(name), _overload(with_dtype))
     kernels["binary_cross_entropy"] = _refuse_binary_cross_entropy
+    return {f"aten::{name}": kernel for name, kernel in kernels.items()}
+
+
+def _other_kernels(known: Collection[str]) -> dict[str, Kernel]:
+    """Kernels for the ops of all libraries that autocast knows and our lists do not."""
+    registered = torch._C._dispatch_get_registrations_for_dispatch_key
+    on_gpu = {*registered("AutocastCUDA")} - {f"aten::{name}" for name in CUDA_ONLY} - {*known}
+    kernels: dict[str, Kernel] = {name: asked_kernel(_op(name)) for name in on_gpu}
     # What CPU autocast lists and CUDA autocast does not must pass as if autocast were off.
-    prefix = "aten::"
-    for full_name in torch._C._dispatch_get_all_op_names():
-        name = full_name.removeprefix(prefix)
-        if not full_name.startswith(prefix) or name in kernels:
-            continue
-        if torch._C._dispatch_has_kernel_for_dispatch_key(full_name, _KEY):
-            kernels[name] = torch.library.fallthrough_kernel
-    return kernels
+    on_cpu_alone = {*registered(_KEY)} - on_gpu - {*known}
+    return kernels | dict.fromkeys(on_cpu_alone, torch.library.fallthrough_kernel)
 
 
 _TRANSFORMS = [
@@ -221,7 +230,7 @@ _FUSED: dict[str, Kernel] = {
 }
 _depth = 0
 _thread: int | None = None
-_library: torch.library.Library | None = None
+_libraries = dict[str, torch.library.Library]()
 _known_kernels: dict[str, Kernel] = {}
 
 
@@ -264,23 +273,27 @@ def rehearsal() -> Iterator[None]:
 
 
 def _enter() -> None:
-    global _library
     if not _known_kernels:
         _known_kernels.update(_kernels())
-    _library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         # Some releases of torch say so once, on the user's terminal.
         warnings.filterwarnings("ignore", "Warning only once for all operators")
-        for name, kernel in _known_kernels.items():
-            _library.impl(name, kernel, _KEY, allow_override=True)
+        # Libraries may have come since the last time.
+        for name, kernel in (_known_kernels | _other_kernels(_known_kernels)).items():
+            _implement(name, kernel, _KEY)
         for name, kernel in _FUSED.items():
-            _library.impl(name, kernel, "AutogradCPU", allow_override=True)
+            _implement(f"aten::{name}", kernel, "AutogradCPU")
+
+
+def _implement(full_name: str, kernel: Kernel, key: str) -> None:
+    space, _, name = full_name.partition("::")
+    if space not in _libraries:
+        _libraries[space] = torch.library.Library(space, "IMPL")
+    _libraries[space].impl(name, kernel, key, allow_override=True)
 
 
 def _leave() -> None:
-    global _library
     _cast_weights.clear()
     SCRATCH.clear()
-    if _library is not None:
-        _library._destroy()
-    _library = None
+    while _libraries:
+        _libraries.popitem()[1]._destroy()

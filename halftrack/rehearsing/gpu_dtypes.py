@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from halftrack.precision import Precision, ShapesOnly
+from halftrack.precision.as_cuda import autocast_on_a_gpu
 from halftrack.rehearsing.planned import without_values
 from halftrack.rehearsing.trained_step import Step
 
@@ -49,7 +48,7 @@ def dtypes_by_module(
     with shapes.making(), shapes, torch.device(device):
         emptied = tree_map(moved, batch)
         on_cpu = device == "cpu"
-        with precision.autocast("cpu") if on_cpu else _autocast_on_a_gpu(precision.dtype):
+        with precision.autocast("cpu") if on_cpu else autocast_on_a_gpu(precision.dtype):
             step(copied, emptied)
     return found
 
@@ -66,16 +65,3 @@ def note_dtypes(model: nn.Module) -> Dtypes:
         if not isinstance(module, torch.jit.ScriptModule):
             module.register_forward_hook(partial(saw, path))
     return found
-
-
-@contextmanager
-def _autocast_on_a_gpu(dtype: torch.dtype) -> Iterator[None]:
-    """CUDA autocast as a region would switch it on if there were a GPU."""
-    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
-    torch.set_autocast_enabled("cuda", True)
-    torch.set_autocast_dtype("cuda", dtype)
-    try:
-        yield
-    finally:
-        torch.set_autocast_enabled("cuda", before[0])
-        torch.set_autocast_dtype("cuda", before[1])
