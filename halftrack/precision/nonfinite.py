@@ -12,10 +12,11 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from halftrack.precision.ops import is_finite, op_of, tensors_in
+from halftrack.precision.ops import dense, is_finite, op_of, tensors_in
 from halftrack.precision.sites import ModuleSites
 from halftrack.precision.widened import Widened
 
@@ -104,7 +105,8 @@ class NonFiniteTrace(TorchDispatchMode):
 
         ``samples`` are those it belongs to; None if its first dimension is the batch.
         """
-        if tensor.layout != torch.strided:
+        # One of a torch.func transform is not the step's own, and has no memory.
+        if tensor.layout != torch.strided or is_functorch_wrapped_tensor(tensor):
             return
         if samples is None:
             self._mark_batched([tensor])
@@ -152,7 +154,7 @@ class NonFiniteTrace(TorchDispatchMode):
         if func is _aten.copy_.default:
             before[0][0].zero_()  # nothing is made of what a copy overwrites
         result = func(*args, **kwargs)
-        results = tensors_in((result,))
+        results = [dense(value) for value in tensors_in((result,))]
         joined = op.name in ("cat", "stack") and len(given) == len(self.sample_ids)
         if joined or (op.name not in _PICKING and any(map(self._is_batched, given))):
             self._mark_batched(results)
@@ -217,15 +219,15 @@ class NonFiniteTrace(TorchDispatchMode):
         return Event(number=self._count, dtype=tensor.dtype, **fields)
 
     def _remember(self, tensor: Tensor, event: Event) -> None:
-        storage = tensor.untyped_storage()
+        storage = dense(tensor).untyped_storage()
         # The weak reference keeps the address from being given to another storage.
         self._events[storage._cdata] = (StorageWeakRef(storage), event)
 
     def _event_of(self, tensor: Tensor, value: Tensor | None = None) -> Event:
         """The event that made a non-finite tensor; a constant if no op was seen to make it."""
-        known = self._events.get(tensor.untyped_storage()._cdata)
+        known = self._events.get(dense(tensor).untyped_storage()._cdata)
         if known is None:
-            has_nan = bool((tensor if value is None else value).isnan().any())
+            has_nan = bool(dense(tensor if value is None else value).isnan().any())
             event = self._event(
                 tensor,
                 module=self._sites.running,

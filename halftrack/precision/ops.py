@@ -19,7 +19,7 @@ from torch import Tensor
 
 from halftrack.precision.dtypes import is_plain
 
-__all__ = ["Op", "is_finite", "op_of", "tensors_in"]
+__all__ = ["Op", "dense", "is_finite", "op_of", "tensors_in"]
 
 _BATCH_NORM = re.compile("^(native|cudnn|miopen)_batch_norm(_legit)?")
 _UNWRITTEN = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided")
@@ -89,9 +89,15 @@ def tensors_in(values: Iterable[Any]) -> list[Tensor]:
     return found
 
 
+def dense(tensor: Tensor) -> Tensor:
+    """A tensor, or the values that a nested one holds."""
+    return tensor.values() if tensor.layout == torch.jagged else tensor
+
+
 def is_finite(tensor: Tensor) -> bool:
-    """True if a tensor holds neither NaN nor infinity (host sync)."""
-    if not tensor.is_floating_point() or tensor.layout != torch.strided:
+    """True if a tensor holds neither NaN nor infinity (host sync), and if it has no values."""
+    tensor = dense(tensor)
+    if not tensor.is_floating_point() or tensor.layout != torch.strided or tensor.is_meta:
         return True
     with _unseen(tensor):
         infinite = _INFINITE.get(tensor.dtype)

@@ -180,6 +180,8 @@ class RangeMeter(TorchDispatchMode):
     def _saw(self, values: list[Tensor], backward: bool) -> None:
         path = self._owner() if backward else self._running.innermost
         for tensor in map(_stored, values):
+            if tensor.is_meta:  # what forward-mode gradients ask for shapes alone
+                continue
             is_weight = tensor.shape in self._weight_shapes[path]
             if backward:
                 kind = "weight_gradients" if is_weight else "activation_gradients"

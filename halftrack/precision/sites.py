@@ -83,8 +83,10 @@ class ModuleSites:
 
     def __init__(self, model: nn.Module) -> None:
         self._parameters = {id(p): n.rpartition(".")[0] for n, p in model.named_parameters()}
-        self._running = RunningModules(model)
+        self._running = RunningModules(model, self._mark)
         self._made: dict[int, Site] = {}
+        # The module that ran from an autograd node on, by the node's number.
+        self._ran: dict[int, str] = {}
         self._owners: dict[int, tuple[StorageWeakRef, str]] = {}
         self._last: Site = ("", "")
         for path, module in model.named_modules():
@@ -138,9 +140,12 @@ class ModuleSites:
             self._last = (self._parameters.get(id(variable), ""), name)
             return self._last
         number = node._sequence_nr()
-        # Some nodes are made by no op of their own: the op before them is of the same module.
+        # Some nodes are made by no op of their own, as a custom function's: the op before is of
+        # the same module, unless another one ran in between.
         nearest = max((known for known in self._made if known <= number), default=-1)
         module, operation = self._made.get(nearest, ("", name))
+        since = max((known for known in self._ran if nearest < known <= number), default=-1)
+        module = self._ran.get(since, module)
         self._last = (module, operation if nearest == number else name)
         return self._last
 
@@ -150,6 +155,9 @@ class ModuleSites:
         if first is not None and all(self._owner(tensor) is not None for tensor in inputs):
             for tensor in results:
                 self._own(tensor, first)
+
+    def _mark(self) -> None:
+        self._ran[torch._C._autograd._get_sequence_nr()] = self.running
 
     def _own(self, tensor: Tensor, path: str) -> None:
         if tensor.layout != torch.strided:

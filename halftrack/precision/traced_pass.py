@@ -274,7 +274,7 @@ def norm_overflow(
     """
     if math.isfinite(unscale_and_norm(list(gradients.values()), loss_scale)):
         return None
-    norms = {name: float(gradient.double().norm()) for name, gradient in gradients.items()}
+    norms = {name: float(_double(gradient).norm()) for name, gradient in gradients.items()}
     return Culprit(
         where=max(norms, key=norms.__getitem__),
         operation="norm",
@@ -288,6 +288,10 @@ def norm_overflow(
         magnitude=math.hypot(*norms.values()),
         fits_at=None,
     )
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float64))  # complex ones stay complex
 
 
 def _same_place(one: Event, other: Event) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from halftrack.precision.dtypes import HALF
-from halftrack.precision.ops import tensors_in
+from halftrack.precision.ops import dense, tensors_in
 
 __all__ = ["Widened"]
 
@@ -53,7 +53,7 @@ class Widened:
         args, kwargs = tree_map(widen, self._args), tree_map(widen, self._kwargs)
         try:
             with torch.no_grad(), torch.autocast(lost.device.type, enabled=False):
-                again = tensors_in((self._func(*args, **kwargs),))[self._place]
+                again = dense(tensors_in((self._func(*args, **kwargs),))[self._place])
         except (RuntimeError, TypeError):
             return None  # not every op has every type on every device
         largest = float(again[~lost.isfinite()].abs().max())
@@ -64,5 +64,7 @@ def _widened(value: Any, wide: torch.dtype) -> Any:
     if isinstance(value, torch.dtype):
         return wide if value.is_floating_point else value
     if isinstance(value, Tensor):
-        return value.to(wide, copy=True) if value.is_floating_point() else value
+        if not value.is_floating_point():
+            return value
+        return value.clone() if value.dtype == wide else value.to(wide)  # nested: no copy=True
     return value

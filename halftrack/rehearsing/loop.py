@@ -109,7 +109,7 @@ class Watch:
         self._has_batch, self._terms = False, dict[str, list[Tensor]]()
         self._loss_scale = 1.0
         self._bad: Culprit | None = None
-        self._bad_loss: Culprit | None = None
+        self._bad_loss: Event | None = None
         self._notes: dict[str, None] = {}
         self._stopped: str | None = None
         self._error: Exception | None = None
@@ -173,9 +173,8 @@ class Watch:
         """A backward pass begins."""
         self._passed, self._has_batch = True, False
         self._losses.append(loss)
-        event = None if loss is None or math.isfinite(loss) else self._trace.latest()
-        if event is not None and self._bad_loss is None:
-            self._bad_loss = culprit_of(event, self._trace.sample_ids, self._loss_scale)
+        if self._bad_loss is None and loss is not None and not math.isfinite(loss):
+            self._bad_loss = self._trace.latest()
 
     def moves(self, optimizer: Optimizer) -> None:
         """An optimizer moves the weights whatever its gradients are."""
@@ -188,7 +187,9 @@ class Watch:
 
     def ended(self, optimizer: Optimizer, *, loss_scale: float, skipped: bool) -> None:
         """A step ended; one that follows no backward pass belongs to the step before."""
-        culprit = self._culprit(optimizer) if skipped else self._bad or self._bad_loss
+        culprit = self._culprit(optimizer) if skipped else self._bad
+        if not skipped and culprit is None and self._bad_loss is not None:
+            culprit = self._culprit_of(self._bad_loss, self._trace)
         gradients = [p.grad for p in learned_by([optimizer]) if p.grad is not None]
         terms = {
             name: statistics.fmean(float(term.detach()) for term in own)
@@ -253,6 +254,13 @@ class Watch:
         event = trace.origin(gradients)
         if event is None:
             return None
+        # No smaller loss scale mends a loss, which came before its gradients.
+        lost = self._bad_loss
+        return self._culprit_of(
+            event if lost is None or event.number < lost.number else lost, trace
+        )
+
+    def _culprit_of(self, event: Event, trace: NonFiniteTrace) -> Culprit:
         suffer = [
             n for n, own in self._terms.items() if any(_suffers(t, event, trace) for t in own)
         ]

@@ -7,7 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from halftrack.precision import Culprit, Precision, find_culprit
-from halftrack.precision.traced_pass import LossRaisedError, TracedPass, first_culprit
+from halftrack.precision.traced_pass import (
+    LossRaisedError,
+    TracedPass,
+    first_culprit,
+    norm_overflow,
+)
 
 FP16, CPU = Precision("fp16", "dynamic"), torch.device("cpu")
 
@@ -103,6 +108,13 @@ def test_a_batch_after_a_faulty_one_is_judged_by_its_own_gradients(
     assert [batch is large for batch in faulty] == [True]
 
 
+def test_the_norm_of_complex_gradients_is_that_of_both_parts() -> None:
+    found = norm_overflow({"filters": torch.full((2,), 3e19j), "bias": torch.ones(2)}, 1.0, ("0",))
+    assert found is not None
+    assert found.where == "filters"
+    assert found.magnitude == pytest.approx(3e19 * 2**0.5)
+
+
 def test_a_loss_that_raises_on_nan_leaves_the_culprit_beside_the_exception() -> None:
     model, x = Growing(), torch.full((1, 4), 1000.0)
 
@@ -149,6 +161,27 @@ class Custom(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         return Steep.apply(super().forward(x))
+
+
+class Calling(nn.Module):
+    """A module that calls a custom function on what its layer returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return Steep.apply(self.inner(x))
+
+
+def test_a_custom_function_after_a_layer_is_of_the_module_that_called_both() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(Calling(), nn.Linear(4, 1))
+    again = traced(model, 1.0, torch.randn(3, 4))
+    assert not again.backward()
+    found = again.culprit()
+    assert found is not None
+    assert (found.where, found.operation, found.direction) == ("0", "mul", "backward")
 
 
 def test_the_backward_of_a_custom_function_is_of_the_module_that_called_it() -> None:

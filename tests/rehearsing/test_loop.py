@@ -166,6 +166,88 @@ def test_losses_that_are_scaled_apart_and_learned_from_together_are_added_up(
     assert report.culprits[0].operation == "add"
 
 
+def test_a_loss_that_overflows_is_named_before_its_gradient_that_does_too() -> None:
+    model = nn.Linear(6, 3)
+
+    def run() -> None:
+        with half():
+            loss = (model(X) * 1e6).float().mean()
+        scaler, optimizer = torch.amp.GradScaler("cpu", init_scale=1024.0), sgd(model)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+
+    (step,) = watched(model, run).steps
+    assert step.skipped
+    assert step.culprit is not None
+    assert (step.culprit.direction, step.culprit.operation) == ("forward", "mul")
+
+
+class Samples(nn.Module):
+    """Samples of several lengths in one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [x[: 1 + place] for place in range(3)]
+        inner = self.layer(torch.nested.nested_tensor(parts, layout=torch.jagged)) * 1e6
+        return torch.stack([part.mean(0) for part in inner.unbind()])
+
+
+def test_nested_tensors_are_watched() -> None:
+    model = Samples()
+
+    def run() -> None:
+        scaler, optimizer = torch.amp.GradScaler("cpu", init_scale=64.0), sgd(model)
+        with half():
+            loss = F.cross_entropy(model(X), LABELS[:3])
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+
+    (step,) = watched(model, run).steps
+    assert step.culprit is not None
+    assert (step.culprit.direction, step.culprit.operation) == ("forward", "mul")
+
+
+# Torch says so of its own: it scripts what forward-mode gradients are made of.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
+def test_forward_mode_gradients_are_watched() -> None:
+    model = net()
+
+    def run() -> None:
+        scaler, optimizer = torch.amp.GradScaler("cpu", init_scale=64.0), sgd(model)
+        with half():
+            outs, slopes = torch.func.jvp(model[0], (X,), (torch.full_like(X, 1e6),))
+            loss = F.cross_entropy(outs[:, :3], LABELS) + slopes.float().mean()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+
+    (step,) = watched(model, run).steps
+    assert step.culprit is not None
+    assert (step.culprit.where, step.culprit.operation) == ("0", "cast")
+
+
+def test_gradients_of_a_torch_func_transform_are_watched() -> None:
+    model = net()[0]
+    optimizer = sgd(model)
+
+    def loss(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(model, weights, (x[None],)).float().sum() * 2.0**20
+
+    def run() -> None:
+        weights = {name: p.detach() for name, p in model.named_parameters()}
+        with half():
+            per_sample = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, X)
+        for name, parameter in model.named_parameters():
+            parameter.grad = per_sample[name].mean(0)
+        optimizer.step()
+
+    report = watched(model, run)
+    assert report.culprits[0].kind == "overflow"
+    assert report.culprits[0].operation == "cast"
+
+
 def test_an_overflow_backward_is_named() -> None:
     model = net()
     report = watched(model, lambda: loop(model, torch.amp.GradScaler("cpu", init_scale=2.0**26)))
