@@ -27,9 +27,9 @@ from halftrack.frames import CropBatch, FrameBatch
 from halftrack.precision import Precision
 from halftrack.recipes import load_recipe
 from halftrack.training import Batch, Learner
-from halftrack.training.distributed import new_learner
 from halftrack.training.placement import placed
 from halftrack.training.ranks import together
+from halftrack.training.sharded_learner import new_learner
 
 CPU = torch.device("cpu")
 MODELS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[], Batch]]] = {

@@ -60,7 +60,7 @@ def plan(
             metavar="N",
             parser=number(int, 1, 1024),
             help="Plan for each of N GPUs that share a step of training.accumulate batches, with "
-            "and without training.shard=optimizer. Default: 1.",
+            "each training.shard. Default: 1.",
         ),
     ] = None,
     out: Annotated[

@@ -189,6 +189,10 @@ class ResNet(nn.Module):
         """``layer1`` to ``layer4``."""
         return [getattr(self, f"layer{stage}") for stage in range(1, 5)]
 
+    def parts_in_order(self) -> list[list[nn.Module]]:
+        """The stem, then each stage: processes that divide the weights make one whole at a time."""
+        return [[self.conv1, self.bn1], *([stage] for stage in self.stages)]
+
     def _freeze(self) -> None:
         frozen: list[nn.Module] = []
         if self.config.frozen_stages >= 0:

@@ -60,23 +60,36 @@ class SiamRPN(Compilable):
         logits, deltas = self._answers(pairs.templates, pairs.searches)
         return self._losses(_by_anchor(logits, 2), _by_anchor(deltas, 4), targets)
 
+    def parts_in_order(self) -> list[list[nn.Module]]:
+        """Backbone, neck and head: processes that divide the weights make one whole at a time.
+
+        The backbone's stages are no parts: it runs twice, for templates and for search regions.
+        """
+        return [[self.backbone], [self.neck], [self.head]]
+
     @fixed_shapes
     def _answers(self, templates: Tensor, searches: Tensor) -> tuple[Tensor, Tensor]:
         """Logits ``(b, 2a, h, w)`` and deltas ``(b, 4a, h, w)`` of pairs."""
-        logits, deltas = self.head(self._centres(self.features(templates)), self.features(searches))
+        # One behind the other, as parts_in_order says.
+        features = [self._features(images) for images in (templates, searches)]
+        of_templates, of_searches = (self.neck(each) for each in features)
+        logits, deltas = self.head(self._centres(of_templates), of_searches)
         return logits, deltas
 
     def features(self, images_bchw: Tensor) -> list[Tensor]:
         """Maps ``(b, c, h, w)`` of raw RGB images."""
+        maps: list[Tensor] = self.neck(self._features(images_bchw))
+        return maps
+
+    def _features(self, images_bchw: Tensor) -> Sequence[Tensor]:
+        """The backbone's output."""
         # BGR, not normalised: what the published backbone was trained on.
         images = images_bchw.float().flip(1)
         if self.backbone_channels_last:
             last = self.backbone(images.contiguous(memory_format=torch.channels_last))
-            features = [x.contiguous() for x in last]
-        else:
-            features = self.backbone(images)
-        maps: list[Tensor] = self.neck(features)
-        return maps
+            return [x.contiguous() for x in last]
+        features: tuple[Tensor, ...] = self.backbone(images)
+        return features
 
     @property
     def backbone_channels_last(self) -> bool:

@@ -30,6 +30,12 @@ KINDS = (
 
 _OF_MODULES = ("cast weights", "activations")
 
+# Room that a process makes for the whole of the parameters of which it holds a piece.
+_WHOLE = {
+    torch.ops.aten.new_empty.default: "parameters",
+    torch.ops.aten.new_zeros.default: "gradients",
+}
+
 
 class LiveBytes(TorchDispatchMode):
     """Memory meter around one training step; copies made inside one rehearsed op are not seen.
@@ -46,7 +52,7 @@ class LiveBytes(TorchDispatchMode):
 
     Args:
         model: its parameters and buffers count from the start.
-        optimizers: their state counts as optimizer.
+        optimizers: their state counts as optimizer; what they move counts as the model's.
         copies: what else is kept of the model from step to step, e.g. an average of its weights.
     """
 
@@ -68,11 +74,16 @@ class LiveBytes(TorchDispatchMode):
         self._entered = ExitStack()
         self._parameters = {id(p): p for p in model.parameters()}
         self._gradients_like = {(p.shape, p.dtype) for p in model.parameters() if p.requires_grad}
+        self._pieces: set[int] = set()
         self._backward_seen = False
 
     def __enter__(self) -> Self:
         for tensor in (*self._model.parameters(), *self._model.buffers()):
             self._add(tensor, "parameters")
+        for tensor in self._moved():
+            if tensor.untyped_storage()._cdata not in self._alive:
+                self._pieces.add(tensor.untyped_storage()._cdata)
+                self._add(tensor, "parameters")
         for parameter in self._model.parameters():
             for part in _held(parameter.grad):
                 self._add(part, "gradients")
@@ -109,6 +120,8 @@ class LiveBytes(TorchDispatchMode):
             self._meet_peak()
 
     def _kind_of(self, func: Any, args: tuple[Any, ...], tensor: Tensor) -> str:
+        if func in _WHOLE and any(map(self._is_piece, _held(args[0]))):
+            return _WHOLE[func]
         if torch._C._current_graph_task_id() != -1:
             self._backward_seen = True
             is_gradient = (tensor.shape, tensor.dtype) in self._gradients_like
@@ -118,6 +131,16 @@ class LiveBytes(TorchDispatchMode):
         source = args[0] if args else None
         is_cast = func is torch.ops.aten._to_copy.default and is_half(tensor)
         return "cast weights" if is_cast and id(source) in self._parameters else "activations"
+
+    def _is_piece(self, tensor: Tensor) -> bool:
+        """True of what an optimizer moves that is no parameter of the model."""
+        return tensor.untyped_storage()._cdata in self._pieces
+
+    def _moved(self) -> Iterator[Tensor]:
+        """The parameters that the optimizers move, or pieces of them."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                yield from group["params"]
 
     def _optimizer_state(self) -> Iterator[Tensor]:
         for optimizer in self._optimizers:

@@ -27,6 +27,9 @@ __all__ = ["FusedSGD", "NonFiniteGradientError", "StepReport", "optimizer_step",
 class NonFiniteGradientError(RuntimeError):
     """A non-finite gradient that skipping the step and lowering the loss scale cannot mend."""
 
+    parameter: str | None = None
+    """Name of the first parameter whose gradient it is; None if each gradient is finite."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
@@ -198,15 +201,18 @@ def _stop_if_hopeless(
         reason = f"the loss scale is {loss_scale.value:g} and can go no lower"
     else:
         reason = f"{skips} steps in a row were skipped at loss scale {loss_scale.value:g}"
-    raise NonFiniteGradientError(
-        f"{_first_bad(optimizers)}; {reason}. Look for NaN in the losses or inputs, lower the "
+    name, found = _first_bad(optimizers)
+    error = NonFiniteGradientError(
+        f"{found}; {reason}. Look for NaN in the losses or inputs, lower the "
         "learning rate, or keep the module in fp32 (precision.keep_fp32)."
     )
+    error.parameter = name
+    raise error
 
 
-def _first_bad(optimizers: Sequence[Optimizer]) -> str:
+def _first_bad(optimizers: Sequence[Optimizer]) -> tuple[str | None, str]:
     for name, gradient in _gradients(optimizers):
         if not bool(torch.isfinite(gradient).all()):
             kind = "NaN" if bool(torch.isnan(gradient).any()) else "infinity"
-            return f"the gradient of {name} holds {kind}"
-    return "the norm of all gradients overflows fp32, though each is finite"
+            return name, f"the gradient of {name} holds {kind}"
+    return None, "the norm of all gradients overflows fp32, though each is finite"

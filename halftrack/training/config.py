@@ -119,9 +119,10 @@ class TrainingConfig:
     sync_batch_norm: bool = False
     """Normalise by the statistics of all processes' passes where batch norms take any (SyncBN);
     changes nothing in one process."""
-    shard: Literal["none", "optimizer"] = field(default="none", metadata=_FREE)
+    shard: Literal["none", "optimizer", "full"] = field(default="none", metadata=_FREE)
     """Part of the training state that several processes divide among them, to hold less each:
-    optimizer for SGD's momentum. Weights and checkpoints stay the same."""
+    optimizer for SGD's momentum, full for weights, gradients and the weight average too. What is
+    learned and saved stays the same."""
     channels_last: bool | None = None
     """Keep convolution weights and images channels-last; None: in half precision on a GPU."""
     compile: Literal["none", "default", "reduce-overhead"] = "none"
@@ -166,6 +167,12 @@ class TrainingConfig:
             raise UserError(
                 "training.sync_batch_norm=True: all processes must take equally many passes, op by "
                 "op; expected training.clips_per_pass=1 and training.compile='none'"
+            )
+        if self.shard == "full" and self.compile != "none":
+            raise UserError(
+                f"training.shard='full', training.compile={self.compile!r}: compiled code reads "
+                "weights where they were; expected training.compile='none' or "
+                "training.shard='optimizer'"
             )
         if list(self.milestones) != sorted(set(self.milestones)):
             raise UserError(f"training.milestones must increase, got {self.milestones}")

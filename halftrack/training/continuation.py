@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from halftrack.bounds import shown
 from halftrack.errors import UserError
-from halftrack.training.learner import Learner, WeightAverage
+from halftrack.training.learner import Learner
 from halftrack.training.weights import check_complete, fill_weights
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ class Continuation:
         taken = self.epochs_finished * learner.steps_per_epoch
         learner.schedule.load_state_dict({"taken_steps": taken, "base_rates": rates})
         learner.statistics.keep()
-        learner.average = WeightAverage(learner.model, decay=config.ema_decay)
+        if config.ema_decay is not None:
+            begins = {"updates": 0, "average": learner.model.state_dict()}
+            learner.average.load_state_dict(begins)
         lines = [
             f"goes on from {self.file} after epoch {self.epochs_finished}, with its learning rate "
             f"{learner.schedule.lr:g} and the momentum of {len(self.momentum)} parameters",

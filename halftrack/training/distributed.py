@@ -31,28 +31,16 @@ from halftrack.training.log import RunLog
 from halftrack.training.ranks import Ranks
 from halftrack.training.sharding import shard_momentum
 from halftrack.training.shared_norms import ReplayedStatistics, sync_norms
+from halftrack.training.sums import added_in_order
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import GradBucket
 
-__all__ = ["SharedLearner", "SharedLog", "new_learner", "new_log"]
+__all__ = ["SharedLearner", "SharedLog", "TogetherLearner", "new_log"]
 
 RowT = TypeVar("RowT")
 
 _WIRES = {"none": None, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-def new_learner(
-    ranks: Ranks,
-    model: nn.Module,
-    config: TrainingConfig,
-    precision: Precision,
-    device: torch.device,
-    batches_per_epoch: int,
-) -> Learner:
-    """The learner of a process, given what a ``Learner`` takes."""
-    make = Learner if ranks.size == 1 else partial(SharedLearner, ranks=ranks)
-    return make(model, config, precision, device=device, batches_per_epoch=batches_per_epoch)
 
 
 def new_log(ranks: Ranks, path: Path, **settings: Any) -> RunLog:
@@ -61,7 +49,7 @@ def new_log(ranks: Ranks, path: Path, **settings: Any) -> RunLog:
     return make(path, **settings)
 
 
-class SharedLearner(Learner):
+class TogetherLearner(Learner):
     """A learner whose steps several processes take together.
 
     Args:
@@ -87,15 +75,50 @@ class SharedLearner(Learner):
         super().__init__(model, config, precision, **settings)
         self.ranks = ranks
         self._share = ranks.share(config.accumulate, of="training.accumulate")
-        self._learned = 0
         self._wire = _WIRES[config.gradient_compression]
-        self._trained: list[nn.Parameter] = []
+        self.greatest = partial(ranks.greatest, device=self.device)
         self._agree = self._agreed
         self._running = ReplayedStatistics(model, self.statistics, ranks)
-        if config.shard == "optimizer":
-            shard_momentum(self.optimizer, ranks)
         if config.sync_batch_norm:
             sync_norms(self.statistics.norms)
+
+    def step(self) -> StepReport:
+        """Move the weights of all processes alike, or of none.
+
+        Raises:
+            NonFiniteGradientError: a gradient that no smaller loss scale can mend, in all of them.
+        """
+        if not self._config.sync_batch_norm:
+            self._running.replay()
+        return super().step()
+
+    def _agreed(self, norm: float) -> float:
+        """The gradients' norm; not finite anywhere is not finite everywhere."""
+        greatest = self.greatest(norm if norm < torch.inf else torch.inf)
+        return greatest if norm < torch.inf else norm
+
+
+class SharedLearner(TogetherLearner):
+    """A learner that has the whole model, as in every other process; they sum their gradients.
+
+    Args:
+        model: as of a ``TogetherLearner``, and so are the others.
+        config: of the whole step.
+        precision: of the run.
+        settings: whatever else a ``TogetherLearner`` takes.
+
+    Raises:
+        ValueError: if the step's batches cannot be shared evenly.
+    """
+
+    def __init__(
+        self, model: nn.Module, config: TrainingConfig, precision: Precision, **settings: Any
+    ) -> None:
+        super().__init__(model, config, precision, **settings)
+        self._learned = 0
+        self._trained: list[nn.Parameter] = []
+        if config.shard == "optimizer":
+            shard_momentum(self.optimizer, self.ranks)
 
     def begin_epoch(self, epoch: int) -> None:
         """Freeze and thaw what trains from this epoch on; gradients are shared of what trains."""
@@ -109,29 +132,10 @@ class SharedLearner(Learner):
         """As of one process; with the last of this process's batches the gradients are added up."""
         self._learned += batches_of(batch)
         is_last = self._learned == self._share
+        self._learned %= self._share
         assert isinstance(self._compute, DistributedDataParallel)
         with nullcontext() if is_last else self._compute.no_sync():
             return super().gradients(batch, seed)
-
-    def step(self) -> StepReport:
-        """Move the weights of all processes alike, or of none.
-
-        Raises:
-            NonFiniteGradientError: a gradient that no smaller loss scale can mend, in all of them.
-        """
-        self._learned = 0
-        if not self._config.sync_batch_norm:
-            self._running.replay()
-        return super().step()
-
-    def greatest(self, value: float) -> float:
-        """The greatest of a number that each process has, told to all."""
-        return self.ranks.greatest(value, self.device)
-
-    def _agreed(self, norm: float) -> float:
-        """The gradients' norm; not finite anywhere is not finite everywhere."""
-        greatest = self.greatest(norm if norm < torch.inf else torch.inf)
-        return greatest if norm < torch.inf else norm
 
 
 class _Learning(nn.Module):
@@ -194,12 +198,7 @@ def _added_in_order(own: Tensor) -> Tensor:
     """
     size = dist.get_world_size()
     pieces = nn.functional.pad(own, (0, -len(own) % size)).view(size, -1)
-    received = torch.empty_like(pieces)  # every rank's values of the piece that this one adds up
-    dist.all_to_all_single(received, pieces)
-    total = received[0].clone()
-    for values in received[1:]:
-        total += values
-    dist.all_gather(list(pieces.unbind()), total)
+    dist.all_gather(list(pieces.unbind()), added_in_order(pieces))
     return pieces.view(-1)[: len(own)]
 
 

@@ -6,7 +6,7 @@ Training, rehearsal, memory meter, island search and benchmarks all take their s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -71,7 +71,11 @@ class Learner:
         self.loss_scale = precision.new_loss_scale()
         self.average = WeightAverage(model, decay=config.ema_decay)
         self.statistics = BatchStatistics(model)
-        self.ranks = ALONE  # of several processes see SharedLearner
+        self.ranks = ALONE  # of several processes see TogetherLearner
+        self.greatest: Callable[[float], float] = float
+        """Tells the greatest of a number that each process has."""
+        self.whole_weights: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Gives a context in which the model has all its weights, which all processes enter."""
         self._compute: nn.Module = model
         self._agree: Callable[[float], float] = float
 
@@ -119,9 +123,8 @@ class Learner:
             self.statistics.keep()
         return report
 
-    def greatest(self, value: float) -> float:
-        """The greatest of a number that each process has; here there is one."""
-        return value
+    def end(self) -> None:
+        """Leave the model with all its weights."""
 
     def state_dict(self) -> dict[str, Any]:
         """State of all parts, as a checkpoint keeps them."""
@@ -181,16 +184,14 @@ class StepSchedule:
         self._base_rates = [float(group["lr"]) for group in self._groups()]
         self._milestones = [epoch * steps_per_epoch for epoch in milestones]
         self._warmup_steps, self._warmup_ratio = warmup_steps, warmup_ratio
-        self._steps_per_epoch, self._gamma = steps_per_epoch, gamma
+        self._steps_per_epoch, self._gamma, self.taken_steps = steps_per_epoch, gamma, 0
         self._ramped = [ramp.factor(epoch) for ramp in ramps for epoch in range(ramp.epochs)]
-        self.taken_steps = 0
         self._apply()
 
     def factor(self, taken_steps: int) -> float:
         """Factor of the base rate after ``taken_steps`` steps."""
         if self._ramped:
-            epoch = min(taken_steps // self._steps_per_epoch, len(self._ramped) - 1)
-            return self._ramped[epoch]
+            return self._ramped[min(taken_steps // self._steps_per_epoch, len(self._ramped) - 1)]
         decay = self._gamma ** sum(taken_steps >= milestone for milestone in self._milestones)
         if taken_steps >= self._warmup_steps:
             return float(decay)
@@ -235,10 +236,8 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, *, decay: float | None) -> None:
         self._decay, self._updates = decay, 0
-        self._average: dict[str, Tensor] = {}
-        if decay is not None:
-            state = model.state_dict()
-            self._average = {name: tensor.detach().clone() for name, tensor in state.items()}
+        state = {} if decay is None else model.state_dict()
+        self._average = {name: tensor.detach().clone() for name, tensor in state.items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
@@ -247,12 +246,15 @@ class WeightAverage:
             return
         self._updates += 1
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        parameters = dict(model.named_parameters())
-        for name, tensor in model.state_dict().items():
+        live, parameters = self._live(model), dict(model.named_parameters())
+        for name, tensor in self._average.items():
             if name in parameters:
-                self._average[name].lerp_(tensor, 1 - decay)
+                tensor.lerp_(live[name], 1 - decay)
             else:
-                self._average[name].copy_(tensor)
+                tensor.copy_(live[name])
+
+    def _live(self, model: nn.Module) -> Mapping[str, Tensor]:
+        return model.state_dict()
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -295,8 +297,7 @@ class WeightAverage:
 class BatchStatistics:
     """The model's buffers as the last taken step left them.
 
-    BN takes its statistics in the forward pass, before a step turns out to be skipped: one infinite
-    activation would stay in a running mean for ever.
+    One infinite activation of a step that is skipped would stay in a running mean for ever.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -25,12 +25,12 @@ from halftrack.training.checkpoint import NewestCheckpoint
 from halftrack.training.compilation import check_compilation
 from halftrack.training.config import TrainingConfig
 from halftrack.training.continuation import Continuation
-from halftrack.training.distributed import new_learner
 from halftrack.training.passes import Pass, passes
 from halftrack.training.placement import placed
 from halftrack.training.ranks import ALONE, Ranks
 from halftrack.training.run import Run, TrainingResult
 from halftrack.training.same_run import ALL_FIXED, DataFacts, FreeFields
+from halftrack.training.sharded_learner import new_learner
 
 __all__ = ["batch_seed", "steps", "train"]
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from halftrack.errors import UserError
+from halftrack.training.sums import all_gather, piece_of_sum
 
 __all__ = ["ALONE", "LostProcessError", "Ranks", "own_device", "together"]
 
@@ -160,6 +161,21 @@ class Ranks:
         if self.size > 1:
             dist.broadcast(values, src=of)
         return values
+
+    def joined(self, piece: Tensor) -> Tensor:
+        """The pieces ``(n,)`` of all processes, those of rank 0 first: ``(size * n,)``."""
+        whole = piece.new_empty(self.size * len(piece))
+        all_gather(whole, piece)
+        return whole
+
+    def summed_piece(self, own: Tensor, wire: torch.dtype | None = None) -> Tensor:
+        """This process's piece ``(n,)`` of the sum of all processes' values ``(size * n,)``.
+
+        Args:
+            own: of this process.
+            wire: type that they travel in; None for their own.
+        """
+        return piece_of_sum(own, self.size, wire)
 
     def rows(self, row: Tensor) -> Tensor:
         """A row ``(n,)`` of each process, as ``(size, n)``."""

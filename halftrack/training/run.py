@@ -10,13 +10,13 @@ from torch import nn
 
 from halftrack.errors import UserError
 from halftrack.precision import NonFiniteGradientError, StepReport
-from halftrack.training.batches import Batch
 from halftrack.training.checkpoint import NewestCheckpoint, code_versions, newest_checkpoint
 from halftrack.training.compilation import Compilations
 from halftrack.training.config import TrainingConfig
 from halftrack.training.continuation import Continuation
 from halftrack.training.distributed import new_log
 from halftrack.training.learner import Learner
+from halftrack.training.passes import Pass
 from halftrack.training.placement import computation
 from halftrack.training.result import TrainingResult
 from halftrack.training.run_files import RunFiles
@@ -95,6 +95,8 @@ class Run:
     def __exit__(self, *error: object) -> None:
         try:
             self.files.close()
+            if error[0] is None:
+                self.learner.end()
             self.result.checkpoint, self.result.best = self.files.newest, self.files.best
         finally:
             self.log.__exit__(*error)
@@ -181,7 +183,8 @@ class Run:
 
     def evaluate(self, evaluate: Callable[[nn.Module], dict[str, float]]) -> None:
         """Score the (averaged) weights and keep them as ``best.pth`` if none before were better."""
-        with self.learner.average.swapped_in(self.learner.model) as model:
+        learner, epoch = self.learner, self.result.epochs_finished + 1
+        with learner.whole_weights(), learner.average.swapped_in(learner.model) as model:
             # numpy scalars would make the checkpoint unreadable without pickle.
             metrics = {name: float(value) for name, value in evaluate(model.eval()).items()}
             score = metrics.get(self.config.best_metric)
@@ -191,22 +194,20 @@ class Run:
                     f"measured are {sorted(metrics)}"
                 )
             # A NaN score is never the best: nothing compares greater than it ever after.
-            best = self.learner.ranks.of_first(self.files.best)
+            best = learner.ranks.of_first(self.files.best)
             if score == score and (best is None or score > best):
                 meta = self._meta() | {"metrics": metrics}
                 self.files.save_best(score, {"meta": meta, "state_dict": model.state_dict()})
-        self.learner.model.train()
+        learner.model.train()
         self.result.metrics = metrics
         self.log.note(
             mode="val",
-            epoch=self.result.epochs_finished + 1,
-            iter=self.learner.steps_per_epoch,
+            epoch=epoch,
+            iter=learner.steps_per_epoch,
             step=self.result.steps,
             **metrics,
         )
-        self.log.say(
-            f"epoch {self.result.epochs_finished + 1}: {self.config.best_metric} {score:.4f}"
-        )
+        self.log.say(f"epoch {epoch}: {self.config.best_metric} {score:.4f}")
 
     def stop(self, signal_number: int) -> TrainingResult:
         """Save and end early, as a signal asked for."""
@@ -217,9 +218,7 @@ class Run:
         )
         return self.result
 
-    def explain(
-        self, report: StepReport, batches: Sequence[tuple[Batch, int]], *, epoch: int
-    ) -> Explanation:
+    def explain(self, report: StepReport, batches: Sequence[Pass], *, epoch: int) -> Explanation:
         """The cause of the step just skipped.
 
         Args:
@@ -227,16 +226,18 @@ class Run:
             batches: of the step, in order, with their seeds.
             epoch: 0-based.
         """
-        return self.skips.explain(
-            batches, loss_scale=report.loss_scale, epoch=epoch, step=self.result.steps
-        )
+        with self.learner.whole_weights():
+            return self.skips.explain(
+                batches, loss_scale=report.loss_scale, epoch=epoch, step=self.result.steps
+            )
 
     def explain_stop(
-        self, error: NonFiniteGradientError, batches: Sequence[tuple[Batch, int]], *, epoch: int
+        self, error: NonFiniteGradientError, batches: Sequence[Pass], *, epoch: int
     ) -> None:
         """Log why a step ends the run, and say so in the error."""
         scale, step = self.learner.loss_scale.value, self.result.steps + 1
-        why = self.skips.explain(batches, loss_scale=scale, epoch=epoch, step=step, last=True)
+        with self.learner.whole_weights():
+            why = self.skips.explain(batches, loss_scale=scale, epoch=epoch, step=step, last=True)
         self.log.note(mode="stop", epoch=epoch + 1, step=step, loss_scale=scale, **why.fields())
         if why.culprit is not None and why.culprit.operation == "target":
             # The data are at fault: advice on learning rate and precision would mislead.

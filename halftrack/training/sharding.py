@@ -1,6 +1,7 @@
-"""SGD whose momentum is divided among processes: each moves its part of the weights, then tells it.
+"""SGD whose momentum is divided among processes: whole parameters, or a piece of each.
 
-The first stage of ZeRO (Rajbhandari et al. 2020, arXiv 1910.02054, section 5.1).
+The first and the third stage of ZeRO (Rajbhandari et al. 2020, arXiv 1910.02054, section 5). Where
+weights are whole everywhere, each process moves its parameters, then tells them.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from torch import Tensor
 from torch.optim import SGD
 
 from halftrack.precision.step import FusedSGD
+from halftrack.training.parts import Part
 from halftrack.training.ranks import Ranks
 
-__all__ = ["divided", "shard_momentum"]
+__all__ = ["divided", "move_pieces", "shard_momentum"]
 
 
 def shard_momentum(optimizer: SGD, ranks: Ranks) -> None:
@@ -105,3 +107,61 @@ def divided(optimizer: SGD, parts: int) -> list[list[Tensor]]:
         found[least].append(parameter)
         sizes[least] += parameter.nbytes
     return found
+
+
+def move_pieces(optimizer: SGD, parts: Sequence[Part], ranks: Ranks) -> None:
+    """Let each process move its pieces of the parameters alone, from now on.
+
+    Args:
+        optimizer: without any state yet, over the parameters of the parts.
+        parts: of the model.
+        ranks: the processes.
+    """
+    pieces = {p: own for part in parts for p, own in zip(part.parameters, part.pieces, strict=True)}
+    for group in optimizer.param_groups:
+        group["params"] = [pieces[parameter] for parameter in group["params"]]
+    optimizer.__class__ = _PiecesSGD
+    assert isinstance(optimizer, _PiecesSGD)
+    optimizer.ranks, optimizer.parts = ranks, parts
+
+
+class _PiecesSGD(FusedSGD):
+    ranks: Ranks
+    parts: Sequence[Part]
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the whole optimizer, as one process has it, in rank 0; none in others.
+
+        All processes must call it.
+        """
+        state, places, whole = super().state_dict(), self._places(), {}
+        for part in self.parts:
+            held = torch.zeros_like(part.held)
+            momenta = [self.state[piece].get("momentum_buffer") for piece in part.pieces]
+            for room, momentum in zip(part.split(held), momenta, strict=True):
+                if momentum is not None:
+                    room.copy_(momentum)
+            # A parameter that moved has momentum in every process, of its piece that may be empty.
+            if any(momentum is not None for momentum in momenta):
+                values = part.joined(held)
+                for piece, momentum, value in zip(part.pieces, momenta, values, strict=True):
+                    if momentum is not None and self.ranks.is_first:
+                        kept = value.to("cpu", copy=True)
+                        whole[places[piece]] = {"momentum_buffer": kept}
+        return {**state, "state": dict(sorted(whole.items()))}
+
+    def load_state_dict(self, state_dict: Any) -> None:
+        """Continue where the whole state was taken, by any number of processes."""
+        given, places, state = state_dict["state"], self._places(), {}
+        for part in self.parts:
+            momenta = [given.get(places[own], {}).get("momentum_buffer") for own in part.pieces]
+            rooms = part.split(part.spread(momenta))
+            for piece, momentum, room in zip(part.pieces, momenta, rooms, strict=True):
+                if momentum is not None:
+                    state[places[piece]] = {"momentum_buffer": room.clone()}
+        super().load_state_dict({**state_dict, "state": state})
+
+    def _places(self) -> dict[Tensor, int]:
+        """By piece its number in the state."""
+        every = (piece for group in self.param_groups for piece in group["params"])
+        return {piece: number for number, piece in enumerate(every)}

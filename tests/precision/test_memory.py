@@ -26,6 +26,19 @@ def test_parameters_gradients_and_momentum_are_counted_once_each() -> None:
     assert sum(meter.peak_by_kind.values()) == meter.peak
 
 
+def test_room_for_the_whole_of_a_piece_that_is_moved_counts_as_what_it_holds() -> None:
+    layer = nn.Linear(1, 1, bias=False)
+    piece = nn.Parameter(torch.zeros(10))
+    optimizer = torch.optim.SGD([piece], lr=0.1)
+    with LiveBytes(layer, [optimizer]) as meter:
+        whole = piece.new_empty(30)
+        gradients = piece.new_zeros(30)
+        others = layer.weight.new_zeros(30), whole.new_empty(30), gradients.new_empty(30)
+    assert meter.peak_by_kind["parameters"] == 4 + 10 * 4 + 30 * 4
+    assert meter.peak_by_kind["gradients"] == 30 * 4
+    assert meter.peak_by_kind["activations"] == len(others) * 30 * 4
+
+
 def test_views_cost_nothing_and_what_died_is_not_counted() -> None:
     layer = nn.Linear(1, 1)
     with LiveBytes(layer) as meter:

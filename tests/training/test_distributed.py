@@ -112,20 +112,23 @@ MODELS = ("selsa", "faster-rcnn", "reid", "siamese_rpn")
         ),
     ],
 )
+@pytest.mark.parametrize("shard", ["none", "full"])
 def test_a_trained_model_of_several_processes_equals_one_that_accumulates(
-    data_roots: dict[str, Path], tmp_path: Path, name: str, processes: int, steps: int
+    data_roots: dict[str, Path], tmp_path: Path, name: str, processes: int, steps: int, shard: str
 ) -> None:
-    recipe = tiny_recipe(name, f"training.accumulate={processes}", "training.epochs=1")
+    fields = (f"training.accumulate={processes}", "training.epochs=1", f"training.shard={shard}")
+    recipe = tiny_recipe(name, *fields)
     assert_equal_steps(recipe, data_roots, tmp_path, processes=processes, steps=steps)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
 @pytest.mark.parametrize("name", MODELS)
-def test_sharded_momentum_moves_a_trained_model_bit_for_bit(
-    data_roots: dict[str, Path], tmp_path: Path, name: str, processes: int
+@pytest.mark.parametrize("shard", ["optimizer", "full"])
+def test_a_sharded_trained_model_moves_bit_for_bit(
+    data_roots: dict[str, Path], tmp_path: Path, name: str, processes: int, shard: str
 ) -> None:
-    fields = (f"training.accumulate={processes}", "training.epochs=1", "training.shard=optimizer")
+    fields = (f"training.accumulate={processes}", "training.epochs=1", f"training.shard={shard}")
     assert_equal_steps(
         tiny_recipe(name, *fields), data_roots, tmp_path, processes=processes, steps=5
     )
@@ -139,6 +142,8 @@ def test_sharded_momentum_moves_a_trained_model_bit_for_bit(
 
 FROZEN = "model.backbone.frozen_bn=True"
 SHARDED = "training.shard=optimizer"
+FULLY = "training.shard=full"
+HALF = ("precision.name=fp16", "precision.loss_scale=dynamic")
 THAWED_LATER = (
     Phase(first_epoch=0, trainable=("neck.*", "head.*")),
     Phase(first_epoch=1, trainable=("*",), batch_statistics=("backbone.*",)),
@@ -154,7 +159,12 @@ THAWED_LATER = (
         ("faster-rcnn", (), {"lr_factors": (("backbone.*", 0.1),), "ema_decay": 0.9}),
         ("siamese_rpn", (SHARDED,), {"phases": THAWED_LATER, "epochs": 2, "ema_decay": 0.9}),
         ("siamese_rpn", (), {"phases": THAWED_LATER, "epochs": 2}),
-        ("reid", ("precision.name=fp16", "precision.loss_scale=dynamic"), {}),
+        ("reid", HALF, {}),
+        ("selsa", ("training.accumulate=4", "training.clips_per_pass=2", FROZEN, FULLY), {}),
+        ("selsa", (FROZEN, "model.backbone.recompute=(2, 3)", *HALF, FULLY), {}),
+        ("faster-rcnn", (FULLY,), {"lr_factors": (("backbone.*", 0.1),), "ema_decay": 0.9}),
+        ("siamese_rpn", (*HALF, FULLY), {"phases": THAWED_LATER, "epochs": 2, "ema_decay": 0.9}),
+        ("reid", (*HALF, FULLY), {}),
     ],
 )
 def test_whatever_a_recipe_asks_for_is_the_same_in_several_processes(
@@ -223,7 +233,8 @@ class Phased(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("processes", "each", "shard"), [(2, 1, "none"), (2, 3, "none"), (3, 1, "optimizer")]
+    ("processes", "each", "shard"),
+    [(2, 1, "none"), (2, 3, "none"), (3, 1, "optimizer"), (2, 3, "full"), (3, 1, "full")],
 )
 def test_processes_equal_one_that_accumulates(
     tiny: ModuleType, tmp_path: Path, processes: int, each: int, shard: str
@@ -245,15 +256,20 @@ def test_processes_equal_one_that_accumulates(
     assert_close([best["state_dict"]], wanted["state_dict"])
 
 
+@pytest.mark.parametrize("shard", ["none", "full"])
 def test_parameters_without_a_gradient_hold_nobody_up_and_phases_thaw(
-    tiny: ModuleType, tmp_path: Path
+    tiny: ModuleType, tmp_path: Path, shard: str
 ) -> None:
     phases = (
         Phase(first_epoch=0, trainable=("inner.head.*", "seldom.*", "never.*")),
         Phase(first_epoch=1, trainable=("*",), batch_statistics=()),
     )
     config = dataclasses.replace(
-        tiny.SHORT, accumulate=2, phases=phases, lr_factors=(("inner.backbone.*", 0.5),)
+        tiny.SHORT,
+        accumulate=2,
+        phases=phases,
+        lr_factors=(("inner.backbone.*", 0.5),),
+        shard=shard,
     )
     torch.manual_seed(1)
     never = Phased(tiny).state_dict()
@@ -268,7 +284,7 @@ def test_parameters_without_a_gradient_hold_nobody_up_and_phases_thaw(
     assert not torch.equal(states[0]["seldom.weight"], never["seldom.weight"])
 
 
-@pytest.mark.parametrize("shard", ["none", "optimizer"])
+@pytest.mark.parametrize("shard", ["none", "optimizer", "full"])
 def test_an_overflow_in_one_process_skips_the_step_in_all_and_is_named(
     tiny: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str], shard: str
 ) -> None:
@@ -291,9 +307,10 @@ def test_an_overflow_in_one_process_skips_the_step_in_all_and_is_named(
     assert [path.name for path in tmp_path.glob("shared/skipped/*")] == ["step_2"]
 
 
+@pytest.mark.parametrize("shard", ["none", "full"])
 @pytest.mark.parametrize(("wire", "value", "skips"), [("fp16", 300.0, 1), ("bf16", 300.0, 0)])
 def test_a_gradient_that_overflows_on_its_way_skips_the_step(
-    tiny: ModuleType, tmp_path: Path, wire: str, value: float, skips: int
+    tiny: ModuleType, tmp_path: Path, wire: str, value: float, skips: int, shard: str
 ) -> None:
     class Steep(tiny.TinyModel):
         def forward(self, batch: Any) -> dict[str, Tensor]:
@@ -301,17 +318,22 @@ def test_a_gradient_that_overflows_on_its_way_skips_the_step(
             return {name: loss * steep for name, loss in super().forward(batch).items()}
 
     # Computed in fp32, scaled as fp16 is: only what travels is narrow.
-    config = dataclasses.replace(tiny.SHORT, accumulate=2, epochs=1, gradient_compression=wire)
+    config = dataclasses.replace(
+        tiny.SHORT, accumulate=2, epochs=1, gradient_compression=wire, shard=shard
+    )
     precision = Precision("fp16", 1024.0, keep_fp32=("backbone", "norm", "head"))
     states, results = shared(tiny, tmp_path, config, model=Steep(), precision=precision)
     assert [each.skipped for each in results] == [skips, skips]
     assert all(bool(value.isfinite().all()) for value in states[0].values())
 
 
+@pytest.mark.parametrize(
+    ("first", "then"), [("optimizer", "none"), ("full", "optimizer"), ("none", "full")]
+)
 def test_a_shared_run_is_resumed_by_another_number_of_processes(
-    tiny: ModuleType, tmp_path: Path
+    tiny: ModuleType, tmp_path: Path, first: str, then: str
 ) -> None:
-    config = dataclasses.replace(tiny.SHORT, accumulate=6, log_every=2, shard="optimizer")
+    config = dataclasses.replace(tiny.SHORT, accumulate=6, log_every=2, shard=first)
     source = tiny.TinySource(24)
     model, _ = tiny.run(tmp_path / "alone", config, batches=source)
 
@@ -325,7 +347,7 @@ def test_a_shared_run_is_resumed_by_another_number_of_processes(
     _, results = shared(tiny, tmp_path / "shared", config, processes=3, batches=Stopping(24))
     assert [each.interrupted for each in results] == [signal.SIGTERM] * 3
     assert {each.steps for each in results} == {3}
-    config = dataclasses.replace(config, shard="none")
+    config = dataclasses.replace(config, shard=then)
     states, _ = shared(tiny, tmp_path / "shared", config, processes=2, batches=source, resume=True)
     assert_close(states, model.state_dict())
     assert_same_log(tmp_path / "shared", tmp_path / "alone")
@@ -398,8 +420,11 @@ def test_a_folder_that_is_another_runs_by_now_ends_all_processes_alike(
     assert ends == [("UserError", f"{tmp_path} is in use by process 7")] * 2
 
 
-def test_synced_norms_are_alike_in_all_processes(tiny: ModuleType, tmp_path: Path) -> None:
-    config = dataclasses.replace(tiny.SHORT, accumulate=2, sync_batch_norm=True)
+@pytest.mark.parametrize("shard", ["none", "full"])
+def test_synced_norms_are_alike_in_all_processes(
+    tiny: ModuleType, tmp_path: Path, shard: str
+) -> None:
+    config = dataclasses.replace(tiny.SHORT, accumulate=2, sync_batch_norm=True, shard=shard)
     first, second = shared(tiny, tmp_path, config)[0]
     assert all(torch.equal(first[name], second[name]) for name in first)
     model, _ = tiny.run(tmp_path / "alone", config)

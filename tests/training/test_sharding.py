@@ -11,8 +11,9 @@ from processes import in_processes
 from torch import nn
 
 from halftrack.precision.step import FusedSGD
+from halftrack.training.parts import Part
 from halftrack.training.ranks import ALONE, Ranks, together
-from halftrack.training.sharding import divided, shard_momentum
+from halftrack.training.sharding import divided, move_pieces, shard_momentum
 
 CPU = torch.device("cpu")
 SETTINGS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "fused": True}
@@ -24,14 +25,22 @@ def layers() -> nn.Sequential:
     return nn.Sequential(*(nn.Conv2d(*each, device="cpu") for each in sizes))
 
 
+def gradients(model: nn.Module, step: int) -> dict[str, torch.Tensor | None]:
+    generator = torch.Generator(device="cpu").manual_seed(step)
+    drawn: dict[str, torch.Tensor | None] = {}
+    for name, parameter in model.named_parameters():
+        values = torch.rand(parameter.shape, generator=generator, device="cpu") - 0.5
+        frozen = (name.startswith("0") and step < 2) or name == "1.bias"
+        drawn[name] = None if frozen else values
+    return drawn
+
+
 def moved(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> dict[str, Any]:
     """The states of model and optimizer after steps in which the first layer thaws, one not."""
     for step in steps:
-        generator = torch.Generator(device="cpu").manual_seed(step)
+        drawn = gradients(model, step)
         for name, parameter in model.named_parameters():
-            drawn = torch.rand(parameter.shape, generator=generator, device="cpu") - 0.5
-            frozen = (name.startswith("0") and step < 2) or name == "1.bias"
-            parameter.grad = None if frozen else drawn
+            parameter.grad = drawn[name]
         optimizer.step()
     return copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
 
@@ -69,6 +78,41 @@ def test_steps_and_states_equal_those_of_one_process(layout: torch.memory_format
     assert sum(held for _, held in found) == 5
     # What rank 0 has told is continued by any other number of processes.
     (resumed, _), _ = in_processes(2, lambda: sharded(found[0][0], range(3, 5)))
+    assert_equal(resumed, after)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pieces_are_moved_as_the_whole_is(layout: torch.memory_format) -> None:
+    def of_pieces(state: dict[str, Any] | None, steps: range) -> dict[str, Any]:
+        with together(CPU) as ranks:
+            model = layers().to(memory_format=layout)
+            optimizer = FusedSGD(model.named_parameters(), **SETTINGS)
+            names = {parameter: name for name, parameter in model.named_parameters()}
+            if state is not None:
+                model.load_state_dict(state["model"])
+            part = Part("all", list(model.parameters()), ranks)
+            move_pieces(optimizer, [part], ranks)
+            if state is not None:
+                optimizer.load_state_dict(state["optimizer"])
+            whole = layers().to(memory_format=layout)
+            for step in steps:
+                drawn = gradients(whole, step)
+                shares = part.split(part.spread([drawn[names[p]] for p in part.parameters]))
+                for parameter, piece, share in zip(
+                    part.parameters, part.pieces, shares, strict=True
+                ):
+                    piece.grad = None if drawn[names[parameter]] is None else share
+                optimizer.step()
+            part.gather()
+            return copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+
+    model = layers().to(memory_format=layout)
+    optimizer = FusedSGD(model.named_parameters(), **SETTINGS)
+    before, after = moved(model, optimizer, range(3)), moved(model, optimizer, range(3, 5))
+    first, *others = in_processes(3, lambda: of_pieces(None, range(3)))
+    assert_equal(first, before)
+    assert all(other["optimizer"]["state"] == {} for other in others)
+    resumed, _ = in_processes(2, lambda: of_pieces(first, range(3, 5)))
     assert_equal(resumed, after)
 
 

@@ -179,7 +179,7 @@ def plan_memory(
     """Predict a step in each precision and phase, with and without recomputation and accumulation.
 
     Several GPUs keep their gradients all the time, as accumulation does: their steps are predicted
-    with and without sharded momentum instead.
+    with nothing, momentum and everything sharded instead.
 
     Args:
         recipe: what would be trained, at the largest sizes it may meet.
@@ -250,7 +250,9 @@ def _steps(recipe: TrainedRecipe, objects: int, gpus: int) -> Iterator[PlannedSt
     several = max(training.accumulate, 2 * together)
     ways = [replace(training, accumulate=count, shard="none") for count in (together, several)]
     if gpus > 1:
-        ways = [replace(training, shard=shard) for shard in ("none", "optimizer")]
+        ways = [replace(training, shard="none"), replace(training, shard="optimizer")]
+        if training.compile == "none":
+            ways.append(replace(training, shard="full"))
     for first_epoch in (0, *(phase.first_epoch for phase in recipe.training.phases)):
         for name in planned_precisions(recipe):
             for recompute in recipe.recompute_choices():
@@ -258,7 +260,14 @@ def _steps(recipe: TrainedRecipe, objects: int, gpus: int) -> Iterator[PlannedSt
                     variant = replace(
                         recipe.with_precision(name).with_recompute(recompute), training=way
                     )
-                    meter = predicted_step(variant, epoch=first_epoch, objects=objects, gpus=gpus)
+                    try:
+                        meter = predicted_step(
+                            variant, epoch=first_epoch, objects=objects, gpus=gpus
+                        )
+                    except UserError:
+                        if way.shard != "full" or training.shard == "full":
+                            raise
+                        continue  # a model that cannot be divided
                     yield PlannedStep(
                         precision=name,
                         first_epoch=first_epoch,

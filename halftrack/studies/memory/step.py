@@ -21,8 +21,10 @@ from halftrack.precision import LiveBytes, ShapesOnly
 from halftrack.recipes import TrainedRecipe, spread_boxes
 from halftrack.rehearsing.planned import fill_state
 from halftrack.training import Batch, Learner
+from halftrack.training.divided import fullest
 from halftrack.training.loop import steps
 from halftrack.training.ranks import Ranks
+from halftrack.training.sharded_learner import ShardedLearner
 from halftrack.training.sharding import divided, shard_momentum
 
 __all__ = ["metered_step", "predicted_step", "resting_learner", "step_memory"]
@@ -47,8 +49,8 @@ def resting_learner(
     """A learner on the CPU in the middle of a run, whose steps leave the weights as they are.
 
     The optimizer has its state and, where a step takes several passes, the gradients of an earlier
-    one; several GPUs keep gradients all the time. Weights move as on a GPU, all at once: the copies
-    that takes are counted.
+    one; several GPUs that each have the whole model keep gradients all the time. Weights move as on
+    a GPU, all at once: the copies that takes are counted.
 
     Args:
         recipe: its precision and how weights move.
@@ -57,12 +59,18 @@ def resting_learner(
         gpus: how many share a step; the learner is that of the one that holds most.
     """
     config = replace(recipe.training, lr=0.0)
-    learner = Learner(model, config, recipe.precision, device=_CPU, batches_per_epoch=1)
+    given = (model, config, recipe.precision)
+    learner = Learner(*given, device=_CPU, batches_per_epoch=1)
     learner.begin_epoch(epoch)
-    if gpus > 1 and config.shard == "optimizer":
+    shard = config.shard if gpus > 1 else "none"
+    if shard == "optimizer":
         shard_momentum(learner.optimizer, _fullest(learner.optimizer, gpus))
+    elif shard == "full":
+        one = _OneOfSeveral(fullest(model, gpus), gpus)
+        learner = ShardedLearner(*given, ranks=one, device=_CPU, batches_per_epoch=gpus)
+        learner.begin_epoch(epoch)
     fill_state([learner.optimizer])
-    if gpus == 1 and not config.accumulates:
+    if shard == "full" or (gpus == 1 and not config.accumulates):
         learner.optimizer.zero_grad(set_to_none=True)
     return learner
 
@@ -77,10 +85,23 @@ def metered_step(learner: Learner, batch: Batch) -> LiveBytes:
 
 
 class _OneOfSeveral(Ranks):
-    """One process without the others."""
+    """One process without the others, whose values it takes for its own."""
 
     def broadcast(self, values: Tensor, *, of: int) -> Tensor:
         return values
+
+    def greatest(self, value: float, device: torch.device) -> float:
+        return value
+
+    def rows(self, row: Tensor) -> Tensor:
+        return row.expand(self.size, -1)
+
+    def joined(self, piece: Tensor) -> Tensor:
+        return piece.new_empty(self.size * len(piece))
+
+    def summed_piece(self, own: Tensor, wire: torch.dtype | None = None) -> Tensor:
+        sent = own if wire is None else own.to(wire)
+        return torch.empty_like(sent[: len(own) // self.size]).to(own.dtype)
 
 
 def _fullest(optimizer: SGD, gpus: int) -> Ranks:

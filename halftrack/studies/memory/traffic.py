@@ -31,10 +31,13 @@ class Traffic:
     """Bytes of gradients in each bucket that is summed at once, as they travel."""
     weights: int
     """Bytes of the weights that move, which GPUs with sharded momentum tell each other."""
+    gathered: int
+    """Bytes of all weights, which GPUs that divide them make whole twice in each pass."""
 
     def lines(self) -> list[str]:
         """The same in words."""
         total, others = sum(self.buckets), self.gpus - 1
+        in_pass = (2 * self.gathered + total) * others // self.gpus
         return [
             f"each of {self.gpus} GPUs takes {self.batches} of a step's batches and keeps its "
             "gradients all the time, in the buckets that are summed",
@@ -42,6 +45,8 @@ class Traffic:
             f"{_mb(max(self.buckets))}; each GPU sends {_mb(2 * total * others // self.gpus)}, as "
             "in a ring",
             f"training.shard=optimizer: {_mb(self.weights)} of weights are told after that",
+            "training.shard=full: no gradients are kept, and of the weights that which a pass is "
+            f"in; in each pass every GPU sends about {_mb(in_pass)}",
         ]
 
 
@@ -68,6 +73,7 @@ def traffic(recipe: TrainedRecipe, gpus: int) -> Traffic:
         batches=batches,
         buckets=tuple(round(size * width) for size in sizes),
         weights=sum(p.nbytes for p in trained),
+        gathered=sum(p.nbytes for p in model.parameters()),
     )
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from halftrack.errors import UserError
 from halftrack.precision.memory import KINDS
 from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.rehearsing.gpu import CONTEXT
@@ -31,8 +32,8 @@ def stand_in(
         peak //= 2
     if recipe.training.accumulate > 1:
         peak += GIB
-    if recipe.training.shard == "optimizer" and gpus > 1:
-        peak -= GIB // 2
+    if gpus > 1:
+        peak -= {"none": 0, "optimizer": GIB // 2, "full": GIB}[recipe.training.shard]
     modules = {"": 3, "backbone.layer1.0.conv1": 5, "backbone.layer1.1": 7, "neck": 11, "bn": 0.4}
     modules = {path: round(size * 2**20) for path, size in modules.items()}
     by_kind = dict.fromkeys(KINDS, 0) | {"activations": peak}
@@ -63,22 +64,40 @@ def test_a_recipes_own_recomputation_is_planned_first() -> None:
     assert list(dict.fromkeys(step.recompute for step in steps)) == [(2,), (), (2, 3, 4)]
 
 
-def test_several_gpus_are_planned_with_and_without_sharded_momentum() -> None:
+def test_several_gpus_are_planned_with_each_way_to_shard() -> None:
     own = ("training.accumulate=8", "training.shard=optimizer")
     plan = planned(SELSA, *own, gpus=8, gpu_memory=4 * GIB)
     ways = {(s.precision, s.recompute, s.shard): s.peak / GIB for s in plan.steps}
-    assert len(ways) == len(plan.steps) == 12
+    assert len(ways) == len(plan.steps) == 18
     assert ways["fp32", (), "none"] - ways["fp32", (), "optimizer"] == 0.5
+    assert ways["fp32", (), "none"] - ways["fp32", (), "full"] == 1
     assert [(step.shard, step.peak) for step in plan.as_given] == [("optimizer", 2.5 * GIB)]
     title, rows = next(iter(plan.tables().items()))
     assert title.endswith(", each of 8 GPUs")
-    assert [row["shard"] for row in rows[:2]] == ["none", "optimizer"]
+    assert [row["shard"] for row in rows[:3]] == ["none", "optimizer", "full"]
     assert all("accumulate" not in row for row in rows)
     assert any("each of 8 GPUs takes 1 of a step's batches" in line for line in plan.notes())
     assert plan.numbers()["traffic"]["gpus"] == 8
     assert planned(SELSA, *own).as_given[0].shard == "none"  # one GPU has nobody to share with
+    compiled = planned(SELSA, *own, "training.compile=default", gpus=8)
+    assert {step.shard for step in compiled.steps} == {"none", "optimizer"}
     clips = planned(SELSA, *own, "training.clips_per_pass=8", gpus=4)
     assert "training.clips_per_pass=2" in clips.sharing
+
+
+def test_a_model_that_cannot_be_divided_is_planned_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def undivided(recipe: TrainedRecipe, **given: int) -> SimpleNamespace:
+        if recipe.training.shard == "full":
+            raise UserError("training.shard='full': a parameter of no part")
+        return stand_in(recipe, **given)
+
+    monkeypatch.setattr(plan_module, "predicted_step", undivided)
+    plan = planned(SELSA, "training.accumulate=8", gpus=8)
+    assert {step.shard for step in plan.steps} == {"none", "optimizer"}
+    with pytest.raises(UserError, match="of no part"):
+        planned(SELSA, "training.accumulate=8", "training.shard=full", gpus=8)
 
 
 def test_phases_are_planned_each_and_nothing_recomputed_where_statistics_are_taken() -> None:

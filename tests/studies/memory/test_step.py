@@ -21,12 +21,13 @@ from halftrack.studies.memory.step import (
 )
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import Phase, distributed
-from halftrack.training.distributed import SharedLearner
 from halftrack.training.ranks import together
+from halftrack.training.sharded_learner import new_learner
 
 CPU = torch.device("cpu")
 FP32, TF32 = Precision(), Precision("tf32")
 OBJECTS = 3
+HALF = "precision.name=fp16"
 # Untrained weights leave few proposals; unsuppressed there are as many as the prediction takes.
 RECIPES = {
     "selsa_tiny_sample": ((96, 160), ["model.rpn.nms_iou=1.0"]),
@@ -97,11 +98,36 @@ def test_one_of_two_processes_is_predicted_too(
     monkeypatch.setattr(distributed, "_added_in_order", added_in_place)
     recipe = sized(name, FP32, "training.accumulate=2", f"training.shard={shard}")
     predicted = predicted_step(recipe, objects=OBJECTS, gpus=2)
-    assert predicted.peak == pytest.approx(measured_in_two(recipe), rel=0.01)
+    assert predicted.peak == pytest.approx(measured(recipe), rel=0.01)
     momentum = sum(p.nbytes for p in recipe.build_model().parameters() if p.requires_grad)
     share = 0.5 if shard == "optimizer" else 1.0
     assert predicted.peak_by_kind["optimizer"] == pytest.approx(share * momentum, rel=0.2)
     assert predicted.peak_by_kind["gradients"] >= momentum
+
+
+@pytest.mark.parametrize(
+    ("name", "processes", "fields"),
+    [
+        ("reid_tiny_sample", 2, ("training.ema_decay=0.9",)),
+        ("faster-rcnn_tiny_sample", 4, ()),
+        pytest.param("selsa_tiny_sample", 4, (HALF,), marks=pytest.mark.slow),
+        pytest.param("siamese_rpn_tiny_sample", 2, (HALF,), marks=pytest.mark.slow),
+    ],
+)
+def test_a_process_that_holds_a_piece_of_everything_is_predicted_too(
+    name: str, processes: int, fields: tuple[str, ...]
+) -> None:
+    fields = (f"training.accumulate={processes}", *fields)
+    whole, piece = (
+        sized(name, FP32, *fields, f"training.shard={shard}") for shard in ("none", "full")
+    )
+    predicted = predicted_step(piece, objects=OBJECTS, gpus=processes)
+    assert predicted.peak == pytest.approx(measured(piece, processes), rel=0.01)
+    before = predicted_step(whole, objects=OBJECTS, gpus=processes)
+    assert predicted.peak < before.peak
+    kinds = predicted.peak_by_kind
+    assert kinds["optimizer"] < 1.1 * before.peak_by_kind["optimizer"] / processes
+    assert kinds["gradients"] < before.peak_by_kind["gradients"]
 
 
 def test_the_fullest_process_is_that_of_the_optimizers_order() -> None:
@@ -120,16 +146,14 @@ def added_in_place(own: Tensor) -> Tensor:
     return own
 
 
-def measured_in_two(recipe: TrainedRecipe) -> int:
-    """The peak of the fuller of two processes, in their second step."""
+def measured(recipe: TrainedRecipe, processes: int = 2) -> int:
+    """The peak of the fullest of several processes, in their second step."""
 
     def peak() -> int:
         torch.manual_seed(0)
         model, config = recipe.build_model(), dataclasses.replace(recipe.training, lr=0.0)
         with together(CPU) as ranks:
-            learner = SharedLearner(
-                model, config, recipe.precision, ranks=ranks, device=CPU, batches_per_epoch=2
-            )
+            learner = new_learner(ranks, model, config, recipe.precision, CPU, 2)
             learner.begin_epoch(0)
             batch = recipe.planned_batch(objects=OBJECTS)
             learner.gradients(batch, seed=0)
@@ -141,7 +165,7 @@ def measured_in_two(recipe: TrainedRecipe) -> int:
                 learner.step()
             return meter.peak
 
-    return max(in_processes(2, peak))
+    return max(in_processes(processes, peak))
 
 
 def test_the_phase_decides_what_is_trained() -> None:

@@ -30,6 +30,8 @@ def test_a_published_recipe_is_shared_as_its_buckets_are() -> None:
     assert "each of 4 GPUs takes 2 of a step's batches" in told[0]
     assert f"281.6 MB of gradients in {len(found.buckets)} buckets" in told[1]
     assert "each GPU sends 422.4 MB" in told[1]
+    assert found.gathered == pytest.approx(282.7e6, rel=1e-2)
+    assert "in each pass every GPU sends about 635." in told[3]
 
 
 def test_buckets_are_those_of_a_run() -> None:
