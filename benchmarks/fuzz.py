@@ -6,6 +6,7 @@ The machinery and the readers are those of the tests (``tests/tools``), with mor
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", help="names of readers")
     arguments = parser.parse_args()
+    logging.disable()  # each damaged cache is told of
     print("| reader | inputs | refused | slowest, s | grown, MiB | seconds |")
     print("|---|---|---|---|---|---|")
     total = broken = 0
@@ -54,6 +56,11 @@ def main() -> None:
             broken += 1
             continue
         total += found.inputs
+        if found.refused == found.inputs:
+            print(
+                f"{reader.name} refused all of its inputs: is the file good that they start from?"
+            )
+            broken += 1
         print(
             f"| {reader.name} | {found.inputs} | {found.refused} | {found.slowest:.2f} "
             f"| {found.grown >> 20} | {time.perf_counter() - start:.0f} |",
