@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from halftrack.data.problems import DataError
@@ -18,6 +19,8 @@ __all__ = [
     "leads_below",
     "read_content",
     "read_lines",
+    "read_text",
+    "require_distinct",
     "require_utf8",
     "shortened",
     "user_path",
@@ -124,12 +127,18 @@ def read_content(file: str | Path, *, what: str, limit: int) -> bytes:
     """
     name = str(file)
     try:
-        with open(name, "rb", buffering=0) as stream:
-            size = os.fstat(stream.fileno()).st_size
+        with open(name, "rb", buffering=0, opener=_open_at_once) as stream:
+            status = os.fstat(stream.fileno())
+            if stat.S_ISFIFO(status.st_mode):
+                _require_writer(name, stream.fileno(), what)
+            size = status.st_size
             # All of a file at once; of a device, which has no size, as much as is allowed.
             content = stream.readall() if 0 < size <= limit else stream.read(limit + 1)
     except FileNotFoundError:
-        raise DataError(name, f"{what} is missing") from None
+        fault = "is a link that leads nowhere" if os.path.islink(name) else "is missing"
+        raise DataError(name, f"{what} {fault}") from None
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         told = getattr(error, "strerror", None) or error
         raise DataError(name, f"{what} cannot be read: {told}") from None
@@ -145,21 +154,60 @@ def read_content(file: str | Path, *, what: str, limit: int) -> bytes:
     return content
 
 
+def _open_at_once(name: str, flags: int) -> int:
+    """Open a file without waiting: a pipe that nobody writes to would be waited for for ever."""
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
+def _require_writer(name: str, handle: int, what: str) -> None:
+    """Refuse a pipe among files; one that a shell made for ``<(command)`` is read to its end."""
+    if not name.startswith(("/dev/", "/proc/")):
+        raise DataError(name, f"{what} is a pipe, expected a file")
+    os.set_blocking(handle, True)
+
+
+def read_text(file: str | Path, *, what: str, limit: int = _LONGEST_LIST) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark; arguments as ``read_content``.
+
+    Raises:
+        DataError: if it cannot be read, or is in another encoding; names the line.
+    """
+    content = read_content(file, what=what, limit=limit)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        reason = f"line {line} is not UTF-8 text: save the {what} as UTF-8"
+        raise DataError(str(file), reason) from None
+
+
 def read_lines(file: str | Path, *, what: str = "list") -> list[tuple[int, str]]:
     """The lines of a text file that are not blank, each with its number from 1.
 
     Raises:
         DataError: if it cannot be read as UTF-8 text.
     """
-    content = read_content(file, what=what, limit=_LONGEST_LIST)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        reason = f"line {line} is not UTF-8 text ({error.reason}): save the {what} as UTF-8"
-        raise DataError(str(file), reason) from None
-    numbered = enumerate(text.split("\n"), start=1)
+    numbered = enumerate(read_text(file, what=what).split("\n"), start=1)
     return [(number, line.strip()) for number, line in numbered if line.strip()]
+
+
+def require_distinct(file: Path, classes: Sequence[str], *, first: int) -> None:
+    """Refuse a name that two classes have: boxes are counted, and files written, by it.
+
+    Args:
+        file: the list, for the error.
+        classes: names in the order of their numbers.
+        first: number of the first.
+
+    Raises:
+        DataError: names both.
+    """
+    numbers: dict[str, int] = {}
+    for number, name in enumerate(classes, start=first):
+        other = numbers.setdefault(name, number)
+        if other != number:
+            told = f"{shortened(name)} is the name of the classes {other} and {number}"
+            raise DataError(str(file), f"{told}; name each class once")
 
 
 def shortened(value: object, length: int = 60) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from halftrack.data.files import read_content, shortened
+from halftrack.data.files import read_text, shortened
 from halftrack.data.tables.box_columns import FARTHEST
 from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.evaluation.result_folder import ResultFolder, read_folder
@@ -95,8 +95,7 @@ def read_results(path: Path) -> TrackRows:
         ValueError: if a row is malformed, a box is not finite or has no size, or an id occurs
             twice in one frame; names file and line, quotes the text and says what is allowed.
     """
-    content = read_content(path, what="result file", limit=_LARGEST)
-    text = content.decode("utf-8-sig", errors="replace")
+    text = read_text(path, what="result file", limit=_LARGEST)
     lines = [(n, line) for n, line in enumerate(text.splitlines(), start=1) if line.strip()]
     parsed = [_parse(f"{path}, line {n}", line) for n, line in lines]
     table = np.asarray(parsed, dtype=np.float64).reshape(-1, 7)

@@ -17,7 +17,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from halftrack.data.files import read_content, shortened
+from halftrack.data.files import read_text, shortened
 from halftrack.data.tables.box_columns import FARTHEST
 from halftrack.errors import UserError
 from halftrack.evaluation.result_folder import ResultFolder, read_folder
@@ -57,8 +57,8 @@ def read_boxes(path: Path) -> NDArray[np.float64]:
         ValueError: if the file is empty or a line is malformed; names file and line, quotes the
             text and says what is allowed.
     """
-    content = read_content(path, what="result file", limit=_LARGEST)
-    lines = content.decode("utf-8-sig", errors="replace").rstrip().splitlines()
+    text = read_text(path, what="result file", limit=_LARGEST)
+    lines = text.rstrip().splitlines()
     if not lines:
         raise UserError(f"{path} is empty, expected a line {_COLUMNS} for each frame")
     table = [

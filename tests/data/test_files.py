@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,29 @@ def test_data_are_no_clutter(name: str) -> None:
 )
 def test_a_name_never_leads_elsewhere(name: str, expected: str) -> None:
     assert file_name(name) == expected
+
+
+def test_a_pipe_among_files_is_refused_without_waiting_for_somebody_to_write(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "gt.txt")
+    with pytest.raises(DataError, match=r"gt\.txt: table is a pipe, expected a file$"):
+        read_content(tmp_path / "gt.txt", what="table", limit=9)
+
+
+def test_a_link_that_leads_nowhere_is_told_from_a_file_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "gt.txt").symlink_to("elsewhere")
+    for name, told in (("gt.txt", "is a link that leads nowhere"), ("det.txt", "is missing")):
+        with pytest.raises(DataError, match=f"{name}: table {told}$"):
+            read_content(tmp_path / name, what="table", limit=9)
+
+
+def test_what_a_shell_hands_over_as_a_pipe_is_read_to_its_end() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"1,2\n")
+    os.close(writing)
+    assert read_content(f"/dev/fd/{reading}", what="table", limit=9) == b"1,2\n"
+    os.close(reading)
 
 
 def test_a_name_in_other_bytes_than_utf8_is_refused_with_escapes(tmp_path: Path) -> None:

@@ -121,6 +121,13 @@ def test_what_cannot_be_read_is_told_with_file_and_line(text, told, tmp_path):
     assert str(caught.value).startswith(str(path))
 
 
+def test_a_file_in_another_encoding_says_so(tmp_path):
+    path = tmp_path / "S.txt"
+    path.write_bytes(GOOD.encode("utf-16"))
+    with pytest.raises(ValueError, match=r"S\.txt: line 1 is not UTF-8 text: save the result file"):
+        read_results(path)
+
+
 BOX = [0, 0, 5, 5]
 UNWRITABLE = {
     "frame 0": (rows([0], [0], [BOX]), r"track row 0 \(frame 0, id 0\).* allowed are 1, 2"),

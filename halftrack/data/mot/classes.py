@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from halftrack.bounds import shown
-from halftrack.data.files import read_lines
+from halftrack.data.files import read_lines, require_distinct
 from halftrack.errors import UserError
 
 __all__ = ["CLASS_NAMES", "class_numbers", "names_beside"]
@@ -26,12 +27,13 @@ def names_beside(truth_file: Path) -> tuple[str, ...]:
     that it does not name are called by themselves.
 
     Raises:
-        DataError: if the list cannot be read.
+        DataError: if the list cannot be read, or a name is there twice.
     """
     file = truth_file.with_name("labels.txt")
-    if not file.is_file():
+    if not os.path.lexists(file):
         return CLASS_NAMES
     names = [name for _, name in read_lines(file, what="list of classes")]
+    require_distinct(file, names, first=1)
     return (*names, *map(str, range(len(names) + 1, len(CLASS_NAMES) + 1)))
 
 

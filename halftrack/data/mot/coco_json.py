@@ -25,6 +25,7 @@ from halftrack.data.tables.coco_records import (
     bbox_numbers,
     by_id,
     identifier,
+    is_set,
     load_tables,
     named,
     path_text,
@@ -261,7 +262,7 @@ def _flag(annotation: Record) -> bool:
     flag = 1 if flag is None else flag
     if not isinstance(flag, int | float) or flag not in (0, 1):
         raise ValueError(f"mot_conf is {shortened(flag)}, allowed are 0 (not evaluated) and 1")
-    return flag == 1 and not any(annotation.get(name) for name in ("iscrowd", "ignore"))
+    return flag == 1 and not any(is_set(annotation, name) for name in ("iscrowd", "ignore"))
 
 
 def _share(annotation: Record) -> float:

@@ -6,6 +6,7 @@ they are written: the 1 of 1-based pixels is not subtracted.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -260,7 +261,7 @@ def read_sequence(
     if info.size is None:
         header = header_of(sequence.path(1))
         sequence = replace(sequence, size=(header.height, header.width))
-    if not sequence.truth_file.exists():
+    if not os.path.lexists(sequence.truth_file):
         return sequence
     names = names_beside(sequence.truth_file)
     numbers = class_numbers(classes, names)
@@ -286,7 +287,7 @@ def _with_detections(sequence: MotSequence, source: PickledDetections | bool) ->
         (rows, odd), file = named, source.file
     else:
         file = sequence.folder / "det" / "det.txt"
-        if not file.exists():
+        if not os.path.lexists(file):
             return sequence
         rows, odd = read_detections(file, sequence.num_frames, sequence.size)
         rows = _within(rows, sequence.frame_numbers)

@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from halftrack.data.files import read_content, shortened
+from halftrack.data.files import read_text, shortened
 from halftrack.data.index import Booleans, Integers
 from halftrack.data.mot.classes import CLASS_NAMES
 from halftrack.data.mot.config import Benchmark
 from halftrack.data.mot.records import MotRows
 from halftrack.data.problems import DataError
-from halftrack.data.tables.box_columns import first_wrong_box, looks_like_corners, odd_boxes
+from halftrack.data.tables.box_columns import (
+    first_wrong_box,
+    is_number,
+    looks_like_corners,
+    odd_boxes,
+)
 from halftrack.data.tables.once import kept_once
 
 __all__ = ["has_area", "read_detections", "read_truth"]
@@ -40,13 +45,7 @@ class _Table:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        content = read_content(file, what=f"table {file.name}", limit=_LARGEST)
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            reason = f"line {line} is not UTF-8 text: save the file as UTF-8"
-            raise DataError(str(file), reason) from None
+        text = read_text(file, what=f"table {file.name}", limit=_LARGEST)
         # Line numbers in errors count lines as an editor does: blank ones may only end a file.
         self.lines = text.rstrip().splitlines()
         self.values = self._parsed()
@@ -69,14 +68,12 @@ class _Table:
             if not line.strip():
                 return f"line {number} is empty"
             values, told = line.split(","), f"line {number}, {shortened(line)}"
+            if width == 0:
+                return f"{told}: expected columns separated by commas"
             if len(values) != width + 1:
                 return f"{told}: {len(values)} columns, the lines before it have {width + 1}"
             for value in values:
-                try:
-                    float(value)
-                except ValueError:
-                    return f"{told}: {shortened(value.strip())} is not a number"
-                if "_" in value:
+                if not is_number(value):
                     return f"{told}: {shortened(value.strip())} is not a number"
         return "is not a table of numbers separated by commas"
 
@@ -239,7 +236,7 @@ def _classes(table: _Table, benchmark: Benchmark, last_class: int) -> tuple[Inte
     )
     table.refuse(
         (visibility < 0) | (visibility > 1),
-        lambda row: f"visibility {visibility[row]:g} in column 9, allowed are 0 to 1",
+        lambda row: f"visibility {visibility[row]:.10g} in column 9, allowed are 0 to 1",
     )
     return classes.astype(np.int64), visibility, 0
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from halftrack.data.files import shortened
+from halftrack.data.files import leads_below, shortened
 from halftrack.data.index import VideoIndex
 from halftrack.data.own.layouts import OwnData, first_folders
 from halftrack.data.problems import DataError
@@ -49,11 +50,13 @@ def image_root(file: Path, tables: Mapping[str, Sequence[Record]]) -> Path:
     images = tables["images"]
     if not images:
         raise DataError(str(file), "images is empty")
-    name = images[0].get("file_name")
-    if not isinstance(name, str):
-        raise DataError(str(file), f"images: file_name is {shortened(name)}, expected a path")
+    names = [image.get("file_name") for image in images]
+    name = next((each for each in names if isinstance(each, str) and leads_below(each)), None)
+    if name is None:
+        told = f"images: file_name is {shortened(names[0])}, expected a path below a folder"
+        raise DataError(str(file), told)
     for folder in _near(file):
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):  # False, too, for a name too long for any file
             return folder
     raise DataError(
         str(file),

@@ -238,6 +238,8 @@ def _all(folder: Path) -> list[Path]:
 
 def _start_and_end(file: Path) -> bytes:
     """The first and the last part of a file: names of tables stand at either."""
+    if not file.is_file():
+        return b""
     try:
         with open(file, "rb") as stream:
             start = stream.read(1 << 16)

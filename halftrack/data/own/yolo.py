@@ -6,9 +6,10 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from halftrack.data.files import is_clutter, read_lines, shortened
+from halftrack.data.files import is_clutter, read_lines, require_distinct, shortened
 from halftrack.data.image_header import header_of
 from halftrack.data.index import VideoIndex
 from halftrack.data.own.layouts import IMAGE_ENDINGS
@@ -30,8 +31,9 @@ def read_yolo(root: Path, *, progress: Progress | None = None) -> VideoIndex:
     """The images below ``images`` and their boxes, each image a still.
 
     Classes are named by ``names`` of a ``.yaml`` file, or by ``classes.txt``, a line each; without
-    one they are called by their number. A polygon counts as the box around it. An image without a
-    text file shows nothing.
+    one they are called by their number. A polygon counts as the box around it, and of keypoints
+    (``kpt_shape`` in the ``.yaml`` file) the box before them. An image without a text file shows
+    nothing.
 
     Args:
         root: the folder that holds ``images`` and ``labels``, or folders that do.
@@ -44,6 +46,7 @@ def read_yolo(root: Path, *, progress: Progress | None = None) -> VideoIndex:
     names: list[str] = []
     with noting(problems):
         names = _class_names(root)
+    posed = any(map(_tells_keypoints, _yaml_files(root)))
     odd: Counter[str] = Counter()
     files = list(_images(root))
     if not files:
@@ -58,10 +61,11 @@ def read_yolo(root: Path, *, progress: Progress | None = None) -> VideoIndex:
             video.add_frame(
                 name, height=header.height, width=header.width, is_key=True, source=str(image)
             )
-            odd["images without a text file, which show nothing"] += not labels.is_file()
-            if labels.is_file():
+            there = os.path.lexists(labels)
+            odd["images without a text file, which show nothing"] += not there
+            if there:
                 size = header.height, header.width
-                highest = max(highest, _add_boxes(video, labels, size, len(names)))
+                highest = max(highest, _add_boxes(video, labels, size, len(names), posed))
         videos.append(video)
         if progress is not None:
             progress(done, len(files))
@@ -104,13 +108,15 @@ def _files(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
                 yield Path(place, name)
 
 
-def _add_boxes(video: ParsedVideo, file: Path, size: tuple[int, int], num_classes: int) -> int:
+def _add_boxes(
+    video: ParsedVideo, file: Path, size: tuple[int, int], num_classes: int, posed: bool
+) -> int:
     """Add the boxes of a file to its image, problems to the video's; returns the highest class."""
     highest = -1
     for number, line in read_lines(file, what="text file of boxes"):
         with noting(video.problems):
             try:
-                label, box = _box(line, size, num_classes)
+                label, box = _box(line, size, num_classes, posed)
             except UserError as error:
                 told = f"line {number}, {shortened(line)}: {error}"
                 raise DataError(str(file), told) from None
@@ -126,7 +132,7 @@ def _add_boxes(video: ParsedVideo, file: Path, size: tuple[int, int], num_classe
 
 
 def _box(
-    line: str, size: tuple[int, int], num_classes: int
+    line: str, size: tuple[int, int], num_classes: int, posed: bool
 ) -> tuple[int, tuple[float, float, float, float]]:
     """Class and box of a line, in pixels; whatever is wrong is told without the file."""
     words = line.split()
@@ -140,7 +146,8 @@ def _box(
         values = [float(word.replace("_", "?")) for word in words[1:]]
     except ValueError:
         raise UserError(f"a value is not a number; {_EXPECTED}") from None
-    if len(values) in (4, 5):  # a fifth is a detector's score
+    if len(values) in (4, 5) or (posed and len(values) > 5):
+        # A fifth is a detector's score; keypoints follow the box.
         x, y, width, height = values[:4]
         corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     elif len(values) >= 6 and len(values) % 2 == 0:
@@ -155,23 +162,43 @@ def _box(
 
 
 def _class_names(root: Path) -> list[str]:
-    """Names of the classes in the order of their numbers; empty where no file tells them."""
-    for folder in (root, *_below(root, "labels"), root.parent):
-        for name in _NAME_FILES:
-            if (file := folder / name).is_file():
-                listed = read_lines(file, what="list of classes")
-                return _told_apart(file, [line for _, line in listed])
-        for file in sorted((*folder.glob("*.yaml"), *folder.glob("*.yml"))):
-            if names := yaml_names(file):
-                return _told_apart(file, names)
-    return []
+    """Names of the classes in the order of their numbers; empty where no file tells them.
 
-
-def _told_apart(file: Path, names: list[str]) -> list[str]:
-    """The names, each of one class: boxes are counted, and files written, by it."""
-    places: dict[str, int] = {}
-    for number, name in enumerate(names):
-        if (first := places.setdefault(name, number)) != number:
-            told = f"{shortened(name)} is the name of the classes {first} and {number}"
-            raise DataError(str(file), f"{told}; name each class once")
+    Raises:
+        DataError: if two files contradict each other, or a name is that of two classes.
+    """
+    told = [*_told_names(root, *_below(root, "labels"))] or [*_told_names(root.parent)][:1]
+    if not told:
+        return []
+    (first, names), *others = told
+    for file, other in others:
+        for number, pair in enumerate(zip(names, other, strict=False)):
+            if pair[0] != pair[1]:
+                mine, yours = map(shortened, pair)
+                reason = f"class {number} is {yours}, but {mine} in {first}"
+                raise DataError(str(file), f"{reason}: remove the list that is not of these labels")
+    require_distinct(first, names, first=0)
     return names
+
+
+def _told_names(*folders: Path) -> Iterator[tuple[Path, list[str]]]:
+    """The lists of classes in some folders."""
+    for folder in folders:
+        for name in _NAME_FILES:
+            if os.path.lexists(file := folder / name):
+                listed = [line for _, line in read_lines(file, what="list of classes")]
+                yield file, listed
+        for file in _yaml_files(folder):
+            if names := yaml_names(file):
+                yield file, names
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    return sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
+
+
+def _tells_keypoints(file: Path) -> bool:
+    with suppress(DataError):  # which is told where names are read
+        lines = read_lines(file, what="data set's YAML file")
+        return any(line.startswith("kpt_shape") for _, line in lines)
+    return False

@@ -6,6 +6,7 @@ pixels is not subtracted. Which frames of OTB100 and UAV123 belong to a sequence
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +197,7 @@ def _uav_sequence(videos: Path, file: Path, attributes: Path | None) -> SotSeque
         raise DataError(str(file), f"{video} has sequences 1 to {len(starts)}, not {part}")
     flags = (attributes or file.parent / "att") / file.name
     # Those beside the annotations are read if they are there, those asked for must be.
-    known = attributes is not None or flags.exists()
+    known = attributes is not None or os.path.lexists(flags)
     return trackable_sequence(
         file.stem,
         videos / video,
@@ -234,7 +235,7 @@ def _read_got10k(base: Path, asked: Asked) -> Iterator[SotSequence]:
             file = folder / "groundtruth.txt"
             boxes_xyxy = read_boxes(file)
             told = len(boxes_xyxy) if frames is None else frames
-            absent = read_flags(absence, told) if absence.exists() else None
+            absent = read_flags(absence, told) if os.path.lexists(absence) else None
             yield trackable_sequence(
                 folder.name,
                 folder,

@@ -17,6 +17,7 @@ from halftrack.data.tables.box_columns import first_wrong_box
 from halftrack.data.tables.coco_records import (
     Notes,
     bbox_numbers,
+    is_set,
     load_tables,
     named,
     path_text,
@@ -98,7 +99,7 @@ def _boxes(video: CocoVideo) -> tuple[Doubles, Booleans]:
             x, y, width, height = bbox_numbers(annotation)
             rows.append((x, y, width, height))
             tracks.add(track_of(annotation))
-            hidden = any(annotation.get(name) for name in ("full_occlusion", "out_of_view"))
+            hidden = any(is_set(annotation, name) for name in ("full_occlusion", "out_of_view"))
             absent.append(hidden or width <= 0 or height <= 0)
     count = len(video.images)
     if len(tracks) > 1:

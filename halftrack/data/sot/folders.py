@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -136,7 +137,7 @@ def by_number(part: Path) -> int:
 def listed_folders(base: Path) -> list[Path]:
     """The folders that ``list.txt`` names; without one, all that hold ground truth."""
     file = base / "list.txt"
-    if file.exists():
+    if os.path.lexists(file):
         return [base / name for name in read_names(file)]
     return folders_of(base, "*/groundtruth.txt")
 
@@ -154,7 +155,7 @@ def lasot_test_names(base: Path) -> tuple[Path, list[str]]:
     places = (base, base / "annotations", base.parent / "annotations")
     infos = [place / "lasot_test_infos.txt" for place in places]
     found = next((each for each in infos if each.is_file()), None)
-    if file.exists() or found is None:
+    if os.path.lexists(file) or found is None:
         return file, read_names(file)
     return found, [Path(annotation).parent.name for annotation in read_infos(found)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FARTHEST", "first_wrong_box", "looks_like_corners", "odd_boxes"]
+__all__ = ["FARTHEST", "first_wrong_box", "is_number", "looks_like_corners", "odd_boxes"]
 
 FARTHEST = 1e6
 """Most that a coordinate may be, either way: beyond it float32 has no tenths of a pixel."""
@@ -16,6 +16,15 @@ _SHARE_OUTSIDE = 0.1
 _LEAST_ROWS, _LEAST_MOTION = 8, 2.0
 
 Doubles = npt.NDArray[np.float64]
+
+
+def is_number(text: str) -> bool:
+    """True for text that numpy reads as a number: Python reads 1_0 and digits of any script too."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.strip().isascii() and "_" not in text
 
 
 def first_wrong_box(ltwh: Doubles, *, nan: bool = False) -> tuple[int, str] | None:

@@ -23,6 +23,7 @@ __all__ = [
     "bbox_numbers",
     "by_id",
     "identifier",
+    "is_set",
     "load_tables",
     "named",
     "path_text",
@@ -61,10 +62,7 @@ def load_tables(file: Path, notes: Notes) -> dict[str, list[Record]]:
     """
     content = read_content(file, what="annotation file", limit=_LONGEST_FILE)
     try:
-        tables = json.loads(content)
-        # json keeps the last of two tables of one name; looking for them takes time.
-        if any(content.count(f'"{name}"'.encode()) > 1 for name in _TABLES):
-            json.loads(content, object_pairs_hook=_unrepeated)
+        tables = json.loads(content, object_pairs_hook=_unrepeated)
     except json.JSONDecodeError as error:
         raise DataError(str(file), f"not JSON: {error}") from None
     except UnicodeDecodeError as error:
@@ -169,6 +167,20 @@ def whole_number(record: Record, key: str) -> int:
     return value
 
 
+def is_set(record: Record, key: str) -> bool:
+    """A flag, 0 or 1; False where it is missing.
+
+    Raises:
+        ValueError: if it is something else, such as text; the message has no file.
+    """
+    value = record.get(key)
+    if value is None:
+        return False
+    if not isinstance(value, int | float) or value not in (0, 1):
+        raise ValueError(f"{key} is {shortened(value)}, expected 0 or 1")
+    return value == 1
+
+
 def path_text(record: Record, key: str) -> str:
     """A field that must be the path of a file or folder below another.
 
@@ -249,11 +261,14 @@ def _table(tables: Mapping[str, Any], name: str, notes: Notes) -> list[Record]:
     return records
 
 
-def _unrepeated(pairs: list[tuple[str, Any]]) -> None:
-    names = Counter(name for name, _ in pairs)
-    for name in _TABLES:
-        if names[name] > 1:
-            raise ValueError(f"it has {shortened(name)} {names[name]} times")
+def _unrepeated(pairs: list[tuple[str, Any]]) -> Record:
+    """An object, each name in it once: json would keep the last and drop the others."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        ((name, count),) = Counter(name for name, _ in pairs).most_common(1)
+        owner = f"the object with id {shortened(record['id'])}" if "id" in record else "it"
+        raise ValueError(f"{owner} has {shortened(name)} {count} times")
+    return record
 
 
 def _kind(number: Id) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from halftrack.data.files import read_content, shortened
+from halftrack.data.files import read_text, shortened
 from halftrack.data.index import Booleans
 from halftrack.data.problems import DataError
-from halftrack.data.tables.box_columns import first_wrong_box
+from halftrack.data.tables.box_columns import first_wrong_box, is_number
 
 __all__ = ["Doubles", "read_boxes", "read_flags", "read_lines", "read_names"]
 
@@ -20,12 +20,7 @@ _LARGEST = 1 << 28
 
 def read_lines(file: Path) -> list[str]:
     """The lines of a file that must be there, without blank ones at its end."""
-    content = read_content(file, what="file", limit=_LARGEST)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(str(file), f"cannot be read: line {line} is not UTF-8 text") from None
+    text = read_text(file, what="file", limit=_LARGEST)
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines:
         raise DataError(str(file), "is empty")
@@ -89,13 +84,9 @@ def _what_is_wrong(lines: list[str], delimiter: str | None, columns: tuple[int, 
             told = f"{len(values)} columns, expected {allowed}, the same in each line"
             return f"line {number}, {shortened(line)}: {told}"
         for value in values:
-            try:
-                float(value)
-            except ValueError:
+            if not is_number(value):
                 told = f"{shortened(value.strip())} is not a number"
                 return f"line {number}, {shortened(line)}: {told}"
-            if "_" in value:
-                return f"line {number}, {shortened(line)}: {shortened(value)} is not a number"
     return "is not a table of numbers"
 
 

@@ -10,11 +10,14 @@ from xml.etree import ElementTree
 
 from halftrack.data.files import shortened
 from halftrack.data.parsed_video import ParsedVideo
-from halftrack.data.problems import DataError, Problem
+from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.progress import Progress
 from halftrack.data.vid.xml_text import read_tree
 
 __all__ = ["XmlVideo", "parse_video", "parse_videos"]
+
+# XML tells upper from lower case: such elements would be passed over in silence.
+_MISNAMED = ("object", "objects")
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,12 @@ def parse_video(video: XmlVideo) -> ParsedVideo:
         except DataError as error:
             parsed.problems.append(Problem(error.file, error.reason))
             continue
-        for element in root.iterfind("object"):
-            try:
-                _add_object(parsed, element, video.labels, source)
-            except DataError as error:
-                parsed.problems.append(Problem(error.file, error.reason))
+        for element in root:
+            with noting(parsed.problems):
+                if element.tag == "object":
+                    _add_object(parsed, element, video.labels, source)
+                elif element.tag.lower() in _MISNAMED:
+                    raise DataError(source, f"<{element.tag}> in the place of <object>")
     return parsed
 
 
@@ -118,11 +122,17 @@ def _is_set(element: ElementTree.Element, path: str) -> bool:
 def _numbers(
     element: ElementTree.Element, name: str, parts: tuple[str, ...], source: str
 ) -> list[float]:
-    """The numbers in the parts of a named child."""
-    child = element.find(name)
+    """The numbers in the parts of a named child, of which there is one."""
+    children = element.findall(name)
+    if len(children) > 1:
+        raise DataError(source, f"<{element.tag[:60]}> has <{name}> {len(children)} times")
+    inside = children[0] if children else ()
+    texts = {each.tag: each.text or "" for each in inside}
+    if len(texts) < len(inside):
+        raise DataError(source, f"<{name}> has a part twice; expected {', '.join(parts)}")
     values = []
     for part in parts:
-        text = None if child is None else child.findtext(part)
+        text = texts.get(part)
         if text is None:
             raise DataError(source, f"<{element.tag[:60]}> has no <{name}/{part}>")
         try:

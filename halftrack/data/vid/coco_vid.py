@@ -22,6 +22,7 @@ from halftrack.data.tables.coco_records import (
     bbox_numbers,
     by_id,
     identifier,
+    is_set,
     load_tables,
     path_text,
     track_of,
@@ -82,7 +83,8 @@ def index_tables(
     """
     categories, bad_categories = by_id(tables["categories"], "categories", notes)
     if classes is None:
-        classes = tuple(dict.fromkeys((str(c.get("name")), "") for c in categories.values()))
+        named = (c["name"] for c in categories.values() if _has_name(c))
+        classes = tuple(dict.fromkeys((name, "") for name in named))
     reader = _Reader(notes, tables, _labels(categories, classes, notes), bad_categories)
     return assemble_index(
         reader.videos(),
@@ -171,10 +173,11 @@ class _Reader:
         if label is None:
             video.left_out["unknown_objects"] += 1
             return
-        if annotation.get("ignore", False):
-            video.left_out["flagged_objects"] += 1
-            return
         try:
+            if is_set(annotation, "ignore"):
+                video.left_out["flagged_objects"] += 1
+                return
+            crowd = is_set(annotation, "iscrowd")
             x, y, width, height = bbox_numbers(annotation)
             track = track_of(annotation)
         except ValueError as error:
@@ -189,7 +192,7 @@ class _Reader:
             about=about,
             occluded=bool(annotation.get("occluded", False)),
             generated=bool(annotation.get("generated", False)),
-            ignored=bool(annotation.get("iscrowd", False)),
+            ignored=crowd,
         )
 
     def _count_corners(self, bbox: tuple[float, ...], size: tuple[int, int]) -> None:
@@ -211,12 +214,20 @@ def _labels(
     labels: dict[Id, int | None] = {}
     owners: dict[str, Id] = {}
     for number, category in categories.items():
-        if "name" not in category:
-            notes.problem(f"categories: id {shortened(number)} has no name")
+        if not _has_name(category):
+            told = (
+                f"has the name {shortened(category['name'])}" if "name" in category else "no name"
+            )
+            notes.problem(f"categories: id {shortened(number)}: {told}, expected text")
             continue
-        name = str(category["name"])
+        name = category["name"]
         if owners.setdefault(name, number) != number:
             told = f"{shortened(name)} has ids {shortened(owners[name])} and {shortened(number)}"
             notes.problem(f"categories: {told}: a name has one id")
         labels[number] = by_name.get(name, by_wnid.get(str(category.get("encode_name"))))
     return labels
+
+
+def _has_name(category: Record) -> bool:
+    name = category.get("name")
+    return isinstance(name, str) and bool(name.strip())

@@ -81,7 +81,7 @@ def validation_snippets(ilsvrc: Path, annotations: Path) -> Listed:
         DataError: if there is neither a list nor a folder.
     """
     frames_listed = ilsvrc / "ImageSets" / "VID" / "val.txt"
-    if frames_listed.is_file():
+    if os.path.lexists(frames_listed):
         return _listed_frames(frames_listed)
     found = Listed()
     try:
@@ -254,7 +254,7 @@ def find_list(ilsvrc: Path, name: str) -> Path:
     folders = [ilsvrc / "Lists", ilsvrc / "ImageSets", ilsvrc / "ImageSets" / "VID", ilsvrc]
     folders.append(ilsvrc.parent)
     for folder in folders:
-        if (folder / name).is_file():
+        if os.path.lexists(folder / name):
             return folder / name
     looked = ", ".join(str(folder) for folder in folders)
     raise DataError(name, f"not found; looked in {looked}")

@@ -61,6 +61,17 @@ def test_the_data_tell_the_classes_that_are_evaluated(street: Path) -> None:
     assert sequence.numbers == (4, 0)
 
 
+def test_a_list_of_names_that_cannot_be_meant_is_refused(street: Path) -> None:
+    labels = street / "MOT17/train/street/gt/labels.txt"
+    labels.write_text("car\nvan\ncar\n")
+    with pytest.raises(DataError, match=r"'car' is the name of the classes 1 and 3; name each"):
+        names_beside(labels.with_name("gt.txt"))
+    labels.unlink()
+    labels.mkdir()
+    with pytest.raises(DataError, match=r"labels\.txt: list of classes cannot be read: Is a dir"):
+        names_beside(labels.with_name("gt.txt"))
+
+
 def test_a_number_stands_for_itself_and_may_be_beyond_those_of_the_benchmark(street: Path) -> None:
     assert class_numbers(("3", "zebra", "horse"), CLASS_NAMES) == (3, 0, 0)
     with pytest.raises(UserError, match="'3' and 'car' are both number 3 in column 8"):

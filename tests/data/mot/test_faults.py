@@ -168,6 +168,19 @@ REFUSED: dict[str, tuple[Rows, str]] = {
         every(lambda row: [row[0], "-1", *row[2:6], "0.9"]),
         "line 1, .*: a negative id: .* is this a det.txt",
     ),
+    "a visibility that is rounded to 1 where it is told": (
+        changed(2, 8, "1.0000001"),
+        "line 3, .*: visibility 1.0000001 in column 9",
+    ),
+    "digits of another script": (changed(2, 1, "\u0661"), "line 3, .*: '\u0661' is not a number"),
+    "tabs": ([["\t".join(row)] for row in GOOD], "line 1, .*: expected columns separated by comm"),
+    "decimal commas": (
+        [[";".join(row).replace(".", ",")] for row in GOOD],
+        "line 1, .*: .* is not a number|columns separated by commas",
+    ),
+    "a truth value": (changed(2, 6, "True"), "line 3, .*: 'True' is not a number"),
+    "1e400": (changed(2, 4, "1e400"), "line 3, .*: a value is not finite"),
+    "a comma at the end": (every(lambda row: [*row, ""]), "line 1, .*: '' is not a number"),
     "eight columns": (every(lambda row: row[:8]), "8 columns; expected frame, id, left"),
     "twelve columns": (every(lambda row: [*row, "0", "0", "0"]), "12 columns; expected frame"),
     "a row twice": (
@@ -204,7 +217,7 @@ REFUSED: dict[str, tuple[Rows, str]] = {
     "a huge id": (changed(9, 1, "1e300"), "line 10, .*: expected an id of at most"),
     "an underscore": (changed(9, 2, "1_0"), "line 10, .*: '1_0' is not a number"),
     "a header": ([["frame", "id", "x", "y", "w", "h", "f", "c", "v"], *GOOD], "'frame' is not a"),
-    "semicolons": ([[";".join(row)] for row in GOOD], "is not a number"),
+    "semicolons": ([[";".join(row)] for row in GOOD], "expected columns separated by commas"),
     "nobody in it": ([], "nothing|none of its 0 rows"),
     "cars only": ([row for row in GOOD if row[7] == "3"], "none of its 10 rows in the frames 1"),
 }

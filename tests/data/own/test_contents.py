@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,19 @@ def test_what_is_wrong_is_told_with_file_and_line(name: str, tmp_path: Path) -> 
     assert any(told in str(problem) for problem in report.problems), report.lines()
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", "a" * 5000, "a" * 300, "a\0b", 7])
+def test_a_first_image_that_cannot_be_hides_no_folder(name: object, tmp_path: Path) -> None:
+    tree = own_trees.coco()
+    tables = json.loads(tree["annotations/own.json"] or b"")
+    tables["images"][0]["file_name"] = name
+    tree["annotations/own.json"] = json.dumps(tables).encode()
+    del tree["annotations/stills.json"]
+    report = report_of(tmp_path, tree)
+    told = [str(problem) for problem in report.problems]
+    assert told
+    assert all("file_name" in each or "a" * 40 in each for each in told), told
+
+
 def test_an_annotation_without_any_class_is_told(tmp_path: Path) -> None:
     tree = own_trees.own_vid()
     for path in tree:
@@ -181,3 +195,23 @@ def test_images_are_found_beside_what_systems_leave(tmp_path: Path) -> None:
     left = {f".{n:03d}/a": b"" for n in range(60)} | {f"annotations/._{n}.json": b"" for n in "ab"}
     report = report_of(tmp_path, tree | left)
     assert report.ok, report.lines()
+
+
+LINKS: dict[str, tuple[Callable[[], Tree], str]] = {
+    "VID's list to test on": (trees.vid, "ILSVRC/ImageSets/VID/val.txt"),
+    "VID's list to train on": (trees.vid, "ILSVRC/Lists/VID_train_15frames.txt"),
+    "truth of MOT17": (lambda: trees.mot("MOT17"), "MOT17/train/MOT17-02-FRCNN/gt/gt.txt"),
+    "LaSOT's list": (trees.lasot_infos, "LaSOTBenchmark/testing_set.txt"),
+    "YOLO's boxes": (own_trees.yolo, "labels/train/002.txt"),
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_a_link_that_leads_nowhere_is_not_taken_for_no_file(name: str, tmp_path: Path) -> None:
+    tree, path = LINKS[name]
+    change_tree(tmp_path, {}, {each: told for each, told in tree().items() if each != path})
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).symlink_to("elsewhere")
+    (found,) = recognise(tmp_path)
+    problems = look_at(found).problems
+    assert any(f"{path}: " in str(each) and "leads nowhere" in str(each) for each in problems)

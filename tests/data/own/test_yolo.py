@@ -46,10 +46,14 @@ def test_names_of_classes(file: str, content: bytes, names: list[str], tmp_path:
         ("data.yaml", b"names: [van, van]\n", "'van' is the name of the classes 0 and 1"),
         ("classes.txt", b"van\ntram\n\nvan\n", "'van' is the name of the classes 0 and 2"),
         ("data.yaml", b"names: [van\n", "line 1: names has no closing ]"),
+        ("labels/classes.txt", b"tram\nvan\n", "class 0 is 'tram', but 'van' in"),
+        ("data.yaml", "names: [van, tram]\n".encode("utf-16"), "line 1 is not UTF-8 text"),
+        ("data.yaml", None, "cannot be read: Is a directory"),
+        ("labels/train/002.txt", None, "cannot be read: Is a directory"),
     ],
 )
-def test_names_that_cannot_be_meant_are_a_problem(
-    file: str, content: bytes, told: str, tmp_path: Path
+def test_files_that_cannot_be_meant_are_a_problem(
+    file: str, content: bytes | None, told: str, tmp_path: Path
 ) -> None:
     change_tree(tmp_path, {}, own_trees.yolo() | {file: content})
     (problem,) = read_yolo(tmp_path).problems
@@ -75,6 +79,16 @@ def test_a_line_that_cannot_be_meant_is_a_problem(line: str, told: str, tmp_path
     assert problem.file == str(tmp_path / "labels/train/000.txt")
     assert problem.reason.startswith(f"line 1, '{line}'")
     assert told in problem.reason
+
+
+def test_of_keypoints_the_box_before_them_is_read(tmp_path: Path) -> None:
+    tree = own_trees.yolo()
+    tree["data.yaml"] = (tree["data.yaml"] or b"") + b"kpt_shape: [3, 2]\n"
+    tree["labels/train/001.txt"] = lines("1 0.5 0.5 0.25 0.5 0.1 0.1 0.9 0.9 0.5 0.5")
+    change_tree(tmp_path, {}, tree)
+    index = read_yolo(tmp_path)
+    assert index.problems == ()
+    assert index.boxes_xyxy[-1].tolist() == [24, 12, 40, 36]
 
 
 def test_boxes_of_an_image_that_is_not_there_are_a_problem(tmp_path: Path) -> None:

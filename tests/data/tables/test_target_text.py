@@ -66,5 +66,5 @@ def test_a_file_that_is_missing_or_no_text_is_named(file: Path) -> None:
     with pytest.raises(DataError, match=r"boxes.txt: file is missing"):
         read_lines(file)
     file.write_bytes(b"\xff\xd8")
-    with pytest.raises(DataError, match=r"boxes.txt: cannot be read"):
+    with pytest.raises(DataError, match=r"boxes.txt: line 1 is not UTF-8 text"):
         read_lines(file)

@@ -135,6 +135,13 @@ VALUES = {
         "<xmax>940</xmax><xmin>905</xmin>",
         "lies outside the 100x80 image",
     ),
+    "a coordinate twice": ("<xmin>5<", "<xmin>1</xmin><xmin>5<", "<bndbox> has a part twice"),
+    "two boxes of an object": (
+        "</bndbox>",
+        "</bndbox><bndbox><xmin>1</xmin></bndbox>",
+        "<object> has <bndbox> 2 times",
+    ),
+    "a decimal comma": ("<xmin>5<", "<xmin>5,5<", "'5,5', not a number"),
     "text for a number": ("<ymax>30<", f"<ymax>{'x' * 500}<", r"'x+\.\.\., not a number"),
 }
 
@@ -146,6 +153,13 @@ def test_a_value_that_cannot_be_is_a_problem_of_its_file(story: str, tmp_path: P
     index = parsed(tmp_path, XML.replace(old, new, 1))
     one_problem(index, tmp_path / "000000.xml", reason)
     assert len(index.problems[0].reason) < 200
+
+
+@pytest.mark.parametrize("tag", ["Object", "OBJECT", "objects"])
+def test_an_object_under_another_name_is_not_passed_over(tag: str, tmp_path: Path) -> None:
+    index = parsed(tmp_path, XML.replace("object>", f"{tag}>"))
+    assert {each.reason for each in index.problems} == {f"<{tag}> in the place of <object>"}
+    assert len(index.labels) == 0
 
 
 # Box, what becomes of it: "kept", or the count that it is left out under.
@@ -358,6 +372,17 @@ TREES: dict[str, tuple[Any, str | None, tuple[int, int]]] = {
     "bbox of 400 digits": (
         changed("annotations", 0, bbox=[1, 2, 10**400, 4]), "beyond any image", (3, 4)),
     "negative width": (changed("annotations", 0, bbox=[30, 2, -9, 4]), "is inverted", (3, 4)),
+    "crowd as text": (
+        changed("annotations", 0, iscrowd="0"), "iscrowd is '0', expected 0 or 1", (3, 4)),
+    "ignored as text": (
+        changed("annotations", 0, ignore="false"), "ignore is 'false', expected 0 or 1", (3, 4)),
+    "crowd of two": (changed("annotations", 0, iscrowd=2), "iscrowd is 2, expected 0", (3, 4)),
+    "crowd true": (changed("annotations", 0, iscrowd=True), None, (4, 4)),
+    "a category named null": (
+        changed("categories", 1, name=None), "id 2: has the name None, expected text", (2, 4)),
+    "a category named by a number": (
+        changed("categories", 1, name=7), "id 2: has the name 7, expected text", (2, 4)),
+    "a category without a name": (changed("categories", 1, name=...), "id 2: no name", (2, 4)),
     "corners for sizes": (corners(), "4 of 4 boxes leave their image, and read as x1, y1", (4, 4)),
     "track as a list": (changed("annotations", 0, instance_id=[1]), "instance_id is", (3, 4)),
     "a list entry that is none": (
@@ -386,6 +411,12 @@ FILES = {
     "images by name": ('{"categories": [], "images": {}}', "images is {}, not a list"),
     "a table twice": (
         json.dumps(TREE)[:-1] + ', "images": []}', "it has 'images' 2 times"),
+    "a field twice": (
+        json.dumps(TREE).replace('"bbox"', '"bbox": [0, 0, 9, 9], "bbox"', 1),
+        "the object with id 10 has 'bbox' 2 times"),
+    "a field of a video twice": (
+        json.dumps(TREE).replace('"name": "street"', '"name": "a", "name": "street"', 1),
+        "the object with id 1 has 'name' 2 times"),
     "nested without end": ("[" * 100_000, "not JSON that can be read"),
     "a number of 5000 digits": (
         json.dumps(TREE).replace('"width": 100', f'"width": {"9" * 5000}', 1), "not JSON that can"),
