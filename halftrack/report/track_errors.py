@@ -99,7 +99,7 @@ class ErrorPainter:
             file = folder / f"{-negative:06d}.png"
             picture.save(file)
             lines.append(f"{count} errors in a second, most in {told}: {file}")
-        return lines
+        return lines or ["no error"]
 
     def _scored(self, rows: MotRows) -> Booleans:
         """``(n,)`` True for the rows that a tracker must find."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class LoadReport:
     """Keys of that part that the model does not have; they were ignored."""
     mismatched: tuple[str, ...]
     """Keys whose shapes differ, each with the file's shape and the model's; they were ignored."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes that the file's model tells apart, in label order; empty if unknown."""
 
     def __str__(self) -> str:
         where = f" from its {self.part!r}" if self.part else ""
@@ -77,7 +79,20 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
     """
     path = Path(path)
     state = read_checkpoint(path, trust=trust)
-    return fill_weights(model, our_names(path, _tensors(state)), path)
+    report = fill_weights(model, our_names(path, _tensors(state)), path)
+    return replace(report, classes=_classes(state))
+
+
+def _classes(state: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the classes that a checkpoint of halftrack states, none of another's."""
+    found: Any = state
+    for name in ("meta", "recipe", "data", "classes"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if not isinstance(found, list | tuple):
+        return ()
+    # ImageNet's have their WordNet id beside the name.
+    names = [each[0] if isinstance(each, list | tuple) and each else each for each in found]
+    return tuple(names) if all(isinstance(name, str) for name in names) else ()
 
 
 def check_complete(report: LoadReport, message: str) -> None:

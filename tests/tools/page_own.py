@@ -1,4 +1,4 @@
-"""A user's own folders, as docs/own_data.md names them: videos, streets and targets."""
+"""A user's own folders, as docs/own_data.md and the tutorials name them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from halftrack.synthetic import SyntheticVideo, write_synthetic
 
 __all__ = ["write_own_data"]
 
-_CLASSES = {"n90000001": "van", "n90000002": "tram", "n90000003": "van", "n90000004": "tram"}
+_CLASSES = {"n90000001": "van", "n90000002": "ball", "n90000003": "van", "n90000004": "ball"}
 
 
 def write_own_data(folder: Path) -> None:
-    """Write my-videos (vans and trams, without lists), my-streets (cars) and my-targets."""
+    """Write my-videos (vans and balls, without lists), my-streets (cars) and my-targets."""
     for layout, name in (("vid", "my-videos"), ("mot", "my-streets"), ("sot", "my-targets")):
         films = SyntheticVideo(
             layout=layout,  # type: ignore[arg-type]
@@ -35,6 +35,9 @@ def write_own_data(folder: Path) -> None:
         rows = [line.split(",") for line in table.read_text().split()]
         rows = [[*row[:7], "3" if row[7] == "1" else row[7], row[8]] for row in rows]
         table.write_text("".join(",".join(row) + "\n" for row in rows))
+    # The second of three, here street_11, is the one that is split off to validate on.
+    for number, street in enumerate(sorted((made / "my-streets/MOT17/train").iterdir())):
+        street.rename(street.with_name(f"street_{number}1"))
     shutil.move(made / "my-videos", folder)
     shutil.move(made / "my-streets/MOT17/train", folder / "my-streets")
     shutil.move(made / "my-targets", folder)

@@ -88,7 +88,9 @@ class TrackingRecipe(Recipe):
             recipe = dataclasses.replace(self, reid=reid)
         model = recipe.build_model(seed=seed)
         for part, file in files.items():
-            fill(getattr(model, part), file, f"the {part} of {self.name}", trust=trust)
+            data = self.data if part == "detector" else None
+            what = f"the {part} of {self.name}"
+            fill(getattr(model, part), file, what, trust=trust, data=data)
         return model
 
     def check_checkpoint(self, checkpoint: str | Path | None) -> None:

@@ -88,7 +88,7 @@ class Recipe(ABC):
         """
         model = self.build_model(seed=seed)
         if checkpoint is not None:
-            fill(model, checkpoint, self.name, trust=trust)
+            fill(model, checkpoint, self.name, trust=trust, data=self.data)
         return model
 
     def check_checkpoint(self, checkpoint: str | Path | None) -> None:

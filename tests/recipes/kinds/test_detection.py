@@ -43,3 +43,19 @@ def test_frames_that_share_passes_are_scored_as_one_by_one(
 def test_a_recipe_that_does_not_detect_in_frames_refuses_to_share_passes(name: str) -> None:
     with pytest.raises(UserError, match=f"--batch 4: {name} does not detect in whole frames"):
         load_recipe(name).with_test_batch(4)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_weights_for_other_classes_are_refused_and_the_classes_told(
+    name: str, tmp_path: Path
+) -> None:
+    trained = load_recipe(name).with_classes(("ball", "van"))
+    classes = [("ball", "ball"), ("van", "van")] if name.startswith("selsa") else ["ball", "van"]
+    meta = {"recipe": {"data": {"classes": classes}}}
+    file = tmp_path / "best.pth"
+    torch.save({"meta": meta, "state_dict": trained.build_model().state_dict()}, file)
+    trained.load_model(file)
+    load_recipe(name).with_classes(("lorry", "sphere")).load_model(file)  # the same, renamed
+    for others in (("van", "ball"), ("van",), ("ball", "bus", "van")):
+        with pytest.raises(UserError, match=r"another order; take its own, --classes ball,van$"):
+            load_recipe(name).with_classes(others).load_model(file)
