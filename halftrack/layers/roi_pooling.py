@@ -12,6 +12,7 @@ from halftrack.boxes import area
 from halftrack.layers.compilable import is_read
 from halftrack.layers.roi_gradient import roi_align_on_cpu
 from halftrack.precision import fp32_island
+from halftrack.precision.dtypes import is_half
 
 __all__ = ["pyramid_levels", "roi_align", "roi_align_pyramid"]
 
@@ -87,7 +88,8 @@ def _pool(
     broken: bool,
 ) -> Tensor:
     dtype = features_bchw.dtype
-    if dtype == torch.float32 or len(rois) <= _WIDE_ROIS:
+    # A traced graph takes any number of rois.
+    if not is_half(features_bchw) or len(rois) <= _WIDE_ROIS or is_read():
         return _pool_wide(features_bchw, rois, stride, size, sampling_ratio, broken).to(dtype)
     wide = features_bchw.float()
     parts = [

@@ -56,3 +56,11 @@ def test_many_rois_of_a_half_map_are_read_as_alone_and_few_are_held_in_fp32(
     # Summed over the parts in fp32, and rounded once.
     rounding = torch.finfo(dtype).eps
     torch.testing.assert_close(features.grad.float(), wide.grad, rtol=rounding, atol=0.0)
+
+
+def test_many_rois_of_a_map_in_double_precision_are_read_in_it() -> None:
+    features = torch.rand(1, 2, 12, 16, dtype=torch.float64)
+    rois = torch.tensor([[0.0, 8.0, 8.0, 90.0, 70.0]], dtype=torch.float64).expand(600, 5)
+    pooled = roi_align(features, rois, stride=8)
+    assert pooled.dtype == torch.float64
+    assert torch.equal(pooled[-1:], roi_align(features, rois[:1], stride=8))
