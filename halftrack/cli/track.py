@@ -151,8 +151,10 @@ def track(
         chosen = chosen.with_test_batch(batch)
     if detections is not None:
         chosen = chosen.beside_detections()
-    if show_errors is not None and chosen.text_format != "mot":
-        raise UserError(f"--show-errors is of tracktor_ recipes alone, not {chosen.name}")
+    if show_errors is not None:
+        from halftrack.recipes.opened import check_errors_shown
+
+        check_errors_shown(chosen)
     if own_rank():  # one process tracks a video
         return
     chosen.video_tracker(box)  # refuses a recipe that does not track, and a box it does not take

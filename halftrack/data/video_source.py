@@ -91,7 +91,7 @@ class VideoSource:
         Raises:
             DataError: at a frame that cannot be decoded or is not of the first one's size.
         """
-        return ahead_of(self._frames(enumerate(self.pictures())), self.ahead)
+        return ahead_of(self.prepared(enumerate(self.pictures())), self.ahead)
 
     def at(self, positions: Collection[int]) -> Iterator[SourceFrame]:
         """The frames at some positions, in order and each once; those beyond the end are missing.
@@ -104,7 +104,7 @@ class VideoSource:
         assert self.pictures_at is not None, f"{self.name} is live"
         rising = sorted(set(positions))
         pictures = zip(rising, self.pictures_at(rising), strict=False)  # some lie beyond the end
-        return ahead_of(self._frames(pictures), self.ahead)
+        return ahead_of(self.prepared(pictures), self.ahead)
 
     def at_test_size(self, image_scale: tuple[int, int], *, batch: int) -> VideoSource:
         """The video for a model that takes ``batch`` frames at once, all decoded ahead.
@@ -115,13 +115,17 @@ class VideoSource:
         scale = self.image_scale or image_scale
         return replace(self, image_scale=scale, ahead=max(self.ahead, batch))
 
-    def _frames(self, pictures: Iterable[tuple[int, Picture]]) -> Generator[SourceFrame]:
+    def prepared(self, pictures: Iterable[tuple[int, Picture]]) -> Generator[SourceFrame]:
+        """Pictures at their positions as frames of the video, each at network size too.
+
+        Raises:
+            DataError: at a picture that is not of the first one's size.
+        """
         import torch  # here: what is wrong with a video is told without it
 
         from halftrack.data.images import prepare_image
 
-        for index, picture in pictures:
-            image = picture.image
+        for index, (image, time) in pictures:
             sample_id = f"{self.name}/{index:06d}"
             if image.shape[1:] != self.size:
                 raise DataError(
@@ -145,7 +149,7 @@ class VideoSource:
                     boxes_xyxy=frame.boxes_xyxy[:0],
                     labels=frame.labels[:0],
                 )
-            yield SourceFrame(image=image, frame=frame, time=picture.time)
+            yield SourceFrame(image=image, frame=frame, time=time)
 
 
 def open_video(

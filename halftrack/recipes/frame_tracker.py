@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from halftrack.data import SourceFrame, VideoSource
-from halftrack.data.images import prepare_image
+from halftrack.data import VideoSource
+from halftrack.data.video_file import Picture
 from halftrack.frames import Tracks
 from halftrack.recipes.given_images import GivenImage, given_images, image_tensor
 from halftrack.recipes.kinds.recipe import Box, Recipe
@@ -87,22 +87,21 @@ class FrameTracker:
             The tracks seen in this image, on the CPU, their boxes in its pixels.
 
         Raises:
-            ValueError: for what is no such image, a first box wholly outside the first one, and
-                SELSA, which looks at a whole video.
+            ValueError: for what is no such image, an image of another size than the first one, a
+                first box wholly outside the first one, and SELSA, which looks at a whole video.
         """
         pixels = image_tensor(image)
         tracker, source = self._begun or self._begin(pixels)
-        frame = prepare_image(
-            pixels,
-            sample_id=f"{source.name}/{self._frame_index:06d}",
-            frame_index=self._frame_index,
-            image_scale=source.image_scale,
-        )
+        frames = list(source.prepared([(self._frame_index, Picture(pixels))]))
         with self.recipe.precision.inference(self._device):
-            [tracks] = tracker.steps([SourceFrame(image=pixels, frame=frame)])
+            [tracks] = tracker.steps(frames)
         self._begun = tracker, source
         self._frame_index += 1
         return tracks
+
+    def notes(self) -> list[str]:
+        """Lines on what was amiss so far in this video."""
+        return [] if self._begun is None else self._begun[0].notes()
 
     def _begin(self, pixels: torch.Tensor) -> tuple[VideoTracker, VideoSource]:
         first = given_images(iter([pixels]))

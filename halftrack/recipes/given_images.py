@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from typing import TypeAlias, cast
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def _source(images: Sequence[GivenImage]) -> VideoSource:
     height, width = image_tensor(images[0]).shape[1:]
     return VideoSource(
         name=_NAME,
-        origin=_NAME,
+        origin=f"{_NAME} #{uuid4().hex}",  # the next list is another video
         size=(height, width),
         num_frames=len(images),
         pictures=lambda: _pictures(images),

@@ -6,6 +6,7 @@ a user names.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections.abc import Generator
@@ -51,7 +52,7 @@ def open_live(address: str) -> VideoSource:
         raise DataError(told, "ended before its first frame")
     return VideoSource(
         name=_name(told),
-        origin=told,
+        origin=_origin(address, told),
         frame_rate=float(rate or _DEFAULT_RATE),
         size=(int(first.image.shape[1]), int(first.image.shape[2])),
         num_frames=None,
@@ -69,10 +70,21 @@ def shown_address(address: str) -> str:
     three digits are kept, which are channels of a camera.
     """
     scheme, separator, rest = address.partition("://")
-    # The last @: a password may hold one, and a slash too, although it should not.
-    user, at, place = rest.rpartition("@")
+    user, at, place = "", "", rest
+    if re.match("[^/]*[@:]", rest):  # else an @ is of the path
+        # The last @: a password may hold one, and a slash too, although it should not.
+        user, at, place = rest.rpartition("@")
     place = re.sub(r"=(?![0-9]{1,3}(?:[&#/]|$))[^&#/]*", "=...", place)
     return f"{scheme}{separator}{'...' if user else ''}{at}{place}"
+
+
+def _origin(address: str, told: str) -> str:
+    """The address as shown, with a mark where two streams may be shown alike."""
+    if told == address:
+        return told
+    # A slow hash and few bytes of it: a fast one would tell whether a guessed password is right.
+    mark = hashlib.scrypt(address.encode(), salt=b"halftrack", n=2**14, r=8, p=1, dklen=4)
+    return f"{told} #{mark.hex()}"
 
 
 def _opened(address: str) -> av.container.InputContainer:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from halftrack.recipes.given_images import GivenImage
     from halftrack.recipes.kinds.recipe import Box, Recipe
 
-__all__ = ["Video", "check_weights", "open_for"]
+__all__ = ["Video", "check_errors_shown", "check_weights", "open_for"]
 
 Video: TypeAlias = "str | Path | Sequence[str | Path] | VideoSource | Iterable[GivenImage]"
 """A file or folder, a camera's number, a stream's address, a video's images as files or as they
@@ -37,6 +37,16 @@ def check_weights(recipe: Recipe, checkpoint: str | Path | None) -> None:
     """
     if checkpoint is None and recipe.needs_checkpoint:
         raise UserError(f"{recipe.name} needs weights to track with: give a checkpoint")
+
+
+def check_errors_shown(recipe: Recipe) -> None:
+    """Make sure that ground truth of MOTChallenge tells errors of what the recipe writes.
+
+    Raises:
+        ValueError: for a recipe of other tasks.
+    """
+    if recipe.text_format != "mot":
+        raise UserError(f"--show-errors is of tracktor_ recipes alone, not {recipe.name}")
 
 
 def open_for(

@@ -17,7 +17,7 @@ from halftrack.data import SourceFrame, VideoSource
 from halftrack.errors import UserError
 from halftrack.frames import Tracks
 from halftrack.recipes import Recipe, track
-from halftrack.recipes.opened import Video, open_for
+from halftrack.recipes.opened import Video, check_errors_shown, open_for
 from halftrack.report.drawing import Trails, draw_tracks
 from halftrack.report.output_names import claim_name
 from halftrack.report.track_files import (
@@ -96,7 +96,7 @@ def track_video(
         load: gives the model instead of ``checkpoint``, see ``track``.
         film: write the mp4 too.
         show_errors: the video's gt.txt: errors are painted into the film, and the ten worst moments
-            are written as ``<name>_errors/<frame>.png``.
+            are written as ``<name>_errors/<frame>.png`` (tracktor recipes).
         window: shows the film too, while it is made.
         progress: called after each frame with (frames done, frames in all or None).
 
@@ -105,6 +105,8 @@ def track_video(
         ValueError, FileNotFoundError: if the recipe or its weights do not fit, or if a file would
             replace the video.
     """
+    if show_errors is not None:
+        check_errors_shown(recipe)
     source = open_for(recipe, video, init_box_xyxy=init_box)
     painter = None
     if show_errors is not None:

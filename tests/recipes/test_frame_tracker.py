@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import halftrack
+from halftrack.data import DataError
 from halftrack.frames import Tracks
 from halftrack.recipes import FrameTracker, Recipe, load_recipe, override
+from halftrack.recipes.scoring.on_video import DetectorOnVideo
 
 DETECTOR, ALL, ONE = (f"{name}_tiny_sample" for name in ("faster-rcnn", "tracktor", "siamese_rpn"))
 IMAGES = np.random.default_rng(0).integers(256, size=(4, 64, 96, 3), dtype=np.uint8)
@@ -68,6 +70,26 @@ def test_what_cannot_be_tracked_is_refused_before_the_loop(tmp_path: Path) -> No
     )
     with pytest.raises(ValueError, match="wholly outside the image of width 96 and height 64"):
         tracker.step(IMAGES[0])
+
+
+def test_an_image_of_another_size_is_refused_as_in_a_video(tmp_path: Path) -> None:
+    recipe = recipe_of(DETECTOR)
+    tracker = FrameTracker(recipe, checkpoint=weights(recipe, tmp_path))
+    tracker.step(IMAGES[0])
+    with pytest.raises(DataError, match=r"images/000001: frame 1 is 64x90 .* first one is 64x96"):
+        tracker.step(IMAGES[1][:, :90])
+    assert len(tracker.step(IMAGES[1]))
+
+
+def test_what_was_amiss_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of(DETECTOR)
+    tracker = FrameTracker(recipe, checkpoint=weights(recipe, tmp_path))
+    monkeypatch.setattr(DetectorOnVideo, "notes", lambda _: ["something was amiss"])
+    assert tracker.notes() == []
+    tracker.step(IMAGES[0])
+    assert tracker.notes() == ["something was amiss"]
+    tracker.reset()
+    assert tracker.notes() == []
 
 
 def test_selsa_says_that_it_needs_the_whole_video(tmp_path: Path) -> None:

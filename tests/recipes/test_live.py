@@ -62,6 +62,8 @@ def test_a_stream_of_frames_above_the_limit_is_refused(
         ("rtsp://me:secret@host:554/a/1?x=1", "rtsp://...@host:554/a/1?x=1"),
         ("rtsp://me:se@cr/et@host/a", "rtsp://...@host/a"),
         ("rtsp://me:s#e?c@host", "rtsp://...@host"),
+        ("http://host/a@b/c.mp4?mail=x@y", "http://host/a@b/c.mp4?mail=..."),
+        ("http://me@host/a.mp4", "http://...@host/a.mp4"),
         ("http://host/a?user=me&pwd=1234&channel=12", "http://host/a?user=...&pwd=...&channel=12"),
         ("rtsp://host/user=me_password=secret_stream=0.sdp", "rtsp://host/user=..."),
         ("http://host/a.mp4", "http://host/a.mp4"),
@@ -75,13 +77,22 @@ def test_an_address_is_told_without_user_and_password(given: str, told: str) -> 
 def test_a_password_stands_in_no_error_and_no_source(address: str) -> None:
     scheme, _, host = address.partition("://")
     source = open_live(f"{scheme}://me:secret@{host}/street.mp4?token=secret")
-    assert source.origin == f"{scheme}://...@{host}/street.mp4?token=..."
+    told, _, mark = source.origin.partition(" #")
+    assert told == f"{scheme}://...@{host}/street.mp4?token=..."
+    assert len(mark) == 8
     assert "secret" not in f"{source}"
     for wrong in ("missing.mp4", "text.mp4"):
         with pytest.raises(DataError) as told:
             open_live(f"{scheme}://me:secret@{host}/{wrong}?token=secret")
         assert "secret" not in str(told.value)
         assert wrong in str(told.value)
+
+
+def test_streams_that_are_shown_alike_have_origins_of_their_own(address: str) -> None:
+    given = [f"{address}/street.mp4{end}" for end in ("?at=front", "?at=back", "?at=back", "")]
+    front, back, again, plain = (open_live(each).origin for each in given)
+    assert front != back == again
+    assert plain == given[-1]
 
 
 @pytest.mark.parametrize("name", ["missing.mp4", "text.mp4", "list.m3u8"])

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from halftrack.data import VideoSource, open_video
+from halftrack.errors import UserError
 from halftrack.frames import Tracks
 from halftrack.recipes import load_recipe
 from halftrack.report import track_video as module
@@ -111,6 +112,20 @@ def test_pictures_of_a_folder_are_one_video_named_by_it(tmp_path: Path) -> None:
         Image.new("RGB", (64, 48)).save(file)
     done = track_video(RECIPE, files, tmp_path / "out", film=False)
     assert (done.name, done.frames) == ("street", 2)
+
+
+def test_another_list_of_images_replaces_no_tracks(tmp_path: Path) -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+    for count in (1, 2):
+        done = track_video(RECIPE, [image] * count, tmp_path / "out", film=False)
+    assert done.name == "images-2"
+    assert [lines(tmp_path / f"out/{name}.jsonl") for name in ("images", "images-2")] == [1, 2]
+
+
+def test_errors_are_refused_of_a_recipe_that_tracks_one_object(tmp_path: Path) -> None:
+    one = load_recipe("siamese_rpn_tiny_sample")
+    with pytest.raises(UserError, match="--show-errors is of tracktor_ recipes alone, not siam"):
+        track_video(one, [], tmp_path / "out", show_errors=tmp_path / "gt.txt")
 
 
 def test_ctrl_c_ends_a_live_video_with_complete_files_and_its_notes(
