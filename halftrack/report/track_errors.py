@@ -10,9 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from halftrack.data.index import Booleans
-from halftrack.data.mot.classes import CLASS_NAMES, class_numbers, names_beside
-from halftrack.data.mot.records import MotRows
-from halftrack.data.mot.tables import read_truth
+from halftrack.data.mot.mot_challenge import with_truth
+from halftrack.data.mot.records import MotRows, MotSequence
 from halftrack.data.tables.seqinfo import MOST_FRAMES
 from halftrack.errors import UserError
 from halftrack.evaluation.mot_errors import ErrorFinder, FrameErrors
@@ -47,14 +46,21 @@ class ErrorPainter:
         frame_rate: float,
         classes: Sequence[str] = ("pedestrian",),
     ) -> None:
-        names = names_beside(truth)
-        self._numbers = class_numbers(classes, names)
-        last = max(len(CLASS_NAMES), len(names), *self._numbers)
-        self._truth, _ = read_truth(truth, MOST_FRAMES, size, "MOT17", last)
+        every = range(1, MOST_FRAMES + 1)
+        video = MotSequence(name=truth.stem, folder=truth.parent, frame_numbers=every, size=size)
+        self._video = with_truth(video, truth, "MOT17", classes)
+        assert self._video.truth is not None
+        self._truth = self._video.truth
         if not self._scored(self._truth).any():
             raise UserError(
                 f"--show-errors {truth}: no row is of the class {' or '.join(classes)} with flag 1"
             )
+        found = self._video.labels(self._truth.select(self._scored(self._truth)))
+        lacking = [name for label, name in enumerate(classes) if label not in found]
+        self.notes = tuple(
+            f"{truth}: no row is of the class {name} with flag 1" for name in lacking
+        )
+        """A line on each class that is tracked and of which the file has no object to find."""
         self._finder = ErrorFinder()
         self._length = max(1, round(frame_rate))
         self._worst: list[tuple[int, int, str, Image.Image]] = []
@@ -103,7 +109,7 @@ class ErrorPainter:
 
     def _scored(self, rows: MotRows) -> Booleans:
         """``(n,)`` True for the rows that a tracker must find."""
-        scored: Booleans = rows.flags & np.isin(rows.classes, self._numbers)
+        scored: Booleans = rows.flags & self._video.wanted(rows)
         return scored
 
     def _close(self) -> None:

@@ -117,7 +117,7 @@ def track_video(
         raise UserError(
             f"{source.origin} would be replaced by its own tracks: choose another --out"
         )
-    notes: list[str] = []
+    notes: list[str] = [] if painter is None else [*painter.notes]
     steps = track(
         recipe,
         source,

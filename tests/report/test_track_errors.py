@@ -59,6 +59,16 @@ def test_other_classes_than_pedestrians_are_looked_for(
     painter = ErrorPainter(tmp_path / "gt.txt", (64, 160), frame_rate=4, classes=classes)
     painter.paint(1, tracks(), Image.new("RGB", (160, 64)))
     assert f"frame 1: {missed} missed, 0 false" in painter.worst(tmp_path / "out")[0]
+    assert painter.notes == ()
+
+
+def test_a_class_that_the_truth_does_not_have_is_told(tmp_path: Path) -> None:
+    (tmp_path / "gt.txt").write_text("1,1,10,10,20,40,1,1,1\n1,2,90,10,20,40,0,3,1\n")
+    classes = ("pedestrian", "tram", "car")  # one that has no number, and one with flag 0 alone
+    painter = ErrorPainter(tmp_path / "gt.txt", (64, 160), frame_rate=4, classes=classes)
+    assert painter.notes == tuple(
+        f"{tmp_path}/gt.txt: no row is of the class {name} with flag 1" for name in classes[1:]
+    )
 
 
 def test_truth_without_an_object_is_an_error(tmp_path: Path) -> None:

@@ -224,7 +224,9 @@ def test_errors_are_listed_with_a_picture_of_each_moment(tmp_path: Path, film: b
     write_film(tmp_path / "clip.mp4", [0, 40, 80])
     (tmp_path / "gt.txt").write_text("2,1,10,10,20,40,1,1,1\n")
     video, truth = tmp_path / "clip.mp4", tmp_path / "gt.txt"
-    done = track_video(RECIPE, video, tmp_path / "out", film=film, show_errors=truth)
+    recipe = RECIPE.with_classes(("pedestrian", "tram"), None)
+    done = track_video(recipe, video, tmp_path / "out", film=film, show_errors=truth)
+    assert done.notes == (f"{truth}: no row is of the class tram with flag 1",)
     (line,) = done.worst
     assert line.startswith("1 errors in a second, most in frame 2: 1 missed, 0 false, 0 switched")
     assert Path(line.rpartition(": ")[2]).is_file()

@@ -17,9 +17,9 @@ from halftrack.data.mot.crops.batches import CropBatches
 from halftrack.data.mot.crops.read import read_crops
 from halftrack.data.mot.crops.records import Crops
 from halftrack.data.mot.frame_batches import FrameBatches
-from halftrack.data.mot.mot_challenge import lacking, read_mot
+from halftrack.data.mot.mot_challenge import read_mot
 from halftrack.data.mot.records import LeftOutRows, MotRows, MotSequence, learned_rows, odd_counts
-from halftrack.data.mot.scoring import nothing_to_detect, unscorable
+from halftrack.data.mot.scoring import lacking, nothing_to_detect, unscorable
 from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
 from halftrack.data.tables.once import reading_once

@@ -20,7 +20,7 @@ from halftrack.data.mot.coco_json import read_json
 from halftrack.data.mot.config import Benchmark, Detectors, MotSplit
 from halftrack.data.mot.pickled import PickledDetections
 from halftrack.data.mot.records import DEFAULT_FRAME_RATE, MotRows, MotSequence
-from halftrack.data.mot.scoring import unscorable
+from halftrack.data.mot.scoring import lacking, unscorable
 from halftrack.data.mot.tables import read_detections, read_truth
 from halftrack.data.problems import (
     DataError,
@@ -33,7 +33,14 @@ from halftrack.data.problems import (
 from halftrack.data.tables.seqinfo import read_seqinfo
 from halftrack.errors import UserError
 
-__all__ = ["find_mot", "find_split", "lacking", "read_mot", "read_sequence", "read_usable_mot"]
+__all__ = [
+    "find_mot",
+    "find_split",
+    "read_mot",
+    "read_sequence",
+    "read_usable_mot",
+    "with_truth",
+]
 
 _DETECTOR = re.compile(r"-(DPM|FRCNN|SDP)$")
 
@@ -141,31 +148,6 @@ def read_usable_mot(
     return usable
 
 
-def lacking(
-    sequences: Sequence[MotSequence], *, truth: bool, detections: bool | Path
-) -> dict[Path, Problem]:
-    """The missing file of each sequence that lacks one which training or testing asks for.
-
-    Args:
-        sequences: as read.
-        truth: ground truth is asked for.
-        detections: public detections are, of ``det/det.txt`` or of this pickle.
-    """
-    problems = {}
-    for each in sequences:
-        if truth and each.truth is None:
-            file, reason = each.truth_file, "ground truth is missing"
-        elif detections and each.detections is None:
-            file = each.folder / "det" / "det.txt"
-            reason = "public=True asks for public detections, which are not here"
-            if isinstance(detections, Path):
-                file, reason = detections, f"it names no frame of {each.name}"
-        else:
-            continue
-        problems[each.folder] = Problem(str(file), reason)
-    return problems
-
-
 def find_split(data_root: str | Path, split: MotSplit, *, benchmark: Benchmark) -> Path:
     """The folder of a split's sequences, those of half a video with the whole; reads no file.
 
@@ -263,18 +245,28 @@ def read_sequence(
         sequence = replace(sequence, size=(header.height, header.width))
     if not os.path.lexists(sequence.truth_file):
         return sequence
-    names = names_beside(sequence.truth_file)
+    return with_truth(sequence, sequence.truth_file, benchmark, classes)
+
+
+def with_truth(
+    sequence: MotSequence, file: Path, benchmark: Benchmark, classes: Sequence[str]
+) -> MotSequence:
+    """The sequence with the ground truth of a ``gt.txt``, and the classes that are named beside it.
+
+    Raises:
+        DataError: if the table, or its list of classes, is missing or malformed.
+    """
+    names = names_beside(file)
     numbers = class_numbers(classes, names)
     last = max(len(CLASS_NAMES), len(names), *numbers)
-    rows, odd = read_truth(sequence.truth_file, num_frames, sequence.size, benchmark, last)
-    counts = {what: count for what, count in odd.items() if count}
+    rows, odd = read_truth(file, sequence.num_frames, sequence.size, benchmark, last)
     return replace(
         sequence,
-        classes=classes,
+        classes=tuple(classes),
         numbers=numbers,
         class_names=names,
-        truth=_within(rows, frame_numbers),
-        odd=counts,
+        truth=_within(rows, sequence.frame_numbers),
+        odd={what: count for what, count in odd.items() if count},
     )
 
 

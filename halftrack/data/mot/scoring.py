@@ -1,6 +1,6 @@
-"""Can sequences be scored: is ground truth there, and something in it that counts?
+"""Sequences that lack a file which is asked for, or any row that scores count.
 
-``eval`` asks before it tracks or detects, and ``data check`` asks the same.
+Training and ``eval`` ask before they begin, and ``data check`` asks the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,32 @@ from halftrack.data.mot.config import Benchmark
 from halftrack.data.mot.records import MotRows, MotSequence, learned_rows
 from halftrack.data.problems import Problem
 
-__all__ = ["nothing_to_detect", "unscorable"]
+__all__ = ["lacking", "nothing_to_detect", "unscorable"]
+
+
+def lacking(
+    sequences: Sequence[MotSequence], *, truth: bool, detections: bool | Path
+) -> dict[Path, Problem]:
+    """The missing file of each sequence that lacks one which training or testing asks for.
+
+    Args:
+        sequences: as read.
+        truth: ground truth is asked for.
+        detections: public detections are, of ``det/det.txt`` or of this pickle.
+    """
+    problems = {}
+    for each in sequences:
+        if truth and each.truth is None:
+            file, reason = each.truth_file, "ground truth is missing"
+        elif detections and each.detections is None:
+            file = each.folder / "det" / "det.txt"
+            reason = "public=True asks for public detections, which are not here"
+            if isinstance(detections, Path):
+                file, reason = detections, f"it names no frame of {each.name}"
+        else:
+            continue
+        problems[each.folder] = Problem(str(file), reason)
+    return problems
 
 
 def nothing_to_detect(sequences: Sequence[MotSequence], *, flag_zero: bool) -> Problem | None:

@@ -13,8 +13,9 @@ from halftrack.data.annotated_image import require_size
 from halftrack.data.images import prepare_frame
 from halftrack.data.index_cache import contents_hash
 from halftrack.data.mot.config import MotDetectionConfig
-from halftrack.data.mot.mot_challenge import lacking, read_usable_mot
+from halftrack.data.mot.mot_challenge import read_usable_mot
 from halftrack.data.mot.records import MotRows, MotSequence, odd_counts
+from halftrack.data.mot.scoring import lacking
 from halftrack.data.prefetch import read_ahead
 from halftrack.data.problems import DataError, SkipLedger, counted
 from halftrack.frames import Frame

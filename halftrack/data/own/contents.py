@@ -14,8 +14,9 @@ from halftrack.data.check.videos import check_vid, index_report
 from halftrack.data.mot.classes import class_numbers
 from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig
 from halftrack.data.mot.crops.read import read_crops
-from halftrack.data.mot.mot_challenge import lacking, read_sequence
+from halftrack.data.mot.mot_challenge import read_sequence
 from halftrack.data.mot.records import odd_counts
+from halftrack.data.mot.scoring import lacking
 from halftrack.data.own.films import read_films
 from halftrack.data.own.json_images import json_files, read_json
 from halftrack.data.own.layouts import OwnData, sequence_folders
