@@ -31,6 +31,7 @@ from halftrack.cli.options import (
 from halftrack.cli.processes import start_processes
 from halftrack.cli.recipe import choose_trained, find_recipe, start_weights, with_classes
 from halftrack.errors import UserError
+from halftrack.precision.loss_scale import scale_words
 
 __all__ = ["replay", "train"]
 
@@ -150,10 +151,8 @@ def train(
         start=start,
     )
     end_interrupted(result.interrupted)
-    tell(
-        f"{result.steps} steps, {result.skipped} skipped, loss scale {result.loss_scale:g}; "
-        f"results in {out}"
-    )
+    scale = scale_words(result.loss_scale)
+    tell(f"{result.steps} steps, {result.skipped} skipped, loss scale {scale}; results in {out}")
 
 
 def replay(

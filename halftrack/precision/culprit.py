@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from halftrack.precision.loss_scale import scale_words
 from halftrack.precision.nonfinite import Direction, Kind
 from halftrack.precision.sites import OUTERMOST
 
@@ -124,7 +125,8 @@ class Culprit:
     def _remedy(self) -> str:
         if self.fits_at is not None:
             what = "the step" if self.fits_whole_step else "this one"
-            return f"{what} fits at loss scale {self.fits_at:g} or less (was {self.loss_scale:g})"
+            fits, was = scale_words(self.fits_at), scale_words(self.loss_scale)
+            return f"{what} fits at loss scale {fits} or less (was {was})"
         if self.kind != "overflow" or self.magnitude is None or self.dtype == "float32":
             return "no loss scale helps, nor does fp32: look at what it was given"
         if self.where == OUTERMOST:

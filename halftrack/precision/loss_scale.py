@@ -15,9 +15,11 @@ from halftrack.precision.errors import PrecisionError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DynamicLossScale", "LossScale", "NoLossScale", "StaticLossScale"]
+__all__ = ["DynamicLossScale", "LossScale", "NoLossScale", "StaticLossScale", "scale_words"]
 
 logger = logging.getLogger(__name__)
+
+_WHOLE = 2.0**53  # up to which a float holds each whole number
 
 
 class LossScale(Protocol):
@@ -224,3 +226,12 @@ def _expect_kind(state: Mapping[str, Any], kind: str) -> None:
             f"this run has a {kind} loss scale, the state is of kind {state.get('kind')!r} "
             f"(keys {sorted(state)})"
         )
+
+
+def scale_words(scale: float) -> str:
+    """A loss scale to print: ``float`` of it is the scale again, which ``{:g}`` often rounds.
+
+    Whole numbers up to 2^53 have neither a fraction nor an exponent.
+    """
+    scale = float(scale)
+    return str(int(scale)) if scale.is_integer() and abs(scale) <= _WHOLE else repr(scale)

@@ -71,7 +71,8 @@ def find_culprit(
             try:
                 again.forward(batch, losses)
             except LossRaisedError as error:
-                return first_culprit(bad, error.culprit)
+                raised = error.culprit
+                return first_culprit(bad, lambda: raised)  # noqa: B023 - called before the next
             if not again.backward():
                 bad.append(again)
                 again.take_gradients()
@@ -84,7 +85,7 @@ def find_culprit(
             if parameter.grad is not None and id(parameter) in deciding
         }
         samples = tuple(name for batch in batches for name in sample_names(batch))
-        return first_culprit(bad, norm_overflow(named, loss_scale, samples))
+        return first_culprit(bad, lambda: norm_overflow(named, loss_scale, samples))
 
 
 @contextmanager

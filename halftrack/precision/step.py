@@ -19,7 +19,7 @@ from torch.optim import SGD, Optimizer
 
 from halftrack.precision.dtypes import is_half, widen
 from halftrack.precision.errors import PrecisionError
-from halftrack.precision.loss_scale import LossScale
+from halftrack.precision.loss_scale import LossScale, scale_words
 
 __all__ = ["FusedSGD", "NonFiniteGradientError", "StepReport", "optimizer_step", "unscale_and_norm"]
 
@@ -198,9 +198,11 @@ def _stop_if_hopeless(
     if not loss_scale.skips_steps:
         reason = "without a loss scale there is nothing to lower"
     elif loss_scale.exhausted:
-        reason = f"the loss scale is {loss_scale.value:g} and can go no lower"
+        reason = f"the loss scale is {scale_words(loss_scale.value)} and can go no lower"
     else:
-        reason = f"{skips} steps in a row were skipped at loss scale {loss_scale.value:g}"
+        reason = (
+            f"{skips} steps in a row were skipped at loss scale {scale_words(loss_scale.value)}"
+        )
     name, found = _first_bad(optimizers)
     error = NonFiniteGradientError(
         f"{found}; {reason}. Look for NaN in the losses or inputs, lower the "

@@ -202,16 +202,19 @@ def hand_in_weights(trace: NonFiniteTrace, model: nn.Module) -> None:
         trace.hand_in(buffer, name, "buffer", samples=())
 
 
-def first_culprit(passes: Sequence[TracedPass], otherwise: Culprit | None) -> Culprit | None:
+def first_culprit(
+    passes: Sequence[TracedPass], otherwise: Callable[[], Culprit | None]
+) -> Culprit | None:
     """The culprit of a step: of its gradients, else another one, else of a loss.
 
     Args:
         passes: those of the step whose gradients or loss are not finite, in order.
-        otherwise: the culprit where each gradient is finite, such as ``norm_overflow`` finds.
+        otherwise: finds the culprit where each gradient is finite, as ``norm_overflow`` does;
+            called only there, for it may cost as much as the step.
     """
     blind = [each for each in passes if each.is_blind]
     faulty = [each for each in passes if not each.is_blind]
-    return _of_all(faulty) or otherwise or _of_all(blind)
+    return _of_all(faulty) or otherwise() or _of_all(blind)
 
 
 def _of_all(passes: Sequence[TracedPass]) -> Culprit | None:

@@ -11,6 +11,7 @@ import torch
 
 from halftrack.errors import UserError
 from halftrack.precision import Culprit
+from halftrack.precision.loss_scale import scale_words
 from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.kinds.renamed import refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
@@ -43,7 +44,7 @@ class Replay:
         recorded, found = bundle.culprit, self.found
         place = f"step {bundle.step}, epoch {bundle.epoch + 1}, {bundle.precision.name}"
         lines = [
-            f"{bundle.recipe['name']}: {place} at loss scale {bundle.loss_scale:g}",
+            f"{bundle.recipe['name']}: {place} at loss scale {scale_words(bundle.loss_scale)}",
             f"found: {found or 'nothing, its gradients are finite'}",
         ]
         if self.same:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from halftrack.precision.histogram import exponent_of
+from halftrack.precision.loss_scale import scale_words
 from halftrack.precision.sites import OUTERMOST
 from halftrack.rehearsing.findings import Findings, RehearsedStep
 from halftrack.rehearsing.memory import shown_size
@@ -90,10 +91,10 @@ def _on_ranges(findings: Findings) -> Answer:
     elif advice is not None and not advice.unserved and scale != "dynamic":
         own = findings.precision.new_loss_scale().value
         if advice.least <= own <= advice.greatest:
-            words.append(f"The {findings.owner}'s own scale, {own:g}, is within.")
+            words.append(f"The {findings.owner}'s own scale, {scale_words(own)}, is within.")
         else:
             fault = "loses gradients that matter" if own < advice.least else "overflows"
-            words.append(f"The {findings.owner}'s own scale, {own:g}, {fault}.")
+            words.append(f"The {findings.owner}'s own scale, {scale_words(own)}, {fault}.")
             changes += (findings.set_loss_scale(shown_scale(advice)),)
     elif scale == "dynamic":
         words.append(f"The {findings.owner}'s dynamic scale finds its way there by itself.")
@@ -168,8 +169,8 @@ def _on_skips(findings: Findings) -> Answer:
     if scaled and dynamic:
         first, last = skipped[scaled[0]], skipped[scaled[-1]]
         words.append(
-            f"{len(scaled)} while the dynamic loss scale came down from {first.loss_scale:g}, as "
-            f"it is meant to; the last of them: {last.why}."
+            f"{len(scaled)} while the dynamic loss scale came down from "
+            f"{scale_words(first.loss_scale)}, as it is meant to; the last of them: {last.why}."
         )
     elif scaled:
         last = skipped[scaled[-1]]
@@ -178,7 +179,8 @@ def _on_skips(findings: Findings) -> Answer:
         )
         least = min(fits.values())
         whole = all(culprit.fits_whole_step for culprit in findings.culprits)
-        changes.append(findings.set_loss_scale(least) if whole else f"loss scale {least:g} or less")
+        lower = f"loss scale {scale_words(least)} or less"
+        changes.append(findings.set_loss_scale(least) if whole else lower)
     for numbers in _by_cause({n: step for n, step in skipped.items() if n not in scaled}):
         step, named = skipped[numbers[0]], _steps(numbers)
         words.append(f"S{named[1:]}: {step.why}.")
@@ -298,7 +300,7 @@ def _hidden(findings: Findings) -> tuple[str, ...]:
 
 
 def _scale(value: float) -> str:
-    return f"{value:g}" if value < 1e6 else f"2^{exponent_of(value)}"
+    return scale_words(value) if value < 1e6 else f"2^{exponent_of(value)}"
 
 
 def _names(paths: Iterable[str]) -> str:

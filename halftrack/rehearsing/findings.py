@@ -13,6 +13,7 @@ import torch
 
 from halftrack.precision import Culprit, Islands, LossScaleAdvice, Precision, Ranges
 from halftrack.precision.called_ops import CalledOps
+from halftrack.precision.loss_scale import scale_words
 from halftrack.rehearsing.memory import StepMemory
 
 __all__ = ["Findings", "RehearsedStep"]
@@ -149,7 +150,8 @@ class Findings:
 
     def set_loss_scale(self, scale: float) -> str:
         """The change that sets a loss scale."""
-        return f"loss scale {scale:g}: GradScaler(init_scale={scale:g}), or a constant"
+        told = scale_words(scale)
+        return f"loss scale {told}: GradScaler(init_scale={told}), or a constant"
 
     def set_islands(self, paths: tuple[str, ...]) -> str:
         """The change that keeps modules in fp32."""

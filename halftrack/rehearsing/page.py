@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from halftrack.precision import Histogram, LossScaleAdvice
+from halftrack.precision.loss_scale import scale_words
 from halftrack.precision.sites import OUTERMOST
 from halftrack.rehearsing.answers import all_numbers, answers, must_change, verdict
 from halftrack.rehearsing.findings import Findings
@@ -179,7 +180,7 @@ def _steps(findings: Findings) -> Iterator[str]:
     yield "</div>"
     yield "<h3>Skipped steps</h3>"
     ledger = [
-        {"step": number, "loss scale": f"{step.loss_scale:g}", "why": step.why}
+        {"step": number, "loss scale": scale_words(step.loss_scale), "why": step.why}
         for number, step in findings.skipped.items()
     ]
     yield table(ledger) if ledger else paragraph("No step was skipped.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from halftrack.precision import Histogram, LossScaleAdvice
+from halftrack.precision.loss_scale import scale_words
 from halftrack.precision.sites import OUTERMOST
 from halftrack.rehearsing.findings import Findings
 from halftrack.rehearsing.memory import shown_size
@@ -32,7 +33,7 @@ def module_rows(findings: Findings) -> list[Row]:
                 "largest activation": largest(activations),
                 "headroom": "-" if activations.headroom is None else activations.headroom,
                 "largest gradient": largest(gradient),
-                f"lost at scale {scale:g}": lost,
+                f"lost at scale {scale_words(scale)}": lost,
                 "what to do": _to_do(path, activations, advice),
             }
         )

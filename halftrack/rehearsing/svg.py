@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from halftrack.precision.loss_scale import scale_words
+
 if TYPE_CHECKING:
     from halftrack.precision import Histogram  # torch is imported with it
 
@@ -128,7 +130,7 @@ def octaves(
     high = max(*histogram.counts, _LAST) + 2
     brackets = [(0, "fp16 at scale 1" if gradient else "fp16")]
     if scale is not None and shift:
-        brackets.append((shift, f"fp16 at scale {scale:g}"))
+        brackets.append((shift, f"fp16 at scale {scale_words(scale)}"))
     plot = _Plot((low, high), (_FLOOR, 0.3), top=_TOP + 20 * len(brackets))
     parts = [_band(plot, max(_FIRST + shift, low), min(_LAST + shift, high), "fits")]
     if gradient and low < _IRRELEVANT:
@@ -150,7 +152,7 @@ def octaves(
         parts.append(
             f'<rect class="bar c0" x="{left + 0.5:.1f}" y="{plot.down(level):.1f}" '
             f'width="{right - left - 1:.1f}" height="{plot.down(_FLOOR) - plot.down(level):.1f}">'
-            f"<title>2^{exponent}: {100 * count / total:.2g}%</title></rect>"
+            f"<title>2^{exponent}: {100 * count / total:.3g}%</title></rect>"
         )
     return _svg(parts, title)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from halftrack.errors import UserError
-from halftrack.precision import Precision, StepReport, optimizer_step
+from halftrack.precision import Culprit, Precision, StepReport, optimizer_step
 from halftrack.precision.batches import sample_names
 from halftrack.precision.losses import loss_terms
 from halftrack.precision.traced_pass import TracedPass, first_culprit, norm_overflow
@@ -122,9 +122,13 @@ class TrainedSteps:
 
     def _why(self, batches: Sequence[Any], scale: float) -> Why:
         samples = tuple(name for batch in batches for name in sample_names(batch))
-        # The step has divided them by the scale.
-        of_norm = norm_overflow(self._gradients, 1.0, samples)
-        culprit = first_culprit(self._bad, of_norm and replace(of_norm, loss_scale=scale))
+
+        def of_norm() -> Culprit | None:
+            # The step has divided them by the scale.
+            found = norm_overflow(self._gradients, 1.0, samples)
+            return found and replace(found, loss_scale=scale)
+
+        culprit = first_culprit(self._bad, of_norm)
         self._bad, self._gradients = [], {}
         return (str(culprit) if culprit else "no cause found", culprit)
 

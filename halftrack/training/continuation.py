@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from halftrack.bounds import shown
 from halftrack.errors import UserError
+from halftrack.precision.loss_scale import scale_words
 from halftrack.training.learner import Learner
 from halftrack.training.weights import check_complete, fill_weights
 
@@ -154,7 +155,11 @@ class Continuation:
         """Take the loss scale over; returns a line on it, if there is one to tell."""
         scale = learner.loss_scale
         if self.loss_scale is None:
-            return [f"it has no loss scale: {scale.value:g} stays"] if scale.skips_steps else []
+            return (
+                [f"it has no loss scale: {scale_words(scale.value)} stays"]
+                if scale.skips_steps
+                else []
+            )
         if not scale.skips_steps:
             return ["its loss scale is not used: this run's precision needs none"]
         given, value = dict(self.loss_scale), self.loss_scale.get("scale")
@@ -166,4 +171,4 @@ class Continuation:
             scale.load_state_dict(given)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{self.file}: its loss scale cannot be taken over: {error}") from error
-        return [f"loss scale {scale.value:g}"]
+        return [f"loss scale {scale_words(scale.value)}"]

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from halftrack.errors import reason_of
 from halftrack.precision import StepReport
+from halftrack.precision.loss_scale import scale_words
 from halftrack.training.skipped import Explanation
 
 __all__ = ["RunLog", "peak_memory_mb"]
@@ -228,6 +229,7 @@ class RunLog:
         self._steps_in_window += 1
         self._samples_in_window += len(self._sample_ids)
         sample_ids, self._sample_ids = self._sample_ids, []
+        scale = scale_words(report.loss_scale)
         if self._progress is not None:
             self._progress.update(self._task, completed=step)
         place = {"mode": "train", "epoch": epoch, "iter": iteration, "step": step, "lr": lr}
@@ -241,7 +243,7 @@ class RunLog:
             told = why.fields() if why else {"sample_ids": sample_ids, "culprit": None}
             self.note(**place, **precision, **told)
             self.say(
-                f"step {step}: skipped, non-finite gradients at loss scale {report.loss_scale:g} "
+                f"step {step}: skipped, non-finite gradients at loss scale {scale} "
                 f"({self._skipped} skipped so far){': ' + why.sentence if why else ''}"
             )
         if step % self._every and step != self._total_steps:
@@ -262,9 +264,7 @@ class RunLog:
             "skipped": self._skipped,
         }
         self.note(**fields)
-        shown = (
-            f"loss {means.get('loss', float('nan')):.4f}  lr {lr:.5f}  scale {report.loss_scale:g}"
-        )
+        shown = f"loss {means.get('loss', float('nan')):.4f}  lr {lr:.5f}  scale {scale}"
         if self._progress is not None:
             self._progress.update(self._task, description=f"epoch {epoch}  {shown}")
         else:

@@ -16,6 +16,7 @@ from halftrack.precision import (
     Precision,
     StaticLossScale,
 )
+from halftrack.precision.loss_scale import scale_words
 
 
 def test_the_dynamic_scale_doubles_after_2000_clean_steps_and_halves_on_overflow() -> None:
@@ -198,3 +199,22 @@ def test_a_state_of_an_earlier_version_moves_as_usual() -> None:
     scale.load_state_dict({"kind": "dynamic", "scale": 8.0, "clean_steps": 1999, "skips": 0})
     scale.update(found_inf=False)
     assert scale.value == 16.0
+
+
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [
+        (1, "1"),
+        (2.0**17, "131072"),
+        (2.0**20 + 1, "1048577"),
+        (2.0**53, "9007199254740992"),
+        (2.0**60, "1.152921504606847e+18"),
+        (0.1, "0.1"),
+        (2.0**-20, "9.5367431640625e-07"),
+        (0.0, "0"),
+        (math.inf, "inf"),
+    ],
+)
+def test_the_words_of_a_scale_give_it_back(scale: float, words: str) -> None:
+    assert scale_words(scale) == words
+    assert float(words) == scale

@@ -72,6 +72,8 @@ def test_an_overflow_at_the_lower_bound_stops_the_run(device: torch.device) -> N
     give_gradients(first, second, value=float("inf"))
     with pytest.raises(NonFiniteGradientError, match="is 1 and can go no lower"):
         optimizer_step(optimizers, DynamicLossScale(initial=1.0))
+    with pytest.raises(NonFiniteGradientError, match="is 1048576 and can go no lower"):
+        optimizer_step(optimizers, DynamicLossScale(initial=2.0**20, bounds=(2.0**20, 2.0**24)))
 
 
 def test_too_many_skips_in_a_row_stop_a_static_scale(device: torch.device) -> None:

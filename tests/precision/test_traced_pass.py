@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -90,7 +92,9 @@ def test_a_batch_after_a_faulty_one_is_judged_by_its_own_gradients(
 ) -> None:
     faulty: list[Tensor] = []
 
-    def watched(passes: list[TracedPass], otherwise: Culprit | None) -> Culprit | None:
+    def watched(
+        passes: list[TracedPass], otherwise: Callable[[], Culprit | None]
+    ) -> Culprit | None:
         faulty.extend(each.batch for each in passes)
         return first_culprit(passes, otherwise)
 
@@ -106,6 +110,28 @@ def test_a_batch_after_a_faulty_one_is_judged_by_its_own_gradients(
     )
     assert found is not None
     assert [batch is large for batch in faulty] == [True]
+
+
+def test_the_norm_of_a_step_is_not_looked_at_where_a_gradient_is_at_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[float] = []
+
+    def counted(gradients: dict[str, Tensor], scale: float, names: tuple[str, ...]) -> None:
+        asked.append(scale)
+
+    monkeypatch.setattr("halftrack.precision.rerun.norm_overflow", counted)
+    model = Growing()
+    for scale, times in ((2.0**13, 0), (1.0, 1)):
+        find_culprit(
+            model,
+            [torch.ones(1, 4)],
+            lambda x: loss(model, x),
+            precision=FP16,
+            loss_scale=scale,
+            device=CPU,
+        )
+        assert len(asked) == times
 
 
 def test_the_norm_of_complex_gradients_is_that_of_both_parts() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from halftrack.precision import Culprit, Precision
 from halftrack.recipes import Replay
 from halftrack.training.bundle import ReplayBundle
@@ -32,6 +34,11 @@ CULPRIT = Culprit(
     magnitude=70000.0,
     fits_at=256.0,
 )
+
+
+def test_a_large_scale_is_told_to_its_last_digit() -> None:
+    kept = dataclasses.replace(BUNDLE, loss_scale=2.0**20)
+    assert Replay(bundle=kept, found=None).lines()[0].endswith("at loss scale 1048576")
 
 
 def test_a_replay_says_what_it_found_and_what_was_recorded() -> None:

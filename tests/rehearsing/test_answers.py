@@ -77,6 +77,12 @@ def of_mean(
     )
 
 
+def test_a_large_scale_is_told_to_its_last_digit() -> None:
+    report = of_mean(weight=1.0, scale=2.0**21)
+    assert "(was 2097152)" in str(report.culprits[0])
+    assert report.set_loss_scale(2.0**21).endswith("GradScaler(init_scale=2097152), or a constant")
+
+
 def test_a_loss_that_is_not_finite_is_told_though_its_gradient_is() -> None:
     report = of_mean()
     assert [step.skipped for step in report.steps] == [False, False]

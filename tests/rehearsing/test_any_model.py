@@ -222,7 +222,9 @@ def test_of_accumulated_batches_those_at_fault_alone_skip_the_step(
 ) -> None:
     faulty: list[Any] = []
 
-    def watched(passes: list[TracedPass], otherwise: Culprit | None) -> Culprit | None:
+    def watched(
+        passes: list[TracedPass], otherwise: Callable[[], Culprit | None]
+    ) -> Culprit | None:
         faulty.append([each.batch for each in passes])
         return first_culprit(passes, otherwise)
 

@@ -120,6 +120,22 @@ def test_all_losses_that_are_trained_are_drawn() -> None:
     assert {"loss", "cls", "bbox"} <= {word.strip() for word in told}
 
 
+def test_large_scales_are_told_to_the_last_digit() -> None:
+    small = Histogram.of(torch.full((9,), 2.0**-26))
+    shown = page(
+        dataclasses.replace(
+            EMPTY,
+            precision=Precision("fp16", 2.0**24),
+            steps=(dataclasses.replace(full().steps[0], loss_scale=2.0**23),),
+            sampled=(1,),
+            ranges=Ranges(activations={"fc": small}, activation_gradients={"fc": small}),
+        )
+    )
+    assert "own scale, 16777216, is within" in shown
+    assert "8388608" in shown
+    assert not re.findall(r"\de\+\d.*", shown)
+
+
 def test_what_overflows_is_told_first() -> None:
     told = " ".join(WellFormed(page(full())).words)
     verdict = told.index("Something must change")

@@ -131,9 +131,10 @@ def test_the_run_is_then_one_of_ours(tiny: ModuleType, tmp_path: Path) -> None:
     [
         (Precision("fp16", loss_scale=512.0), SCALER, 128.0, "loss scale 128"),
         (Precision("fp16", loss_scale=512.0), None, 512.0, "no loss scale: 512 stays"),
+        (Precision("fp16", loss_scale=2.0**20), None, 2.0**20, "no loss scale: 1048576 stays"),
         (Precision("fp32"), SCALER, 1.0, "not used"),
     ],
-    ids=["static", "none there", "none here"],
+    ids=["static", "none there", "large", "none here"],
 )
 def test_a_loss_scale_goes_where_there_is_one(
     tiny: ModuleType, begun: Any, precision: Precision, given: Any, value: float, line: str

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from halftrack.interop.logs.read import Line, TrainingLog
+from halftrack.precision.loss_scale import scale_words
 
 __all__ = ["Overflow", "default_keys", "final_values", "overflows", "seconds_a_step"]
 
@@ -80,4 +81,8 @@ def default_keys(logs: Sequence[TrainingLog]) -> list[str]:
 def final_values(log: TrainingLog, keys: Sequence[str]) -> dict[str, str]:
     """The last value of each field, as text; a dash for one that the log does not have."""
     values = {key: points[-1][1] for key in keys if (points := log.points(key))}
-    return {key: f"{values[key]:.5g}" if key in values else "-" for key in keys}
+    return {key: _words(key, values[key]) if key in values else "-" for key in keys}
+
+
+def _words(key: str, value: float) -> str:
+    return scale_words(value) if key == "loss_scale" else f"{value:.5g}"

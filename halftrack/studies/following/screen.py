@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from halftrack.interop.logs.read import Line
+from halftrack.precision.loss_scale import scale_words
 from halftrack.report.log_page import POWERS
 from halftrack.report.text_curves import text_curve
 from halftrack.studies.following.run import FollowedRun
@@ -28,7 +29,7 @@ _FORMS = {
     "loss": "loss {:.4f}",
     "lr": "lr {:.5g}",
     "grad_norm": "grad norm {:.3g}",
-    "loss_scale": "loss scale {:.10g}",
+    "loss_scale": "loss scale {}",
     "skipped": "{:g} skipped",
     "time": "{:.3f} s/step",
     "samples_per_second": "{:.1f} samples/s",
@@ -106,13 +107,16 @@ def culprit_words(row: Mapping[str, Any]) -> str:
 
 
 def plain_number(value: object) -> str:
-    """A loss scale as people write it: no fraction of zeros, no exponent."""
-    return f"{value:.10g}" if isinstance(value, int | float) else str(value)
+    """A loss scale of a log, whole ones without fraction and exponent; other values as they are."""
+    return scale_words(value) if isinstance(value, int | float) else str(value)
 
 
 def _numbers(values: Mapping[str, float]) -> list[str]:
     """Those of a line's numbers that people look at, in words."""
-    return [form.format(values[name]) for name, form in _FORMS.items() if name in values]
+    shown = dict[str, object](values)
+    if "loss_scale" in values:
+        shown["loss_scale"] = scale_words(values["loss_scale"])
+    return [form.format(shown[name]) for name, form in _FORMS.items() if name in shown]
 
 
 def _charts(run: FollowedRun, width: int, height: int) -> RenderableType:

@@ -13,6 +13,7 @@ from halftrack.data.mot import MotSequences
 from halftrack.data.sot import read_sot
 from halftrack.data.vid import TestVideos
 from halftrack.evaluation import OpeScores
+from halftrack.precision.loss_scale import scale_words
 from halftrack.recipes import (
     DetectionEvaluation,
     SingleObjectEvaluation,
@@ -232,7 +233,7 @@ def _costs(
         "live MiB": f"{step_memory(recipe, data_root) / 2**20:.1f}",
         "time (s)": f"{time.time() - start:.0f}",
         "skipped": f"{skipped} of {steps}",
-        "loss scale": " / ".join(f"{result.loss_scale:g}" for result in results),
+        "loss scale": " / ".join(scale_words(result.loss_scale) for result in results),
     }
 
 

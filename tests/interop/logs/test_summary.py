@@ -61,6 +61,9 @@ def test_where_epochs_have_one_line_all_of_them_count() -> None:
 def test_the_last_values_are_shown() -> None:
     given = log((1, 1, {"loss": 3.0, "lr": 0.1}), (1, 2, {"loss": 1.23456789}))
     assert final_values(given, ["loss", "lr", "mAP"]) == {"loss": "1.2346", "lr": "0.1", "mAP": "-"}
+    assert final_values(log((1, 1, {"loss_scale": 2.0**20})), ["loss_scale"]) == {
+        "loss_scale": "1048576"
+    }
 
 
 def test_usual_fields_are_drawn_where_they_are_there() -> None:
