@@ -16,6 +16,7 @@ __all__ = [
     "file_name",
     "is_clutter",
     "is_live",
+    "is_playlist",
     "leads_below",
     "read_content",
     "read_lines",
@@ -88,6 +89,16 @@ def is_live(name: str) -> bool:
     return bool(re.fullmatch(r"[0-9]{1,3}|(?i:[a-z][a-z0-9+.-]*://.+)", name)) and not (
         os.path.lexists(name)
     )
+
+
+def is_playlist(path: Path) -> bool:
+    """True for a list of videos: FFmpeg waits for ever for the end of one that is being written."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except OSError:
+        return False  # told by whoever reads it
+    return start.startswith((b"#EXTM3U", b"ffconcat", b"v=0")) or b"<MPD" in start
 
 
 def count_clutter(folders: Iterable[str]) -> int:

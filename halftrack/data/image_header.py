@@ -23,6 +23,7 @@ __all__ = [
     "png_chunks",
     "read_bytes",
     "read_header",
+    "upright_size",
 ]
 
 MAX_PIXELS: Final = 2**26
@@ -149,6 +150,18 @@ def header_of(path: str | os.PathLike[str]) -> ImageHeader:
         DataError: as ``first_bytes`` does.
     """
     return first_bytes(path)[0]
+
+
+def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width of an image file as a viewer shows it.
+
+    Raises:
+        DataError: as ``first_bytes`` does.
+    """
+    content = read_bytes(os.fspath(path))  # all of it: the orientation may stand behind the pixels
+    header = read_header(content, os.fspath(path))
+    turned = orientation(content) >= 5
+    return (header.width, header.height) if turned else (header.height, header.width)
 
 
 def orientation(content: bytearray) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 import os
 from io import BytesIO
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -21,9 +23,22 @@ from halftrack.data.image_header import (
     read_header,
 )
 from halftrack.data.problems import DataError
+from halftrack.errors import UserError
 from halftrack.frames import Frame, resized
 
-__all__ = ["decode_image", "load_image", "network_size", "prepare_frame", "prepare_image"]
+__all__ = [
+    "GivenImage",
+    "decode_image",
+    "load_image",
+    "network_size",
+    "pixels_of",
+    "prepare_frame",
+    "prepare_image",
+]
+
+GivenImage: TypeAlias = "Image.Image | NDArray[np.uint8] | Tensor"
+"""A picture of Pillow, a uint8 array ``(height, width, 3)`` or a uint8 tensor ``(3, height,
+width)``; RGB, 0 to 255."""
 
 _log = logging.getLogger(__name__)
 _told: set[str] = set()
@@ -124,6 +139,29 @@ def _upright(image: Tensor, turned: int) -> Tensor:
     if turned >= 5:
         image = image.transpose(-1, -2)
     return image.contiguous() if turned > 1 else image
+
+
+def pixels_of(image: GivenImage) -> NDArray[np.uint8]:
+    """An image that a caller holds as RGB ``(height, width, 3)``; no copy of arrays and CPU tensors.
+
+    Raises:
+        ValueError: for another type, dtype or shape; names it and says what is allowed.
+    """
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    shape, dtype = tuple(getattr(image, "shape", ())), getattr(image, "dtype", None)
+    if isinstance(image, Tensor) and dtype == torch.uint8 and len(shape) == 3 and shape[0] == 3:
+        shared: NDArray[np.uint8] = image.detach().cpu().permute(1, 2, 0).numpy()
+        return shared
+    if isinstance(image, np.ndarray) and dtype == np.uint8 and len(shape) == 3 and shape[2] == 3:
+        return image
+    told = f"a {type(image).__name__}"
+    if dtype is not None:
+        told += f" of {str(dtype).removeprefix('torch.')} {shape}"
+    raise UserError(
+        f"an image is {told}; expected a picture of Pillow, a uint8 array (height, width, 3) or a "
+        "uint8 tensor (3, height, width), RGB, 0 to 255 (a single image goes into a list)"
+    )
 
 
 def network_size(height: int, width: int, image_scale: tuple[int, int]) -> tuple[int, int]:

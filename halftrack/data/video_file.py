@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import av
 from av.stream import Disposition
 
+from halftrack.data.files import is_playlist
 from halftrack.data.image_header import MAX_PIXELS
 from halftrack.data.problems import DataError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Picture",
     "VideoFacts",
+    "count_frames",
     "decode_video",
     "limit_pixels",
     "read_video_facts",
@@ -128,6 +130,16 @@ def decode_video(
                 yield shown_picture(frame, time)
 
 
+def count_frames(path: Path, allowed: str) -> int:
+    """The number of frames of a video file, all of which are decoded and become no pictures.
+
+    Raises:
+        DataError: as ``decode_video`` does.
+    """
+    with closing(_decoded(path, allowed)) as frames:
+        return sum(1 for _ in frames)
+
+
 def _first_shown(path: Path, allowed: str) -> tuple[tuple[int, int], bool]:
     """Height and width of the first frame as shown, and whether it was stored on its side."""
     with closing(_decoded(path, allowed)) as frames:
@@ -196,7 +208,7 @@ def _varies(container: av.container.InputContainer, stream: av.video.stream.Vide
 
 
 def _opened(path: Path, allowed: str) -> av.container.InputContainer:
-    if _is_playlist(path):
+    if is_playlist(path):
         raise DataError(str(path), f"is a list of videos, expected one of them; {allowed}")
     try:
         container = av.open(os.fspath(path), options=_OPEN)
@@ -208,16 +220,6 @@ def _opened(path: Path, allowed: str) -> av.container.InputContainer:
         container.close()
         raise DataError(str(path), f"cannot be opened as a video: no format of one; {allowed}")
     return container
-
-
-def _is_playlist(path: Path) -> bool:
-    """FFmpeg waits for ever for the end of a list that is still being written."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
-    except OSError:
-        return False  # told by FFmpeg
-    return start.startswith((b"#EXTM3U", b"ffconcat", b"v=0")) or b"<MPD" in start
 
 
 def _stream(

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from halftrack.data.annotated_image import load_annotated_image, require_size
 from halftrack.data.files import PICTURE_ENDINGS, file_name, is_clutter
-from halftrack.data.image_header import header_of, orientation, read_bytes, read_header
+from halftrack.data.image_header import header_of, upright_size
 from halftrack.data.prefetch import ahead_of
 from halftrack.data.problems import DataError
 from halftrack.data.tables.seqinfo import SeqInfo, read_seqinfo
-from halftrack.data.video_file import Picture, decode_video, read_video_facts
+from halftrack.data.video_file import Picture, count_frames, decode_video, read_video_facts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,8 @@ class VideoSource:
     name: str
     """Name of the file without its suffix, or of the folder; always fit to name a file."""
     origin: str
-    """Absolute path of the file or folder, or a stream's address without what may be secret."""
+    """Absolute path of the file or folder, a stream's address without what may be secret, or
+    for images a name that no others have."""
     frame_rate: float = _DEFAULT_RATE
     """Frames a second, the average where it varies; 30 where the source does not say."""
     size: tuple[int, int]
@@ -72,6 +73,8 @@ class VideoSource:
     """Starts decoding at the first frame, one frame at a time."""
     pictures_at: Callable[[Sequence[int]], Generator[Picture]] | None = None
     """Decodes the frames at rising positions, passing over others; None for a live video."""
+    count: Callable[[], int] | None = None
+    """Counts the frames of a file by decoding them all; None for images and live videos."""
     pixel_aspect: Fraction = Fraction(1)
     """Width of a pixel over its height, where the source says that pixels are not square."""
     varying_rate: bool = False
@@ -202,19 +205,11 @@ def _of_images(files: list[Path], origin: Path, name: str) -> VideoSource:
     return VideoSource(
         name=name,
         origin=os.path.realpath(origin),
-        size=_upright_size(files[0]),
+        size=upright_size(files[0]),
         num_frames=len(files),
         pictures=lambda: _load(files),
         pictures_at=lambda wanted: _load([files[each] for each in wanted if each < len(files)]),
     )
-
-
-def _upright_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image as a viewer shows it."""
-    content = read_bytes(str(path))  # all of it: the orientation may stand behind the pixels
-    header = read_header(content, str(path))
-    turned = orientation(content) >= 5
-    return (header.width, header.height) if turned else (header.height, header.width)
 
 
 def _read_sequence(folder: Path) -> VideoSource:
@@ -313,6 +308,7 @@ def _read_file(path: Path) -> VideoSource:
         notes=facts.notes,
         pictures=lambda: decode_video(path, _ALLOWED),
         pictures_at=lambda wanted: decode_video(path, _ALLOWED, wanted),
+        count=lambda: count_frames(path, _ALLOWED),
     )
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from halftrack.data import VideoSource
+from halftrack.data.images import GivenImage
 from halftrack.data.video_file import Picture
 from halftrack.frames import Tracks
-from halftrack.recipes.given_images import GivenImage, given_images, image_tensor
+from halftrack.recipes.given_images import given_images, image_tensor
 from halftrack.recipes.kinds.recipe import Box, Recipe
 from halftrack.recipes.names import load_recipe
 from halftrack.recipes.opened import check_weights, open_for

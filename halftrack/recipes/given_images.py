@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from typing import TypeAlias, cast
+from typing import cast
 from uuid import uuid4
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from halftrack.data import VideoSource
+from halftrack.data.images import GivenImage, pixels_of
 from halftrack.data.video_file import Picture
 from halftrack.errors import UserError
 
-__all__ = ["GivenImage", "given_images", "image_tensor"]
-
-GivenImage: TypeAlias = "Image.Image | NDArray[np.uint8] | Tensor"
-"""A picture of Pillow, a uint8 array ``(height, width, 3)`` or a uint8 tensor ``(3, height,
-width)``; RGB, 0 to 255."""
+__all__ = ["given_images", "image_tensor"]
 
 _NAME = "images"
 
@@ -33,21 +28,8 @@ def image_tensor(image: GivenImage) -> Tensor:
     Raises:
         ValueError: for another type, dtype or shape; names it and says what is allowed.
     """
-    if isinstance(image, Image.Image):
-        image = np.asarray(image.convert("RGB"))
-    shape, dtype = tuple(getattr(image, "shape", ())), getattr(image, "dtype", None)
-    if isinstance(image, Tensor) and dtype == torch.uint8 and len(shape) == 3 and shape[0] == 3:
-        return image.detach().to("cpu", copy=True)
-    if isinstance(image, np.ndarray) and dtype == np.uint8 and len(shape) == 3 and shape[2] == 3:
-        # A copy: cameras fill the same buffer again, and trackers look at the frame before.
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    told = f"a {type(image).__name__}"
-    if dtype is not None:
-        told += f" of {str(dtype).removeprefix('torch.')} {shape}"
-    raise UserError(
-        f"an image is {told}; expected a picture of Pillow, a uint8 array (height, width, 3) or a "
-        "uint8 tensor (3, height, width), RGB, 0 to 255 (a single image goes into a list)"
-    )
+    # A copy: cameras fill the same buffer again, and trackers look at the frame before.
+    return torch.from_numpy(np.array(pixels_of(image))).permute(2, 0, 1)
 
 
 def given_images(images: Iterable[GivenImage]) -> VideoSource:

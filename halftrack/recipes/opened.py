@@ -19,7 +19,7 @@ from halftrack.recipes.live import open_live
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from halftrack.recipes.given_images import GivenImage
+    from halftrack.data.images import GivenImage
     from halftrack.recipes.kinds.recipe import Box, Recipe
 
 __all__ = ["Video", "check_errors_shown", "check_weights", "open_for"]

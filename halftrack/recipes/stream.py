@@ -75,7 +75,7 @@ def track(
     if load is None:
         check_weights(recipe, checkpoint)
     source = open_for(recipe, source, init_box_xyxy=init_box_xyxy, detections=detections)
-    if not source.live:
+    if not source.live and source.count is None:  # of a film it was decoded on opening
         with closing(source.pictures()) as pictures:
             next(pictures, None)  # damage is told before the weights are read
     if load is None:

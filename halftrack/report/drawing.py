@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from halftrack.data.images import GivenImage, pixels_of
 from halftrack.frames import Detections, Tracks
-from halftrack.recipes.given_images import GivenImage, image_tensor
 
 __all__ = ["Trails", "draw_detections", "draw_tracks"]
 
@@ -28,7 +28,7 @@ def draw_detections(
         class_names: names of the classes, in the order of the labels.
         threshold: smallest score that is drawn.
     """
-    picture = _picture(image)
+    picture = Image.fromarray(pixels_of(image))
     draw = ImageDraw.Draw(picture)
     rows = zip(
         detections.boxes_xyxy.tolist(),
@@ -108,7 +108,7 @@ def draw_tracks(
         trails: the last positions; only read here, so call ``trails.add(tracks)`` before.
         class_names: names of the classes, in the order of the labels; None leaves them out.
     """
-    picture = _picture(image)
+    picture = Image.fromarray(pixels_of(image))
     draw = ImageDraw.Draw(picture)
     line = max(1, round(min(picture.size) / 360))
     font = ImageFont.load_default(max(10, round(min(picture.size) / 45)))
@@ -164,7 +164,3 @@ def _colour_of(track: int) -> tuple[int, int, int]:
     # Steps of the golden ratio around the circle of hues: ids close in number differ most.
     red, green, blue = colorsys.hsv_to_rgb(track * 0.618034 % 1, 0.8, 0.9)
     return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def _picture(image: GivenImage) -> Image.Image:
-    return Image.fromarray(image_tensor(image).permute(1, 2, 0).numpy())

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from halftrack.data import DataError, load_image
 from halftrack.data import images as data_images
+from halftrack.data.images import GivenImage, pixels_of
 
 NOISE = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 PICTURE = Image.fromarray(NOISE)
@@ -188,3 +189,11 @@ def test_16_bits_are_told_once(
             load_image(tmp_path / f"{number}.png")
     (record,) = caplog.records
     assert "0.png has 16 bits a channel" in record.getMessage()
+
+
+@pytest.mark.parametrize("given", [NOISE, torch.from_numpy(NOISE).permute(2, 0, 1)])
+def test_an_image_that_is_given_is_not_copied(given: GivenImage) -> None:
+    pixels = pixels_of(given)
+    assert np.shares_memory(pixels, NOISE)
+    assert np.array_equal(pixels, NOISE)
+    assert np.array_equal(pixels_of(PICTURE), NOISE)

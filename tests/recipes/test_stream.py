@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+import av
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
 import halftrack
-from halftrack.data import DataError, SourceFrame
+from halftrack.data import DataError, SourceFrame, video_file
 from halftrack.frames import Tracks
 from halftrack.recipes import TrackingRecipe, load_recipe
+from halftrack.report import VideoWriter
 
 NO_TRACKS = Tracks(
     ids=torch.zeros(0, dtype=torch.int64),
@@ -97,3 +99,20 @@ def test_a_damaged_first_frame_is_told_before_the_weights_are_read(
 
     with pytest.raises(DataError, match=r"0\.jpg: image cannot be decoded"):
         halftrack.track(recipe, folder, load=load)
+
+
+def test_the_first_frame_of_a_film_is_decoded_once_before_the_weights_are_read(
+    recipe: TrackingRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with VideoWriter(tmp_path / "film.mp4", size=(48, 64), frame_rate=10) as film:
+        film.write(torch.zeros((3, 48, 64), dtype=torch.uint8))
+    begun: list[Path] = []
+    decoded = video_file._decoded
+
+    def counted(path: Path, allowed: str) -> Generator[tuple[av.VideoFrame, float | None]]:
+        begun.append(path)
+        return decoded(path, allowed)
+
+    monkeypatch.setattr(video_file, "_decoded", counted)
+    halftrack.track(recipe, tmp_path / "film.mp4", load=lambda: nn.Linear(1, 1))
+    assert begun == [tmp_path / "film.mp4"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -43,6 +47,17 @@ def test_the_frame_itself_is_not_drawn_on() -> None:
     image = black((200, 320))
     draw_tracks(image, tracks_at({1: (50, 80)}))
     assert not image.any()
+
+
+def test_an_array_is_not_drawn_on_either() -> None:
+    image = np.zeros((200, 320, 3), np.uint8)
+    draw_tracks(image, tracks_at({1: (50, 80)}))
+    assert not image.any()
+
+
+def test_drawing_takes_no_video_library() -> None:
+    code = "import halftrack.report.drawing, sys; sys.exit('av' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_no_tracks_leave_the_frame_as_it_is() -> None:

@@ -71,7 +71,10 @@ class DetectorOnVideo:
 
     def _spread(self, source: VideoSource) -> list[Frame]:
         """The reference frames; what a container says of its length may be too much."""
-        length = source.num_frames or sum(1 for _ in source.pictures())
+        length = source.num_frames
+        if length is None:
+            assert source.count is not None, f"{source.name} is live"
+            length = source.count()
         wanted = adaptive_stride(length, num_references=self._references)
         frames = {each.frame.frame_index: each.frame for each in source.at(wanted)}
         return [frames[index] for index in wanted if index in frames]
