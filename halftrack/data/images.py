@@ -142,7 +142,7 @@ def _upright(image: Tensor, turned: int) -> Tensor:
 
 
 def pixels_of(image: GivenImage) -> NDArray[np.uint8]:
-    """An image that a caller holds as RGB ``(height, width, 3)``; no copy of arrays and CPU tensors.
+    """An image that a caller holds as RGB ``(height, width, 3)``; arrays are not copied.
 
     Raises:
         ValueError: for another type, dtype or shape; names it and says what is allowed.
