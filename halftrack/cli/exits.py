@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -38,6 +39,8 @@ _FAILURES = {
     "torch": ("OutOfMemoryError",),
 }
 _UNSAVED = {"halftrack.training.run_files": ("UnsavedWeightsError",)}
+_TOLD_BY_FIRST = {"halftrack.training.ranks": ("FirstProcessError",)}
+_UNTIL_TOLD = 3.0  # seconds; torchrun ends all processes when one has ended, the first must tell
 _USERS_OS_ERRORS = (
     FileExistsError,
     FileNotFoundError,
@@ -56,7 +59,10 @@ def telling_errors() -> Iterator[None]:
         yield
     except Exception as error:
         if _is_users(error):
-            _tell("error", _words(error))
+            if isinstance(error.__cause__, tuple(_loaded(_TOLD_BY_FIRST))):
+                time.sleep(_UNTIL_TOLD)
+            else:
+                _tell("error", _words(error))
             gc.freeze()  # or the end of Python looks through all of torch again, for 0.3 s
             raise SystemExit(UNUSABLE) from error
         if isinstance(error, (NonFiniteOutputError, *_loaded(_FAILURES))):

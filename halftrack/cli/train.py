@@ -114,14 +114,16 @@ def train(
     seeded = f"_seed{seed}" if seed else ""
     out = out or Path("runs") / f"{chosen.name}_{chosen.precision.name}{seeded}"
     begins = not check_run_folder(out)
+    wants_data = begins or data_changed or _has_steps_left(out)
+    if wants_data or classes == "from-data":
+        check_folder("--data-root", data_root)
     chosen = with_classes(chosen, classes, data_root)
     if resume_from is None:
         # A run that goes on has its weights: only their name is compared.
         init = start_weights(source, init) if begins else (init or source.init)
-    if begins:  # one that is there may be finished, and then needs no data
-        if data_root is None:
-            raise UserError("Missing option '--data-root': name the folder of the data sets")
-        check_folder("--data-root", data_root)
+    if begins and data_root is None:  # one that is there may be finished, and then needs no data
+        raise UserError("Missing option '--data-root': name the folder of the data sets")
+    if wants_data and data_root is not None:
         chosen.find_training_data(data_root)
         chosen.find_test_data(data_root)
     if gpus is not None:
@@ -153,6 +155,17 @@ def train(
     end_interrupted(result.interrupted)
     scale = scale_words(result.loss_scale)
     tell(f"{result.steps} steps, {result.skipped} skipped, loss scale {scale}; results in {out}")
+
+
+def _has_steps_left(out: Path) -> bool:
+    """True of a run whose log tells so; without a log that can be read its checkpoint has to."""
+    from halftrack.studies.following.run import read_run
+
+    try:
+        run = read_run(out)
+    except (OSError, UserError):
+        return False
+    return run.total is not None and run.step < run.total
 
 
 def replay(

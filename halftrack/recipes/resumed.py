@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
-from halftrack.errors import MissingFileError
+from halftrack.errors import MissingFileError, UserError
 from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.training.checkpoint import NewestCheckpoint, newest_checkpoint
 from halftrack.training.ranks import ALONE, Ranks
-from halftrack.training.run_folder import holds_run
+from halftrack.training.run_folder import holds_run, try_to_own
 from halftrack.training.same_run import (
     check_parts,
     check_same_run,
@@ -18,7 +19,24 @@ from halftrack.training.same_run import (
     leaves,
 )
 
-__all__ = ["held_run"]
+__all__ = ["held_run", "take_folder"]
+
+
+def take_folder(out: Path, *, may_begin: bool, until: ExitStack) -> OSError | None:
+    """Own the folder of a run as ``try_to_own`` does.
+
+    Args:
+        out: the folder.
+        may_begin: False for a command without data, which needs a run that is there.
+        until: leaves the folder.
+
+    Raises:
+        ValueError: if another process trains there, or there is no run and none may begin.
+        OSError: if the folder holds no run and cannot be created or written to.
+    """
+    if not may_begin and not holds_run(out):
+        raise UserError("a new run needs its data: --data-root")
+    return try_to_own(out, until=until)
 
 
 def held_run(
@@ -46,13 +64,28 @@ def held_run(
         FileNotFoundError: if a run is asked for and there is none, or none of its files is intact.
         ValueError: if it is a run of another recipe, seed or first weights; names what differs.
     """
-    if not ranks.of_first(holds_run(out)):
-        if asked is not None:
-            raise MissingFileError(
-                f"nothing to resume: no step_*.pth in {out}; to begin a run there leave out {asked}"
-            )
+    if not ranks.first_does(lambda: _holds_run(out, asked)):
         return None
     newest = newest_checkpoint(out, ranks)
+    ranks.first_does(lambda: _check_same(newest, recipe, seed=seed, init=init))
+    return newest
+
+
+def _holds_run(out: Path, asked: str | None) -> bool:
+    """As ``holds_run``; refuses a folder without a run where one is asked for."""
+    if holds_run(out):
+        return True
+    if asked is not None:
+        raise MissingFileError(
+            f"nothing to resume: no step_*.pth in {out}; to begin a run there leave out {asked}"
+        )
+    return False
+
+
+def _check_same(
+    newest: NewestCheckpoint, recipe: TrainedRecipe, *, seed: int, init: str | Path | None
+) -> None:
+    """Refuse a checkpoint of another run, as far as that is known without the data."""
     path, state, _ = newest
     check_parts(path, state)
     values, ample = recipe.to_dict(), dict(leaves(recipe.without_data().to_dict()))
@@ -62,4 +95,3 @@ def held_run(
     free = free._replace(always=free.always | open_fields)
     check_same_run(path, state["meta"], recipe=values, seed=seed, free=free)
     check_same_start(path, state["meta"], init)
-    return newest

@@ -17,7 +17,7 @@ from halftrack.errors import UserError
 from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.recipes.names import load_recipe
-from halftrack.recipes.resumed import held_run
+from halftrack.recipes.resumed import held_run, take_folder
 from halftrack.recipes.scoring.evaluation import Evaluation
 from halftrack.recipes.scoring.scorer import Scorer, left_out
 from halftrack.training import Learner, TrainingResult, load_weights
@@ -27,7 +27,6 @@ from halftrack.training.compilation import check_compilation, compiled
 from halftrack.training.continuation import Continuation
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.ranks import Ranks, own_device, together
-from halftrack.training.run_folder import try_to_own
 from halftrack.training.same_run import SCORED, free_fields
 
 __all__ = [
@@ -144,9 +143,11 @@ def train(
         raise UserError(f"a run that goes on from {start.file} has its weights: leave out init")
     check_compilation(trained.training, trained.precision, device)
     with together(device) as ranks, ExitStack() as stack:
-        ranks.share(trained.training.accumulate, of="training.accumulate")
-        refused = ranks.first_does(lambda: try_to_own(out, until=stack))
+        accumulate = trained.training.accumulate
+        ranks.first_does(lambda: ranks.share(accumulate, of="training.accumulate"))
         asked = "--data-changed" if data_changed else "--resume must" if resume == "must" else None
+        may_begin = data_root is not None or asked is not None
+        refused = ranks.first_does(lambda: take_folder(out, may_begin=may_begin, until=stack))
         first_weights = init if start is None else start.file
         held = held_run(trained, out, seed=seed, init=first_weights, asked=asked, ranks=ranks)
         if held is not None:

@@ -13,7 +13,7 @@ from typing import Any
 from halftrack.bounds import shown
 from halftrack.errors import UserError
 
-__all__ = ["json_rows", "read_log"]
+__all__ = ["first_and_last", "json_rows", "read_log"]
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
@@ -29,6 +29,20 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
     path = Path(path)
     path = path / "log.jsonl" if path.is_dir() else path
     return list(json_rows(path, path.read_text(encoding="utf-8", errors="replace")))
+
+
+def first_and_last(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """First and last record of a log that a run may be writing; empty while there is none.
+
+    Args:
+        path: the log, which may not be there yet.
+
+    Raises:
+        ValueError: if a line is not a JSON object; names file and line.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    rows = list(json_rows(path, text)) if "\n" in text else []
+    return (rows[0], rows[-1]) if rows else ({}, {})
 
 
 def json_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 from halftrack.errors import UserError
 from halftrack.training.sums import all_gather, piece_of_sum
 
-__all__ = ["ALONE", "LostProcessError", "Ranks", "own_device", "together"]
+__all__ = ["ALONE", "FirstProcessError", "LostProcessError", "Ranks", "own_device", "together"]
 
 ValueT = TypeVar("ValueT")
 
@@ -34,6 +34,10 @@ _NEEDED = ("RANK", "MASTER_ADDR", "MASTER_PORT")
 
 class LostProcessError(RuntimeError):
     """The end, or the silence, of another process that shares the work."""
+
+
+class FirstProcessError(Exception):
+    """Cause of an error that the first process met and all of them raise: it alone tells it."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +137,11 @@ class Ranks:
                 answer.append(act())
             except Exception as error:  # the others wait for an answer
                 met = error
-        answer, met = self.of_first((answer, met))
+        answer, told = self.of_first((answer, met))
         if met is not None:
             raise met
+        if told is not None:
+            raise told from FirstProcessError("rank 0 met it")
         return answer[0]
 
     def greatest(self, value: float, device: torch.device) -> float:
@@ -193,7 +199,7 @@ class Ranks:
         if not self.is_first:
             met: Exception | None = self.of_first(None)
             if met is not None:
-                raise met
+                raise met from FirstProcessError("rank 0 met it")
             yield
             return
         try:

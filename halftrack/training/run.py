@@ -156,14 +156,14 @@ class Run:
             damaged.rename(f"{damaged}.torn")
         if self.result.epochs_finished >= self.config.epochs:
             self.log.say(self.result.nothing_left())
-            return
-        if "data" not in state["meta"]:
-            self.log.say("that file is of an earlier version and does not name its data")
-        self.log.say(f"resumed from {path} at step {self.result.steps}; {computes}")
-        if changes:
-            self._restart_epoch(state, changes)
-        elif data_changed:
-            self.log.say("the data are those of the checkpoint: nothing is done anew")
+        else:
+            if "data" not in state["meta"]:
+                self.log.say("that file is of an earlier version and does not name its data")
+            self.log.say(f"resumed from {path} at step {self.result.steps}; {computes}")
+            if changes:
+                self._restart_epoch(state, changes)
+            elif data_changed:
+                self.log.say("the data are those of the checkpoint: nothing is done anew")
         state.clear()  # or whoever read it would hold it in memory as long as the run
 
     def save(self) -> None:

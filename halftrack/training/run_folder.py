@@ -33,18 +33,31 @@ def is_in_use(folder: Path) -> bool:
     A process on another machine is believed until it removes its lock, as at the end of a run.
     """
     try:
-        words = (folder / _LOCK).read_text(errors="replace").split()
+        holder, _, start = (folder / _LOCK).read_text(errors="replace").partition("\n")
     except OSError:
         return False
+    words = holder.split()
     if words[:1] + words[2:] != ["process", "on", socket.gethostname()]:
         return True
     try:  # taking the lock, even for a moment, could stop a run that begins
         os.kill(int(words[1]), 0)
     except PermissionError:
-        return True  # another user's
+        pass  # another user's
     except (ProcessLookupError, ValueError):
         return False
-    return True
+    # The number of a process that has ended is given to another one after some time.
+    started = _start_of(int(words[1]))
+    return "" in (start, started) or start == started
+
+
+def _start_of(process: int) -> str:
+    """Clock ticks from the start of the machine to that of a process; empty where none can tell."""
+    try:
+        told = Path(f"/proc/{process}/stat").read_text(errors="replace")
+    except OSError:
+        return ""
+    # The second field, the program's name in brackets, may hold any character; this is the 22nd.
+    return told.rpartition(")")[2].split()[19]
 
 
 @contextmanager
@@ -126,7 +139,8 @@ def _locked(lock: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
+            told = os.read(descriptor, 200).decode(errors="replace")
+            holder = told.partition("\n")[0] or "another process"
             os.close(descriptor)
             raise UserError(
                 f"{lock.parent} is in use by {holder}: wait for its end, or choose another folder"
@@ -137,7 +151,8 @@ def _locked(lock: Path) -> int:
         # The former holder may have removed the file while this one waited to open it.
         if _is_open(lock, descriptor):
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            own, host = os.getpid(), socket.gethostname()
+            os.write(descriptor, f"process {own} on {host}\n{_start_of(own)}".encode())
             return descriptor
         os.close(descriptor)
 

@@ -38,8 +38,9 @@ def test_sample_check_train_and_eval_follow_on_each_other(
     assert halftrack("replay", bundle) == 3
     assert "recorded: backward" in capsys.readouterr().out
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    assert halftrack("train", TINY, "--out", out, "--precision", "fp16", *short) == 0
-    assert "holds this run, and it is finished" in capsys.readouterr().out
+    for root in ((), ("--data-root", tmp_path / "typo")):
+        assert halftrack("train", TINY, *root, "--out", out, "--precision", "fp16", *short) == 0
+        assert "holds this run, and it is finished" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     best = out / "best.pth"
     assert halftrack("eval", TINY, "--data-root", data, "--checkpoint", best, "--batch", 3) == 0

@@ -14,6 +14,7 @@ from halftrack.data import DataError
 from halftrack.errors import MissingFileError, NonFiniteOutputError, UserError
 from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.synthetic import SyntheticVideoError
+from halftrack.training.ranks import FirstProcessError
 from halftrack.training.run_files import UnsavedWeightsError
 
 PLANTED = """
@@ -105,6 +106,23 @@ def test_what_became_of_files_is_told_beneath_the_error(
     monkeypatch.setattr("halftrack.cli.data.check_folder", fail)
     assert halftrack("data", "check", "selsa_tiny_sample", "--data-root", "x") == 2
     assert capsys.readouterr().err == "error: stopped\nkept: a.txt.part\n"
+
+
+def test_an_error_that_the_first_process_tells_is_told_by_no_other(
+    halftrack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits: list[float] = []
+    causes = [FirstProcessError(), None, KeyError("x")]
+
+    def fail(*_: object, **__: object) -> None:
+        raise UserError("no data") from causes.pop(0)
+
+    monkeypatch.setattr("halftrack.cli.data.check_folder", fail)
+    monkeypatch.setattr("halftrack.cli.exits.time.sleep", waits.append)
+    for told in ("", "error: no data\n", "error: no data\n"):
+        assert halftrack("data", "check", "selsa_tiny_sample", "--data-root", "x") == 2
+        assert capsys.readouterr().err == told
+    assert len(waits) == 1
 
 
 def test_ctrl_c_exits_130(halftrack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,28 +85,21 @@ def only(tree: Callable[[], Tree], *without: str) -> Tree:
     return {path: told for path, told in tree().items() if not any(w in path for w in without)}
 
 
-LAYOUTS: dict[str, Tree] = {
+WELL: dict[str, Tree] = {
     "VID": trees.vid(),
-    "VID to train on": only(trees.vid, "/val"),
     "VID to test on": only(trees.vid, "/train", "Lists", "ImageSets"),
     "VID of one's own": own_trees.own_vid(),
-    "one video": only(own_trees.own_vid, "/b/", "/val"),
     "VID and DET": trees.vid() | trees.det(),
-    "DET alone": only(trees.det, "/VID/"),
     "DET without its list": only(trees.det, "Lists"),
     "MOT15": trees.mot("MOT15"),
     "MOT17 to train on": only(partial(trees.mot, "MOT17"), "/test/"),
     "MOT17's test sequences": only(partial(trees.mot, "MOT17"), "/train/"),
     "MOT20": trees.mot("MOT20"),
-    "MOT17 without truth": only(partial(trees.mot, "MOT17"), "gt.txt"),
-    "CocoVID of MOT17": trees.cocovid_mot(),
     "sequences": own_trees.sequences(),
     "one sequence": only(own_trees.sequences, "-04-"),
     "LaSOT": trees.lasot(),
     "LaSOT by MMTracking's lists": trees.lasot_infos(),
     "LaSOT to test on": only(trees.lasot, "-2"),
-    "LaSOT without its list": only(trees.lasot, "testing_set"),
-    "one target": only(trees.lasot, "testing_set", "dog", "-2"),
     "OTB100": only(trees.otb, "coco"),
     "UAV123": only(trees.uav, "coco"),
     "TrackingNet": only(trees.trackingnet, "coco"),
@@ -118,9 +111,19 @@ LAYOUTS: dict[str, Tree] = {
     "YOLO": own_trees.yolo(),
     "one image": only(own_trees.yolo, "001", "002"),
 }
+# A part is missing that the recipes of these files read, as seqinfo.ini of MOT17 beside CocoVID.
+WITH_PROBLEMS: dict[str, Tree] = {
+    "VID to train on": only(trees.vid, "/val"),
+    "one video": only(own_trees.own_vid, "/b/", "/val"),
+    "DET alone": only(trees.det, "/VID/"),
+    "MOT17 without truth": only(partial(trees.mot, "MOT17"), "gt.txt"),
+    "CocoVID of MOT17": trees.cocovid_mot(),
+    "LaSOT without its list": only(trees.lasot, "testing_set"),
+    "one target": only(trees.lasot, "testing_set", "dog", "-2"),
+}
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", [*WELL, *WITH_PROBLEMS])
 def test_every_command_that_is_told_runs(
     name: str,
     halftrack,
@@ -129,9 +132,9 @@ def test_every_command_that_is_told_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     root = tmp_path / "my data"
-    change_tree(root, {}, LAYOUTS[name])
+    change_tree(root, {}, (WELL | WITH_PROBLEMS)[name])
     monkeypatch.chdir(tmp_path)
-    well = halftrack("data", "check", root) == 0
+    assert halftrack("data", "check", root) == (0 if name in WELL else 3)
     told = capsys.readouterr().out.splitlines()
     commands = [shlex.split(line) for line in told if line.strip().startswith("halftrack ")]
     assert commands or any("parts cannot be made of it" in line for line in told)
@@ -139,7 +142,7 @@ def test_every_command_that_is_told_runs(
         if words[0] == "data":
             assert halftrack(*words) == 0, capsys.readouterr().err
             assert halftrack("data", "check", words[-1]) == 0
-        elif well:
+        elif name in WELL:
             _open_data(words)
 
 

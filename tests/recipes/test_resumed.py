@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import in_processes
 
-from halftrack.recipes import load_recipe, override
+from halftrack.recipes import load_recipe, override, resumed
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.recipes.resumed import held_run
 from halftrack.training import TrainingResult
 from halftrack.training.checkpoint import NewestCheckpoint
+from halftrack.training.ranks import together
 
 REID = "reid_tiny_sample"
 
@@ -129,3 +131,20 @@ def test_an_old_field_name_in_a_checkpoint_is_told_with_the_new_one(begun: Path)
     torch.save(state, begun / "step_3.pth")
     with pytest.raises(ValueError, match=r"published_clips_per_step' is now .*batches_per_step'"):
         asked(begun)
+
+
+def test_what_the_first_process_alone_cannot_read_ends_all_with_its_error(
+    begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(folder: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    def met() -> str:
+        with together(torch.device("cpu")) as ranks:
+            if ranks.is_first:
+                monkeypatch.setattr(resumed, "holds_run", denied)
+            with pytest.raises(PermissionError) as told:
+                held_run(recipe(), begun, seed=0, init=None, asked=None, ranks=ranks)
+            return str(told.value)
+
+    assert in_processes(2, met) == [f"[Errno 13] Permission denied: '{begun}'"] * 2

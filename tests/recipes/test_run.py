@@ -199,6 +199,18 @@ def test_a_run_that_goes_on_needs_its_data_and_reads_its_checkpoint_once(
     assert read == [newest]
 
 
+def test_a_new_run_without_data_takes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder.os, "open", pytest.fail)
+    with pytest.raises(ValueError, match=r"^a new run needs its data: --data-root$"):
+        train(short(), data_root=None, out=tmp_path / "new")
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        train(short(), data_root=None, out=tmp_path / "new", resume="must")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_changed_annotations_are_told_before_the_first_step(
     unfinished: Path, videos: Path, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from halftrack.training import read_log
+from halftrack.training.log_file import first_and_last
 
 LINES = '{"mode": "meta"}\n{"mode": "train", "step": 1}\n'
 
@@ -38,3 +39,17 @@ def test_a_broken_line_is_named(tmp_path: Path, text: str, message: str) -> None
     (tmp_path / "log.jsonl").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_log(tmp_path / "log.jsonl")
+    if "\n" in text:
+        with pytest.raises(ValueError, match=message):
+            first_and_last(tmp_path / "log.jsonl")
+
+
+@pytest.mark.parametrize("text", ["", LINES[:9], LINES[:17], LINES, LINES + '{"mode": "tr'])
+def test_first_and_last_record_are_of_whole_lines(tmp_path: Path, text: str) -> None:
+    log = tmp_path / "log.jsonl"
+    assert first_and_last(log) == ({}, {})
+    log.write_text(text)
+    first, last = {"mode": "meta"}, {"mode": "train", "step": 1}
+    if text.count("\n") < 2:
+        first, last = ({"mode": "meta"},) * 2 if "\n" in text else ({}, {})
+    assert first_and_last(log) == (first, last)

@@ -14,6 +14,7 @@ from processes import in_processes
 from halftrack.errors import UserError
 from halftrack.training.ranks import (
     ALONE,
+    FirstProcessError,
     LostProcessError,
     Ranks,
     _store,
@@ -81,8 +82,10 @@ def test_what_the_first_process_does_all_know_the_answer_or_the_error_of() -> No
                 with pytest.raises(type(error)) as met:
                     ranks.first_does(partial(fail, error))
                 answers.append(str(met.value))
-            with pytest.raises(UserError, match="no data"), ranks.first_goes_first():
+                assert isinstance(met.value.__cause__, FirstProcessError) is not ranks.is_first
+            with pytest.raises(UserError, match="no data") as met, ranks.first_goes_first():
                 fail(UserError("no data"))
+            assert isinstance(met.value.__cause__, FirstProcessError) is not ranks.is_first
             return [*answers, done]
 
     words = ["done", "KeyError", "in use", "[Errno 28] no space left: 'a file'"]

@@ -112,6 +112,9 @@ def test_a_checkpoint_that_was_read_before_is_taken_over_and_let_go(
     newest.path.unlink()
     tiny.run(tmp_path, resume=newest)
     assert newest.state == {}
+    finished = newest_checkpoint(tmp_path)
+    tiny.run(tmp_path, resume=finished)
+    assert finished.state == {}
     ends = [read_checkpoint(out / "step_8.pth")["state_dict"] for out in (tmp_path, unbroken)]
     assert same(*ends)
 

@@ -40,7 +40,9 @@ def holder(out: Path, how: str = "") -> tuple[subprocess.Popen[str], int]:
 def test_a_folder_in_use_is_refused_and_its_user_named(tmp_path: Path) -> None:
     process, _ = holder(tmp_path / "run")
     try:
-        refused = pytest.raises(ValueError, match=rf"run is in use by process {process.pid} on ")
+        refused = pytest.raises(
+            ValueError, match=rf"run is in use by process {process.pid} on \S+: wait"
+        )
         with refused, own_folder(tmp_path / "run"):
             pass
     finally:
@@ -119,6 +121,19 @@ def test_a_folder_is_in_use_until_its_process_ends_however_it_ends(tmp_path: Pat
     process.wait()
     assert (out / "run.lock").exists()
     assert not is_in_use(out)
+
+
+def test_a_process_that_has_the_number_of_one_that_ended_uses_nothing(tmp_path: Path) -> None:
+    lock = tmp_path / "run.lock"
+    with own_folder(tmp_path):
+        told = lock.read_text()
+    holder, start = told.split("\n")
+    lock.write_text(told)
+    assert is_in_use(tmp_path)
+    lock.write_text(f"{holder}\n{int(start) - 1}")
+    assert not is_in_use(tmp_path)
+    lock.write_text(holder)  # an earlier version's
+    assert is_in_use(tmp_path)
 
 
 def test_a_process_of_another_machine_is_believed(tmp_path: Path) -> None:

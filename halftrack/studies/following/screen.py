@@ -122,13 +122,13 @@ def _numbers(values: Mapping[str, float]) -> list[str]:
 def _charts(run: FollowedRun, width: int, height: int) -> RenderableType:
     """The usual curves, as many beside each other as the terminal is wide.
 
-    Of a value that never changed the lines above and below tell all.
+    Of a value that never changed the lines above and below tell all; a loss that became NaN did.
     """
     panels = [
         (field, points)
         for field, logs in run.panels().items()
         for points in logs.values()
-        if len({value for _, value in points if math.isfinite(value)}) > 1
+        if len({str(value) for _, value in points}) > 1  # NaN is not equal to NaN
     ]
     across = max(1, min(len(panels), width // _CHART))
     down = max(1, math.ceil(len(panels) / across))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from halftrack.studies.quickstart.jobs import Job
+from halftrack.training.log_file import first_and_last
 
 __all__ = ["Display", "progress"]
 
@@ -123,7 +123,7 @@ def progress(logs: Mapping[str, Path]) -> tuple[tuple[str, ...], str, float]:
     scores: list[str] = []
     words, share = "starting" if logs else "at work", 0.0
     for part, log in logs.items():
-        first, last = _ends(log)
+        first, last = first_and_last(log)
         if not first:
             break
         step, steps = last.get("step", 0), first["steps"]
@@ -138,12 +138,6 @@ def progress(logs: Mapping[str, Path]) -> tuple[tuple[str, ...], str, float]:
             words += f", loss {float(last['loss']):.3f}"
         share += step / steps / len(logs)
     return tuple(scores), words, share * (1 - _SCORING)
-
-
-def _ends(log: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The first and the last whole line of a ``log.jsonl``; empty if there is none yet."""
-    lines = log.read_bytes().split(b"\n")[:-1] if log.exists() else []
-    return (json.loads(lines[0]), json.loads(lines[-1])) if lines else ({}, {})
 
 
 def _clock(seconds: float) -> str:

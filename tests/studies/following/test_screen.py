@@ -61,6 +61,8 @@ def test_curves_are_drawn_of_what_changed(tmp_path: Path) -> None:
     assert charts(trained(2)) == set()
     assert charts(trained(2), trained(4), EVALUATED) == {"loss"}
     assert charts(SKIPPED, trained(2), trained(4)) == {"loss", "loss_scale"}
+    assert charts(trained(2), trained(4, loss="nan"), trained(6, loss="nan")) == {"loss"}
+    assert charts(trained(2, loss="nan"), trained(4, loss="nan")) == set()
 
 
 def _title(line: str) -> list[str]:

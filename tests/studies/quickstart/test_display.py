@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from halftrack.errors import UserError
 from halftrack.studies.quickstart.display import Display, progress
 from halftrack.studies.quickstart.jobs import Job, Result
 
@@ -55,6 +56,11 @@ def test_logs_say_how_far_a_job_is(
 def test_a_job_without_a_log_is_at_work(tmp_path: Path) -> None:
     assert progress({}) == ((), "at work", 0.0)
     assert progress({"reid": tmp_path / "none"}) == ((), "starting", 0.0)
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"log\.jsonl, line 2: not JSON"):
+        progress({"reid": log(tmp_path / "log.jsonl", [META], "{\n")})
 
 
 def test_a_job_of_one_training_leaves_the_score_to_its_result(tmp_path: Path) -> None:
