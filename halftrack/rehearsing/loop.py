@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Self
@@ -31,6 +29,7 @@ from halftrack.rehearsing.frameworks import training_in
 from halftrack.rehearsing.measured import MeasuredSteps
 from halftrack.rehearsing.outer_calls import OuterCalls
 from halftrack.rehearsing.report import Report
+from halftrack.rehearsing.returned_terms import ReturnedTerms
 from halftrack.rehearsing.scalers import loop_told_to
 from halftrack.rehearsing.snapshot import learned_by
 from halftrack.rehearsing.trained_step import device_of
@@ -106,8 +105,9 @@ class Watch:
         self._trace = self._trace_before = NonFiniteTrace(model, ())
         self._meter: RangeMeter | None = None
         self._passed, self._losses = False, list[float | None]()
-        self._has_batch, self._terms = False, dict[str, list[Tensor]]()
+        self._has_batch, self._terms = False, ReturnedTerms()
         self._loss_scale = 1.0
+        self._ended: RehearsedStep | None = None
         self._bad: Culprit | None = None
         self._bad_loss: Event | None = None
         self._notes: dict[str, None] = {}
@@ -144,6 +144,7 @@ class Watch:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._end = time.perf_counter()
+        self._terms.clear()
         event = self._trace.latest()
         self._step.close()
         self._loop.close()
@@ -191,13 +192,10 @@ class Watch:
         if not skipped and culprit is None and self._bad_loss is not None:
             culprit = self._culprit_of(self._bad_loss, self._trace)
         gradients = [p.grad for p in learned_by([optimizer]) if p.grad is not None]
-        terms = {
-            name: statistics.fmean(float(term.detach()) for term in own)
-            for name, own in self._terms.items()
-        }
         known = [loss for loss in self._losses if loss is not None]
+        losses = {"loss": sum(known), **self._terms.means()}
         step = RehearsedStep(
-            losses={"loss": sum(known), **terms} if len(known) == len(self._losses) else {},
+            losses=losses if len(known) == len(self._losses) else {},
             grad_norm=_norm(gradients),
             loss_scale=loss_scale,
             skipped=skipped,
@@ -210,8 +208,18 @@ class Watch:
             if skipped and not steps[-1].skipped:
                 steps[-1] = replace(steps[-1], skipped=True, why=step.why, culprit=culprit)
             return
+        if self._ended is None or (step.culprit and not self._ended.culprit):
+            self._ended = step
+        # Torch undoes what is entered within a backward pass as soon as that has ended.
+        if torch._C._current_graph_task_id() == -1:
+            self.learned()
+
+    def learned(self) -> None:
+        """A backward pass ended; an optimizer that steps within one ends its step with it."""
+        if self._ended is None:
+            return
         self._step.close()
-        self._measured.keep(step, self._meter)
+        self._measured.keep(self._ended, self._meter)
         self._begin()
 
     def idle_scaler(self) -> None:
@@ -229,7 +237,8 @@ class Watch:
     def _begin(self) -> None:
         """Enter what a step is seen through, in the order that each needs."""
         self._passed, self._losses, self._bad, self._bad_loss = False, [], None, None
-        self._has_batch, self._terms = False, {}
+        self._has_batch, self._ended = False, None
+        self._terms.clear()
         self._meter = self._measured.next_meter(self._loss_scale)
         self._trace_before, self._trace = self._trace, NonFiniteTrace(self._model, ())
         if self._meter is not None:
@@ -245,8 +254,7 @@ class Watch:
         hand_in_batch(self._trace, inputs, "input")
 
     def _returned(self, output: Any) -> None:
-        for name, term in _terms_of(output).items():
-            self._terms.setdefault(name, []).append(term)
+        self._terms.take(output)
 
     def _culprit(self, optimizer: Optimizer) -> Culprit | None:
         gradients = [p.grad for p in learned_by([optimizer]) if p.grad is not None]
@@ -261,9 +269,7 @@ class Watch:
         )
 
     def _culprit_of(self, event: Event, trace: NonFiniteTrace) -> Culprit:
-        suffer = [
-            n for n, own in self._terms.items() if any(_suffers(t, event, trace) for t in own)
-        ]
+        suffer = self._terms.that_suffer(event, trace)
         return culprit_of(
             event,
             trace.sample_ids,
@@ -273,33 +279,6 @@ class Watch:
             # The graph is gone after the backward pass: what overflows behind this is not known.
             fits_whole_step=False,
         )
-
-
-def _terms_of(output: Any) -> dict[str, Tensor]:
-    """The loss terms of a model that returns them in a dict, as torchvision's detectors do."""
-    if not isinstance(output, Mapping):
-        return {}
-    return {
-        str(name): value
-        for name, value in output.items()
-        if isinstance(value, Tensor) and value.dim() == 0 and value.requires_grad and name != "loss"
-    }
-
-
-def _suffers(term: Tensor, event: Event, trace: NonFiniteTrace) -> bool:
-    """True if a loss term is not finite by an event, or its backward pass ran through it."""
-    if event.direction != "backward":
-        return trace.origin([term]) is event
-    pending, seen = [term.grad_fn], set[Any]()
-    while pending:
-        node = pending.pop()
-        if node is None or node in seen:
-            continue
-        if node._sequence_nr() == event.node:
-            return True
-        seen.add(node)
-        pending += [each for each, _ in node.next_functions]
-    return False
 
 
 def _norm(gradients: list[Tensor]) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -27,6 +28,9 @@ class LoopEvents(Protocol):
 
     def learned_from(self, loss: float | None) -> None:
         """A backward pass begins, from a loss without its scale; None if it is not one number."""
+
+    def learned(self) -> None:
+        """A backward pass ended."""
 
     def moves(self, optimizer: Optimizer) -> None:
         """An optimizer is about to move the weights, without a scaler."""
@@ -68,7 +72,7 @@ class _Told:
         self._listener = listener
         self._in_scaler = self._moved = False
         self._scale = 1.0
-        self._unscaled = list[float | None]()
+        self._unscaled = list[_Scaled]()
 
     def scale(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def scale(scaler: Any, outputs: Any) -> Any:
@@ -77,7 +81,8 @@ class _Told:
                 self._listener.idle_scaler()
                 return made
             self._scale = scaler.get_scale()
-            self._unscaled.append(_sum(outputs))
+            pairs = zip(_each(outputs), _each(made), strict=True)
+            self._unscaled += [_Scaled(before, after) for before, after in pairs]
             self._listener.scaled(self._scale)
             return made
 
@@ -86,22 +91,32 @@ class _Told:
     def backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
             # A pass within another, such as a checkpoint's, is part of that one.
-            if torch._C._current_graph_task_id() == -1:
-                self._listener.learned_from(self._loss(tensors))
-                self._unscaled.clear()
-            return original(tensors, *args, **kwargs)
+            if torch._C._current_graph_task_id() != -1:
+                return original(tensors, *args, **kwargs)
+            self._listener.learned_from(self._loss(tensors))
+            result = original(tensors, *args, **kwargs)
+            self._listener.learned()
+            return result
 
         return backward
 
     def _loss(self, tensors: Any) -> float | None:
         """The sum of what a backward pass begins from, without its scale."""
-        total = _sum(tensors)
+        total, unscaled = _sum(tensors), self._unscaled_of(_each(tensors))
         if total is None:
             return None
-        known = [loss for loss in self._unscaled if loss is not None]
-        if not math.isfinite(total) and known and len(known) == len(self._unscaled):
+        known = [loss for loss in unscaled if loss is not None]
+        if not math.isfinite(total) and known and len(known) == len(unscaled):
             return sum(known)  # a half loss may overflow by its scale, which is no harm
         return total / (self._scale or 1.0)
+
+    def _unscaled_of(self, tensors: Sequence[Any]) -> list[float | None]:
+        """Take out the losses of these scaled ones; of a combination, all that are left."""
+        own = [each for each in self._unscaled if each.is_one_of(tensors)]
+        if len(own) < len(tensors):
+            own = self._unscaled
+        self._unscaled = [each for each in self._unscaled if each not in own]
+        return [each.loss for each in own]
 
     def step(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -131,9 +146,26 @@ class _Told:
             self._listener.ended(optimizer, loss_scale=1.0, skipped=False)
 
 
+class _Scaled:
+    """A loss that a scaler was given, and its result."""
+
+    def __init__(self, loss: Any, result: Any) -> None:
+        self.loss = _sum(loss)
+        # A strong reference would keep the graph of a loss that nothing is learned from.
+        self._result = ref(result) if isinstance(result, Tensor) else None
+
+    def is_one_of(self, tensors: Sequence[Any]) -> bool:
+        """True if the result is among these."""
+        return self._result is not None and any(self._result() is each for each in tensors)
+
+
+def _each(tensors: Any) -> Sequence[Any]:
+    return tensors if isinstance(tensors, list | tuple) else (tensors,)
+
+
 def _sum(tensors: Any) -> float | None:
     """The sum of losses; None if they are not single numbers."""
-    losses = tensors if isinstance(tensors, list | tuple) else (tensors,)
+    losses = _each(tensors)
     if not all(isinstance(loss, Tensor) and loss.numel() == 1 for loss in losses):
         return None
     return sum(float(loss.detach()) for loss in losses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -144,6 +145,25 @@ def test_a_half_loss_that_only_its_scale_makes_infinite_is_no_fault() -> None:
     assert report.must_change == ()
 
 
+def test_losses_that_are_scaled_together_and_learned_from_apart_are_no_fault() -> None:
+    model = nn.Linear(4, 2)
+    with torch.no_grad():
+        model.weight.fill_(8.0)
+
+    def run() -> None:
+        optimizer, scaler = sgd(model), torch.amp.GradScaler("cpu", init_scale=2.0**15)
+        with half():
+            # Of one dimension: such a half loss stays half where it is scaled, and overflows.
+            losses = [model(torch.ones(8, 4)).mean().reshape(1) for _ in range(2)]
+        for scaled in [scaler.scale(loss) for loss in losses]:
+            scaled.backward()
+        scaler.step(optimizer)
+
+    report = watched(model, run)
+    assert report.steps[0].losses["loss"] == pytest.approx(64.0, abs=2.0)
+    assert report.culprits == ()
+
+
 @pytest.mark.parametrize("order", [(1.0, 1e6), (1e6, 1.0)])
 def test_losses_that_are_scaled_apart_and_learned_from_together_are_added_up(
     order: tuple[float, float],
@@ -270,6 +290,27 @@ def test_accumulated_batches_are_one_step() -> None:
     model = net()
     report = watched(model, lambda: loop(model, torch.amp.GradScaler("cpu"), accumulate=2))
     assert len(report.steps) == 3
+
+
+def test_optimizers_that_step_within_the_backward_pass_share_the_step() -> None:
+    model = net()
+    optimizers = {p: torch.optim.SGD([p], lr=0.1) for p in model.parameters()}
+
+    def stepped(parameter: Tensor) -> None:
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    def run() -> None:
+        for parameter in model.parameters():
+            parameter.register_post_accumulate_grad_hook(stepped)
+        for factor in (1.0, torch.nan, 1.0):
+            with half():
+                loss = F.cross_entropy(model(X) * factor, LABELS)
+            loss.backward()
+
+    report = watched(model, run)
+    assert len(report.steps) == 3
+    assert [culprit.operation for culprit in report.culprits] == ["mul", "parameter"]
 
 
 def test_a_batch_that_is_not_finite_is_named() -> None:
@@ -572,6 +613,28 @@ def test_loss_terms_that_a_model_returns_are_told_and_blamed(accumulate: int) ->
     )
     assert skipped.culprit is not None
     assert skipped.culprit.loss_term == "loss_box"
+
+
+def test_forward_passes_without_a_backward_pass_keep_nothing_alive() -> None:
+    model, alive = Detector(), list[weakref.ref[Tensor]]()
+
+    def run() -> None:
+        optimizer, scaler = sgd(model), torch.amp.GradScaler("cpu", init_scale=64.0)
+        for _ in range(5):
+            x = X.clone()
+            alive.append(weakref.ref(x))
+            scaler.scale(sum(model(x, LABELS).values()))
+        del x
+        assert not any(each() is not None for each in alive)
+        with half():
+            loss = sum(sum(model(X, LABELS).values()) for _ in range(2))
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+
+    (step,) = watched(model, run).steps
+    assert step.losses["loss"] == pytest.approx(
+        2 * (step.losses["loss_box"] + step.losses["loss_class"]), rel=1e-3
+    )
 
 
 class Twofold(nn.Linear):
