@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Sequence
+from io import FileIO
 from pathlib import Path
 
 from halftrack.data.problems import DataError
@@ -40,6 +41,7 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGES = (b"<!doctype html", b"<html")
 # The longest list of a published data set, ImageNet VID's every frame, has 60 MB.
 _LONGEST_LIST = 256 << 20
+_PART = 1 << 20  # bytes of a pipe that are asked for at a time
 
 
 def user_path(path: str | Path) -> Path:
@@ -141,10 +143,11 @@ def read_content(file: str | Path, *, what: str, limit: int) -> bytes:
         with open(name, "rb", buffering=0, opener=_open_at_once) as stream:
             status = os.fstat(stream.fileno())
             if stat.S_ISFIFO(status.st_mode):
-                _require_writer(name, stream.fileno(), what)
-            size = status.st_size
-            # All of a file at once; of a device, which has no size, as much as is allowed.
-            content = stream.readall() if 0 < size <= limit else stream.read(limit + 1)
+                _require_shells_pipe(name, what)
+            os.set_blocking(stream.fileno(), True)
+            # All of a file at once; of a pipe, which has no size, as much as is allowed.
+            whole = 0 < status.st_size <= limit
+            content = stream.readall() if whole else _read_at_most(stream, limit + 1)
     except FileNotFoundError:
         fault = "is a link that leads nowhere" if os.path.islink(name) else "is missing"
         raise DataError(name, f"{what} {fault}") from None
@@ -170,11 +173,18 @@ def _open_at_once(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK)
 
 
-def _require_writer(name: str, handle: int, what: str) -> None:
+def _require_shells_pipe(name: str, what: str) -> None:
     """Refuse a pipe among files; one that a shell made for ``<(command)`` is read to its end."""
     if not name.startswith(("/dev/", "/proc/")):
         raise DataError(name, f"{what} is a pipe, expected a file")
-    os.set_blocking(handle, True)
+
+
+def _read_at_most(stream: FileIO, count: int) -> bytes:
+    """The first bytes of a stream, of which one reading of a pipe gives only a part."""
+    content = bytearray()
+    while part := stream.read(min(count - len(content), _PART)):
+        content += part
+    return bytes(content)
 
 
 def read_text(file: str | Path, *, what: str, limit: int = _LONGEST_LIST) -> str:

@@ -123,10 +123,11 @@ def decode_video(
         DataError: at the first frame that is damaged, and behind the last one if the file ends
             before the end that it states.
     """
-    stop = None if wanted is None else max(wanted, default=-1) + 1
+    chosen = None if wanted is None else frozenset(wanted)
+    stop = None if chosen is None else max(chosen, default=-1) + 1
     with closing(_decoded(path, allowed)) as frames:
         for index, (frame, time) in enumerate(itertools.islice(frames, stop)):
-            if wanted is None or index in wanted:
+            if chosen is None or index in chosen:
                 yield shown_picture(frame, time)
 
 

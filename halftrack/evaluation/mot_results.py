@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halftrack.data.files import read_text, shortened
-from halftrack.data.tables.box_columns import FARTHEST
+from halftrack.data.tables.box_columns import FARTHEST, read_number
 from halftrack.errors import NonFiniteOutputError, UserError
 from halftrack.evaluation.result_folder import ResultFolder, read_folder
 
@@ -132,8 +132,8 @@ def _parse(place: str, line: str) -> list[float]:
     if not 7 <= len(cells) <= 10:
         raise UserError(f"{what} has {len(cells)} columns, expected 7 to 10: {_COLUMNS}")
     try:
-        frame, track, *values = (float(cell) for cell in cells[:7])
-    except ValueError as error:
+        frame, track, *values = map(read_number, cells[:7])
+    except UserError as error:
         raise UserError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
     if not (frame.is_integer() and 1 <= frame <= _LAST_NUMBER):
         told = f"has frame number {shortened(cells[0])}, allowed are 1, 2, ..."

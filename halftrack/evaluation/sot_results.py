@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halftrack.data.files import read_text, shortened
-from halftrack.data.tables.box_columns import FARTHEST
+from halftrack.data.tables.box_columns import FARTHEST, read_number
 from halftrack.errors import UserError
 from halftrack.evaluation.result_folder import ResultFolder, read_folder
 
@@ -163,8 +163,8 @@ def _parse(what: str, line: str) -> list[float]:
     if len(cells) != 4:
         raise UserError(f"{what} has {len(cells)} columns, expected 4: {_COLUMNS}")
     try:
-        values = [float(cell) for cell in cells]
-    except ValueError as error:
+        values = [read_number(cell) for cell in cells]
+    except UserError as error:
         raise UserError(f"{what}: {error}, expected numbers: {_COLUMNS}") from None
     if not all(math.isfinite(value) for value in values) or min(values[2:]) < 0:
         raise UserError(f"{what}: allowed are finite numbers, width and height not below 0")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,34 @@ def test_what_a_shell_hands_over_as_a_pipe_is_read_to_its_end() -> None:
     os.close(writing)
     assert read_content(f"/dev/fd/{reading}", what="table", limit=9) == b"1,2\n"
     os.close(reading)
+
+
+def test_a_pipe_that_is_filled_bit_by_bit_is_read_to_its_end_or_the_limit() -> None:
+    whole = b"0123456789" * 30_000
+    for limit in (len(whole), len(whole) - 1):
+        reading, writing = os.pipe()
+        thread = threading.Thread(target=_fill, args=(writing, whole))
+        thread.start()
+        told = pytest.raises(DataError, match="table has more than") if limit < len(whole) else None
+        with told or nullcontext():
+            assert read_content(f"/dev/fd/{reading}", what="table", limit=limit) == whole
+        os.close(reading)
+        thread.join()
+
+
+def test_a_terminal_is_waited_for() -> None:
+    controlling, terminal = os.openpty()
+    thread = threading.Timer(0.1, os.write, (controlling, b"1,2\n\x04"))
+    thread.start()
+    assert read_content(f"/proc/self/fd/{terminal}", what="table", limit=9) == b"1,2\n"
+    thread.join()
+    os.close(controlling)
+    os.close(terminal)
+
+
+def _fill(pipe: int, content: bytes) -> None:
+    with open(pipe, "wb") as stream:
+        stream.write(content)
 
 
 def test_a_name_in_other_bytes_than_utf8_is_refused_with_escapes(tmp_path: Path) -> None:

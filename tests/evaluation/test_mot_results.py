@@ -85,8 +85,10 @@ LINES = {
     "another separator": (GOOD.replace(",", " "), "has 1 columns, expected 7 to 10: frame,id"),
     "a word in the second line": (
         f"{GOOD}\n9,three,1,2,3,4,1,-1,-1,-1",
-        "line 2: '9,three,1,2.*could not convert string to float: 'three', expected numbers",
+        "line 2: '9,three,1,2.*'three' is not a number, expected numbers",
     ),
+    "an underscore": ("8,3,1,2,1_0,4,1", "'1_0' is not a number, expected numbers"),
+    "digits of another script": ("8,3,1,2,\u0661,4,1", "'\u0661' is not a number, expected"),
     "a NaN box": ("8,3,nan,2,3,4,1,-1,-1,-1", "has a box or score that is not finite"),
     "an infinite box": ("8,3,1,2,inf,4,1,-1,-1,-1", "has a box or score that is not finite"),
     "no width": ("8,3,1,2,0,4,1,-1,-1,-1", "has width 0 and height 4, allowed is above 0"),

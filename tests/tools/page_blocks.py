@@ -6,7 +6,7 @@ import ast
 import functools
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -110,6 +110,8 @@ def check_command(words: Sequence[str], *, whole: bool) -> None:
     command, rest = _command(words)
     if hasattr(command, "commands") or "--help" in rest:
         return
+    words = rest[: rest.index("--")] if "--" in rest else rest
+    _require_options(words, frozenset(_names(command)))
     given = command.make_context("", rest, resilient_parsing=not whole).params
     recipe = given.get("recipe") or ""
     if re.fullmatch(r"[a-z][\w-]*_[\w-]+", recipe):
@@ -130,12 +132,17 @@ def _command(words: Sequence[str]) -> tuple[Any, list[str]]:
 
 def check_option(words: Sequence[str]) -> None:
     """Fail unless some command takes these options, and some recipe these settings."""
-    options = {word.partition("=")[0] for word in words if word.startswith("--")}
-    missing = options - _all_options() - {"--help"}
-    if missing:
-        raise LookupError(f"no command takes {', '.join(sorted(missing))}")
+    _require_options(words, _all_options())
     settings = [after for word, after in pairwise(words) if word == "--set"]
     _check_settings("", [each for each in settings if each != "FIELD=VALUE"])
+
+
+def _require_options(words: Sequence[str], known: Collection[str]) -> None:
+    """Fail for a word that begins with ``--`` and is none of the options."""
+    options = {word.partition("=")[0] for word in words if word.startswith("--")}
+    missing = options - set(known) - {"--help"}
+    if missing:
+        raise LookupError(f"no command takes {', '.join(sorted(missing))}")
 
 
 @functools.cache

@@ -258,11 +258,8 @@ def _class(annotation: Record) -> int:
 
 def _flag(annotation: Record) -> bool:
     """False where the box is not to be learned from or scored."""
-    flag = annotation.get("mot_conf")
-    flag = 1 if flag is None else flag
-    if not isinstance(flag, int | float) or flag not in (0, 1):
-        raise ValueError(f"mot_conf is {shortened(flag)}, allowed are 0 (not evaluated) and 1")
-    return flag == 1 and not any(is_set(annotation, name) for name in ("iscrowd", "ignore"))
+    evaluated = annotation.get("mot_conf") is None or is_set(annotation, "mot_conf")
+    return evaluated and not any(is_set(annotation, name) for name in ("iscrowd", "ignore"))
 
 
 def _share(annotation: Record) -> float:

@@ -16,11 +16,12 @@ from halftrack.data.mot.records import MotRows
 from halftrack.data.problems import DataError
 from halftrack.data.tables.box_columns import (
     first_wrong_box,
-    is_number,
     looks_like_corners,
     odd_boxes,
+    read_number,
 )
 from halftrack.data.tables.once import kept_once
+from halftrack.errors import UserError
 
 __all__ = ["has_area", "read_detections", "read_truth"]
 
@@ -72,9 +73,11 @@ class _Table:
                 return f"{told}: expected columns separated by commas"
             if len(values) != width + 1:
                 return f"{told}: {len(values)} columns, the lines before it have {width + 1}"
-            for value in values:
-                if not is_number(value):
-                    return f"{told}: {shortened(value.strip())} is not a number"
+            try:
+                for value in values:
+                    read_number(value)
+            except UserError as error:
+                return f"{told}: {error}"
         return "is not a table of numbers separated by commas"
 
     def refuse(self, rows: Booleans, reason: str | Callable[[int], str]) -> None:

@@ -17,6 +17,7 @@ from halftrack.data.own.yaml_names import MOST_CLASSES, yaml_names
 from halftrack.data.parsed_video import ParsedVideo, assemble_index
 from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.progress import Progress
+from halftrack.data.tables.box_columns import read_number
 from halftrack.errors import UserError
 
 __all__ = ["read_yolo"]
@@ -143,9 +144,9 @@ def _box(
         allowed = f"0 to {num_classes - 1} have a name" if num_classes else f"most {MOST_CLASSES}"
         raise UserError(f"class {label}, {allowed}")
     try:
-        values = [float(word.replace("_", "?")) for word in words[1:]]
-    except ValueError:
-        raise UserError(f"a value is not a number; {_EXPECTED}") from None
+        values = [read_number(word) for word in words[1:]]
+    except UserError as error:
+        raise UserError(f"{error}; {_EXPECTED}") from None
     if len(values) in (4, 5) or (posed and len(values) > 5):
         # A fifth is a detector's score; keypoints follow the box.
         x, y, width, height = values[:4]

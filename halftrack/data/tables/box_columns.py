@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FARTHEST", "first_wrong_box", "is_number", "looks_like_corners", "odd_boxes"]
+from halftrack.data.files import shortened
+from halftrack.errors import UserError
+
+__all__ = ["FARTHEST", "first_wrong_box", "looks_like_corners", "odd_boxes", "read_number"]
 
 FARTHEST = 1e6
 """Most that a coordinate may be, either way: beyond it float32 has no tenths of a pixel."""
@@ -18,13 +21,18 @@ _LEAST_ROWS, _LEAST_MOTION = 8, 2.0
 Doubles = npt.NDArray[np.float64]
 
 
-def is_number(text: str) -> bool:
-    """True for text that numpy reads as a number: Python reads 1_0 and digits of any script too."""
+def read_number(text: str) -> float:
+    """The number in a text, as numpy reads it: Python takes 1_0 and digits of any script too.
+
+    Raises:
+        UserError: if it is none; the message has no file.
+    """
     try:
-        float(text)
+        if "_" not in text and text.strip().isascii():
+            return float(text)
     except ValueError:
-        return False
-    return text.strip().isascii() and "_" not in text
+        pass
+    raise UserError(f"{shortened(text.strip())} is not a number")
 
 
 def first_wrong_box(ltwh: Doubles, *, nan: bool = False) -> tuple[int, str] | None:

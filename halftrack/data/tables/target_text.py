@@ -10,7 +10,8 @@ import numpy.typing as npt
 from halftrack.data.files import read_text, shortened
 from halftrack.data.index import Booleans
 from halftrack.data.problems import DataError
-from halftrack.data.tables.box_columns import first_wrong_box, is_number
+from halftrack.data.tables.box_columns import first_wrong_box, read_number
+from halftrack.errors import UserError
 
 __all__ = ["Doubles", "read_boxes", "read_flags", "read_lines", "read_names"]
 
@@ -83,10 +84,11 @@ def _what_is_wrong(lines: list[str], delimiter: str | None, columns: tuple[int, 
             allowed = " or ".join(map(str, columns))
             told = f"{len(values)} columns, expected {allowed}, the same in each line"
             return f"line {number}, {shortened(line)}: {told}"
-        for value in values:
-            if not is_number(value):
-                told = f"{shortened(value.strip())} is not a number"
-                return f"line {number}, {shortened(line)}: {told}"
+        try:
+            for value in values:
+                read_number(value)
+        except UserError as error:
+            return f"line {number}, {shortened(line)}: {error}"
     return "is not a table of numbers"
 
 

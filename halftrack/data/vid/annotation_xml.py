@@ -8,11 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from halftrack.data.files import shortened
 from halftrack.data.parsed_video import ParsedVideo
 from halftrack.data.problems import DataError, Problem, noting
 from halftrack.data.progress import Progress
+from halftrack.data.tables.box_columns import read_number
 from halftrack.data.vid.xml_text import read_tree
+from halftrack.errors import UserError
 
 __all__ = ["XmlVideo", "parse_video", "parse_videos"]
 
@@ -136,9 +137,7 @@ def _numbers(
         if text is None:
             raise DataError(source, f"<{element.tag[:60]}> has no <{name}/{part}>")
         try:
-            # Python would read 1_0 as ten.
-            values.append(float(text.replace("_", "?")))
-        except ValueError:
-            reason = f"<{name}/{part}> is {shortened(text)}, not a number"
-            raise DataError(source, reason) from None
+            values.append(read_number(text))
+        except UserError as error:
+            raise DataError(source, f"<{name}/{part}>: {error}") from None
     return values

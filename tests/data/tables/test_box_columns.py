@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from halftrack.data.tables.box_columns import first_wrong_box, is_number, looks_like_corners
+from halftrack.data.tables.box_columns import first_wrong_box, looks_like_corners, read_number
+from halftrack.errors import UserError
 
 SIZE = (1080, 1920)
 STEPS = np.arange(20.0)
@@ -68,12 +69,13 @@ def test_a_crowd_is_told_from_its_corners(seed: int) -> None:
 
 @pytest.mark.parametrize("text", ["1", " -2.5e3 ", "nan", "\u00a01"])
 def test_a_number_is_one(text: str) -> None:
-    assert is_number(text)
+    np.testing.assert_equal(read_number(text), float(text))
 
 
 @pytest.mark.parametrize("text", ["", "1_0", "\u0661", "\uff11", "0x1", "12+0j", '"1"', "1,5"])
 def test_what_is_no_number_is_none(text: str) -> None:
-    assert not is_number(text)
+    with pytest.raises(UserError, match="is not a number"):
+        read_number(text)
 
 
 def test_the_first_wrong_box_is_told_with_its_fault() -> None:

@@ -122,7 +122,7 @@ VALUES = {
     "height negative": ("<height>80<", "<height>-80<", "image height is -80"),
     "width beyond any image": ("<width>100<", "<width>1e30<", "image width is 1e.30"),
     "half a pixel": ("<width>100<", "<width>100.5<", "image width is 100.5"),
-    "width with an underscore": ("<width>100<", "<width>1_00<", "'1_00', not a number"),
+    "width with an underscore": ("<width>100<", "<width>1_00<", "'1_00' is not a number"),
     "no size": ("<width>100</width>", "", "has no <size/width>"),
     "no class": ("<name>n02958343</name>", "", "an <object> has no <name>"),
     "an empty class": ("<name>n02958343</name>", "<name> </name>", "an <object> has no <name>"),
@@ -141,8 +141,8 @@ VALUES = {
         "</bndbox><bndbox><xmin>1</xmin></bndbox>",
         "<object> has <bndbox> 2 times",
     ),
-    "a decimal comma": ("<xmin>5<", "<xmin>5,5<", "'5,5', not a number"),
-    "text for a number": ("<ymax>30<", f"<ymax>{'x' * 500}<", r"'x+\.\.\., not a number"),
+    "a decimal comma": ("<xmin>5<", "<xmin>5,5<", "'5,5' is not a number"),
+    "text for a number": ("<ymax>30<", f"<ymax>{'x' * 500}<", r"'x+'?\.\.\. is not a number"),
 }
 
 
