@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--only", default="", help="part of a model's name")
-    parser.add_argument("--shard", choices=("none", "optimizer"), default="none")
+    parser.add_argument("--shard", choices=("none", "optimizer", "full"), default="none")
     options = parser.parse_args()
     print(machine())
     columns = ("step of two batches", "shard", "one process (s)", "two (s)", "ratio")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeGuard, TypeVar
+from typing import Any, NamedTuple, Self, TypeGuard, TypeVar
 from weakref import ref
 
 import torch
@@ -33,6 +33,12 @@ class FoldingConv2d(nn.Conv2d):
         kind = self.weight.device.type
         autocast = torch.is_autocast_enabled(kind)
         return torch.get_autocast_dtype(kind) if autocast else self.weight.dtype
+
+    def train(self, mode: bool = True) -> Self:
+        """Begin or end training; what an evaluation kept, training would hold without a use."""
+        if mode:
+            self._kept = None
+        return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_kept"}

@@ -84,7 +84,7 @@ class LiveBytes(TorchDispatchMode):
             if tensor.untyped_storage()._cdata not in self._alive:
                 self._pieces.add(tensor.untyped_storage()._cdata)
                 self._add(tensor, "parameters")
-        for parameter in self._model.parameters():
+        for parameter in (*self._model.parameters(), *self._moved()):
             for part in _held(parameter.grad):
                 self._add(part, "gradients")
         for tensor in self._copies:

@@ -40,23 +40,27 @@ class DividedAverage(WeightAverage):
 
     @contextmanager
     def swapped_in(self, model: nn.Module) -> Iterator[nn.Module]:
-        """The model, which must be whole, with the averaged weights; its own come back after."""
+        """The model, which must be whole, with the averaged weights; its own come back after.
+
+        Where the block fails the parameters do not: ``DividedModel.whole()``, which ends with it,
+        then keeps nothing of what was shown.
+        """
         live = model.state_dict()
         own = {name: live[name].clone() for name in self._buffers}
-        self._show(self._held, self._average, live)
+        self._show(self._held)
+        self._copy(self._average, live)
         try:
             yield model
         finally:
-            self._show([part.held for part in self._parts], own, live)
+            self._copy(own, live)
+        # Not where it failed: the others would have no part in the exchange.
+        self._show([part.held for part in self._parts])
 
-    def _show(
-        self,
-        held: Sequence[Tensor],
-        buffers: Mapping[str, Tensor],
-        live: Mapping[str, Tensor],
-    ) -> None:
+    def _show(self, held: Sequence[Tensor]) -> None:
         for part, each in zip(self._parts, held, strict=True):
             part.show(each)
+
+    def _copy(self, buffers: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> None:
         for name in self._buffers:
             live[name].copy_(buffers[name])
 

@@ -67,7 +67,7 @@ class DividedModel(nn.Module):
         self.parts: list[Part] = []
         for number, (path, modules) in enumerate(_parts(model).items()):
             self.parts.append(Part(path, _parameters(modules), ranks))
-            for each in (each for module in modules for each in module.modules()):
+            for each in _first_users(model, modules):
                 # A plain function: a copy of the model shares it and copies nothing else.
                 entered = each.register_forward_pre_hook(lambda *_, n=number: self._meet(n))
                 self._entries.append(entered)
@@ -104,7 +104,7 @@ class DividedModel(nn.Module):
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """A context in which all parts are whole; what they are at its end is held.
+        """A context in which all parts are whole; what they are at its end is held, if none failed.
 
         All processes must enter it.
         """
@@ -116,10 +116,11 @@ class DividedModel(nn.Module):
         self._whole = True
         try:
             yield
+            for part in self.parts:
+                part.keep()
         finally:
             self._whole = False
             for part in self.parts:
-                part.keep()
                 part.release()
 
     def join(self) -> None:
@@ -215,6 +216,12 @@ def _parts(model: nn.Module) -> dict[str, list[nn.Module]]:
                     f"training.shard='full': {owners[parameter]} and {path} share a parameter; "
                     f"expected each in one part: {_ELSE}"
                 )
+        names = [n for m in part for n in m.named_parameters(remove_duplicate=False)]
+        if len(names) > len(_parameters(part)):
+            raise UserError(
+                f"training.shard='full': {path} has a parameter under several names; expected one "
+                f"name for each: {_ELSE}"
+            )
         if len({parameter.dtype for parameter in _parameters(part)}) > 1:
             raise UserError(
                 f"training.shard='full': {path} has parameters of several dtypes; expected one: "
@@ -227,6 +234,18 @@ def _parts(model: nn.Module) -> dict[str, list[nn.Module]]:
                 f"each in a module of a part: {_ELSE}"
             )
     return {paths[part[0]]: part for part in parts}
+
+
+def _first_users(model: nn.Module, part: Sequence[nn.Module]) -> list[nn.Module]:
+    """Modules whose call may be the first to use a part.
+
+    Those with parameters of it, and who begins with it by its own word: what it does with a
+    convolution and a frozen norm is no call of either.
+    """
+    own = [each for module in part for each in module.modules() if _parameters([each])]
+    owners = [each for each in model.modules() if isinstance(each, _InOrder)]
+    firsts = {each: next(filter(_parameters, each.parts_in_order()), []) for each in owners}
+    return own + [owner for owner in owners if owner not in own and firsts[owner] == list(part)]
 
 
 def _in_order(module: nn.Module) -> list[list[nn.Module]]:

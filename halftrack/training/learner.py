@@ -246,7 +246,7 @@ class WeightAverage:
             return
         self._updates += 1
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        live, parameters = self._live(model), dict(model.named_parameters())
+        live, parameters = self._live(model), dict(model.named_parameters(remove_duplicate=False))
         for name, tensor in self._average.items():
             if name in parameters:
                 tensor.lerp_(live[name], 1 - decay)

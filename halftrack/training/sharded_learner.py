@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -60,12 +61,13 @@ class ShardedLearner(TogetherLearner):
     def __init__(
         self, model: nn.Module, config: TrainingConfig, precision: Precision, **settings: Any
     ) -> None:
-        super().__init__(model, config, precision, **settings)
+        # Of the average too this process holds its pieces alone.
+        super().__init__(model, replace(config, ema_decay=None), precision, **settings)
         self._divided = self._compute = DividedModel(model, self.ranks, self._wire)
-        move_pieces(self.optimizer, self._divided.parts, self.ranks)
+        self.parts = self._divided.parts
+        move_pieces(self.optimizer, self.parts, self.ranks)
         if config.ema_decay is not None:
-            parts = self._divided.parts
-            self.average = DividedAverage(model, parts, self.ranks, decay=config.ema_decay)
+            self.average = DividedAverage(model, self.parts, self.ranks, decay=config.ema_decay)
         self.whole_weights = self._divided.whole
         self._before_training = ExitStack()  # in which weights may be looked at, and loaded
         self._before_training.enter_context(self.whole_weights())
@@ -95,11 +97,12 @@ class ShardedLearner(TogetherLearner):
         try:
             return super().step()
         except NonFiniteGradientError as error:
-            # The process that has the piece knows the parameter's name.
-            told = self.ranks.gathered(error)
-            raise next((each for each in told if each.parameter is not None), error) from None
+            # The processes that have pieces know the names; one process would tell the first.
+            told = [each for each in self.ranks.gathered(error) if each.parameter is not None]
+            order = [name for g in self.optimizer.param_groups for name in g["param_names"]]
+            raise min(told, key=lambda each: order.index(each.parameter), default=error) from None
         finally:
-            for part in self._divided.parts:
+            for part in self.parts:
                 part.gradients = None
 
     def _any_passes(self, *, own: bool) -> bool:
@@ -111,7 +114,7 @@ class ShardedLearner(TogetherLearner):
 
     def _give_gradients(self) -> None:
         """Give every parameter that got a gradient in any process its piece of the sum."""
-        parts, touched = self._divided.parts, self._divided.touched
+        parts, touched = self.parts, self._divided.touched
         own = [parameter in touched for part in parts for parameter in part.parameters]
         touched.clear()
         mask = torch.tensor(own, dtype=torch.uint8, device=self.device)
@@ -130,7 +133,7 @@ class ShardedLearner(TogetherLearner):
             own = torch.tensor([norm], dtype=torch.float64, device=self.device)
             return float(self.ranks.rows(own).square().sum().sqrt().float())
         norms: dict[Tensor, Tensor] = {}
-        for part in self._divided.parts:
+        for part in self.parts:
             if part.gradients is not None:
                 for piece, summed in zip(part.pieces, part.joined(part.gradients), strict=True):
                     if piece.grad is not None:

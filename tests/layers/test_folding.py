@@ -278,3 +278,21 @@ def test_a_folded_copy_has_no_norms_and_answers_alike() -> None:
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     for one, other in zip(model(images), made(images), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_training_drops_what_an_evaluation_kept() -> None:
+    layer = Layer()
+    with torch.no_grad():
+        kept, _ = folded(layer)
+        assert folded(layer)[0] is kept
+    layer.eval()
+    assert layer.conv._kept is not None
+    layer.train()
+    assert layer.conv._kept is None
+
+
+def test_a_frozen_stage_is_folded_once_in_training() -> None:
+    layer = Layer().requires_grad_(False).train()
+    layer.bn.eval()
+    kept, _ = folded(layer)
+    assert folded(layer)[0] is kept

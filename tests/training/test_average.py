@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from halftrack.training import WeightAverage
 from halftrack.training.average import DividedAverage
 from halftrack.training.divided import DividedModel
-from halftrack.training.ranks import together
+from halftrack.training.ranks import LostProcessError, together
 
 CPU = torch.device("cpu")
 
@@ -66,3 +66,36 @@ def test_an_average_of_pieces_is_the_whole_one_in_pieces() -> None:
     resumed, *_ = in_processes(3, lambda: shown(first[2]))
     for name, value in average.state_dict()["average"].items():
         assert torch.equal(resumed[2]["average"][name], value)
+
+
+def test_a_process_that_fails_alone_exchanges_nothing_more_and_keeps_its_weights() -> None:
+    def ended() -> str:
+        with together(CPU) as ranks:
+            model = seeded()
+            divided = DividedModel(model, ranks, None)
+            with divided.whole():
+                average = DividedAverage(model, divided.parts, ranks, decay=0.5)
+                moved(model)
+            average.update(model)
+            own = [part.held.clone() for part in divided.parts]
+            mean = model[1].running_mean.clone()
+            try:
+                with divided.whole(), average.swapped_in(model):
+                    if ranks.rank == 0:
+                        model[1].running_mean.zero_()
+                        raise KeyError
+                    ranks.gathered("a score")  # for which it waits in vain
+            except KeyError:
+                held = [part.held for part in divided.parts]
+                assert all(map(torch.equal, held, own))
+                assert torch.equal(model[1].running_mean, mean)
+                return "failed"
+        return "went on"
+
+    def answer() -> str:
+        try:
+            return ended()
+        except LostProcessError:
+            return "lost the other"
+
+    assert in_processes(2, answer) == ["failed", "lost the other"]

@@ -12,6 +12,7 @@ from processes import in_processes
 from torch import Tensor, nn
 
 from halftrack.errors import UserError
+from halftrack.layers.folding import FoldingConv2d, conv_bn
 from halftrack.recipes import load_recipe
 from halftrack.training.divided import DividedModel, fullest
 from halftrack.training.ranks import Ranks, together
@@ -166,6 +167,12 @@ def tied() -> nn.Module:
     return model
 
 
+def tied_inside() -> nn.Module:
+    pair = nn.Sequential(linear(8), linear(8))
+    pair[1].weight = pair[0].weight
+    return nn.Sequential(linear(8), pair)
+
+
 def loose() -> nn.Module:
     model = Chain()
     model.scale = nn.Parameter(torch.ones((), device="cpu"))
@@ -180,6 +187,7 @@ def mixed() -> nn.Module:
     ("make", "message"),
     [
         (tied, "second and third share a parameter; expected each in one part"),
+        (tied_inside, "1 has a parameter under several names; expected one name for each"),
         (loose, "scale is a parameter of no part of the model; expected each in a module"),
         (mixed, "1 has parameters of several dtypes; expected one"),
     ],
@@ -189,6 +197,50 @@ def test_a_model_that_cannot_be_divided_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=f"training.shard='full': .*{message}"):
         DividedModel(make(), Recorded(), None)
+
+
+def test_a_module_without_parameters_may_be_in_several_parts() -> None:
+    relu = nn.ReLU()
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Sequential(linear(8), relu) for _ in range(2)))
+    x = torch.ones((2, 8), device="cpu")
+    wanted = model(x)
+    divided = DividedModel(model, Recorded(), None)
+    divided.begin()
+    loss = divided(x)
+    assert torch.equal(loss, wanted)
+    loss.sum().backward()
+    divided.finish()
+
+
+class Folded(nn.Module):
+    """A convolution and a frozen norm that are not called, but folded; a second part behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = FoldingConv2d(3, 8, 1, device="cpu")
+        self.bn = nn.BatchNorm2d(8, device="cpu").eval()
+        self.last = nn.Conv2d(8, 2, 1, device="cpu")
+
+    def parts_in_order(self) -> list[list[nn.Module]]:
+        return [[self.conv, self.bn], [self.last]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(conv_bn(x, self.conv, self.bn))
+
+
+def test_a_part_that_is_folded_and_never_called_is_made_whole_by_its_owners_call() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 3, 1, device="cpu"), Folded())
+    x = torch.ones((1, 3, 2, 2), device="cpu")
+    wanted = model(x)
+    divided = DividedModel(model, Recorded(), None)
+    assert [part.name for part in divided.parts] == ["0", "1.conv", "1.last"]
+    divided.begin()
+    found = divided(x)
+    assert torch.equal(found, wanted)
+    found.sum().backward()
+    divided.finish()
 
 
 @pytest.mark.parametrize(

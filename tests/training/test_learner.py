@@ -253,6 +253,19 @@ def test_average_swaps_in_and_out_and_copies_buffers() -> None:
     assert torch.equal(model[0].weight, own)
 
 
+def test_a_tied_parameter_is_averaged_under_each_of_its_names() -> None:
+    model = nn.Sequential(linear(), linear())
+    model[1].weight = model[0].weight
+    average = WeightAverage(model, decay=0.5)
+    before = model[0].weight.detach().clone()
+    with torch.no_grad():
+        model[0].weight.add_(1.0)
+    average.update(model)
+    with average.swapped_in(model):
+        assert torch.allclose(model[0].weight, before + 9 / 11)
+    assert torch.equal(model[1].weight, before + 1.0)
+
+
 def test_average_comes_out_again_when_the_evaluation_fails() -> None:
     model = linear()
     average = WeightAverage(model, decay=0.5)

@@ -119,6 +119,36 @@ def test_the_parameter_of_a_hopeless_gradient_is_named_by_every_process(tiny: Mo
         assert message.startswith("the gradient of last.bias holds NaN; without a loss scale")
 
 
+def test_of_several_hopeless_gradients_the_first_in_the_model_is_named(tiny: ModuleType) -> None:
+    class Lost(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.bias[-1] * torch.nan
+
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = Lost(4, 64, device="cpu")  # whose bias is in the second one's piece
+            self.last = nn.Linear(64, 2, device="cpu")  # whose weight is in the first one's
+
+        def forward(self, batch: object) -> dict[str, Tensor]:
+            return {"loss": self.last(self.first(batch.x)).sum()}
+
+    def told() -> str:
+        with together(CPU) as ranks:
+            learner = ShardedLearner(
+                Broken(), tiny.SHORT, Precision(), ranks=ranks, device=CPU, batches_per_epoch=2
+            )
+            learner.begin_epoch(0)
+            learner.gradients(batches(tiny, 0)[0], seed=1)
+            with pytest.raises(NonFiniteGradientError) as error:
+                learner.step()
+            return str(error.value)
+
+    first, second = in_processes(2, told)
+    assert first == second
+    assert first.startswith("the gradient of first.bias holds NaN")
+
+
 def test_compiled_code_cannot_be_divided(tiny: ModuleType) -> None:
     with pytest.raises(UserError, match=r"training.shard='full', training.compile='default': .*"):
         dataclasses.replace(tiny.SHORT, shard="full", compile="default")

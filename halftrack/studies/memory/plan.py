@@ -56,6 +56,8 @@ class MemoryPlan:
     """Assumptions about this recipe, as lines."""
     traffic: Traffic | None
     """Exchanges of the GPUs that share a step; None for one GPU."""
+    refusal: str | None
+    """The reason why the GPUs cannot divide everything; None if they can."""
     seconds: float
     """Time that the plan took, in seconds."""
 
@@ -120,7 +122,7 @@ class MemoryPlan:
             "most what the greediest of three published runs did, in share or in bytes; the "
             f"driver comes on top, for which fits sets {_gib(CONTEXT)} GiB aside",
             *[bounded] * any(each.bounded for each in self.largest),
-            *(() if self.traffic is None else self.traffic.lines()),
+            *(() if self.traffic is None else self.traffic.lines(refusal=self.refusal)),
             *self.assumed,
             f"planned in {self.seconds:.0f} s",
         ]
@@ -200,7 +202,8 @@ def plan_memory(
     if exchanged is not None:  # which bounds the clips that can share a pass
         together = min(recipe.training.clips_per_pass, exchanged.batches)
         recipe = replace(recipe, training=replace(recipe.training, clips_per_pass=together))
-    steps = tuple(_steps(recipe, objects, gpus))
+    refusals: list[str] = []
+    steps = tuple(_steps(recipe, objects, gpus, refusals))
     largest = () if gpu_memory is None else _all_largest(recipe, steps, gpu_memory, objects, gpus)
     training = recipe.training
     own = (recipe.recompute, training.accumulates, training.shard if gpus > 1 else "none")
@@ -219,6 +222,7 @@ def plan_memory(
         largest=tuple(largest),
         assumed=assumed,
         traffic=exchanged,
+        refusal=next(iter(refusals), None),
         seconds=time.perf_counter() - start,
     )
 
@@ -244,15 +248,19 @@ def _measures(step: PlannedStep) -> tuple[object, ...]:
     return (step.recompute, step.accumulates, step.shard)
 
 
-def _steps(recipe: TrainedRecipe, objects: int, gpus: int) -> Iterator[PlannedStep]:
-    """Every way to take the step."""
+def _steps(
+    recipe: TrainedRecipe, objects: int, gpus: int, refusals: list[str]
+) -> Iterator[PlannedStep]:
+    """Every way to take the step; why everything cannot be divided goes to ``refusals``."""
     training, together = recipe.training, recipe.training.clips_per_pass
     several = max(training.accumulate, 2 * together)
     ways = [replace(training, accumulate=count, shard="none") for count in (together, several)]
     if gpus > 1:
         ways = [replace(training, shard="none"), replace(training, shard="optimizer")]
-        if training.compile == "none":
+        try:
             ways.append(replace(training, shard="full"))
+        except UserError as error:  # compiled code
+            refusals.append(str(error))
     for first_epoch in (0, *(phase.first_epoch for phase in recipe.training.phases)):
         for name in planned_precisions(recipe):
             for recompute in recipe.recompute_choices():
@@ -264,10 +272,11 @@ def _steps(recipe: TrainedRecipe, objects: int, gpus: int) -> Iterator[PlannedSt
                         meter = predicted_step(
                             variant, epoch=first_epoch, objects=objects, gpus=gpus
                         )
-                    except UserError:
+                    except UserError as error:
                         if way.shard != "full" or training.shard == "full":
                             raise
-                        continue  # a model that cannot be divided
+                        refusals.append(str(error))  # a model that cannot be divided
+                        continue
                     yield PlannedStep(
                         precision=name,
                         first_epoch=first_epoch,

@@ -17,12 +17,13 @@ from torch.optim import SGD
 from halftrack.frames import Frame
 from halftrack.models.matching import Draws
 from halftrack.models.roi_head import RoIHead, SampledRoIs, Sampler
-from halftrack.precision import LiveBytes, ShapesOnly
+from halftrack.precision import LiveBytes, Precision, ShapesOnly
 from halftrack.recipes import TrainedRecipe, spread_boxes
 from halftrack.rehearsing.planned import fill_state
-from halftrack.training import Batch, Learner
+from halftrack.training import Batch, Learner, TrainingConfig
 from halftrack.training.divided import fullest
 from halftrack.training.loop import steps
+from halftrack.training.optimiser import apply_phases
 from halftrack.training.ranks import Ranks
 from halftrack.training.sharded_learner import ShardedLearner
 from halftrack.training.sharding import divided, shard_momentum
@@ -49,8 +50,8 @@ def resting_learner(
     """A learner on the CPU in the middle of a run, whose steps leave the weights as they are.
 
     The optimizer has its state and, where a step takes several passes, the gradients of an earlier
-    one; several GPUs that each have the whole model keep gradients all the time. Weights move as on
-    a GPU, all at once: the copies that takes are counted.
+    one, or the piece of them that is kept; several GPUs that each have the whole model keep
+    gradients all the time. Weights move as on a GPU, all at once: copies that takes are counted.
 
     Args:
         recipe: its precision and how weights move.
@@ -58,20 +59,37 @@ def resting_learner(
         epoch: 0-based; decides which parameters train.
         gpus: how many share a step; the learner is that of the one that holds most.
     """
-    config = replace(recipe.training, lr=0.0)
-    given = (model, config, recipe.precision)
-    learner = Learner(*given, device=_CPU, batches_per_epoch=1)
+    config = replace(recipe.training, lr=0.0, sync_batch_norm=False)  # which changes no size
+    if gpus > 1 and config.shard == "full":
+        return _resting_with_pieces(model, config, recipe.precision, epoch, gpus)
+    learner = Learner(model, config, recipe.precision, device=_CPU, batches_per_epoch=1)
     learner.begin_epoch(epoch)
-    shard = config.shard if gpus > 1 else "none"
-    if shard == "optimizer":
+    if gpus > 1 and config.shard == "optimizer":
         shard_momentum(learner.optimizer, _fullest(learner.optimizer, gpus))
-    elif shard == "full":
-        one = _OneOfSeveral(fullest(model, gpus), gpus)
-        learner = ShardedLearner(*given, ranks=one, device=_CPU, batches_per_epoch=gpus)
-        learner.begin_epoch(epoch)
     fill_state([learner.optimizer])
-    if shard == "full" or (gpus == 1 and not config.accumulates):
+    if gpus == 1 and not config.accumulates:
         learner.optimizer.zero_grad(set_to_none=True)
+    return learner
+
+
+def _resting_with_pieces(
+    model: nn.Module, config: TrainingConfig, precision: Precision, epoch: int, gpus: int
+) -> Learner:
+    """The learner of one of several GPUs that divide everything."""
+    apply_phases(model, config.phases, epoch)
+    one = _OneOfSeveral(fullest(model, gpus), gpus)
+    learner = ShardedLearner(
+        model, config, precision, ranks=one, device=_CPU, batches_per_epoch=gpus
+    )
+    learner.begin_epoch(epoch)
+    fill_state([learner.optimizer])
+    learner.optimizer.zero_grad(set_to_none=True)
+    if config.accumulate > config.clips_per_pass * gpus:
+        for part in learner.parts:
+            if part.trains:
+                part.gradients = torch.zeros_like(part.held)
+                for piece, share in zip(part.pieces, part.split(part.gradients), strict=True):
+                    piece.grad = share  # by which a meter knows them
     return learner
 
 

@@ -34,8 +34,12 @@ class Traffic:
     gathered: int
     """Bytes of all weights, which GPUs that divide them make whole twice in each pass."""
 
-    def lines(self) -> list[str]:
-        """The same in words."""
+    def lines(self, *, refusal: str | None = None) -> list[str]:
+        """The same in words.
+
+        Args:
+            refusal: why the GPUs cannot divide everything; None if they can.
+        """
         total, others = sum(self.buckets), self.gpus - 1
         in_pass = (2 * self.gathered + total) * others // self.gpus
         return [
@@ -45,8 +49,10 @@ class Traffic:
             f"{_mb(max(self.buckets))}; each GPU sends {_mb(2 * total * others // self.gpus)}, as "
             "in a ring",
             f"training.shard=optimizer: {_mb(self.weights)} of weights are told after that",
-            "training.shard=full: no gradients are kept, and of the weights that which a pass is "
-            f"in; in each pass every GPU sends about {_mb(in_pass)}",
+            refusal
+            or "training.shard=full: of the weights that part is whole which a pass is in; a piece "
+            "of the gradients is kept between the passes of a step, and none between steps; in "
+            f"each pass every GPU sends about {_mb(in_pass)}",
         ]
 
 

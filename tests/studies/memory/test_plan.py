@@ -79,8 +79,11 @@ def test_several_gpus_are_planned_with_each_way_to_shard() -> None:
     assert any("each of 8 GPUs takes 1 of a step's batches" in line for line in plan.notes())
     assert plan.numbers()["traffic"]["gpus"] == 8
     assert planned(SELSA, *own).as_given[0].shard == "none"  # one GPU has nobody to share with
+    assert any("training.shard=full: of the weights" in line for line in plan.notes())
     compiled = planned(SELSA, *own, "training.compile=default", gpus=8)
     assert {step.shard for step in compiled.steps} == {"none", "optimizer"}
+    (told,) = (line for line in compiled.notes() if "training.shard=" in line and "full" in line)
+    assert told.startswith("training.shard='full', training.compile='default': ")
     clips = planned(SELSA, *own, "training.clips_per_pass=8", gpus=4)
     assert "training.clips_per_pass=2" in clips.sharing
 
@@ -96,6 +99,8 @@ def test_a_model_that_cannot_be_divided_is_planned_without(
     monkeypatch.setattr(plan_module, "predicted_step", undivided)
     plan = planned(SELSA, "training.accumulate=8", gpus=8)
     assert {step.shard for step in plan.steps} == {"none", "optimizer"}
+    assert "training.shard='full': a parameter of no part" in plan.notes()
+    assert not any("training.shard=full" in line for line in plan.notes())
     with pytest.raises(UserError, match="of no part"):
         planned(SELSA, "training.accumulate=8", "training.shard=full", gpus=8)
 
