@@ -84,9 +84,9 @@ def _no_use(data: OwnData, report: DataReport) -> Iterator[str]:
 
     commands, refused = [], []
     for place in json_files(data) if data.kind == "coco" else (data.place,):
-        read = (each.counts for each in report.sets if each.name == place.name)
-        counts = next(read, {}) if data.kind == "coco" else report.sets[0].counts
-        if (reason := split_refusal(data, counts)) is not None:
+        named = (each for each in report.sets if each.name == place.name)
+        found = next(named) if data.kind == "coco" else report.sets[0]
+        if (reason := split_refusal(data, found)) is not None:
             refused.append(f"  {place.name}: {reason}")
             continue
         parts = f"{place.name.removesuffix('.json')}_parts"

@@ -113,6 +113,7 @@ WELL: dict[str, Tree] = {
 }
 # A part is missing that the recipes of these files read, as seqinfo.ini of MOT17 beside CocoVID.
 WITH_PROBLEMS: dict[str, Tree] = {
+    "YOLO with a box that is none": own_trees.yolo() | {"labels/train/002.txt": b"van 1 1 1 1\n"},
     "VID to train on": only(trees.vid, "/val"),
     "one video": only(own_trees.own_vid, "/b/", "/val"),
     "DET alone": only(trees.det, "/VID/"),

@@ -24,7 +24,7 @@ from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
 from halftrack.data.tables.once import reading_once
 
-__all__ = ["check_mot", "sequences_report"]
+__all__ = ["check_mot", "crops_to_learn", "sequences_report"]
 
 
 def check_mot(
@@ -111,8 +111,10 @@ def _check_split(
     )
     boxes = dict(report.boxes_per_class)
     if isinstance(config, ReIDDataConfig):
-        crops = _check_crops(config, data_root, problems) if not problems else None
+        crops = crops_to_learn(config, data_root, problems) if not problems else None
         if crops is not None:
+            with noting(problems):
+                CropBatches(crops=crops, config=config, crop_size=(1, 1))
             boxes |= {"crops trained on": len(crops), "of individuals": crops.num_identities}
     else:
         usable = [each for each in sequences if each.folder not in lacks]
@@ -246,14 +248,19 @@ def _check_listed(
     return tuple(reports)
 
 
-def _check_crops(
+def crops_to_learn(
     config: ReIDDataConfig, data_root: str | Path, problems: list[Problem]
 ) -> Crops | None:
-    """The crops that are trained on; None if there are none, or too few of individuals."""
+    """The crops that are trained on, of the training sequences; None if there are none.
+
+    Args:
+        config: which sequences, classes and rules.
+        data_root: the folder that contains e.g. ``MOT17``.
+        problems: what stops training or validation is added here.
+    """
     crops = None
     with noting(problems):
         crops = read_crops(config, data_root)
-        CropBatches(crops=crops, config=config, crop_size=(1, 1))
     with noting(problems):
         read_crops(config, data_root, validation=True)
     return crops

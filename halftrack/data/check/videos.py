@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ def check_vid(
     data_root: str | Path,
     config: VidDataConfig,
     *,
-    read: Mapping[str, VideoIndex] | None = None,
+    read: Sequence[VideoIndex] = (),
     decode: bool,
     processes: int,
     threads: int,
@@ -39,7 +39,8 @@ def check_vid(
     Args:
         data_root: as for ``check``, like all but ``read``.
         config: which sets, classes and rules.
-        read: records of sets that are read already, by the name of their report.
+        read: records that are read already: of all training sets in their order or, where the
+            configuration has none, of the validation videos.
         decode: as for ``check``.
         processes: likewise.
         threads: likewise.
@@ -50,15 +51,16 @@ def check_vid(
             report: the others are looked at all the same.
     """
     report_of = partial(index_report, decode=decode, threads=threads, progress=progress)
-    read = {} if read is None else read
     reports: list[SetReport] = []
     trained: list[VideoIndex] = []
     missing: list[Problem] = []
-    for alone in _one_by_one(config):
+    for place, alone in enumerate(_one_by_one(config)):
         name = f"train {alone.training_sets[0]}"
         problems: list[Problem] = []
         with noting(problems):
-            if (index := read.get(name)) is None:
+            if read:
+                index = read[place]
+            else:
                 (index,) = read_training_indexes(
                     alone, data_root, processes=processes, progress=progress
                 )
@@ -71,7 +73,9 @@ def check_vid(
         reports[0] = _with(reports[0], nothing_to_learn(trained, config))
     problems = []
     with noting(problems):
-        if (index := read.get("val vid")) is None:
+        if read and not config.training_sets:
+            (index,) = read
+        else:
             index = read_test_index(config, data_root, processes=processes, progress=progress)
         reports.append(_with(report_of("val vid", index), nothing_to_score(index)))
     reports += [SetReport(name="val vid", problems=(problem,)) for problem in problems]

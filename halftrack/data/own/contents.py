@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 from halftrack.data.check.pairs import check_sot
 from halftrack.data.check.report import DataReport, SetReport
-from halftrack.data.check.sequences import check_mot, sequences_report
+from halftrack.data.check.sequences import check_mot, crops_to_learn, sequences_report
 from halftrack.data.check.videos import check_vid, index_report
 from halftrack.data.mot.classes import class_numbers
 from halftrack.data.mot.config import MotDetectionConfig, ReIDDataConfig
-from halftrack.data.mot.crops.read import read_crops
 from halftrack.data.mot.mot_challenge import read_sequence
 from halftrack.data.mot.records import odd_counts
 from halftrack.data.mot.scoring import lacking
@@ -29,7 +27,7 @@ from halftrack.data.own.settings import (
     vid_config,
 )
 from halftrack.data.own.yolo import read_yolo
-from halftrack.data.problems import DataError, Problem, noting
+from halftrack.data.problems import Problem, noting
 from halftrack.data.progress import Progress
 from halftrack.data.tables.once import reading_once
 
@@ -62,11 +60,10 @@ def _vid(
     data: OwnData, *, decode: bool, threads: int, progress: Progress | None
 ) -> list[SetReport]:
     config, read = vid_config(data, progress=progress)
-    names = [f"train {name}" for name in config.training_sets] or ["val vid"]
     reports = check_vid(
         data.root,
         config,
-        read=dict(zip(names, read, strict=True)),
+        read=read,
         decode=decode,
         processes=0,
         threads=threads,
@@ -108,11 +105,9 @@ def _individuals(data: OwnData, classes: tuple[str, ...]) -> int:
         split=reid_split(data),
         classes=classes,
     )
-    with suppress(DataError):
-        crops = read_crops(config, data.root)
-        read_crops(config, data.root, validation=True)
-        return crops.num_identities
-    return 0
+    problems: list[Problem] = []
+    crops = crops_to_learn(config, data.root, problems)
+    return 0 if crops is None or problems else crops.num_identities
 
 
 def _sot(

@@ -8,6 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from halftrack.bounds import shown
+from halftrack.data.check.report import SetReport
 from halftrack.data.files import file_name, is_clutter
 from halftrack.data.own.layouts import OwnData, sequence_folders
 from halftrack.data.sot.folders import folders_of
@@ -31,13 +32,17 @@ ANNOTATED, IMAGES = "sequences with ground truth", "videos or images"
 _COPY = re.compile(r"-(DPM|FRCNN|SDP)$")
 
 
-def split_refusal(data: OwnData, counts: Mapping[str, int]) -> str | None:
+def split_refusal(data: OwnData, report: SetReport) -> str | None:
     """The reason for which a split of a user's data would be refused; None if it would not.
 
     Args:
         data: as recognised; of JSON files one.
-        counts: amounts of its videos and stills that are read, as a look at it counts them.
+        report: what a look at it found.
     """
+    counts = report.counts
+    unread = data.kind == "coco" and not counts
+    if report.problems and (data.kind == "yolo" or unread):
+        return "its problems come first, of which nothing would tell in the parts"
     try:
         if data.kind in ("coco", "yolo"):
             require_two(max(counts.get("videos", 0), counts.get("stills", 0)), IMAGES)

@@ -199,8 +199,9 @@ def _coco(data: OwnData, out: Path, share: float, seed: int, _: Progress | None)
 
 def _yolo(data: OwnData, out: Path, share: float, seed: int, progress: Progress | None) -> Split:
     index = read_yolo(data.place, progress=progress)
-    for problem in index.problems:  # in the JSON that is written nothing would tell of them
-        more = f"; {len(index.problems)} problems: see `halftrack data check`"
+    if index.problems:  # in the JSON that is written nothing would tell of them
+        problem, *others = index.problems
+        more = f"; {len(others)} more: see `halftrack data check`" if others else ""
         raise DataError(problem.file, problem.reason + more)
     return _split_tables(tables_of(index), data.place, out, share, seed)
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from halftrack.data.files import read_lines, shortened
+from halftrack.data.files import shortened
 from halftrack.data.problems import DataError
 from halftrack.errors import UserError
 
@@ -23,6 +23,7 @@ _QUOTED = r"""'(?:[^']|'')*'|"(?:[^"\\]|\\.)*\""""
 _NAME = rf"""({_QUOTED}|[^\s'"\[\]{{}}#,](?:(?!:(?:\s|$)|\s#).)*?)"""
 _NUMBER = r"""['"]?([0-9]+)['"]?\s*:\s*"""
 _START = re.compile(r"""(['"]?)names\1\s*:\s*((?:[^\s#].*)?)(?:#.*)?""")
+_COUNT = re.compile(r"nc\s*:\s*([0-9]{1,9})\s*(?:#.*)?")
 _LINE = re.compile(rf"(?:-\s+|{_NUMBER}){_NAME}\s*(?:\s#.*)?")
 _KEY = re.compile(r"[A-Za-z_][\w-]*\s*:.*|---.*|\.\.\.")
 # Between brackets commas divide, unless they stand in quotes or in a comment.
@@ -37,16 +38,19 @@ Entry = tuple[int, str | None, str]
 """Line, number as it is written, None in a list, and name."""
 
 
-def yaml_names(file: Path) -> list[str]:
+def yaml_names(file: Path, lines: list[tuple[int, str]]) -> list[str]:
     """The classes that ``names`` of a YAML file tells, by their numbers; empty without ``names``.
 
     A class whose number is left out is called by it.
 
+    Args:
+        file: for the error.
+        lines: its lines that are not blank, each with its number.
+
     Raises:
-        DataError: if ``names`` is in none of the forms that are read, or has a number twice; says
-            in which line.
+        DataError: if ``names`` is in none of the forms that are read, has a number twice, or is
+            not of ``nc`` classes; says in which line.
     """
-    lines = read_lines(file, what="data set's YAML file")
     found: dict[int, tuple[str, int]] = {}
     try:
         for line, digits, name in _entries(lines):
@@ -60,7 +64,13 @@ def yaml_names(file: Path) -> list[str]:
             found[number] = name, line
     except UserError as error:
         raise DataError(str(file), str(error)) from None
-    return [found.get(number, (str(number),))[0] for number in range(max(found, default=-1) + 1)]
+    names = [found.get(number, (str(number),))[0] for number in range(max(found, default=-1) + 1)]
+    for line, text in lines:
+        count = _COUNT.fullmatch(text)
+        if names and count is not None and int(count[1]) != len(names):
+            told = f"line {line}: nc is {count[1]}, but names tells {len(names)} classes"
+            raise DataError(str(file), f"{told}: correct one of them")
+    return names
 
 
 def _entries(lines: Lines) -> Iterator[Entry]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from halftrack.data.files import is_clutter, read_lines, require_distinct, shortened
 from halftrack.data.image_header import header_of
@@ -45,9 +46,10 @@ def read_yolo(root: Path, *, progress: Progress | None = None) -> VideoIndex:
     """
     problems: list[Problem] = []
     names: list[str] = []
+    lists = _lists(root, problems)
     with noting(problems):
-        names = _class_names(root)
-    posed = any(map(_tells_keypoints, _yaml_files(root)))
+        names = _class_names(lists)
+    posed = any(each.posed for each in lists)
     odd: Counter[str] = Counter()
     files = list(_images(root))
     if not files:
@@ -70,6 +72,7 @@ def read_yolo(root: Path, *, progress: Progress | None = None) -> VideoIndex:
         videos.append(video)
         if progress is not None:
             progress(done, len(files))
+    problems += _shared(files)
     problems += _without_image(root, {labels for _, labels in files})
     names = names or [str(number) for number in range(highest + 1)]
     return assemble_index(
@@ -87,6 +90,16 @@ def _images(root: Path) -> Iterator[tuple[Path, Path]]:
         labels = folder.parent / "labels"
         for image in _files(folder, IMAGE_ENDINGS):
             yield image, (labels / image.relative_to(folder)).with_suffix(".txt")
+
+
+def _shared(files: Iterable[tuple[Path, Path]]) -> Iterator[Problem]:
+    """Text files of boxes that two images have, which differ in their ending alone."""
+    first: dict[Path, Path] = {}
+    for image, labels in files:
+        other = first.setdefault(labels, image)
+        if other != image and os.path.lexists(labels):
+            told = f"is the text file of {shortened(other.name)} and of {shortened(image.name)}"
+            yield Problem(str(labels), f"{told}: rename one image, and give it a file of its own")
 
 
 def _without_image(root: Path, known: set[Path]) -> Iterator[Problem]:
@@ -162,44 +175,56 @@ def _box(
     return label, (x1 * wide, y1 * high, x2 * wide, y2 * high)
 
 
-def _class_names(root: Path) -> list[str]:
-    """Names of the classes in the order of their numbers; empty where no file tells them.
+class _List(NamedTuple):
+    """A file that may name the classes."""
+
+    file: Path
+    names: list[str]
+    posed: bool
+    """It tells of keypoints."""
+
+
+def _lists(root: Path, problems: list[Problem]) -> list[_List]:
+    """The lists of classes beside the images or, where these have no names, above them."""
+    lists = [*_read_lists((root, *_below(root, "labels")), problems)]
+    if not problems and not any(each.names for each in lists):
+        # Of the folder above one list only: others may be of other data.
+        lists += islice((each for each in _read_lists([root.parent], problems) if each.names), 1)
+    return lists
+
+
+def _class_names(lists: Iterable[_List]) -> list[str]:
+    """Names of the classes in the order of their numbers; empty where no list tells them.
 
     Raises:
-        DataError: if two files contradict each other, or a name is that of two classes.
+        DataError: if two lists contradict each other, or a name is that of two classes.
     """
-    told = [*_told_names(root, *_below(root, "labels"))] or [*_told_names(root.parent)][:1]
+    told = [each for each in lists if each.names]
     if not told:
         return []
-    (first, names), *others = told
-    for file, other in others:
-        for number, pair in enumerate(zip(names, other, strict=False)):
-            if pair[0] != pair[1]:
-                mine, yours = map(shortened, pair)
-                reason = f"class {number} is {yours}, but {mine} in {first}"
-                raise DataError(str(file), f"{reason}: remove the list that is not of these labels")
-    require_distinct(first, names, first=0)
-    return names
+    first, *others = told
+    for other in others:
+        for number, (mine, yours) in enumerate(zip(first.names, other.names, strict=False)):
+            if mine != yours:
+                reason = f"class {number} is {shortened(yours)}, but {shortened(mine)} in"
+                more = "remove the list that is not of these labels"
+                raise DataError(str(other.file), f"{reason} {first.file}: {more}")
+    require_distinct(first.file, first.names, first=0)
+    return first.names
 
 
-def _told_names(*folders: Path) -> Iterator[tuple[Path, list[str]]]:
-    """The lists of classes in some folders."""
+def _read_lists(folders: Iterable[Path], problems: list[Problem]) -> Iterator[_List]:
+    """The lists of classes in some folders; of one with a problem no names are told."""
     for folder in folders:
-        for name in _NAME_FILES:
-            if os.path.lexists(file := folder / name):
-                listed = [line for _, line in read_lines(file, what="list of classes")]
-                yield file, listed
-        for file in _yaml_files(folder):
-            if names := yaml_names(file):
-                yield file, names
-
-
-def _yaml_files(folder: Path) -> list[Path]:
-    return sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))
-
-
-def _tells_keypoints(file: Path) -> bool:
-    with suppress(DataError):  # which is told where names are read
-        lines = read_lines(file, what="data set's YAML file")
-        return any(line.startswith("kpt_shape") for _, line in lines)
-    return False
+        plain = [folder / name for name in _NAME_FILES if os.path.lexists(folder / name)]
+        for file in (*plain, *sorted((*folder.glob("*.yaml"), *folder.glob("*.yml")))):
+            names: list[str] = []
+            posed = False
+            with noting(problems):
+                if file in plain:
+                    names = [line for _, line in read_lines(file, what="list of classes")]
+                else:
+                    lines = read_lines(file, what="data set's YAML file")
+                    posed = any(text.startswith("kpt_shape") for _, text in lines)
+                    names = yaml_names(file, lines)
+            yield _List(file, names, posed)

@@ -72,6 +72,10 @@ def override(recipe: RecipeT, changes: Sequence[str] | Mapping[str, Any]) -> Rec
             group[last] = plain(value)
     else:
         _assign_texts(values, [changes] if isinstance(changes, str) else changes)
+    if isinstance(name := values.get("precision"), str):
+        reason = f"recipe field precision={shown(name)}: expected a group of fields"
+        by_name = "a precision is chosen with --precision, in Python with recipe.with_precision"
+        raise FieldError("precision", f"{reason}; {by_name}")
     made: RecipeT = _made(type(recipe), values)
     return made
 
@@ -133,7 +137,8 @@ def _place_of(values: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
         known = list(field_paths(values))
         if new_name(path) in known:
             raise UserError(f"recipe field {path!r} is now called {now_called(path)}")
-        near = difflib.get_close_matches(path[:_LONGEST], known, n=3, cutoff=0.0)
+        alike = path[:_LONGEST].replace("learning_rate", "lr")
+        near = difflib.get_close_matches(alike, known, n=3, cutoff=0.0)
         raise UserError(f"no recipe field {shown(path)}; the nearest are {', '.join(near)}")
     return place, last
 

@@ -61,10 +61,12 @@ def test_the_parts_are_read_and_the_source_is_as_it_was(name: str, tmp_path: Pat
 
 
 def test_boxes_that_cannot_be_read_are_not_left_out_in_silence(tmp_path: Path) -> None:
-    tree = own_trees.yolo() | {"labels/train/002.txt": b"1 0.5 0.5 0.2 0.2\nvan 0.5 0.5 0.2 0.2\n"}
+    tree = own_trees.yolo() | {
+        "labels/train/002.txt": b"1 0.5 0.5 0.2 0.2\nvan 0.5 0.5 0.2 0.2\n" * 2
+    }
     change_tree(tmp_path / "source", {}, tree)
     (found,) = recognise(tmp_path / "source")
-    with pytest.raises(UserError, match=r"002.txt: line 2.*'van'.*1 problems: see .halftrack data"):
+    with pytest.raises(UserError, match=r"002.txt: line 2.*'van'.*; 1 more: see .halftrack data"):
         split_data(found, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from halftrack.data import DataError
+from halftrack.data.files import read_lines
 from halftrack.data.own.yaml_names import yaml_names
 
 
@@ -37,7 +38,7 @@ def test_names_stand_in_the_order_of_their_numbers(
 ) -> None:
     file = tmp_path / "data.yaml"
     file.write_text(content, encoding="utf-8", newline="")
-    assert yaml_names(file) == names
+    assert yaml_names(file, read_lines(file)) == names
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,7 @@ def test_names_stand_in_the_order_of_their_numbers(
         ("names: [van, tram\n", "line 1: names has no closing ]"),
         ("names: [van}\n", "line 1, 'van}': expected"),
         ("names: [van,\n , tram]\n", "line 2, ', tram]': expected"),
+        ("nc: 3 # all\nnames: [van, tram]\n", "line 1: nc is 3, but names tells 2 classes"),
         ("names: {van: 0}\n", "line 1, 'van: 0}': expected"),
     ],
 )
@@ -62,5 +64,5 @@ def test_what_is_no_list_of_names_is_told_with_its_line(
     file = tmp_path / "data.yaml"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(DataError) as error:
-        yaml_names(file)
+        yaml_names(file, read_lines(file))
     assert str(error.value).startswith(f"{file}: {told}")

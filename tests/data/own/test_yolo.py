@@ -92,10 +92,39 @@ def test_of_keypoints_the_box_before_them_is_read(tmp_path: Path) -> None:
     assert index.boxes_xyxy[-1].tolist() == [24, 12, 40, 36]
 
 
+def test_names_and_keypoints_may_be_told_in_the_folder_above(tmp_path: Path) -> None:
+    tree = own_trees.yolo()
+    above = (tree.pop("data.yaml") or b"") + b"kpt_shape: [3, 2]\n"
+    tree["labels/train/001.txt"] = lines("1 0.5 0.5 0.25 0.5 0.1 0.1 0.9 0.9 0.5 0.5")
+    change_tree(tmp_path / "mine", {}, tree)
+    change_tree(tmp_path, {}, {"data.yaml": above, "of_others.yaml": b"names: [broken"})
+    index = read_yolo(tmp_path / "mine")
+    assert index.problems == ()
+    assert index.classes == (("van", ""), ("tram", ""))
+    assert index.boxes_xyxy[-1].tolist() == [24, 12, 40, 36]
+
+
+def test_a_list_that_is_empty_or_broken_hides_no_other(tmp_path: Path) -> None:
+    change_tree(tmp_path, {}, own_trees.yolo() | {"classes.txt": b"\n", "b.yaml": b"names: [x"})
+    index = read_yolo(tmp_path)
+    assert index.classes == (("van", ""), ("tram", ""))
+    assert [problem.file for problem in index.problems] == [str(tmp_path / "b.yaml")]
+
+
 def test_boxes_of_an_image_that_is_not_there_are_a_problem(tmp_path: Path) -> None:
     change_tree(tmp_path, {}, own_trees.yolo() | {"labels/train/9.txt": b"0 0.5 0.5 0.2 0.2\n"})
     (problem,) = read_yolo(tmp_path).problems
     assert "no image of this name" in problem.reason
+
+
+def test_boxes_that_are_of_two_images_are_a_problem(tmp_path: Path) -> None:
+    tree = own_trees.yolo()
+    for name in ("000", "002"):  # the second has no text file
+        tree[f"images/train/{name}.jpeg"] = tree[f"images/train/{name}.jpg"]
+    change_tree(tmp_path, {}, tree)
+    (problem,) = read_yolo(tmp_path).problems
+    assert problem.file == str(tmp_path / "labels/train/000.txt")
+    assert problem.reason.startswith("is the text file of '000.jpeg' and of '000.jpg': rename one")
 
 
 def test_without_an_image_there_is_nothing_to_read(tmp_path: Path) -> None:

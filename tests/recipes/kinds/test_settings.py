@@ -194,6 +194,8 @@ def test_a_name_is_no_recipe_to_change() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
+        ({"training.learning_rate": 0.5}, "the nearest are training.lr,"),
+        ({"precision": "fp16"}, "precision='fp16': expected a group of fields; .*with_precision"),
         ({"training.lrr": 0.5}, "no recipe field 'training.lrr'; the nearest are training.lr"),
         ({"data.image_scale.side": 3}, "no recipe field 'data.image_scale.side'"),
         ({"training.lr": "fast"}, "training.lr='fast': expected"),
