@@ -27,6 +27,7 @@ from halftrack.frames import CropBatch, FrameBatch
 from halftrack.precision import Precision
 from halftrack.recipes import load_recipe
 from halftrack.training import Batch, Learner
+from halftrack.training.parts import Part
 from halftrack.training.placement import placed
 from halftrack.training.ranks import together
 from halftrack.training.sharded_learner import new_learner
@@ -81,9 +82,9 @@ def step(learner: Learner, batch: Batch, *, count: int) -> None:
 
 
 def counted_bytes() -> dict[str, int]:
-    """The bytes of gradients to add up and of weights to copy, counted from now on."""
+    """The bytes of gradients to add up and of weights to copy or to join, counted from now on."""
     sent = {"gradients": 0, "weights": 0}
-    exchange, broadcast = dist.all_to_all_single, dist.broadcast
+    exchange, broadcast, gather = dist.all_to_all_single, dist.broadcast, Part.gather
 
     def exchanged(received: Tensor, pieces: Tensor) -> Any:
         sent["gradients"] += pieces.nbytes
@@ -93,7 +94,11 @@ def counted_bytes() -> dict[str, int]:
         sent["weights"] += values.nbytes
         return broadcast(values, src=src)
 
-    dist.all_to_all_single, dist.broadcast = exchanged, copied
+    def gathered(part: Part) -> None:
+        sent["weights"] += part.held.nbytes * dist.get_world_size()
+        gather(part)
+
+    dist.all_to_all_single, dist.broadcast, Part.gather = exchanged, copied, gathered
     return sent
 
 

@@ -70,7 +70,7 @@ class DividedAverage(WeightAverage):
         for part, held, names in zip(self._parts, self._held, self._names, strict=True):
             values = part.joined(held)
             if self._ranks.is_first:
-                kept = (value.to("cpu", copy=True) for value in values)
+                kept = (value.cpu() for value in values)
                 whole |= zip(names, kept, strict=True)
         average = {name: whole[name] for name in self._order if name in whole}
         return {"updates": self._updates, "average": average}

@@ -151,10 +151,8 @@ class ShardedLearner(TogetherLearner):
         """State of all parts in rank 0, as one process has it. All processes must call it."""
         with self.whole_weights():
             state = super().state_dict()
-            weights = state["state_dict"].items() if self.ranks.is_first else ()
-            return state | {
-                "state_dict": {name: each.to("cpu", copy=True) for name, each in weights}
-            }
+        # The weights that were whole live on in the state, until it is copied and let go.
+        return state if self.ranks.is_first else state | {"state_dict": {}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where the whole state was taken, by any number of processes.

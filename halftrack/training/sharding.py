@@ -146,8 +146,7 @@ class _PiecesSGD(FusedSGD):
                 values = part.joined(held)
                 for piece, momentum, value in zip(part.pieces, momenta, values, strict=True):
                     if momentum is not None and self.ranks.is_first:
-                        kept = value.to("cpu", copy=True)
-                        whole[places[piece]] = {"momentum_buffer": kept}
+                        whole[places[piece]] = {"momentum_buffer": value.cpu()}
         return {**state, "state": dict(sorted(whole.items()))}
 
     def load_state_dict(self, state_dict: Any) -> None:

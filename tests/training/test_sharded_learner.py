@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from processes import in_processes
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from halftrack.errors import UserError
 from halftrack.layers import one_thread
@@ -147,6 +149,37 @@ def test_of_several_hopeless_gradients_the_first_in_the_model_is_named(tiny: Mod
     first, second = in_processes(2, told)
     assert first == second
     assert first.startswith("the gradient of first.bias holds NaN")
+
+
+class Copies(TorchDispatchMode):
+    """Counts tensors that are copied to where they may be already."""
+
+    made = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.made += func is torch.ops.aten._to_copy.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_state_is_no_copy_and_no_later_step_changes_its_weights(tiny: ModuleType) -> None:
+    def told() -> tuple[int, int, bool]:
+        with together(CPU) as ranks:
+            learner = learner_of(tiny, ranks)
+            trained = {name for name, _ in learner.model.named_parameters()}
+            learner.gradients(batches(tiny, ranks.rank)[0], seed=1)
+            learner.step()
+            with Copies() as copies:
+                weights = learner.state_dict()["state_dict"]
+            before = {name: value.clone() for name, value in weights.items()}
+            learner.gradients(batches(tiny, ranks.rank)[0], seed=1)
+            learner.step()
+            same = all(torch.equal(weights[n], before[n]) for n in trained & weights.keys())
+            return copies.made, len(weights), same
+
+    every = len(tiny.TinyModel().state_dict())
+    assert in_processes(2, told) == [(0, every, True), (0, 0, True)]
 
 
 def test_compiled_code_cannot_be_divided(tiny: ModuleType) -> None:
