@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from halftrack.recipes import load_recipe
-from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
+from halftrack.training.files.checkpoint import newest_checkpoint, write_checkpoint
 
 
 def main() -> None:

@@ -27,10 +27,10 @@ from halftrack.frames import CropBatch, FrameBatch
 from halftrack.precision import Precision
 from halftrack.recipes import load_recipe
 from halftrack.training import Batch, Learner
-from halftrack.training.parts import Part
 from halftrack.training.placement import placed
+from halftrack.training.processes.parts import Part
+from halftrack.training.processes.sharded_learner import new_learner
 from halftrack.training.ranks import together
-from halftrack.training.sharded_learner import new_learner
 
 CPU = torch.device("cpu")
 MODELS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[], Batch]]] = {

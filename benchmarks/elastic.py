@@ -24,8 +24,8 @@ from resume import differences, last_step, logged_steps
 
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import newest_checkpoint
-from halftrack.training.run_folder import holds_run
+from halftrack.training.files.checkpoint import newest_checkpoint
+from halftrack.training.files.run_folder import holds_run
 
 SETTINGS = ("training.accumulate=2", "training.log_every=1", "training.checkpoint_every=3")
 LAYOUTS = {"selsa": "vid", "siamese": "sot"}

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.files.checkpoint import newest_checkpoint
 
 
 def command(args: argparse.Namespace, out: Path, *, workers: int) -> list[str]:

@@ -38,9 +38,9 @@ from halftrack.recipes.kinds.settings import override
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import newest_checkpoint
-from halftrack.training.run_files import UnsavedWeightsError
-from halftrack.training.run_folder import holds_run
+from halftrack.training.files.checkpoint import newest_checkpoint
+from halftrack.training.files.run_files import UnsavedWeightsError
+from halftrack.training.files.run_folder import holds_run
 
 # The tiny recipes, and what makes their runs short.
 RECIPES: dict[str, tuple[str, ...]] = {

@@ -12,7 +12,7 @@ import pytest
 import halftrack
 from halftrack.data import DataError
 from halftrack.errors import MissingFileError, UserError, naming_file
-from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training.files.checkpoint import write_checkpoint
 
 
 def test_a_users_error_is_a_value_error_and_a_missing_file_is_both() -> None:

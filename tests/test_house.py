@@ -20,6 +20,8 @@ MOST_FILES = {
     "recipes/*": 12,
     "studies": 12,
     "studies/*": 12,
+    "training": 20,
+    "training/*": 12,
 }
 ABOUT_MANY = {
     *(

@@ -31,7 +31,7 @@ NOT_RUN = {
     "source ": "makes the program known to a shell",
     "pip ": "installs from the network",
     "halftrack quickstart": "takes minutes; tests/studies/quickstart runs a small one",
-    "torchrun": "starts processes; tests/training/test_distributed.py does",
+    "torchrun": "starts processes; tests/training/processes/test_distributed.py does",
     "#SBATCH": "asks SLURM for machines",
     "HOST=": "asks SLURM for machines",
     "srun": "asks SLURM for machines",

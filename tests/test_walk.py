@@ -82,7 +82,7 @@ def test_an_fp16_step_walks_through_few_files_and_lines(
     assert set(walk) <= set(walked)
     # Explaining a skipped step costs a step that is taken nothing.
     explaining = {f"precision/{name}.py" for name in ("culprit", "nonfinite", "rerun", "sites")}
-    assert not (explaining | {"training/skipped.py", "training/bundle.py"}) & set(walked)
+    assert not (explaining | {"training/skipped.py", "training/files/bundle.py"}) & set(walked)
     assert len(walked) <= 12, walked
     assert sum(walked.values()) <= 2500, walked
 

@@ -14,8 +14,8 @@ import typer
 
 from halftrack.bounds import shown
 from halftrack.errors import MissingFileError, UserError, reason_of
-from halftrack.training.integrity import check_kind
-from halftrack.training.run_folder import holds_run
+from halftrack.training.files.integrity import check_kind
+from halftrack.training.files.run_folder import holds_run
 
 __all__ = [
     "check_arguments",

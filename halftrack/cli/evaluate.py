@@ -160,7 +160,7 @@ def _evaluation(
 
 def _training_memory(checkpoint: Path) -> float | None:
     """Peak training memory in MB, if the checkpoint lies beside the log of a run on a GPU."""
-    from halftrack.training.log_file import read_log
+    from halftrack.training.files.log_file import read_log
 
     try:
         rows = read_log(checkpoint.parent / "log.jsonl")

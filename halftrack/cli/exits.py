@@ -38,7 +38,7 @@ _FAILURES = {
     "halftrack.training.ranks": ("LostProcessError",),
     "torch": ("OutOfMemoryError",),
 }
-_UNSAVED = {"halftrack.training.run_files": ("UnsavedWeightsError",)}
+_UNSAVED = {"halftrack.training.files.run_files": ("UnsavedWeightsError",)}
 _TOLD_BY_FIRST = {"halftrack.training.ranks": ("FirstProcessError",)}
 _UNTIL_TOLD = 3.0  # seconds; torchrun ends all processes when one has ended, the first must tell
 _USERS_OS_ERRORS = (

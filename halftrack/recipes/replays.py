@@ -16,7 +16,7 @@ from halftrack.recipes.kinds.recipe import Recipe
 from halftrack.recipes.kinds.renamed import refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.recipes.run import choose_device
-from halftrack.training.bundle import ReplayBundle, read_bundle
+from halftrack.training.files.bundle import ReplayBundle, read_bundle
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.placement import placed
 from halftrack.training.skipped import explain

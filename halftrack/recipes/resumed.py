@@ -8,9 +8,9 @@ from pathlib import Path
 from halftrack.errors import MissingFileError, UserError
 from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
-from halftrack.training.checkpoint import NewestCheckpoint, newest_checkpoint
+from halftrack.training.files.checkpoint import NewestCheckpoint, newest_checkpoint
+from halftrack.training.files.run_folder import holds_run, try_to_own
 from halftrack.training.ranks import ALONE, Ranks
-from halftrack.training.run_folder import holds_run, try_to_own
 from halftrack.training.same_run import (
     check_parts,
     check_same_run,

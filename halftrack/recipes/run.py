@@ -22,9 +22,9 @@ from halftrack.recipes.scoring.evaluation import Evaluation
 from halftrack.recipes.scoring.scorer import Scorer, left_out
 from halftrack.training import Learner, TrainingResult, load_weights
 from halftrack.training import train as run_training
-from halftrack.training.checkpoint import NewestCheckpoint
 from halftrack.training.compilation import check_compilation, compiled
 from halftrack.training.continuation import Continuation
+from halftrack.training.files.checkpoint import NewestCheckpoint
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.ranks import Ranks, own_device, together
 from halftrack.training.same_run import SCORED, free_fields

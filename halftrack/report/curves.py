@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from halftrack.training.log_file import read_log
+from halftrack.training.files.log_file import read_log
 
 __all__ = ["plot_curves"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from halftrack.errors import UserError
 from halftrack.recipes import TrainedRecipe
 from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
-from halftrack.training.log_file import read_log
+from halftrack.training.files.log_file import read_log
 from halftrack.training.same_run import check_same_run, free_fields
 
 __all__ = ["FinishedRun", "read_finished"]

@@ -23,7 +23,7 @@ from halftrack.recipes import Recipe, TrainedRecipe, choose_device, train
 from halftrack.report.curves import plot_curves
 from halftrack.report.tables import render_table, write_csv
 from halftrack.studies.finished import FinishedRun, read_finished
-from halftrack.training.checkpoint import code_versions
+from halftrack.training.files.checkpoint import code_versions
 
 __all__ = ["BASELINES", "Parity", "run_parity"]
 

@@ -8,13 +8,13 @@ from halftrack.lazy import lazy_names
 
 if TYPE_CHECKING:
     from halftrack.training.batches import Batch, BatchSource
-    from halftrack.training.checkpoint import read_checkpoint
     from halftrack.training.config import Phase, Ramp, TrainingConfig
+    from halftrack.training.files.checkpoint import read_checkpoint
+    from halftrack.training.files.log_file import read_log
+    from halftrack.training.files.weights import LoadReport, load_weights
     from halftrack.training.learner import Learner, StepSchedule, WeightAverage, total_loss
-    from halftrack.training.log_file import read_log
     from halftrack.training.loop import train
     from halftrack.training.run import TrainingResult
-    from halftrack.training.weights import LoadReport, load_weights
 
 __all__ = [
     "Batch",
@@ -41,7 +41,7 @@ __getattr__, __dir__ = lazy_names(
             "Batch",
             "BatchSource",
         ),
-        "checkpoint": ("read_checkpoint",),
+        "files.checkpoint": ("read_checkpoint",),
         "config": (
             "Phase",
             "Ramp",
@@ -53,10 +53,10 @@ __getattr__, __dir__ = lazy_names(
             "WeightAverage",
             "total_loss",
         ),
-        "log_file": ("read_log",),
+        "files.log_file": ("read_log",),
         "loop": ("train",),
         "run": ("TrainingResult",),
-        "weights": (
+        "files.weights": (
             "LoadReport",
             "load_weights",
         ),

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from halftrack.bounds import shown
 from halftrack.errors import UserError
 from halftrack.precision.loss_scale import scale_words
+from halftrack.training.files.weights import check_complete, fill_weights
 from halftrack.training.learner import Learner
-from halftrack.training.weights import check_complete, fill_weights
 
 if TYPE_CHECKING:
     from halftrack.training.config import TrainingConfig

@@ -21,16 +21,16 @@ from torch import nn
 from halftrack.frames import batches_of
 from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.training.batches import BatchSource
-from halftrack.training.checkpoint import NewestCheckpoint
 from halftrack.training.compilation import check_compilation
 from halftrack.training.config import TrainingConfig
 from halftrack.training.continuation import Continuation
+from halftrack.training.files.checkpoint import NewestCheckpoint
 from halftrack.training.passes import Pass, passes
 from halftrack.training.placement import placed
+from halftrack.training.processes.sharded_learner import new_learner
 from halftrack.training.ranks import ALONE, Ranks
 from halftrack.training.run import Run, TrainingResult
 from halftrack.training.same_run import ALL_FIXED, DataFacts, FreeFields
-from halftrack.training.sharded_learner import new_learner
 
 __all__ = ["batch_seed", "steps", "train"]
 

@@ -10,16 +10,16 @@ from torch import nn
 
 from halftrack.errors import UserError
 from halftrack.precision import NonFiniteGradientError, StepReport
-from halftrack.training.checkpoint import NewestCheckpoint, code_versions, newest_checkpoint
 from halftrack.training.compilation import Compilations
 from halftrack.training.config import TrainingConfig
 from halftrack.training.continuation import Continuation
-from halftrack.training.distributed import new_log
+from halftrack.training.files.checkpoint import NewestCheckpoint, code_versions, newest_checkpoint
+from halftrack.training.files.run_files import RunFiles
 from halftrack.training.learner import Learner
 from halftrack.training.passes import Pass
 from halftrack.training.placement import computation
+from halftrack.training.processes.distributed import new_log
 from halftrack.training.result import TrainingResult
-from halftrack.training.run_files import RunFiles
 from halftrack.training.same_run import (
     EPOCH,
     SCORED,

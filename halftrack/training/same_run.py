@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from halftrack.bounds import shown
 from halftrack.errors import UserError
-from halftrack.training.run_folder import holds_run
+from halftrack.training.files.run_folder import holds_run
 
 __all__ = [
     "ALL_FIXED",

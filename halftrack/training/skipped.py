@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from halftrack.frames import batches_of
 from halftrack.precision import Culprit, Precision, find_culprit
 from halftrack.training.batches import Batch
-from halftrack.training.bundle import ReplayBundle, write_bundle
-from halftrack.training.checkpoint import code_versions
 from halftrack.training.compilation import eagerly
+from halftrack.training.files.bundle import ReplayBundle, write_bundle
+from halftrack.training.files.checkpoint import code_versions
+from halftrack.training.files.run_folder import keep_folder
 from halftrack.training.learner import total_loss
 from halftrack.training.passes import Pass
 from halftrack.training.ranks import ALONE, Ranks
-from halftrack.training.run_folder import keep_folder
 
 __all__ = ["Explanation", "SkippedSteps", "explain"]
 

@@ -12,7 +12,7 @@ import torch
 
 from halftrack.recipes import RECIPES, load_recipe, override
 from halftrack.studies.memory.step import predicted_step
-from halftrack.training.bundle import seal_bundle
+from halftrack.training.files.bundle import seal_bundle
 
 TINY = "selsa_tiny_sample"
 

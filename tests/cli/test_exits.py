@@ -14,8 +14,8 @@ from halftrack.data import DataError
 from halftrack.errors import MissingFileError, NonFiniteOutputError, UserError
 from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.synthetic import SyntheticVideoError
+from halftrack.training.files.run_files import UnsavedWeightsError
 from halftrack.training.ranks import FirstProcessError
-from halftrack.training.run_files import UnsavedWeightsError
 
 PLANTED = """
 import sys

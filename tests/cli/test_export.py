@@ -10,7 +10,7 @@ import pytest
 
 from halftrack.recipes import load_recipe
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training.files.checkpoint import write_checkpoint
 
 DETECTOR, REID = "faster-rcnn_tiny_sample", "reid_tiny_sample"
 

@@ -20,7 +20,7 @@ from halftrack.cli.processes import command, own_rank, start_processes
 from halftrack.errors import UserError
 from halftrack.synthetic import SyntheticVideo, write_synthetic
 from halftrack.training import read_log
-from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.files.checkpoint import newest_checkpoint
 
 
 @pytest.fixture(autouse=True)

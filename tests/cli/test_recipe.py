@@ -14,7 +14,7 @@ from halftrack.errors import UserError
 from halftrack.precision.native import NativeHalf
 from halftrack.recipes import load_recipe
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training.files.checkpoint import write_checkpoint
 
 NAME = "reid_tiny_sample"
 

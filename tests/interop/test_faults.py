@@ -26,7 +26,7 @@ from halftrack.interop.configs.files import read_config
 from halftrack.interop.logs.read import read_training_log
 from halftrack.pickles import read_arrays
 from halftrack.training import load_weights, read_checkpoint
-from halftrack.training.bundle import read_bundle, seal_bundle
+from halftrack.training.files.bundle import read_bundle, seal_bundle
 
 Write = Callable[[Path, RunsCode], None]
 
@@ -113,4 +113,4 @@ def test_no_other_module_unpickles() -> None:
     }
     # Workers unpickle what this very run has sent them.
     own = {"data/workers.py"}
-    assert found - own == {"pickles.py", "training/checkpoint.py", "data/index_cache.py"}
+    assert found - own == {"pickles.py", "training/files/checkpoint.py", "data/index_cache.py"}

@@ -21,7 +21,7 @@ from halftrack.frames import Clip, CropBatch, Frame, FrameBatch, PairBatch
 from halftrack.layers import SiameseGeometry
 from halftrack.precision import Culprit, Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, replay
-from halftrack.training.bundle import ReplayBundle, write_bundle
+from halftrack.training.files.bundle import ReplayBundle, write_bundle
 from halftrack.training.skipped import explain
 
 pytestmark = pytest.mark.slow

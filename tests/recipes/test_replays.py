@@ -6,7 +6,7 @@ import dataclasses
 
 from halftrack.precision import Culprit, Precision
 from halftrack.recipes import Replay
-from halftrack.training.bundle import ReplayBundle
+from halftrack.training.files.bundle import ReplayBundle
 
 BUNDLE = ReplayBundle(
     recipe={"name": "tiny"},

@@ -12,7 +12,7 @@ from halftrack.recipes import load_recipe, override, resumed
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.recipes.resumed import held_run
 from halftrack.training import TrainingResult
-from halftrack.training.checkpoint import NewestCheckpoint
+from halftrack.training.files.checkpoint import NewestCheckpoint
 from halftrack.training.ranks import together
 
 REID = "reid_tiny_sample"

@@ -16,10 +16,11 @@ import torch
 from halftrack.data import DataError
 from halftrack.recipes import load_recipe, override, train
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import checkpoint, read_checkpoint, run_folder
-from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training import read_checkpoint
 from halftrack.training.continuation import Continuation
-from halftrack.training.run_folder import own_folder
+from halftrack.training.files import checkpoint, run_folder
+from halftrack.training.files.checkpoint import newest_checkpoint
+from halftrack.training.files.run_folder import own_folder
 from halftrack.training.same_run import free_fields
 
 SELSA, REID = "selsa_tiny_sample", "reid_tiny_sample"

@@ -12,7 +12,7 @@ from published import published, save_published
 from halftrack.interop import import_config
 from halftrack.recipes import override, train
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training.files.checkpoint import write_checkpoint
 
 __all__ = ["write_theirs"]
 

@@ -28,8 +28,8 @@ from halftrack.recipes import load_recipe, override, replay
 from halftrack.recipes.kinds.renamed import field_paths
 from halftrack.rehearsing.gpu import parse_memory
 from halftrack.studies.memory.step_sizes import parse_image
-from halftrack.training.bundle import ReplayBundle, read_bundle, seal_bundle, write_bundle
-from halftrack.training.checkpoint import read_checkpoint, write_checkpoint
+from halftrack.training.files.bundle import ReplayBundle, read_bundle, seal_bundle, write_bundle
+from halftrack.training.files.checkpoint import read_checkpoint, write_checkpoint
 from halftrack.training.result import TrainingResult
 from halftrack.training.same_run import (
     ALL_FIXED,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from halftrack.training.weights import load_weights
+from halftrack.training.files.weights import load_weights
 
 _PICKLE = "data.pkl"
 

@@ -23,9 +23,9 @@ import torch
 
 from halftrack.precision import Precision
 from halftrack.training import read_checkpoint, read_log
-from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
-from halftrack.training.run_files import UnsavedWeightsError
-from halftrack.training.run_folder import own_folder
+from halftrack.training.files.checkpoint import newest_checkpoint, write_checkpoint
+from halftrack.training.files.run_files import UnsavedWeightsError
+from halftrack.training.files.run_folder import own_folder
 from halftrack.training.same_run import FreeFields
 
 SET = {"videos": 4, "frames": 40, "annotations": "a1b2"}
@@ -312,7 +312,7 @@ def test_a_kill_after_a_files_rename_costs_nothing(
         if len(renamed) == moment:
             raise tiny.Killed
 
-    monkeypatch.setattr("halftrack.training.checkpoint._sync_folder", killed)
+    monkeypatch.setattr("halftrack.training.files.checkpoint._sync_folder", killed)
     with pytest.raises(tiny.Killed):
         tiny.run(tmp_path / "killed")
     for name in ("killed", "whole"):

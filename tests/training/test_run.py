@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import newest_checkpoint
+from halftrack.training.files.checkpoint import newest_checkpoint
 from halftrack.training.same_run import FreeFields
 
 MEASURED = {"time", "data_time", "data_share", "samples_per_second", "memory"}

@@ -14,7 +14,7 @@ from torch import Tensor
 from halftrack.precision import Culprit, NonFiniteGradientError, Precision
 from halftrack.precision.nonfinite import NonFiniteTrace
 from halftrack.training import learner, read_checkpoint
-from halftrack.training.bundle import read_bundle
+from halftrack.training.files.bundle import read_bundle
 from halftrack.training.skipped import SkippedSteps, explain
 
 FP16 = Precision("fp16", "dynamic")

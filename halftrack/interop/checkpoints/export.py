@@ -20,7 +20,7 @@ from halftrack.interop.checkpoints.torchscript import write_torchscript
 from halftrack.interop.checkpoints.training_state import mmcv_state
 from halftrack.recipes import Recipe
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import newest_checkpoint, whole_file, write_checkpoint
+from halftrack.training.files.checkpoint import newest_checkpoint, whole_file, write_checkpoint
 
 __all__ = ["FORMATS", "export", "recipe_of", "weights_file"]
 

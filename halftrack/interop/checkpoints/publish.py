@@ -11,8 +11,8 @@ from torch import Tensor
 
 from halftrack.errors import UserError
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import write_checkpoint
-from halftrack.training.weights import check_values
+from halftrack.training.files.checkpoint import write_checkpoint
+from halftrack.training.files.weights import check_values
 
 __all__ = ["publish"]
 

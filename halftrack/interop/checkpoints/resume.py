@@ -17,7 +17,7 @@ from halftrack.bounds import shown
 from halftrack.errors import UserError
 from halftrack.training import read_checkpoint
 from halftrack.training.continuation import Continuation
-from halftrack.training.weights import check_values
+from halftrack.training.files.weights import check_values
 
 __all__ = ["read_continuation"]
 

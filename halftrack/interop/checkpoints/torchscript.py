@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from halftrack.errors import UserError
 from halftrack.recipes import Recipe
-from halftrack.training.checkpoint import whole_file
+from halftrack.training.files.checkpoint import whole_file
 
 __all__ = ["write_torchscript"]
 

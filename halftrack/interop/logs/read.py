@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from halftrack.errors import MissingFileError, UserError
-from halftrack.training.log_file import json_rows
+from halftrack.training.files.log_file import json_rows
 
 __all__ = ["Line", "TrainingLog", "read_log_so_far", "read_training_log"]
 

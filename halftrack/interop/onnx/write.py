@@ -19,7 +19,7 @@ from halftrack.interop.onnx.graphs import Graph, graphs_of
 from halftrack.interop.onnx.packages import check_onnx
 from halftrack.layers.folding import folded_copy
 from halftrack.recipes import Recipe
-from halftrack.training.checkpoint import whole_file
+from halftrack.training.files.checkpoint import whole_file
 
 __all__ = ["Positional", "Written", "files_of", "round_weights", "write_onnx"]
 

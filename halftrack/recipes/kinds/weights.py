@@ -46,7 +46,7 @@ def fill(
         ValueError: if a key is missing, left over or of another shape, or the file's classes are
             others in number or order; says of ``what``.
     """
-    from halftrack.training.weights import check_complete, load_weights
+    from halftrack.training.files.weights import check_complete, load_weights
 
     report = load_weights(model, checkpoint, trust=trust)
     theirs, classes = report.classes, getattr(data, "class_names", ())

@@ -15,7 +15,7 @@ from torch import nn
 from halftrack.data import Problem, SkipLedger
 from halftrack.data.index_cache import contents_hash
 from halftrack.recipes.scoring.evaluation import Evaluation
-from halftrack.training.checkpoint import code_versions
+from halftrack.training.files.checkpoint import code_versions
 from halftrack.training.ranks import Ranks
 from halftrack.training.same_run import DataFacts
 

@@ -12,7 +12,7 @@ from halftrack.errors import MissingFileError
 from halftrack.interop.logs.read import Line, TrainingLog, read_log_so_far
 from halftrack.interop.logs.summary import default_keys
 from halftrack.report.log_page import Curves
-from halftrack.training.run_folder import is_in_use
+from halftrack.training.files.run_folder import is_in_use
 from halftrack.training.same_run import leaves
 
 __all__ = ["FollowedRun", "follow", "read_run"]

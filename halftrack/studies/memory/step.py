@@ -21,12 +21,12 @@ from halftrack.precision import LiveBytes, Precision, ShapesOnly
 from halftrack.recipes import TrainedRecipe, spread_boxes
 from halftrack.rehearsing.planned import fill_state
 from halftrack.training import Batch, Learner, TrainingConfig
-from halftrack.training.divided import fullest
 from halftrack.training.loop import steps
 from halftrack.training.optimiser import apply_phases
+from halftrack.training.processes.divided import fullest
+from halftrack.training.processes.sharded_learner import ShardedLearner
+from halftrack.training.processes.sharding import divided, shard_momentum
 from halftrack.training.ranks import Ranks
-from halftrack.training.sharded_learner import ShardedLearner
-from halftrack.training.sharding import divided, shard_momentum
 
 __all__ = ["metered_step", "predicted_step", "resting_learner", "step_memory"]
 

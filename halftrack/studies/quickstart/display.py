@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from halftrack.studies.quickstart.jobs import Job
-from halftrack.training.log_file import first_and_last
+from halftrack.training.files.log_file import first_and_last
 
 __all__ = ["Display", "progress"]
 

@@ -12,8 +12,8 @@ from halftrack.rehearsing.html import document, figure, paragraph, table
 from halftrack.rehearsing.svg import curves, legend
 from halftrack.studies.quickstart.jobs import Job, Result
 from halftrack.studies.quickstart.plan import Plan
-from halftrack.training.checkpoint import code_versions
-from halftrack.training.log_file import read_log
+from halftrack.training.files.checkpoint import code_versions
+from halftrack.training.files.log_file import read_log
 
 __all__ = ["TITLES", "Found", "page", "rows_of", "write_page"]
 

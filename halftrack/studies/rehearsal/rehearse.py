@@ -25,8 +25,8 @@ from halftrack.studies.memory.step import predicted_step
 from halftrack.studies.memory.step_sizes import resized
 from halftrack.studies.rehearsal.island_cost import island_cost
 from halftrack.studies.rehearsal.rehearsed_run import RehearsedRun
-from halftrack.training.checkpoint import code_versions
 from halftrack.training.compilation import check_compilation
+from halftrack.training.files.checkpoint import code_versions
 
 __all__ = ["Rehearsal", "rehearse"]
 

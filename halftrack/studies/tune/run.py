@@ -25,7 +25,7 @@ from halftrack.report.trial_curves import draw_trials
 from halftrack.studies.tune.plan import TRIALS, SearchPlan
 from halftrack.studies.tune.samplers import Sampler
 from halftrack.studies.tune.trials_file import Trial, TrialsFile
-from halftrack.training.run_folder import own_folder
+from halftrack.training.files.run_folder import own_folder
 
 __all__ = ["BEST", "Tuned", "run_tuning"]
 

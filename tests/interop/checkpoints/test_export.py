@@ -18,7 +18,7 @@ from halftrack.errors import UserError
 from halftrack.interop.checkpoints.export import export, recipe_of, weights_file
 from halftrack.recipes import Recipe, load_recipe
 from halftrack.training import load_weights, read_checkpoint
-from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training.files.checkpoint import write_checkpoint
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 MODELS = {

@@ -13,7 +13,7 @@ from torch import nn
 from halftrack.errors import UserError
 from halftrack.interop.checkpoints.publish import publish
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training.files.checkpoint import write_checkpoint
 
 MODEL = nn.Linear(3, 2)
 

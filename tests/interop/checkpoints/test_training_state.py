@@ -15,7 +15,7 @@ from halftrack.interop.checkpoints.resume import read_continuation
 from halftrack.precision import Precision
 from halftrack.recipes import Recipe, TrainedRecipe, load_recipe
 from halftrack.training import Learner, read_checkpoint
-from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training.files.checkpoint import write_checkpoint
 from halftrack.training.same_run import EPOCH
 
 STEPS = 4

@@ -10,7 +10,7 @@ import torch
 from halftrack.data import DataError
 from halftrack.frames import Clip, ClipBatch, CropBatch, FrameBatch, PairBatch
 from halftrack.recipes import RECIPES, TrainedRecipe, load_recipe, override, spread_boxes
-from halftrack.training.bundle import flatten, unflatten
+from halftrack.training.files.bundle import flatten, unflatten
 
 SELSA = "selsa_faster_rcnn_r50_dc5_1x_imagenetvid"
 DETECTOR = "faster-rcnn_r50_fpn_4e_mot17-half"

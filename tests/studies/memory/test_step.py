@@ -20,9 +20,10 @@ from halftrack.studies.memory.step import (
     step_memory,
 )
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import Phase, distributed
+from halftrack.training import Phase
+from halftrack.training.processes import distributed
+from halftrack.training.processes.sharded_learner import new_learner
 from halftrack.training.ranks import together
-from halftrack.training.sharded_learner import new_learner
 
 CPU = torch.device("cpu")
 FP32, TF32 = Precision(), Precision("tf32")

@@ -9,7 +9,7 @@ from processes import in_processes
 from halftrack.errors import UserError
 from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.studies.memory.traffic import traffic
-from halftrack.training.distributed import SharedLearner
+from halftrack.training.processes.distributed import SharedLearner
 from halftrack.training.ranks import together
 
 SELSA = "selsa_faster_rcnn_r50_dc5_1x_imagenetvid"

@@ -27,7 +27,7 @@ from halftrack.studies.rehearsal.rehearsable import rehearsable
 from halftrack.studies.rehearsal.rehearse import rehearse
 from halftrack.synthetic import SYNTHETIC_CLASSES, SyntheticVideo, write_synthetic
 from halftrack.training import learner
-from halftrack.training.log_file import read_log
+from halftrack.training.files.log_file import read_log
 
 TINY = "reid_tiny_sample"
 PLANTED = "backbone.layer2.0.conv1"

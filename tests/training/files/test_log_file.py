@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from halftrack.training import read_log
-from halftrack.training.log_file import first_and_last
+from halftrack.training.files.log_file import first_and_last
 
 LINES = '{"mode": "meta"}\n{"mode": "train", "step": 1}\n'
 

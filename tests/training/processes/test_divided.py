@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from halftrack.errors import UserError
 from halftrack.layers.folding import FoldingConv2d, conv_bn
 from halftrack.recipes import load_recipe
-from halftrack.training.divided import DividedModel, fullest
+from halftrack.training.processes.divided import DividedModel, fullest
 from halftrack.training.ranks import Ranks, together
 
 CPU = torch.device("cpu")

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from halftrack.precision import NonFiniteGradientError, Precision, StepReport
-from halftrack.training.average import DividedAverage
 from halftrack.training.batches import Batch
 from halftrack.training.config import TrainingConfig
-from halftrack.training.distributed import SharedLearner, TogetherLearner
-from halftrack.training.divided import DividedModel
 from halftrack.training.learner import Learner
+from halftrack.training.processes.average import DividedAverage
+from halftrack.training.processes.distributed import SharedLearner, TogetherLearner
+from halftrack.training.processes.divided import DividedModel
+from halftrack.training.processes.sharding import move_pieces
 from halftrack.training.ranks import Ranks
-from halftrack.training.sharding import move_pieces
 
 __all__ = ["ShardedLearner", "new_learner"]
 

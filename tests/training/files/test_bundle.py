@@ -16,7 +16,7 @@ import torch
 from halftrack.errors import UserError
 from halftrack.frames import Clip, CropBatch, Frame, FrameBatch, PairBatch
 from halftrack.precision import Precision
-from halftrack.training.bundle import (
+from halftrack.training.files.bundle import (
     ReplayBundle,
     flatten,
     read_bundle,

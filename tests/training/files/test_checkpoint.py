@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from halftrack.training import load_weights, read_checkpoint
-from halftrack.training.checkpoint import (
+from halftrack.training.files.checkpoint import (
     code_versions,
     newest_checkpoint,
     prune,

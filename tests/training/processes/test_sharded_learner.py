@@ -16,9 +16,9 @@ from halftrack.errors import UserError
 from halftrack.layers import one_thread
 from halftrack.precision import NonFiniteGradientError, Precision
 from halftrack.training import Learner
-from halftrack.training.distributed import SharedLearner
+from halftrack.training.processes.distributed import SharedLearner
+from halftrack.training.processes.sharded_learner import ShardedLearner, new_learner
 from halftrack.training.ranks import ALONE, Ranks, together
-from halftrack.training.sharded_learner import ShardedLearner, new_learner
 
 CPU = torch.device("cpu")
 

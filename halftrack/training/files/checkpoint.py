@@ -25,8 +25,8 @@ from safetensors import safe_open
 
 from halftrack.errors import MissingFileError, UserError, naming_file
 from halftrack.pickles import as_plain, read_arrays
-from halftrack.training.admitted import admitted
-from halftrack.training.integrity import check_intact, is_safetensors, seal
+from halftrack.training.files.admitted import admitted
+from halftrack.training.files.integrity import check_intact, is_safetensors, seal
 from halftrack.training.ranks import ALONE, Ranks
 
 __all__ = [

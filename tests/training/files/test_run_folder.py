@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from halftrack.errors import UserError
-from halftrack.training.run_folder import is_in_use, keep_folder, own_folder, try_to_own
+from halftrack.training.files.run_folder import is_in_use, keep_folder, own_folder, try_to_own
 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from halftrack.training.run_folder import own_folder
+from halftrack.training.files.run_folder import own_folder
 with own_folder(Path(sys.argv[1])):
     child = os.fork() if sys.argv[2] == "fork" else -1
     # A worker tells its own number, when it has closed its copy of the lock.

@@ -28,9 +28,9 @@ from halftrack.training.batches import Batch
 from halftrack.training.config import TrainingConfig
 from halftrack.training.learner import Learner
 from halftrack.training.log import RunLog
+from halftrack.training.processes.sharding import shard_momentum
+from halftrack.training.processes.shared_norms import ReplayedStatistics, sync_norms
 from halftrack.training.ranks import Ranks
-from halftrack.training.sharding import shard_momentum
-from halftrack.training.shared_norms import ReplayedStatistics, sync_norms
 from halftrack.training.sums import added_in_order
 
 if TYPE_CHECKING:

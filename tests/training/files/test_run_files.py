@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 import torch
 
-from halftrack.training import read_checkpoint, run_files
-from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training import read_checkpoint
+from halftrack.training.files import run_files
+from halftrack.training.files.checkpoint import write_checkpoint
+from halftrack.training.files.run_files import RunFiles, UnsavedWeightsError
 from halftrack.training.ranks import Ranks
-from halftrack.training.run_files import RunFiles, UnsavedWeightsError
 
 Make = Callable[..., RunFiles]
 

@@ -22,9 +22,10 @@ from halftrack.layers import one_thread
 from halftrack.precision import Culprit, Precision
 from halftrack.recipes import TrainedRecipe, load_recipe, override
 from halftrack.synthetic import SyntheticVideo, write_synthetic
-from halftrack.training import TrainingConfig, read_checkpoint, run_files, skipped, train
-from halftrack.training.checkpoint import write_checkpoint
+from halftrack.training import TrainingConfig, read_checkpoint, skipped, train
 from halftrack.training.config import Phase
+from halftrack.training.files import run_files
+from halftrack.training.files.checkpoint import write_checkpoint
 from halftrack.training.ranks import together
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from halftrack.errors import UserError
 from halftrack.training.batches import Batch
-from halftrack.training.parts import Part, momentum_held
+from halftrack.training.processes.parts import Part, momentum_held
 from halftrack.training.ranks import Ranks
 
 __all__ = ["DividedModel", "fullest"]

@@ -11,8 +11,8 @@ from processes import in_processes
 from torch import Tensor, nn
 
 from halftrack.training.learner import BatchStatistics
+from halftrack.training.processes.shared_norms import ReplayedStatistics, sync_norms
 from halftrack.training.ranks import ALONE, together
-from halftrack.training.shared_norms import ReplayedStatistics, sync_norms
 
 CPU = torch.device("cpu")
 

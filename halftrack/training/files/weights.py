@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from halftrack.errors import UserError
-from halftrack.training.checkpoint import read_checkpoint
-from halftrack.training.foreign_names import our_names
+from halftrack.training.files.checkpoint import read_checkpoint
+from halftrack.training.files.foreign_names import our_names
 
 __all__ = ["LoadReport", "check_complete", "check_values", "fill_weights", "load_weights"]
 

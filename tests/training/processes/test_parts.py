@@ -7,7 +7,7 @@ import torch
 from processes import in_processes
 from torch import Tensor, nn
 
-from halftrack.training.parts import Part, momentum_held
+from halftrack.training.processes.parts import Part, momentum_held
 from halftrack.training.ranks import Ranks, together
 
 CPU = torch.device("cpu")

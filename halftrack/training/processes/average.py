@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from halftrack.training.learner import WeightAverage
-from halftrack.training.parts import Part
+from halftrack.training.processes.parts import Part
 from halftrack.training.ranks import Ranks
 
 __all__ = ["DividedAverage"]

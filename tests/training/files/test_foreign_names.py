@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from halftrack.errors import UserError
 from halftrack.layers import ResNet, ResNetConfig
 from halftrack.training import load_weights
-from halftrack.training.foreign_names import our_names
+from halftrack.training.files.foreign_names import our_names
 
 Weights = Mapping[str, Tensor]
 NARROW = ResNetConfig(depth=50, base_channels=8)

@@ -16,10 +16,10 @@ from typing import Any
 from torch import Tensor
 
 from halftrack.errors import reason_of
-from halftrack.training.checkpoint import clear_partial, prune, write_checkpoint
 from halftrack.training.config import TrainingConfig
+from halftrack.training.files.checkpoint import clear_partial, prune, write_checkpoint
+from halftrack.training.files.run_folder import keep_folder
 from halftrack.training.ranks import ALONE, Ranks
-from halftrack.training.run_folder import keep_folder
 
 __all__ = ["RunFiles", "UnsavedWeightsError"]
 

@@ -11,9 +11,9 @@ from processes import in_processes
 from torch import nn
 
 from halftrack.precision.step import FusedSGD
-from halftrack.training.parts import Part
+from halftrack.training.processes.parts import Part
+from halftrack.training.processes.sharding import divided, move_pieces, shard_momentum
 from halftrack.training.ranks import ALONE, Ranks, together
-from halftrack.training.sharding import divided, move_pieces, shard_momentum
 
 CPU = torch.device("cpu")
 SETTINGS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "fused": True}

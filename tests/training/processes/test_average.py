@@ -7,8 +7,8 @@ from processes import in_processes
 from torch import Tensor, nn
 
 from halftrack.training import WeightAverage
-from halftrack.training.average import DividedAverage
-from halftrack.training.divided import DividedModel
+from halftrack.training.processes.average import DividedAverage
+from halftrack.training.processes.divided import DividedModel
 from halftrack.training.ranks import LostProcessError, together
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from halftrack.training import read_checkpoint
-from halftrack.training.checkpoint import newest_checkpoint, write_checkpoint
+from halftrack.training.files.checkpoint import newest_checkpoint, write_checkpoint
 
 STATE = {
     "meta": {"recipe": {"name": "tiny"}, "seed": 3},

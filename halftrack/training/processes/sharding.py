@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import SGD
 
 from halftrack.precision.step import FusedSGD
-from halftrack.training.parts import Part
+from halftrack.training.processes.parts import Part
 from halftrack.training.ranks import Ranks
 
 __all__ = ["divided", "move_pieces", "shard_momentum"]

@@ -1,0 +1,1 @@
+"""Files of a run: its folder, checkpoints, weights, replay bundles, and the log as it is read."""

@@ -1,0 +1,1 @@
+"""A step that several processes share: gradients added up, weights and momentum divided."""
