@@ -110,7 +110,7 @@ def test_the_report_tells_the_classes_and_no_table_is_read_again(
         (found,) = recognise(tmp_path / name)
         report = look_at(found)
         with monkeypatch.context() as patch:
-            patch.setattr(tables, "read_content", None)
+            patch.setattr(tables, "read_text", None)
             lines = list(lines_on_uses(found, report))
         assert lines
         assert any("--classes from-data" in line for line in lines) == asked

@@ -133,5 +133,5 @@ def test_boxes_above_the_threshold_are_drawn() -> None:
     drawn = draw_detections(image, found, class_names=("disc", "kite"))
     assert drawn.getpixel((10, 45)) != (0, 0, 0)
     assert drawn.getpixel((65, 5)) == (0, 0, 0)
-    with pytest.raises(ValueError, match="expected a uint8"):
+    with pytest.raises(ValueError, match="an image is a Tensor of float32"):
         draw_detections(image.float(), found, class_names=("disc", "kite"))

@@ -58,7 +58,7 @@ SETTINGS = {
     "a group as a number": row(f"{_SET} training=5", "training=5", "a group of fields: epochs"),
     "an empty group": row(f"{_SET} training={{}}", "training.epochs is missing"),
     "no backbone": row(f"{_SET} model.backbone=None", "model.backbone=None", "fields: depth"),
-    "a precision as text": row(f"{_SET} precision=fp16", "precision='fp16'", "fields: name"),
+    "a precision as text": row(f"{_SET} precision=fp16", "precision='fp16'", "--precision"),
     "an unknown precision": row(f"{_SET} precision.name=half", "name='half'", "'fp32', 'tf32'"),
     "a loss scale in fp32": row(f"{_SET} precision.loss_scale=512", "512", "only fp16"),
     "a loss scale in words": row(
