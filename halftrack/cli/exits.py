@@ -59,17 +59,14 @@ def telling_errors() -> Iterator[None]:
         yield
     except Exception as error:
         if _is_users(error):
-            if isinstance(error.__cause__, tuple(_loaded(_TOLD_BY_FIRST))):
-                time.sleep(_UNTIL_TOLD)
-            else:
-                _tell("error", _words(error))
+            _tell("error", error)
             gc.freeze()  # or the end of Python looks through all of torch again, for 0.3 s
             raise SystemExit(UNUSABLE) from error
         if isinstance(error, (NonFiniteOutputError, *_loaded(_FAILURES))):
-            _tell("failed", _words(error))
+            _tell("failed", error)
             raise SystemExit(FAILED) from error
         if isinstance(error, tuple(_loaded(_UNSAVED))):
-            _tell("failed", _words(error))
+            _tell("failed", error)
             raise SystemExit(UNSAVED) from error
         error.add_note(_DEFECT)
         raise
@@ -103,7 +100,11 @@ def _words(error: Exception) -> str:
     return "\n".join([words, *getattr(error, "__notes__", [])])
 
 
-def _tell(kind: str, words: str) -> None:
+def _tell(kind: str, error: Exception) -> None:
+    """Print an error; one that the first of several processes met is printed by that one alone."""
+    if isinstance(error.__cause__, tuple(_loaded(_TOLD_BY_FIRST))):
+        time.sleep(_UNTIL_TOLD)
+        return
     errors, rank = Console(stderr=True), own_rank()
     who = "" if rank is None else f"rank {rank}: "
-    errors.print(f"{who}[red]{kind}:[/] {escape(words)}", highlight=False, soft_wrap=True)
+    errors.print(f"{who}[red]{kind}:[/] {escape(_words(error))}", highlight=False, soft_wrap=True)

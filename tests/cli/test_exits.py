@@ -108,19 +108,32 @@ def test_what_became_of_files_is_told_beneath_the_error(
     assert capsys.readouterr().err == "error: stopped\nkept: a.txt.part\n"
 
 
+@pytest.mark.parametrize(
+    ("met", "code", "word"),
+    [
+        (UserError, 2, "error"),
+        (NonFiniteOutputError, 1, "failed"),
+        (UnsavedWeightsError, 4, "failed"),
+    ],
+)
 def test_an_error_that_the_first_process_tells_is_told_by_no_other(
-    halftrack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    halftrack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    met: type[Exception],
+    code: int,
+    word: str,
 ) -> None:
     waits: list[float] = []
     causes = [FirstProcessError(), None, KeyError("x")]
 
     def fail(*_: object, **__: object) -> None:
-        raise UserError("no data") from causes.pop(0)
+        raise met("no data") from causes.pop(0)
 
     monkeypatch.setattr("halftrack.cli.data.check_folder", fail)
     monkeypatch.setattr("halftrack.cli.exits.time.sleep", waits.append)
-    for told in ("", "error: no data\n", "error: no data\n"):
-        assert halftrack("data", "check", "selsa_tiny_sample", "--data-root", "x") == 2
+    for told in ("", f"{word}: no data\n", f"{word}: no data\n"):
+        assert halftrack("data", "check", "selsa_tiny_sample", "--data-root", "x") == code
         assert capsys.readouterr().err == told
     assert len(waits) == 1
 
