@@ -13,6 +13,7 @@ from logged import EVALUATED, META, SKIPPED, trained, write_run
 from halftrack.cli.console import console
 
 Command = Callable[..., int]
+EXPORTERS = "halftrack.studies.following.exporters"
 
 
 @pytest.fixture
@@ -115,9 +116,9 @@ def test_compare_tells_what_differs_and_draws(
     assert "no setting differs" in capsys.readouterr().out
 
 
-def test_other_tools_are_closed_though_the_page_fails(
-    halftrack: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, finished: Path
-) -> None:
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What TensorBoard and W&B are told, for which others stand in."""
     told: list[str] = []
 
     class Tool:
@@ -130,10 +131,19 @@ def test_other_tools_are_closed_though_the_page_fails(
         def close(self) -> None:
             told.append("closed")
 
-    exporters = "halftrack.studies.following.exporters"
-    monkeypatch.setattr(f"{exporters}.check_package", lambda *_: None)
-    monkeypatch.setattr(f"{exporters}.TensorBoard", Tool)
-    monkeypatch.setattr(f"{exporters}.WeightsAndBiases", Tool)
+    monkeypatch.setattr(f"{EXPORTERS}.check_package", lambda *_: None)
+    monkeypatch.setattr(f"{EXPORTERS}.TensorBoard", Tool)
+    monkeypatch.setattr(f"{EXPORTERS}.WeightsAndBiases", Tool)
+    return told
+
+
+def test_other_tools_are_closed_though_the_page_fails(
+    halftrack: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    finished: Path,
+    told: list[str],
+) -> None:
     command = ("report", finished, "--tensorboard", tmp_path / "events", "--wandb", "mine")
     assert halftrack(*command) == 0
     assert told == ["begun", "begun", *["line"] * 8, "closed", "closed"]
@@ -148,24 +158,16 @@ def test_other_tools_are_closed_though_the_page_fails(
 
 
 def test_a_tool_is_closed_though_the_next_one_cannot_begin(
-    halftrack: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, finished: Path
+    halftrack: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    finished: Path,
+    told: list[str],
 ) -> None:
-    told: list[str] = []
-
-    class Tool:
-        def __init__(self, *_: object) -> None:
-            told.append("begun")
-
-        def close(self) -> None:
-            told.append("closed")
-
     def unreachable(*_: object) -> None:
         raise PermissionError("no such project")
 
-    exporters = "halftrack.studies.following.exporters"
-    monkeypatch.setattr(f"{exporters}.check_package", lambda *_: None)
-    monkeypatch.setattr(f"{exporters}.TensorBoard", Tool)
-    monkeypatch.setattr(f"{exporters}.WeightsAndBiases", unreachable)
+    monkeypatch.setattr(f"{EXPORTERS}.WeightsAndBiases", unreachable)
     command = ("report", finished, "--tensorboard", tmp_path / "events", "--wandb", "mine")
     assert halftrack(*command) == 2
     assert told == ["begun", "closed"]

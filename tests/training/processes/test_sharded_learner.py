@@ -35,6 +35,23 @@ def batches(tiny: ModuleType, *places: int, **given: object) -> list[object]:
     return list(tiny.TinySource(8, **given).batches(seed=3, epoch=0, places=places))
 
 
+def told_of_hopeless_gradients(broken: type[nn.Module], tiny: ModuleType) -> list[str]:
+    """The errors of two processes after a step of a model whose gradients are NaN."""
+
+    def told() -> str:
+        with together(CPU) as ranks:
+            learner = ShardedLearner(
+                broken(), tiny.SHORT, Precision(), ranks=ranks, device=CPU, batches_per_epoch=2
+            )
+            learner.begin_epoch(0)
+            learner.gradients(batches(tiny, 0)[0], seed=1)
+            with pytest.raises(NonFiniteGradientError) as error:
+                learner.step()
+            return str(error.value)
+
+    return list(in_processes(2, told))
+
+
 def test_the_kind_of_learner_follows_from_the_recipe_and_the_processes(tiny: ModuleType) -> None:
     def kinds() -> list[type]:
         with together(CPU) as ranks:
@@ -106,18 +123,7 @@ def test_the_parameter_of_a_hopeless_gradient_is_named_by_every_process(tiny: Mo
         def forward(self, batch: object) -> dict[str, Tensor]:
             return {"loss": self.last(self.wide(batch.x)).sum() + self.last.bias[1] * torch.nan}
 
-    def told() -> str:
-        with together(CPU) as ranks:
-            learner = ShardedLearner(
-                Broken(), tiny.SHORT, Precision(), ranks=ranks, device=CPU, batches_per_epoch=2
-            )
-            learner.begin_epoch(0)
-            learner.gradients(batches(tiny, 0)[0], seed=1)
-            with pytest.raises(NonFiniteGradientError) as error:
-                learner.step()
-            return str(error.value)
-
-    for message in in_processes(2, told):
+    for message in told_of_hopeless_gradients(Broken, tiny):
         assert message.startswith("the gradient of last.bias holds NaN; without a loss scale")
 
 
@@ -135,18 +141,7 @@ def test_of_several_hopeless_gradients_the_first_in_the_model_is_named(tiny: Mod
         def forward(self, batch: object) -> dict[str, Tensor]:
             return {"loss": self.last(self.first(batch.x)).sum()}
 
-    def told() -> str:
-        with together(CPU) as ranks:
-            learner = ShardedLearner(
-                Broken(), tiny.SHORT, Precision(), ranks=ranks, device=CPU, batches_per_epoch=2
-            )
-            learner.begin_epoch(0)
-            learner.gradients(batches(tiny, 0)[0], seed=1)
-            with pytest.raises(NonFiniteGradientError) as error:
-                learner.step()
-            return str(error.value)
-
-    first, second = in_processes(2, told)
+    first, second = told_of_hopeless_gradients(Broken, tiny)
     assert first == second
     assert first.startswith("the gradient of first.bias holds NaN")
 
