@@ -57,7 +57,7 @@ def main() -> None:
         slow = {name: each for name, each in seconds.items() if each > LIMIT}
         print(
             f"{what}: median {statistics.median(seconds.values()):.2f} s, {len(slow)} of "
-            f"{len(seconds)} over {LIMIT:g} s"
+            f"{len(seconds)} over {LIMIT:g} s, slowest {max(seconds.values()):.2f} s"
         )
         for name in sorted(slow, key=slow.__getitem__, reverse=True):
             print(f"  {slow[name]:.2f} s  {name}")
