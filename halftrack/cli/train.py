@@ -32,6 +32,7 @@ from halftrack.cli.processes import start_processes
 from halftrack.cli.recipe import choose_trained, find_recipe, start_weights, with_classes
 from halftrack.errors import UserError
 from halftrack.precision.loss_scale import scale_words
+from halftrack.training.files.run_folder import asking_option, holds_asked_run
 
 __all__ = ["replay", "train"]
 
@@ -126,6 +127,8 @@ def train(
     if wants_data and data_root is not None:
         chosen.find_training_data(data_root)
         chosen.find_test_data(data_root)
+    if begins:
+        holds_asked_run(out, asking_option(resume, data_changed=data_changed))
     if gpus is not None:
         from halftrack.training.ranks import Ranks
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from halftrack.errors import MissingFileError, UserError
+from halftrack.errors import UserError
 from halftrack.recipes.kinds.renamed import field_paths, refuse_old_names
 from halftrack.recipes.kinds.trained import TrainedRecipe
 from halftrack.training.files.checkpoint import NewestCheckpoint, newest_checkpoint
-from halftrack.training.files.run_folder import holds_run, try_to_own
+from halftrack.training.files.run_folder import holds_asked_run, holds_run, try_to_own
 from halftrack.training.ranks import ALONE, Ranks
 from halftrack.training.same_run import (
     check_parts,
@@ -64,22 +64,11 @@ def held_run(
         FileNotFoundError: if a run is asked for and there is none, or none of its files is intact.
         ValueError: if it is a run of another recipe, seed or first weights; names what differs.
     """
-    if not ranks.first_does(lambda: _holds_run(out, asked)):
+    if not ranks.first_does(lambda: holds_asked_run(out, asked)):
         return None
     newest = newest_checkpoint(out, ranks)
     ranks.first_does(lambda: _check_same(newest, recipe, seed=seed, init=init))
     return newest
-
-
-def _holds_run(out: Path, asked: str | None) -> bool:
-    """As ``holds_run``; refuses a folder without a run where one is asked for."""
-    if holds_run(out):
-        return True
-    if asked is not None:
-        raise MissingFileError(
-            f"nothing to resume: no step_*.pth in {out}; to begin a run there leave out {asked}"
-        )
-    return False
 
 
 def _check_same(

@@ -25,6 +25,7 @@ from halftrack.training import train as run_training
 from halftrack.training.compilation import check_compilation, compiled
 from halftrack.training.continuation import Continuation
 from halftrack.training.files.checkpoint import NewestCheckpoint
+from halftrack.training.files.run_folder import asking_option
 from halftrack.training.optimiser import apply_phases
 from halftrack.training.ranks import Ranks, own_device, together
 from halftrack.training.same_run import SCORED, free_fields
@@ -145,7 +146,7 @@ def train(
     with together(device) as ranks, ExitStack() as stack:
         accumulate = trained.training.accumulate
         ranks.first_does(lambda: ranks.share(accumulate, of="training.accumulate"))
-        asked = "--data-changed" if data_changed else "--resume must" if resume == "must" else None
+        asked = asking_option(resume, data_changed=data_changed)
         may_begin = data_root is not None or asked is not None
         refused = ranks.first_does(lambda: take_folder(out, may_begin=may_begin, until=stack))
         first_weights = init if start is None else start.file

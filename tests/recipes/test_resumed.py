@@ -136,13 +136,13 @@ def test_an_old_field_name_in_a_checkpoint_is_told_with_the_new_one(begun: Path)
 def test_what_the_first_process_alone_cannot_read_ends_all_with_its_error(
     begun: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(folder: Path) -> bool:
+    def denied(folder: Path, _: str | None) -> bool:
         raise PermissionError(13, "Permission denied", str(folder))
 
     def met() -> str:
         with together(torch.device("cpu")) as ranks:
             if ranks.is_first:
-                monkeypatch.setattr(resumed, "holds_run", denied)
+                monkeypatch.setattr(resumed, "holds_asked_run", denied)
             with pytest.raises(PermissionError) as told:
                 held_run(recipe(), begun, seed=0, init=None, asked=None, ranks=ranks)
             return str(told.value)

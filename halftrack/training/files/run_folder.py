@@ -12,9 +12,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from halftrack.errors import UserError
+from halftrack.errors import MissingFileError, UserError
 
-__all__ = ["holds_run", "is_in_use", "keep_folder", "own_folder", "try_to_own"]
+__all__ = [
+    "asking_option",
+    "holds_asked_run",
+    "holds_run",
+    "is_in_use",
+    "keep_folder",
+    "own_folder",
+    "try_to_own",
+]
 
 _LOCK = "run.lock"
 # Descriptors of the locks held, by folder; a forked worker closes its copies, else it would hold
@@ -25,6 +33,30 @@ _held: dict[Path, int] = {}
 def holds_run(folder: Path) -> bool:
     """True of a folder in which a run has left weights, whole or torn."""
     return (folder / "best.pth").exists() or any(folder.glob("step_*.pth"))
+
+
+def asking_option(resume: str, *, data_changed: bool) -> str | None:
+    """The option of a command that asks for a run to go on with; None if one may begin."""
+    return "--data-changed" if data_changed else "--resume must" if resume == "must" else None
+
+
+def holds_asked_run(folder: Path, asked: str | None) -> bool:
+    """As ``holds_run``; refuses a folder without a run where an option asks for one.
+
+    Args:
+        folder: the folder.
+        asked: the option; None if a run may begin.
+
+    Raises:
+        MissingFileError: if a run is asked for and there is none.
+    """
+    if holds_run(folder):
+        return True
+    if asked is not None:
+        raise MissingFileError(
+            f"nothing to resume: no step_*.pth in {folder}; to begin a run there leave out {asked}"
+        )
+    return False
 
 
 def is_in_use(folder: Path) -> bool:
